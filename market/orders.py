@@ -1,0 +1,206 @@
+"""Orders, the commands that reach a book, and the events that answer them.
+
+The events are the contract's own, field for field: the twin returns the records that
+`ledger.events` decodes from the chain, so the two compare with `==`.
+Addresses are EIP-55 checksummed strings and opaque here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+
+Address = str
+NOBODY: Address = "0x0000000000000000000000000000000000000000"
+
+
+class Side(IntEnum):
+    """Side of the book."""
+
+    BID = 0
+    ASK = 1
+
+
+class Flag(IntFlag):
+    """Flags of an order."""
+
+    NONE = 0
+    IMMEDIATE_OR_CANCEL = 1
+
+
+class Reject(IntEnum):
+    """Why an order was refused. Alone it reverts by `rule`; in a batch it is skipped with the code.
+
+    The contract tests the rules in this order and answers with the first one broken.
+    """
+
+    UNKNOWN_TRADER = 1
+    BAD_SIGNATURE = 2
+    WRONG_RELAYER = 3
+    SLOT_NOT_OPEN = 4
+    EXPIRED = 5
+    NONCE_USED = 6
+    MALFORMED = 7
+    UNKNOWN_CLASS = 8
+    NOT_REGISTERED_SELLER = 9
+    NOT_WHOLE_LOTS = 10
+    PRICE_OFF_RANGE = 11
+    TOO_MANY_RESTING = 12
+    OVER_CAPACITY = 13
+    INSUFFICIENT_FUNDS = 14
+
+    @property
+    def rule(self) -> str:
+        """The contract's revert string."""
+        return "order: " + self.name.lower().replace("_", " ")
+
+
+class VoidReason(IntEnum):
+    """Why a resting or incoming quantity was voided."""
+
+    CANCELLED = 1
+    EXPIRED = 2
+    OWN_ORDER = 3
+    IMMEDIATE_OR_CANCEL = 4
+    VISITS = 5
+    GATE_CLOSED = 6
+    VETO = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A bid or ask as signed (EIP-712 type `Order`); no cryptography here.
+
+    `limit_ueur_per_kwh` is all-in at the trader's own bus. `expiry` is a Unix second, 0 for
+    none. `relayer` is who may submit it, NOBODY for anyone.
+    """
+
+    trader: Address
+    slot: int
+    nonce: int
+    side: Side
+    energy_class: int
+    limit_ueur_per_kwh: int
+    quantity_wh: int
+    flags: int = 0
+    expiry: int = 0
+    relayer: Address = NOBODY
+
+
+# --- commands of a book -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Place `order` at Unix second `time`; `signer` is whom the signature names (None if invalid)."""
+
+    order: Order
+    time: int
+    sender: Address
+    signer: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Cancel by signature; also kills a nonce that was never seen."""
+
+    trader: Address
+    nonce: int
+    time: int
+    signer: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class CloseGate:
+    """Void what rests, at most `limit` orders a call, in the order they were placed."""
+
+    time: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Veto:
+    """The DSO takes back contracted energy of one order before gate closure."""
+
+    trader: Address
+    nonce: int
+    quantity_wh: int
+    reason: int
+
+
+Command = Place | Cancel | CloseGate | Veto
+
+
+# --- events of a book ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPlaced:
+    """An order was accepted at hub tick `tick`; fills and a void may follow, the rest rests."""
+
+    slot: int
+    trader: Address
+    nonce: int
+    side: int
+    energy_class: int
+    tick: int
+    limit_price: int
+    quantity: int
+    flags: int
+    expiry: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFilled:
+    """`quantity` Wh changed hands at the maker's tick."""
+
+    slot: int
+    energy_class: int
+    tick: int
+    quantity: int
+    maker: Address
+    maker_nonce: int
+    taker: Address
+    taker_nonce: int
+    taker_side: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderVoided:
+    """`quantity` Wh of an order will never trade; its reserve is released."""
+
+    slot: int
+    trader: Address
+    nonce: int
+    quantity: int
+    reason: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRejected:
+    """An order of a batch was skipped; its nonce stays usable."""
+
+    slot: int
+    trader: Address
+    nonce: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class NonceCancelled:
+    """A signed cancel consumed a nonce (of a resting order or of one never seen)."""
+
+    slot: int
+    trader: Address
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class GateClosed:
+    """Everything that rested is voided; accounts 0..accounts-1 must settle."""
+
+    slot: int
+    accounts: int
+
+
+BookEvent = OrderPlaced | OrderFilled | OrderVoided | OrderRejected | NonceCancelled | GateClosed

@@ -1,0 +1,157 @@
+"""What a clearing is given and what it returns; every array is periods × buses or periods × devices.
+
+Powers are per unit on the feeder's base, prices and marginal costs in €/MWh, cost coefficients in
+€/MWh per pu. Costs in these units are €/h per pu of base: multiply by `base_mw` for €/h.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from market.feeder.model import Feeder
+from market.units import Floats, Ints
+
+VOLL_EUR_PER_MWH = 3_000.0
+"""Default value of lost load."""
+TIE_BREAK_PU_PER_EUR_PER_MWH = 1e-6
+"""ε of the tie-break rule (DESIGN §6): the whole feeder's elasticity that makes prices unique."""
+
+
+@dataclass(frozen=True, eq=False)
+class Devices:
+    """Prosumers' flexible devices, one column each: a generator and a flexible load behind one meter.
+
+    Cost of column k in period t: b·g + ½a·g² − u·d + ½β·d², 0 ≤ g ≤ gen_max, load_min ≤ d ≤ load_max.
+    Every array but `bus` is periods × devices. A device that is absent has its maximum at 0.
+    a and β may be 0 (linear devices).
+    """
+
+    bus: Ints
+    gen_cost: Floats
+    gen_slope: Floats
+    gen_max: Floats
+    load_value: Floats
+    load_slope: Floats
+    load_min: Floats
+    load_max: Floats
+
+    @property
+    def count(self) -> int:
+        """Number of columns."""
+        return len(self.bus)
+
+
+@dataclass(frozen=True, eq=False)
+class Hub:
+    """The utility's prices at the substation by period, €/MWh: π_imp (asks) and π_exp (bids)."""
+
+    import_price: Floats
+    export_price: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """Inputs of one clearing over `periods` periods of `hours` each.
+
+    fixed_p, fixed_q: firm load by bus (passive and prosumers'), periods × buses, pu.
+    """
+
+    fixed_p: Floats
+    fixed_q: Floats
+    hub: Hub
+    devices: Devices
+    hours: float
+    voll: float = VOLL_EUR_PER_MWH
+
+    @property
+    def periods(self) -> int:
+        """Number of periods."""
+        return len(self.fixed_p)
+
+
+@dataclass(frozen=True, eq=False)
+class Primal:
+    """The schedule: periods × buses (lines by the bus they feed, entry 0 zero), periods × devices.
+
+    p, q: flow into line j at its sending end; l: squared current; v: squared voltage; shed: share of
+    fixed load shed; elastic: the tie-break injection t_b; gen, load: devices; net_import: periods.
+    """
+
+    p: Floats
+    q: Floats
+    l: Floats  # noqa: E741 - the symbol of the branch-flow model
+    v: Floats
+    shed: Floats
+    elastic: Floats
+    gen: Floats
+    load: Floats
+    net_import: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Duals:
+    """Multipliers with the signs of DESIGN §6, periods × buses, €/MWh (entry 0 of line arrays zero).
+
+    price: λ (entry 0 is the hub price λ_0); reactive: λq (entry 0 is 0); voltage: ξ; cone: σ (≤ 0 where
+    the relaxation is exact); v_low, v_high: μ; current: η.
+    """
+
+    price: Floats
+    reactive: Floats
+    voltage: Floats
+    cone: Floats
+    v_low: Floats
+    v_high: Floats
+    current: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Components:
+    """λ = energy + loss + voltage + congestion, periods × buses, €/MWh; exact and additive."""
+
+    energy: Floats
+    loss: Floats
+    voltage: Floats
+    congestion: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """A cleared feeder. `status` is 'optimal', 'local' or 'infeasible'; `residual` the largest KKT residual.
+
+    `cost` is the objective in €/h per pu of base, summed over periods; `iterations` the method's rounds.
+    """
+
+    primal: Primal
+    duals: Duals
+    components: Components
+    status: str
+    residual: float
+    cost: float
+    iterations: int
+    method: str
+
+
+class Clearing(Protocol):
+    """Anything that prices a feeder: SOCP, Newton, LinDistFlow, ATC."""
+
+    def __call__(self, feeder: Feeder, conditions: Conditions, warm: Solution | None = None) -> Solution: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SlotPrices:
+    """What is posted for a slot, integers: λ_b by bus (µ€/kWh, entry 0 is λ_0) and the forecast import (Wh)."""
+
+    bus_price: tuple[int, ...]
+    forecast_import_wh: int
+
+    @property
+    def hub_price(self) -> int:
+        """λ_0."""
+        return self.bus_price[0]
+
+    @property
+    def charges(self) -> tuple[int, ...]:
+        """ν_b = int λ_b − int λ_0, the network usage charge of each bus."""
+        return tuple(price - self.bus_price[0] for price in self.bus_price)
