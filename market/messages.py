@@ -1,0 +1,63 @@
+"""What participants sign besides orders: cancels, charges, prices, readings, oracle sets.
+
+Field for field the EIP-712 types of the contract; hashes are 32 bytes. No cryptography here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from market.orders import Address
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequest:
+    """A trader takes back an order, or kills a nonce that was never used."""
+
+    trader: Address
+    slot: int
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChargesHeader:
+    """The firm charges of a slot as oracles sign them; `values_hash` commits to the vector by bus."""
+
+    slot: int
+    epoch: int
+    values_hash: bytes
+    input_hash: bytes
+    certificate_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PricesHeader:
+    """The prices of a slot as oracles sign them: λ_0 (µ€/kWh), forecast import (Wh), the vector's hash."""
+
+    slot: int
+    epoch: int
+    hub_price: int
+    forecast_import: int
+    values_hash: bytes
+    input_hash: bytes
+    certificate_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a meter measured in a slot: net energy (Wh, consumption positive), certified generation by class."""
+
+    account: Address
+    slot: int
+    net_energy: int
+    certified: tuple[int, ...]
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class OracleSet:
+    """A new set of oracles, signed by a quorum of the present one."""
+
+    epoch: int
+    quorum: int
+    oracles: tuple[Address, ...]
