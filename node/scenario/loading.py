@@ -1,0 +1,98 @@
+"""From a TOML file to a checked scenario, or to one line that says what is wrong with it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from node.scenario.schema import ScenarioFile
+
+
+class ScenarioError(ValueError):
+    """A scenario that cannot be used; the message names file, key, value and what is allowed."""
+
+
+def load(path: str | Path, overrides: Mapping[str, str] | None = None, seed: int | None = None) -> ScenarioFile:
+    """Read a scenario; `overrides` maps dotted keys (`forecast.error`) to TOML values.
+
+    `path` is a file, or the name of a built-in scenario (`ieee33-day`). Raises ScenarioError.
+    """
+    source, text = _read(path)
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{source}: not TOML: {error}") from None
+    for key, value in (overrides or {}).items():
+        _override(source, document, key, value)
+    if seed is not None:
+        document["seed"] = seed
+    try:
+        return ScenarioFile.model_validate(document)
+    except ValidationError as error:
+        raise ScenarioError(f"{source}: {_first_line(error)}") from None
+
+
+def builtin_names() -> tuple[str, ...]:
+    """Names of the scenarios that come with the package."""
+    folder = files("node") / "scenarios"
+    return tuple(sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".toml")))
+
+
+def _read(path: str | Path) -> tuple[str, str]:
+    try:
+        return str(path), Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        builtin = str(path).removesuffix(".toml")
+        if builtin in builtin_names():
+            return builtin, (files("node") / "scenarios" / f"{builtin}.toml").read_text(encoding="utf-8")
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        known = ", ".join(builtin_names())
+        raise ScenarioError(f"{path}: {reason}; a TOML file or one of: {known}") from None
+
+
+def _override(source: str, document: dict[str, Any], key: str, value: str) -> None:
+    """Set one dotted key. The value is read as TOML, and as plain text where it is none."""
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    *tables, leaf = key.split(".")
+    if not leaf or not all(tables):
+        raise ScenarioError(f"{source}: --set {key}: a key looks like forecast.error")
+    table = document
+    for name in tables:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise ScenarioError(f"{source}: --set {key}: {name} is not a table")
+    table[leaf] = parsed
+
+
+def _first_line(error: ValidationError) -> str:
+    """The first broken rule as `key = value: what is allowed`, and how many more there are."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    key = ".".join(str(part) for part in first["loc"]) or "scenario"
+    if first["type"] == "extra_forbidden":
+        text = f"{key}: unknown key; allowed here: {', '.join(_allowed(first['loc']))}"
+    elif first["type"] == "missing":
+        text = f"{key}: missing"
+    else:
+        message = first["msg"].removeprefix("Value error, ")
+        given = first["input"]
+        shown = f" = {given!r}" if isinstance(given, str | int | float | bool) else ""
+        text = f"{key}{shown}: {message}"
+    more = len(problems) - 1
+    return text + (f" (and {more} more)" if more else "")
+
+
+def _allowed(location: tuple[int | str, ...]) -> list[str]:
+    model: Any = ScenarioFile
+    for part in location[:-1]:
+        field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
+        model = field.annotation if field else None
+    return sorted(model.model_fields) if hasattr(model, "model_fields") else []

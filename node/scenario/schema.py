@@ -1,0 +1,202 @@
+"""The scenario file: every key, its type, its bounds and its default.
+
+A scenario is TOML. Unknown keys are refused; powers are kW or MW as the name says, prices €/MWh,
+times seconds. `node.scenario.load` turns a broken rule into one line that names file, key and value.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Price = Annotated[float, Field(ge=-2_000_000, le=2_000_000, allow_inf_nan=False)]
+Range = tuple[float, float]
+
+
+class Section(BaseModel):
+    """A table of the file: immutable, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FeederSection(Section):
+    """`[feeder]`: which network, and its operating limits."""
+
+    name: str = "ieee33"
+    v_min_pu: Positive = 0.90
+    v_max_pu: Positive = 1.10
+    line_rating_mva: Positive | None = None
+    """One thermal rating for every line; none by default, since IEEE 33-bus publishes none."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> FeederSection:
+        if self.v_min_pu >= self.v_max_pu:
+            raise ValueError(f"v_min_pu = {self.v_min_pu} must be below v_max_pu = {self.v_max_pu}")
+        return self
+
+
+class SlotsSection(Section):
+    """`[slots]`: when delivery starts, how many slots, how long each."""
+
+    start: AwareDatetime = datetime.fromisoformat("2026-06-21T00:00:00+00:00")
+    count: Annotated[int, Field(ge=1, le=35_040)] = 24
+    seconds: Annotated[int, Field(ge=60, le=86_400)] = 3_600
+
+    @model_validator(mode="after")
+    def _aligned(self) -> SlotsSection:
+        if int(self.start.timestamp()) % self.seconds:
+            raise ValueError(f"start = {self.start.isoformat()} is not a multiple of {self.seconds} s")
+        return self
+
+
+class TariffSection(Section):
+    """`[tariff]`: the flat price without the market, the part NUC replaces, the feed-in tariff."""
+
+    retail_eur_per_mwh: Price = 240.0
+    network_fee_eur_per_mwh: NonNegative = 80.0
+    fit_eur_per_mwh: Price = 70.0
+
+    @model_validator(mode="after")
+    def _hub(self) -> TariffSection:
+        if self.retail_eur_per_mwh - self.network_fee_eur_per_mwh < self.fit_eur_per_mwh:
+            raise ValueError(
+                f"retail_eur_per_mwh - network_fee_eur_per_mwh ="
+                f" {self.retail_eur_per_mwh - self.network_fee_eur_per_mwh} is below"
+                f" fit_eur_per_mwh = {self.fit_eur_per_mwh}"
+            )
+        return self
+
+
+class WholesaleSection(Section):
+    """`[wholesale]`: what the utility pays upstream, by hour of the day (repeated as needed)."""
+
+    eur_per_mwh: tuple[Price, ...] = (100.0,)
+
+    @model_validator(mode="after")
+    def _some(self) -> WholesaleSection:
+        if not self.eur_per_mwh:
+            raise ValueError("eur_per_mwh needs at least one price")
+        return self
+
+
+class ProsumersSection(Section):
+    """`[prosumers]`: how the prosumers are drawn, from the seed, onto the feeder's loaded buses."""
+
+    count: Annotated[int, Field(ge=1, le=10_000)] = 60
+    load_share: Share = 0.4
+    """Share of each bus's nominal load that belongs to prosumers; the rest is passive."""
+    flexible_share: Share = 0.5
+    """Share of a prosumer's load that is flexible."""
+    pv_share: Share = 0.6
+    """Share of prosumers that have PV."""
+    pv_mw: NonNegative = 3.0
+    """Peak of all PV together."""
+    flexible_value_low_eur_per_mwh: Range = (60.0, 130.0)
+    """Range from which the marginal value of flexible load at its maximum is drawn."""
+    flexible_value_high_eur_per_mwh: Range = (150.0, 260.0)
+    """Range from which the marginal value of flexible load at its minimum is drawn."""
+    flexible_floor: Range = (0.3, 0.6)
+    """Range from which the minimum of flexible load is drawn, as a share of its maximum."""
+    credit_limit_eur: NonNegative = 50.0
+    deposit_eur: NonNegative = 2_000.0
+
+    @model_validator(mode="after")
+    def _ranges(self) -> ProsumersSection:
+        for key in ("flexible_value_low_eur_per_mwh", "flexible_value_high_eur_per_mwh", "flexible_floor"):
+            low, high = getattr(self, key)
+            if not low <= high:
+                raise ValueError(f"{key} = [{low}, {high}] must be ordered")
+        if self.flexible_value_low_eur_per_mwh[1] >= self.flexible_value_high_eur_per_mwh[0]:
+            raise ValueError("flexible_value_low_eur_per_mwh must lie below flexible_value_high_eur_per_mwh")
+        if not (0 <= self.flexible_floor[0] and self.flexible_floor[1] < 1):
+            raise ValueError("flexible_floor must lie in [0, 1)")
+        return self
+
+
+class ProfilesSection(Section):
+    """`[profiles]`: where the sun and the load come from."""
+
+    latitude: Annotated[float, Field(ge=-90, le=90)] = 51.5
+    longitude: Annotated[float, Field(ge=-180, le=180)] = 7.5
+    tilt_deg: Annotated[float, Field(ge=0, le=90)] = 30.0
+    clouds: Share = 0.3
+    """Mean cloud cover of the seeded clouds on the clear sky."""
+    passive: Literal["h0", "g0", "g1", "g2", "g3", "g4", "l0"] = "g0"
+    """Standard load profile (BDEW) of the passive load."""
+    prosumers: Literal["h0", "g0", "g1", "g2", "g3", "g4", "l0"] = "h0"
+    """Standard load profile (BDEW) of the prosumers' load."""
+
+
+class ForecastSection(Section):
+    """`[forecast]`: seeded multiplicative error; 0 makes forecast and delivery equal."""
+
+    error: Annotated[float, Field(ge=0, le=1)] = 0.10
+    """Relative standard deviation when the slot opens, by series."""
+    last: Share = 0.5
+    """What is left of that error in the last forecast, from which prices are cleared."""
+
+
+class BiddingSection(Section):
+    """`[bidding]`: the policy of the prosumers' agents."""
+
+    policy: Literal["truthful", "zic"] = "truthful"
+    rounds: Annotated[int, Field(ge=1, le=12)] = 4
+    markup: Share = 0.10
+    """First mark-up on the true value; it decays to 0 in the last round."""
+
+
+class OracleSection(Section):
+    """`[oracle]`: how prices are made, and how many must sign them."""
+
+    method: Literal["atc", "socp"] = "atc"
+    signers: Annotated[int, Field(ge=1, le=16)] = 3
+    quorum: Annotated[int, Field(ge=1, le=16)] = 2
+    voll_eur_per_mwh: Positive = 3_000.0
+
+    @model_validator(mode="after")
+    def _quorum(self) -> OracleSection:
+        if self.quorum > self.signers:
+            raise ValueError(f"quorum = {self.quorum} is more than signers = {self.signers}")
+        return self
+
+
+class MarketSection(Section):
+    """`[market]`: the rules fixed at deployment."""
+
+    rule: Literal["dlmp", "tariff"] = "dlmp"
+    lot_wh: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    open_lead_seconds: Annotated[int, Field(ge=600)] = 7_200
+    gate_lead_seconds: Annotated[int, Field(ge=120)] = 900
+    price_grace_seconds: Annotated[int, Field(ge=0)] = 3_600
+    meter_grace_seconds: Annotated[int, Field(ge=0)] = 3_600
+    resettle_grace_seconds: Annotated[int, Field(ge=0)] = 86_400
+    token_decimals: Annotated[int, Field(ge=0, le=18)] = 6
+
+    @model_validator(mode="after")
+    def _leads(self) -> MarketSection:
+        if self.open_lead_seconds - self.gate_lead_seconds < 600:
+            raise ValueError("open_lead_seconds must exceed gate_lead_seconds by at least 600")
+        return self
+
+
+class ScenarioFile(Section):
+    """The whole file."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+    description: Annotated[str, Field(max_length=400)] = ""
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 1
+    feeder: FeederSection = FeederSection()
+    slots: SlotsSection = SlotsSection()
+    tariff: TariffSection = TariffSection()
+    wholesale: WholesaleSection = WholesaleSection()
+    prosumers: ProsumersSection = ProsumersSection()
+    profiles: ProfilesSection = ProfilesSection()
+    forecast: ForecastSection = ForecastSection()
+    bidding: BiddingSection = BiddingSection()
+    oracle: OracleSection = OracleSection()
+    market: MarketSection = MarketSection()

@@ -1,0 +1,117 @@
+"""What a simulated day leaves behind: frozen records that tables, plots, report and summary read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from market.events import AccountSettled
+from market.orders import OrderFilled, OrderPlaced, OrderVoided
+from market.pricing.conditions import Components, SlotPrices
+from market.slots import Tariff
+from market.units import Floats, Ints
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkState:
+    """AC flow of one slot: entries by bus, lines by the bus they feed (entry 0 zero).
+
+    voltage: magnitude, pu; current: magnitude, pu; flow_mw, flow_mvar: sending end; loss_mw of the
+    whole feeder; violations: one line of text for each limit broken.
+    """
+
+    voltage: Floats
+    current: Floats
+    flow_mw: Floats
+    flow_mvar: Floats
+    loss_mw: float
+    import_mw: float
+    violations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Welfare:
+    """Welfare of one slot in € (device utility less import at the hub price).
+
+    `delivered`, `central`, `alone` on actual conditions (what happened, W*, W_0: everyone on
+    FiT/retail); `booked`, `booked_central`, `booked_alone` for the contracted positions on what the
+    traders knew. `delivered_wholesale` counts the import at the wholesale price instead.
+    """
+
+    delivered: float
+    central: float
+    alone: float
+    booked: float
+    booked_central: float
+    booked_alone: float
+    delivered_wholesale: float
+
+
+@dataclass(frozen=True, eq=False)
+class SlotResult:
+    """One slot, from its charges to its settlement.
+
+    index: in the scenario; slot: on the chain; start: Unix second in the scenario's calendar (the
+    chain's own calendar may be shifted). Energies Wh, prices µ€/kWh, money n€. Arrays by prosumer in
+    the scenario's order, or by bus. `atc_error` is the largest relative difference of a DLMP from the
+    central solve. `settled` has one record a prosumer, in their order; `utility` the utility's.
+    """
+
+    index: int
+    slot: int
+    start: int
+    tariff: Tariff
+    wholesale: int
+    charges: SlotPrices
+    prices: SlotPrices
+    components: Components
+    reactive_price: Floats
+    atc_rounds: int
+    atc_error: float
+    placed: tuple[OrderPlaced, ...]
+    fills: tuple[OrderFilled, ...]
+    voided: tuple[OrderVoided, ...]
+    contracted_wh: Ints
+    metered_wh: Ints
+    passive_wh: Ints
+    import_wh: int
+    scheduled: NetworkState
+    delivered: NetworkState
+    settled: tuple[AccountSettled, ...]
+    utility: AccountSettled
+    welfare: Welfare
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """A prosumer as drawn: its name in tables, address, bus, and what stands behind its meter (kW peak)."""
+
+    name: str
+    address: str
+    bus: int
+    pv_kw: float
+    firm_kw: float
+    flexible_kw: float
+    import_capacity_wh: int
+    export_capacity_wh: int
+
+
+@dataclass(frozen=True, eq=False)
+class DayResult:
+    """A whole session. `orders_rejected` were skipped by the contract; `seconds` is wall time, in no file."""
+
+    scenario_name: str
+    seed: int
+    rule: str
+    feeder_name: str
+    bus_names: tuple[str, ...]
+    parent: Ints
+    slot_seconds: int
+    utility_address: str
+    participants: tuple[Participant, ...]
+    slots: tuple[SlotResult, ...]
+    orders_rejected: int
+    gas_used: int
+    head_number: int
+    head_hash: str
+    exchange_address: str
+    seconds: float
