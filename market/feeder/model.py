@@ -62,7 +62,9 @@ class Feeder:
                 )
         for j in range(1, n):
             if not (np.isfinite(self.r_pu[j]) and np.isfinite(self.x_pu[j]) and self.r_pu[j] >= 0):
-                raise FeederError(f"feeder {self.name}: line to bus {self.bus_names[j]} has no valid impedance")
+                raise FeederError(
+                    f"feeder {self.name}: line to bus {self.bus_names[j]} has no valid impedance"
+                )
 
     @property
     def buses(self) -> int:
@@ -81,7 +83,15 @@ class Feeder:
         digest.update("\0".join(self.bus_names).encode() + b"\0")
         digest.update(np.asarray(self.parent, dtype="<i8").tobytes())
         lim = self.limits
-        for a in (self.r_pu, self.x_pu, lim.v_min, lim.v_max, lim.i_max, self.nominal_p_mw, self.nominal_q_mvar):
+        for a in (
+            self.r_pu,
+            self.x_pu,
+            lim.v_min,
+            lim.v_max,
+            lim.i_max,
+            self.nominal_p_mw,
+            self.nominal_q_mvar,
+        ):
             digest.update(np.asarray(a, dtype="<f8").tobytes())
         digest.update(np.asarray([self.base_mw, self.v0], dtype="<f8").tobytes())
         return digest.digest()
