@@ -1,0 +1,180 @@
+"""The oracles: each clears for itself, checks the proposer's certificate, and signs the same digest.
+
+One signer proposes bytes; every other one checks the certificate, clears the same inputs with a
+solver of its own and compares integer prices within ±1 unit, and only then signs (DESIGN §4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+
+from ledger import eip712
+from ledger.exchange import OracleSignature
+from ledger.keys import Key
+from ledger.vectors import values_hash
+from market.feeder.model import Feeder
+from market.messages import ChargesHeader, PricesHeader
+from market.pricing.certificate import certificate, check, encode_inputs
+from market.pricing.conditions import Clearing, Conditions, SlotPrices, Solution
+from market.pricing.quantise import quantise
+
+AGREEMENT_UNITS = 1
+"""µ€/kWh by which a signer's own price may differ from the proposed one."""
+
+
+class OracleError(RuntimeError):
+    """No prices can be published.
+
+    OracleError
+    ├── NotCleared     the feeder could not be cleared, or the result proves nothing
+    └── NoQuorum       too few signers agree with the proposal
+    """
+
+
+class NotCleared(OracleError):
+    """The proposer's clearing failed or its own certificate does not hold."""
+
+
+class NoQuorum(OracleError):
+    """Fewer signers than the quorum found the proposal right; the message lists why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """What one signer puts before the others: integer prices, and the bytes that prove them."""
+
+    solution: Solution
+    prices: SlotPrices
+    inputs: bytes
+    certificate: bytes
+
+    @property
+    def input_hash(self) -> bytes:
+        """SHA-256 of the inputs."""
+        return sha256(self.inputs).digest()
+
+    @property
+    def certificate_hash(self) -> bytes:
+        """SHA-256 of the certificate."""
+        return sha256(self.certificate).digest()
+
+
+def clearing_factory(method: str) -> Callable[[Feeder], Clearing]:
+    """The clearing of a scenario's `oracle.method`, imported only now since solvers load slowly."""
+    if method == "atc":
+        from market.atc import AtcClearing  # noqa: PLC0415
+
+        return AtcClearing
+    from market.pricing.socp import SocpClearing  # noqa: PLC0415
+
+    return SocpClearing
+
+
+class Signer:
+    """One oracle: an index in the set, a key, and a solver with its last solution to start from."""
+
+    def __init__(self, index: int, key: Key, feeder: Feeder, clearing: Clearing) -> None:
+        self.index = index
+        self.key = key
+        self._feeder = feeder
+        self._clearing = clearing
+        self._warm: Solution | None = None
+
+    def propose(self, conditions: Conditions) -> Proposal:
+        """Clear, quantise and prove. Raises NotCleared."""
+        solution = self._clear(conditions)
+        proof = certificate(solution, self._feeder, conditions)
+        findings = check(proof, self._feeder, conditions)
+        if findings:
+            raise NotCleared(f"the certificate does not hold: {findings[0]}")
+        return Proposal(
+            solution=solution,
+            prices=quantise(solution, self._feeder, hours=conditions.hours),
+            inputs=encode_inputs(self._feeder, conditions),
+            certificate=proof,
+        )
+
+    def objection(self, proposal: Proposal, conditions: Conditions) -> str | None:
+        """Why this signer does not sign; None where it agrees."""
+        if proposal.inputs != encode_inputs(self._feeder, conditions):
+            return "inputs differ"
+        findings = check(proposal.certificate, self._feeder, conditions)
+        if findings:
+            return f"certificate: {findings[0]}"
+        own = quantise(self._clear(conditions), self._feeder, hours=conditions.hours)
+        gaps = np.abs(np.subtract(own.bus_price, proposal.prices.bus_price))
+        if gaps.max() > AGREEMENT_UNITS:
+            bus = int(gaps.argmax())
+            return f"bus {bus}: own price {own.bus_price[bus]}, proposed {proposal.prices.bus_price[bus]}"
+        return None
+
+    def sign(self, domain: eip712.Domain, header: ChargesHeader | PricesHeader) -> OracleSignature:
+        """Sign the digest of a header."""
+        signature = self.key.sign(eip712.digest(domain, header))
+        return OracleSignature(self.index, *signature)
+
+    def _clear(self, conditions: Conditions) -> Solution:
+        solution = self._clearing(self._feeder, conditions, self._warm)
+        if solution.status == "infeasible":
+            raise NotCleared("the feeder has no feasible schedule")
+        self._warm = solution
+        return solution
+
+
+class Oracles:
+    """The set of signers and its quorum: proposes, verifies, signs."""
+
+    def __init__(self, feeder: Feeder, keys: Sequence[Key], quorum: int, method: str) -> None:
+        make = clearing_factory(method)
+        self._signers = [Signer(i, key, feeder, make(feeder)) for i, key in enumerate(keys)]
+        self.quorum = quorum
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The signers' addresses, in the order of the set."""
+        return tuple(signer.key.address for signer in self._signers)
+
+    def agree(self, conditions: Conditions) -> tuple[Proposal, tuple[Signer, ...]]:
+        """Proposal of the first signer, and the quorum that found it right. Raises OracleError."""
+        proposer, *others = self._signers
+        proposal = proposer.propose(conditions)
+        agreed, objections = [proposer], []
+        for signer in others:
+            if len(agreed) == self.quorum:
+                break
+            objection = signer.objection(proposal, conditions)
+            if objection is None:
+                agreed.append(signer)
+            else:
+                objections.append(f"oracle {signer.index}: {objection}")
+        if len(agreed) < self.quorum:
+            raise NoQuorum(f"{len(agreed)} of {self.quorum} needed agree; " + "; ".join(objections))
+        return proposal, tuple(agreed)
+
+
+def charges_header(slot: int, epoch: int, proposal: Proposal) -> ChargesHeader:
+    """What is signed of a proposal as firm charges ν_b."""
+    return ChargesHeader(
+        slot=slot,
+        epoch=epoch,
+        values_hash=values_hash(proposal.prices.charges),
+        input_hash=proposal.input_hash,
+        certificate_hash=proposal.certificate_hash,
+    )
+
+
+def prices_header(slot: int, epoch: int, proposal: Proposal) -> PricesHeader:
+    """What is signed of a proposal as prices λ_b."""
+    return PricesHeader(
+        slot=slot,
+        epoch=epoch,
+        hub_price=proposal.prices.hub_price,
+        forecast_import=proposal.prices.forecast_import_wh,
+        values_hash=values_hash(proposal.prices.bus_price),
+        input_hash=proposal.input_hash,
+        certificate_hash=proposal.certificate_hash,
+    )
