@@ -1,0 +1,1 @@
+"""Traders: profiles of sun and load, bidding policies, the utility's quotes, welfare of a schedule."""

@@ -50,7 +50,9 @@ def pv_output(
     mean cover `clouds` in 0..1. Azimuth is degrees clockwise from north, 180 is south. The draws do
     not depend on the plane: roofs given equal streams stand under the same clouds.
     """
-    clear = _clear_sky(start, seconds, count, latitude, longitude, tilt_deg, azimuth_deg)
+    clear = _clear_sky(
+        start, seconds, count, place_deg=(latitude, longitude), plane_deg=(tilt_deg, azimuth_deg)
+    )
     index = clear_sky_index(cloud_cover(count, seconds, clouds, rng))
     return np.clip(clear / STANDARD_IRRADIANCE_W_PER_M2 * index, 0.0, 1.0)
 
@@ -73,7 +75,7 @@ def cloud_cover(count: int, seconds: int, mean: float, rng: np.random.Generator)
 
 def clear_sky_index(cover: Floats) -> Floats:
     """Share of the clear-sky irradiance left under cloud cover N: 1 − 0.75·N^3.4 (Kasten & Czeplak 1980)."""
-    return cast(Floats, 1.0 - 0.75 * cover**3.4)
+    return 1.0 - 0.75 * cover**3.4
 
 
 def standard_load(name: str, start: datetime, seconds: int, count: int) -> Floats:
@@ -105,7 +107,7 @@ def forecast(actual: Floats, rng: np.random.Generator, error: float) -> Floats:
         raise ValueError(f"forecast error {error} is negative")
     noise = autoregressive(actual.shape, ERROR_MEMORY, rng)
     sigma = float(np.sqrt(np.log1p(error**2)))
-    return cast(Floats, actual * np.exp(sigma * noise - 0.5 * sigma**2))
+    return actual * np.exp(sigma * noise - 0.5 * sigma**2)
 
 
 def autoregressive(shape: tuple[int, ...], correlation: float, rng: np.random.Generator) -> Floats:
@@ -121,10 +123,9 @@ def _clear_sky(
     start: datetime,
     seconds: int,
     count: int,
-    latitude: float,
-    longitude: float,
-    tilt_deg: float,
-    azimuth_deg: float,
+    *,
+    place_deg: tuple[float, float],
+    plane_deg: tuple[float, float],
 ) -> Floats:
     """Mean clear-sky irradiance in the plane of the modules by slot, W/m²."""
     import pandas as pd  # noqa: PLC0415 - slow to import
@@ -133,13 +134,13 @@ def _clear_sky(
     steps = -(-seconds // SUN_STEP_SECONDS)
     middle_s = start.timestamp() + (np.arange(count * steps) + 0.5) * (seconds / steps)
     times = pd.to_datetime(np.round(middle_s * 1e9).astype(np.int64), unit="ns", utc=True)
-    sun = solarposition.spa_python(times, latitude, longitude)
+    sun = solarposition.spa_python(times, *place_deg)
     zenith, azimuth = sun["apparent_zenith"], sun["azimuth"]
     airmass = atmosphere.get_absolute_airmass(atmosphere.get_relative_airmass(zenith))
     extra = irradiance.get_extra_radiation(times)
     sky = clearsky.ineichen(zenith, airmass, LINKE_TURBIDITY, dni_extra=extra)
     plane = irradiance.get_total_irradiance(
-        tilt_deg, azimuth_deg, zenith, azimuth, sky["dni"], sky["ghi"], sky["dhi"], albedo=ALBEDO
+        *plane_deg, zenith, azimuth, sky["dni"], sky["ghi"], sky["dhi"], albedo=ALBEDO
     )["poa_global"]
     by_step = np.nan_to_num(np.asarray(plane, dtype=np.float64), nan=0.0)
     return cast(Floats, np.maximum(by_step, 0.0).reshape(count, steps).mean(axis=1))

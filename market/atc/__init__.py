@@ -1,0 +1,1 @@
+"""Analytical Target Cascading: the utility above, prosumers below, DLMPs between them."""

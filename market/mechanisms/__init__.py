@@ -1,0 +1,1 @@
+"""Published market mechanisms as pure functions, for comparison with the market itself."""
