@@ -136,12 +136,13 @@ class Solution:
 class Clearing(Protocol):
     """Anything that prices a feeder: SOCP, Newton, LinDistFlow, ATC."""
 
-    def __call__(self, feeder: Feeder, conditions: Conditions, warm: Solution | None = None) -> Solution: ...
+    def __call__(self, feeder: Feeder, conditions: Conditions, warm: Solution | None = None) -> Solution:
+        """Clear the feeder, from `warm` where the method can use it. Raises PricingError."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlotPrices:
-    """What is posted for a slot, integers: λ_b by bus (µ€/kWh, entry 0 is λ_0) and the forecast import (Wh)."""
+    """What is posted for a slot: integer λ_b by bus (µ€/kWh, entry 0 is λ_0), forecast import (Wh)."""
 
     bus_price: tuple[int, ...]
     forecast_import_wh: int
