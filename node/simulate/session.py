@@ -1,0 +1,252 @@
+"""One market on one chain: who takes part, and the phases of a slot as transactions.
+
+`simulate` drives the phases on simulated time, `testnet` on the wall clock. Nothing here waits or
+looks at a clock: whoever calls decides when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ledger import eip712
+from ledger.chain.protocol import Chain
+from ledger.exchange import Exchange, SignedOrder, SignedReading, Token, deploy, deploy_token
+from ledger.keys import Key, derive, mnemonic_keys
+from ledger.vectors import chunk_hashes, chunked, pack
+from market.events import AccountSettled, Event, SlotSettled
+from market.messages import Reading
+from market.orders import Address, GateClosed, Order
+from market.pricing.conditions import Conditions
+from market.slots import Tariff, Terms
+from node.oracle.signers import Oracles, Proposal, charges_header, prices_header
+
+CLOSE_GATE_BATCH = 100
+SETTLE_BATCH = 50
+UTILITY_FUNDS_NEUR = 1_000_000 * 10**9
+"""What the utility deposits before trading starts, so that settlement is funded."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cast:
+    """Everybody's keys. Utility, guardian and relayer pay gas; the others only sign."""
+
+    utility: Key
+    guardian: Key
+    relayer: Key
+    oracles: tuple[Key, ...]
+    prosumers: tuple[Key, ...]
+    meters: tuple[Key, ...]
+
+    @classmethod
+    def from_seed(cls, seed: int, oracles: int, prosumers: int) -> Cast:
+        """Keys of a simulated session: gas payers from the well-known test mnemonic, the rest by the seed."""
+        *_, guardian, relayer, utility = mnemonic_keys(10)
+        return cls(
+            utility=utility,
+            guardian=guardian,
+            relayer=relayer,
+            oracles=tuple(derive(seed, "oracle", i) for i in range(oracles)),
+            prosumers=tuple(derive(seed, "prosumer", i) for i in range(prosumers)),
+            meters=tuple(derive(seed, "meter", i) for i in range(prosumers)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What the utility registers of a prosumer."""
+
+    bus: int
+    import_capacity_wh: int
+    export_capacity_wh: int
+    credit_limit_neur: int
+    deposit_neur: int
+
+
+@dataclass(eq=False)
+class Session:
+    """A deployed market with its cast. Each phase sends, waits, and returns the contract's events."""
+
+    chain: Chain
+    exchange: Exchange
+    token: Token
+    terms: Terms
+    cast: Cast
+    oracles: Oracles
+    certificates: dict[bytes, bytes] = field(default_factory=dict)
+    inputs: dict[bytes, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def open(
+        cls,
+        chain: Chain,
+        cast: Cast,
+        terms: Terms,
+        oracles: Oracles,
+        *,
+        quorum: int,
+        token_decimals: int,
+    ) -> Session:
+        """Deploy token and exchange, and fund the utility."""
+        token = deploy_token(chain, cast.utility, "Wattbook Euro", "WEUR", token_decimals)
+        exchange = deploy(
+            chain,
+            cast.utility,
+            token=token.address,
+            utility=cast.utility.address,
+            guardian=cast.guardian.address,
+            oracles=oracles.addresses,
+            quorum=quorum,
+            terms=terms,
+        )
+        session = cls(chain, exchange, token, terms, cast, oracles)
+        session._allow_deposits()
+        session.deposit(cast.utility.address, UTILITY_FUNDS_NEUR)
+        return session
+
+    @property
+    def domain(self) -> eip712.Domain:
+        """Where signatures of this market count."""
+        return eip712.Domain(self.chain.chain_id, self.exchange.address)
+
+    # --- before trading -------------------------------------------------------------------------
+
+    def register(self, members: Sequence[Member]) -> None:
+        """Register the cast's prosumers in order and fund them."""
+        utility = self.cast.utility
+        registered = [
+            self.exchange.register_account(
+                key.address,
+                member.bus,
+                meter.address,
+                member.import_capacity_wh,
+                member.export_capacity_wh,
+                member.credit_limit_neur,
+                0,
+                sender=utility,
+            )
+            for key, meter, member in zip(self.cast.prosumers, self.cast.meters, members, strict=True)
+        ]
+        self._confirm_all(registered)
+        self._confirm_all(
+            [
+                self.exchange.deposit(key.address, member.deposit_neur, sender=utility)
+                for key, member in zip(self.cast.prosumers, members, strict=True)
+            ]
+        )
+
+    def deposit(self, account: Address, amount_neur: int) -> None:
+        """The utility's own tokens go into somebody's balance."""
+        self._confirm(self.exchange.deposit(account, amount_neur, sender=self.cast.utility))
+
+    def schedule(self, first: int, count: int, tariff: Tariff) -> None:
+        """Fix the tariff of `count` slots."""
+        self._confirm(
+            self.exchange.schedule_slots(
+                first, count, tariff.retail, tariff.network_fee, tariff.fit, sender=self.cast.utility
+            )
+        )
+
+    # --- the phases of a slot -------------------------------------------------------------------
+
+    def post_charges(self, slot: int, conditions: Conditions) -> Proposal:
+        """Clear the forecast and post the firm charge of each bus. Raises OracleError."""
+        proposal, signers = self.oracles.agree(conditions)
+        header = charges_header(slot, self.exchange.oracle_set().epoch, proposal)
+        values = proposal.prices.charges
+        self._confirm(
+            self.exchange.post_charges(
+                slot,
+                chunk_hashes(values),
+                header.input_hash,
+                header.certificate_hash,
+                tuple(signer.sign(self.domain, header) for signer in signers),
+                sender=self.cast.relayer,
+            )
+        )
+        for index, words in enumerate(chunked(pack(values))):
+            self._confirm(self.exchange.post_charges_chunk(slot, index, words, sender=self.cast.relayer))
+        self._keep(proposal)
+        return proposal
+
+    def post_prices(self, slot: int, conditions: Conditions) -> Proposal:
+        """Clear the last forecast and post the prices. Raises OracleError."""
+        proposal, signers = self.oracles.agree(conditions)
+        header = prices_header(slot, self.exchange.oracle_set().epoch, proposal)
+        values = proposal.prices.bus_price
+        self._confirm(
+            self.exchange.post_prices(
+                slot,
+                header.hub_price,
+                header.forecast_import,
+                chunk_hashes(values),
+                header.input_hash,
+                header.certificate_hash,
+                tuple(signer.sign(self.domain, header) for signer in signers),
+                sender=self.cast.relayer,
+            )
+        )
+        for index, words in enumerate(chunked(pack(values))):
+            self._confirm(self.exchange.post_prices_chunk(slot, index, words, sender=self.cast.relayer))
+        self._keep(proposal)
+        return proposal
+
+    def place(self, orders: Sequence[tuple[Key, Order]]) -> tuple[Event, ...]:
+        """Sign each order with its trader's key and relay them in order."""
+        signed = [SignedOrder(order, key.sign(eip712.digest(self.domain, order))) for key, order in orders]
+        return self._confirm_all(self.exchange.place_orders(signed, sender=self.cast.relayer))
+
+    def close_gate(self, slot: int) -> tuple[Event, ...]:
+        """Void what rests, in as many calls as it takes."""
+        events: tuple[Event, ...] = ()
+        while True:
+            found = self._confirm(
+                self.exchange.close_gate(slot, CLOSE_GATE_BATCH, sender=self.cast.relayer)
+            )
+            events += found
+            if any(isinstance(event, GateClosed) for event in found):
+                return events
+
+    def post_readings(self, slot: int, net_energy_wh: Iterable[int]) -> tuple[Event, ...]:
+        """Every prosumer's meter signs its reading, in the cast's order."""
+        signed = []
+        for key, meter, energy in zip(self.cast.prosumers, self.cast.meters, net_energy_wh, strict=True):
+            reading = Reading(account=key.address, slot=slot, net_energy=int(energy), certified=(), epoch=1)
+            signed.append(SignedReading(reading, meter.sign(eip712.digest(self.domain, reading))))
+        return self._confirm_all(self.exchange.post_readings(signed, sender=self.cast.relayer))
+
+    def post_substation(self, slot: int, import_wh: int, wholesale: int, passive_wh: Sequence[int]) -> None:
+        """The utility's reading at the substation, the wholesale price, and passive energy by bus."""
+        self._confirm(
+            self.exchange.post_substation(
+                slot, import_wh, wholesale, pack(passive_wh, signed=False), sender=self.cast.utility
+            )
+        )
+
+    def settle(self, slot: int) -> tuple[AccountSettled, ...]:
+        """Settle every account, the utility too, in bounded batches; in order of registration."""
+        accounts = [self.cast.utility.address, *(key.address for key in self.cast.prosumers)]
+        batches = [accounts[k : k + SETTLE_BATCH] for k in range(0, len(accounts), SETTLE_BATCH)]
+        hashes = [self.exchange.settle(slot, batch, sender=self.cast.relayer) for batch in batches]
+        events = self._confirm_all(hashes)
+        if not any(isinstance(event, SlotSettled) for event in events):
+            raise RuntimeError(f"slot {slot}: not every account of its snapshot settled")
+        return tuple(event for event in events if isinstance(event, AccountSettled))
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _allow_deposits(self) -> None:
+        """The utility mints test tokens for itself and lets the exchange take them."""
+        supply = 10**12 * 10**self.token.decimals
+        self._confirm(self.token.mint(self.cast.utility.address, supply, sender=self.cast.utility))
+        self._confirm(self.token.approve(self.exchange.address, supply, sender=self.cast.utility))
+
+    def _keep(self, proposal: Proposal) -> None:
+        self.certificates[proposal.certificate_hash] = proposal.certificate
+        self.inputs[proposal.input_hash] = proposal.inputs
+
+    def _confirm(self, transaction_hash: bytes) -> tuple[Event, ...]:
+        return self.exchange.confirm(transaction_hash)
+
+    def _confirm_all(self, transaction_hashes: Iterable[bytes]) -> tuple[Event, ...]:
+        return tuple(event for sent in transaction_hashes for event in self.exchange.confirm(sent))
