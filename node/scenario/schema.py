@@ -43,7 +43,7 @@ class FeederSection(Section):
 class SlotsSection(Section):
     """`[slots]`: when delivery starts, how many slots, how long each."""
 
-    start: AwareDatetime = datetime.fromisoformat("2026-06-21T00:00:00+00:00")
+    start: AwareDatetime = datetime.fromisoformat("2026-06-23T00:00:00+00:00")
     count: Annotated[int, Field(ge=1, le=35_040)] = 24
     seconds: Annotated[int, Field(ge=60, le=86_400)] = 3_600
 
