@@ -17,7 +17,9 @@ class ScenarioError(ValueError):
     """A scenario that cannot be used; the message names file, key, value and what is allowed."""
 
 
-def load(path: str | Path, overrides: Mapping[str, str] | None = None, seed: int | None = None) -> ScenarioFile:
+def load(
+    path: str | Path, overrides: Mapping[str, str] | None = None, seed: int | None = None
+) -> ScenarioFile:
     """Read a scenario; `overrides` maps dotted keys (`forecast.error`) to TOML values.
 
     `path` is a file, or the name of a built-in scenario (`ieee33-day`). Raises ScenarioError.

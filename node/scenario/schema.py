@@ -51,6 +51,8 @@ class SlotsSection(Section):
     def _aligned(self) -> SlotsSection:
         if int(self.start.timestamp()) % self.seconds:
             raise ValueError(f"start = {self.start.isoformat()} is not a multiple of {self.seconds} s")
+        if 86_400 % self.seconds:
+            raise ValueError(f"seconds = {self.seconds} does not divide a day")
         return self
 
 

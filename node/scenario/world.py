@@ -232,9 +232,7 @@ def _capacity(peak: Floats, slot_wh: float, lot: int) -> Ints:
     return (np.ceil(peak * slot_wh / lot) * lot).astype(np.int64)
 
 
-def _actual(
-    scenario: ScenarioFile, feeder: Feeder, bus: Ints, load_peak: Floats, pv_peak: Floats
-) -> Outlook:
+def _actual(scenario: ScenarioFile, feeder: Feeder, bus: Ints, load_peak: Floats, pv_peak: Floats) -> Outlook:
     """Delivery: standard load profiles with individual noise, PV under seeded clouds."""
     slots, section, profile = scenario.slots, scenario.prosumers, scenario.profiles
     rng = stream(scenario.seed, "load")

@@ -50,13 +50,17 @@ def deliver(world: World, index: int, prices: SlotPrices, solution: Solution) ->
     )
 
 
-def dispatch(devices: Devices, price: Floats, gen_target: Floats, load_target: Floats) -> tuple[Floats, Floats]:
+def dispatch(
+    devices: Devices, price: Floats, gen_target: Floats, load_target: Floats
+) -> tuple[Floats, Floats]:
     """Best response of each device to its price in one period; an indifferent one follows its target.
 
     `price`, targets and results are by device; powers pu, prices €/MWh.
     """
     gen_max, load_min, load_max = devices.gen_max[0], devices.load_min[0], devices.load_max[0]
-    gen = _respond(price - devices.gen_cost[0], devices.gen_slope[0], np.zeros_like(gen_max), gen_max, gen_target)
+    gen = _respond(
+        price - devices.gen_cost[0], devices.gen_slope[0], np.zeros_like(gen_max), gen_max, gen_target
+    )
     load = _respond(devices.load_value[0] - price, devices.load_slope[0], load_min, load_max, load_target)
     return gen, load
 

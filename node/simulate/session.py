@@ -200,9 +200,7 @@ class Session:
         """Void what rests, in as many calls as it takes."""
         events: tuple[Event, ...] = ()
         while True:
-            found = self._confirm(
-                self.exchange.close_gate(slot, CLOSE_GATE_BATCH, sender=self.cast.relayer)
-            )
+            found = self._confirm(self.exchange.close_gate(slot, CLOSE_GATE_BATCH, sender=self.cast.relayer))
             events += found
             if any(isinstance(event, GateClosed) for event in found):
                 return events

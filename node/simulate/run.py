@@ -1,0 +1,141 @@
+"""From a scenario to a result folder: open a chain, trade the day on it, write what happened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ledger.bundle import write_bundle
+from ledger.chain.embedded import EmbeddedChain
+from ledger.chain.protocol import Chain, Clock
+from ledger.chain.rpc import RpcChain
+from market.pricing.socp import SocpClearing
+from node.oracle.signers import Oracles
+from node.scenario.schema import ScenarioFile
+from node.scenario.world import World, build
+from node.simulate.day import CHARGES_LEAD_SECONDS, TradingDay
+from node.simulate.result import DayResult, Participant
+from node.simulate.session import Cast, Session
+from node.simulate.summary import Summary, summarise
+
+DAY_SECONDS = 86_400
+SETUP_SECONDS = 1_200
+"""Chain time that deployment and registration may take, one second a transaction."""
+KW_PER_MW = 1_000.0
+
+Progress = Callable[[int, int, str], None]
+
+
+def simulate(
+    scenario: ScenarioFile,
+    out: Path | None = None,
+    rpc_url: str | None = None,
+    progress: Progress = lambda done, total, what: None,
+) -> Summary:
+    """Run a scenario's session and write its result folder, if one is named.
+
+    The chain is the embedded one unless `rpc_url` names a node; on a node whose time is later than the
+    scenario's, slots move by whole days and nothing else changes. Raises FeederError, OracleError,
+    ChainError.
+    """
+    started = time.perf_counter()
+    world = build(scenario)
+    cast = Cast.from_seed(scenario.seed, scenario.oracle.signers, scenario.prosumers.count)
+    chain, clock = _open_chain(world, cast, rpc_url)
+    first_block = chain.head() + 1
+    oracles = Oracles(world.feeder, cast.oracles, scenario.oracle.quorum, scenario.oracle.method)
+    session = Session.open(
+        chain,
+        cast,
+        world.terms,
+        oracles,
+        quorum=scenario.oracle.quorum,
+        token_decimals=scenario.market.token_decimals,
+    )
+    day = TradingDay(
+        world,
+        session,
+        clock,
+        SocpClearing(world.feeder),
+        shift=_shift(world, clock),
+        progress=progress,
+    )
+    slots = day.run()
+    head = chain.block()
+    result = DayResult(
+        scenario_name=scenario.name,
+        seed=scenario.seed,
+        rule=scenario.market.rule,
+        feeder_name=world.feeder.name,
+        bus_names=world.feeder.bus_names,
+        parent=world.feeder.parent,
+        slot_seconds=world.terms.slot_seconds,
+        utility_address=cast.utility.address,
+        participants=_participants(world, cast),
+        slots=slots,
+        orders_rejected=day.rejected,
+        gas_used=sum(chain.block(number).gas_used for number in range(first_block, head.number + 1)),
+        head_number=head.number,
+        head_hash="0x" + head.hash.hex(),
+        exchange_address=session.exchange.address,
+        seconds=time.perf_counter() - started,
+    )
+    if out is not None:
+        _write(result, session, out, first_block)
+    return summarise(result)
+
+
+def _open_chain(world: World, cast: Cast, rpc_url: str | None) -> tuple[Chain, Clock]:
+    if rpc_url is not None:
+        remote = RpcChain(rpc_url)
+        return remote, remote
+    opening = world.terms.opens(world.first_slot) - CHARGES_LEAD_SECONDS
+    chain = EmbeddedChain(
+        genesis_timestamp=opening - SETUP_SECONDS,
+        funded=(cast.utility.address, cast.guardian.address, cast.relayer.address),
+    )
+    return chain, chain
+
+
+def _shift(world: World, clock: Clock) -> int:
+    """Whole days, in slots, by which the session must move so that its first charges lie ahead."""
+    opening = world.terms.opens(world.first_slot) - CHARGES_LEAD_SECONDS
+    late = clock.now() + SETUP_SECONDS // 2 - opening
+    days = max(0, -(-late // DAY_SECONDS))
+    return days * DAY_SECONDS // world.terms.slot_seconds
+
+
+def _participants(world: World, cast: Cast) -> tuple[Participant, ...]:
+    base_kw = world.feeder.base_mw * KW_PER_MW
+    flexible = world.scenario.prosumers.flexible_share
+    return tuple(
+        Participant(
+            name=name,
+            address=key.address,
+            bus=int(world.bus[k]),
+            pv_kw=float(world.pv_peak[k] * base_kw),
+            firm_kw=float(world.load_peak[k] * (1 - flexible) * base_kw),
+            flexible_kw=float(world.load_peak[k] * flexible * base_kw),
+            import_capacity_wh=int(world.import_capacity_wh[k]),
+            export_capacity_wh=int(world.export_capacity_wh[k]),
+        )
+        for k, (name, key) in enumerate(zip(world.names, cast.prosumers, strict=True))
+    )
+
+
+def _write(result: DayResult, session: Session, out: Path, first_block: int) -> None:
+    from node.simulate.tables import write_manifest, write_results  # noqa: PLC0415 - plots load slowly
+
+    write_results(result, out)
+    write_bundle(
+        session.chain,
+        session.exchange,
+        out / "bundle",
+        certificates=session.certificates.values(),
+        inputs=session.inputs.values(),
+        scenario=result.scenario_name,
+        seed=result.seed,
+        first_block=first_block,
+    )
+    write_manifest(out, result)
