@@ -70,7 +70,7 @@ def cloud_cover(count: int, seconds: int, mean: float, rng: np.random.Generator)
     if mean in (0.0, 1.0):
         return np.full(count, mean)
     rank = ndtr(noise)
-    return cast(Floats, betaincinv(CLOUD_SPREAD * mean, CLOUD_SPREAD * (1.0 - mean), rank))
+    return betaincinv(CLOUD_SPREAD * mean, CLOUD_SPREAD * (1.0 - mean), rank)
 
 
 def clear_sky_index(cover: Floats) -> Floats:

@@ -1,0 +1,56 @@
+"""Anderson acceleration of a fixed-point iteration z ← z + F(z).
+
+D. G. Anderson, "Iterative procedures for nonlinear integral equations", Journal of the ACM 12(4), 1965,
+in the difference form of H. Walker and P. Ni, SIAM Journal on Numerical Analysis 49(4), 2011, eq. (2.2).
+The coefficients are a handful of numbers for everybody: each prosumer applies them to its own state.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from market.units import Floats
+
+FIRST_RESIDUAL = 3
+"""Steps are plain until the iteration has seen this many residuals: the first ones say little."""
+RESTART_GROWTH = 3.0
+"""A residual this many times the best one means that the model of the past is wrong: forget it."""
+CONDITION_LIMIT = 1e-12
+"""Relative cut-off of the least-squares problem, so that nearly parallel differences are dropped."""
+
+
+class Anderson:
+    """The memory of the last residuals; `metric` weighs them, one positive entry a prosumer."""
+
+    def __init__(self, memory: int, metric: Floats) -> None:
+        self._root = np.sqrt(metric)
+        self._steps: deque[Floats] = deque(maxlen=memory)
+        self._changes: deque[Floats] = deque(maxlen=memory)
+        self._last: tuple[Floats, Floats] | None = None
+        self._seen = 0
+        self._best = np.inf
+
+    def advance(self, state: Floats, residual: Floats) -> Floats:
+        """The next state after `state`, whose residual is F(state)."""
+        norm = float(np.linalg.norm(self._root * residual))
+        if norm > RESTART_GROWTH * self._best:
+            self._forget()
+        elif self._last is not None:
+            self._steps.append(state - self._last[0])
+            self._changes.append(residual - self._last[1])
+        self._best = min(self._best, norm)
+        self._last = (state, residual)
+        self._seen += 1
+        if self._seen < FIRST_RESIDUAL or not self._changes:
+            return state + residual
+        changes, steps = np.stack(self._changes, axis=1), np.stack(self._steps, axis=1)
+        weighted = self._root[:, None] * changes
+        mix = np.linalg.lstsq(weighted, self._root * residual, rcond=CONDITION_LIMIT)[0]
+        return np.asarray(state + residual - (steps + changes) @ mix)
+
+    def _forget(self) -> None:
+        self._steps.clear()
+        self._changes.clear()
+        self._best = np.inf

@@ -1,0 +1,152 @@
+"""The lower level: prosumers as arrays, each answer in closed form.
+
+Prosumer k has a generator and a flexible load behind one meter, with cost
+C(g, d) = b·g + ½a·g² − u·d + ½β·d², 0 ≤ g ≤ g_max, d_min ≤ d ≤ d_max, and injects p = g − d.
+At a marginal price μ it generates clip((μ − b)/a) and consumes clip((u − μ)/β), so (μ, p) moves
+along a rising polyline with four corners. A linear device (a = 0 or β = 0) makes a vertical piece
+of it, a rigid one none. Both questions of the upper level ask for a point of that polyline:
+
+- best response to a price λ: where μ = λ;
+- proximal step min C + ½ρ(p − z)²: where p(μ) + μ/ρ = z, since ρ(z − p) is the marginal price.
+
+Powers are pu, prices €/MWh, slopes pu per €/MWh, weights ρ €/MWh per pu.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from market.pricing.conditions import Devices
+from market.units import Floats, Ints
+
+CORNERS = 4
+GEN_EMPTY, GEN_FULL, LOAD_FULL, LOAD_EMPTY = range(CORNERS)
+"""What happens at each corner as the price rises; the first of a pair always comes before the second."""
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """Answers to one question, one entry a prosumer.
+
+    power: injection p; price: marginal price μ; slope: dp/dμ there (inf for an indifferent linear
+    device); gen, load: the devices behind p.
+    """
+
+    power: Floats
+    price: Floats
+    slope: Floats
+    gen: Floats
+    load: Floats
+
+
+class LowerLevel(Protocol):
+    """Whoever answers the utility's targets; answers show powers and prices, never cost parameters."""
+
+    @property
+    def bus(self) -> Ints:
+        """Bus of each prosumer."""
+        ...
+
+    def respond(self, target: Floats, weight: Floats) -> Response:
+        """Proximal step: min C(p) + ½·weight·(p − target)², one entry a prosumer."""
+        ...
+
+    def at_price(self, price: Floats) -> Response:
+        """Best response to a price, one entry a prosumer."""
+        ...
+
+
+class Prosumers:
+    """The devices of one period as polylines; implements LowerLevel.
+
+    The devices must be admissible (`market.pricing.admission`): bounds in order, no negative slope.
+    """
+
+    def __init__(self, devices: Devices, period: int = 0) -> None:
+        self._bus = devices.bus
+        self._k = np.arange(devices.count)
+        gen = (devices.gen_cost[period], devices.gen_slope[period], devices.gen_max[period])
+        load = (
+            *(devices.load_value[period], devices.load_slope[period]),
+            *(devices.load_min[period], devices.load_max[period]),
+        )
+        self._price, self._gen, self._load = _corners(gen, load)
+        self._power = self._gen - self._load
+
+    @property
+    def bus(self) -> Ints:
+        """Bus of each prosumer."""
+        return self._bus
+
+    @property
+    def count(self) -> int:
+        """Number of prosumers."""
+        return len(self._k)
+
+    def respond(self, target: Floats, weight: Floats) -> Response:
+        """Proximal step, exact: min C(p) + ½·weight·(p − target)²; weights positive and finite."""
+        return self._crossing(self._power + self._price / weight - target, weight)
+
+    def at_price(self, price: Floats) -> Response:
+        """Best response to a price; who is indifferent between powers takes the lowest of them."""
+        return self._crossing(self._price - price, np.ones(self.count))
+
+    def _crossing(self, excess: Floats, price_per_excess: Floats) -> Response:
+        """The point of each polyline at which a quantity rising along it reaches zero.
+
+        `excess` holds its values at the corners. Beyond the outer corners p stays constant and only
+        the price moves, by `price_per_excess` for each unit of the quantity.
+        """
+        k = self._k
+        passed = (excess < 0).sum(axis=0)
+        first, last = np.maximum(passed - 1, 0), np.minimum(passed, CORNERS - 1)
+        outside = first == last
+        start, gap = excess[first, k], excess[last, k] - excess[first, k]
+        share = np.where(outside, 0.0, -start / np.where(outside, 1.0, gap))
+        gen, load = (_between(a[first, k], a[last, k], share) for a in (self._gen, self._load))
+        low, high = self._price[first, k], self._price[last, k]
+        price = _between(low, high, share) - np.where(outside, start * price_per_excess, 0.0)
+        rise, run = self._power[last, k] - self._power[first, k], high - low
+        slope = np.where(run > 0, rise / np.where(run > 0, run, 1.0), np.where(rise > 0, np.inf, 0.0))
+        return Response(power=gen - load, price=price, slope=slope, gen=gen, load=load)
+
+
+def cost(devices: Devices, gen: Floats, load: Floats) -> Floats:
+    """Cost of generation less value of load by period, €/h per pu of base."""
+    generation = devices.gen_cost * gen + 0.5 * devices.gen_slope * gen**2
+    value = devices.load_value * load - 0.5 * devices.load_slope * load**2
+    return np.asarray(np.sum(generation - value, axis=-1))
+
+
+def _corners(gen: tuple[Floats, ...], load: tuple[Floats, ...]) -> tuple[Floats, Floats, Floats]:
+    """Price, generation and load at the corners, corners × prosumers, in rising order of price."""
+    gen_cost, gen_slope, gen_max = gen
+    load_value, load_slope, load_min, load_max = load
+    prices = np.empty((CORNERS, len(gen_cost)))
+    prices[GEN_EMPTY] = gen_cost
+    prices[GEN_FULL] = gen_cost + gen_slope * gen_max
+    prices[LOAD_FULL] = load_value - load_slope * load_max
+    prices[LOAD_EMPTY] = load_value - load_slope * load_min
+    order = np.argsort(prices, axis=0, kind="stable")
+    place = np.argsort(order, axis=0)
+    price = np.take_along_axis(prices, order, axis=0)
+    at = np.arange(CORNERS)[:, None]
+    # a linear device jumps from one bound to the other at its second corner, whose price is the first's
+    gen_share = _share(price, prices[GEN_EMPTY], prices[GEN_FULL], at >= place[GEN_FULL])
+    load_share = _share(price, prices[LOAD_FULL], prices[LOAD_EMPTY], at >= place[LOAD_EMPTY])
+    return price, gen_share * gen_max, load_max - load_share * (load_max - load_min)
+
+
+def _share(price: Floats, low: Floats, high: Floats, past: np.typing.NDArray[np.bool_]) -> Floats:
+    """How far the device has moved at a price, 0 to 1; a linear one jumps to 1 where `past` says."""
+    width = high - low
+    linear = width <= 0
+    moved = np.clip((price - low) / np.where(linear, 1.0, width), 0.0, 1.0)
+    return np.where(linear, past, np.where(past, 1.0, moved))
+
+
+def _between(start: Floats, end: Floats, share: Floats) -> Floats:
+    return start + share * (end - start)
