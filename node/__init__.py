@@ -1,0 +1,1 @@
+"""Processes and people: commands, scenarios, simulation, oracle, agents, servers."""

@@ -1,0 +1,1 @@
+"""Oracles: they clear the feeder, check one another, and sign prices."""

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
+from ledger.exchange import OracleSignature
+from market.pricing.certificate import certificate, check, encode_inputs
+from market.pricing.quantise import quantise
 
 from ledger import eip712
-from ledger.exchange import OracleSignature
 from ledger.keys import Key
 from ledger.vectors import values_hash
 from market.feeder.model import Feeder
 from market.messages import ChargesHeader, PricesHeader
-from market.pricing.certificate import certificate, check, encode_inputs
 from market.pricing.conditions import Clearing, Conditions, SlotPrices, Solution
-from market.pricing.quantise import quantise
 
 AGREEMENT_UNITS = 1
 """µ€/kWh by which a signer's own price may differ from the proposed one."""
@@ -30,16 +30,16 @@ class OracleError(RuntimeError):
     """No prices can be published.
 
     OracleError
-    ├── NotCleared     the feeder could not be cleared, or the result proves nothing
-    └── NoQuorum       too few signers agree with the proposal
+    ├── NotClearedError     the feeder could not be cleared, or the result proves nothing
+    └── NoQuorumError       too few signers agree with the proposal
     """
 
 
-class NotCleared(OracleError):
+class NotClearedError(OracleError):
     """The proposer's clearing failed or its own certificate does not hold."""
 
 
-class NoQuorum(OracleError):
+class NoQuorumError(OracleError):
     """Fewer signers than the quorum found the proposal right; the message lists why."""
 
 
@@ -85,12 +85,12 @@ class Signer:
         self._warm: Solution | None = None
 
     def propose(self, conditions: Conditions) -> Proposal:
-        """Clear, quantise and prove. Raises NotCleared."""
+        """Clear, quantise and prove. Raises NotClearedError."""
         solution = self._clear(conditions)
         proof = certificate(solution, self._feeder, conditions)
         findings = check(proof, self._feeder, conditions)
         if findings:
-            raise NotCleared(f"the certificate does not hold: {findings[0]}")
+            raise NotClearedError(f"the certificate does not hold: {findings[0]}")
         return Proposal(
             solution=solution,
             prices=quantise(solution, self._feeder, hours=conditions.hours),
@@ -120,7 +120,7 @@ class Signer:
     def _clear(self, conditions: Conditions) -> Solution:
         solution = self._clearing(self._feeder, conditions, self._warm)
         if solution.status == "infeasible":
-            raise NotCleared("the feeder has no feasible schedule")
+            raise NotClearedError("the feeder has no feasible schedule")
         self._warm = solution
         return solution
 
@@ -152,7 +152,7 @@ class Oracles:
             else:
                 objections.append(f"oracle {signer.index}: {objection}")
         if len(agreed) < self.quorum:
-            raise NoQuorum(f"{len(agreed)} of {self.quorum} needed agree; " + "; ".join(objections))
+            raise NoQuorumError(f"{len(agreed)} of {self.quorum} needed agree; " + "; ".join(objections))
         return proposal, tuple(agreed)
 
 

@@ -115,7 +115,7 @@ class ProsumersSection(Section):
                 raise ValueError(f"{key} = [{low}, {high}] must be ordered")
         if self.flexible_value_low_eur_per_mwh[1] >= self.flexible_value_high_eur_per_mwh[0]:
             raise ValueError("flexible_value_low_eur_per_mwh must lie below flexible_value_high_eur_per_mwh")
-        if not (0 <= self.flexible_floor[0] and self.flexible_floor[1] < 1):
+        if self.flexible_floor[0] < 0 or self.flexible_floor[1] >= 1:
             raise ValueError("flexible_floor must lie in [0, 1)")
         return self
 

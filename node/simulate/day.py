@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
+from market.agents.policies import AgentView, Policy, Truthful, ZeroIntelligenceConstrained
+from market.agents.utility import hub_quotes, passive_bid
 
 from ledger.chain.protocol import Clock
 from ledger.keys import Key
-from market.agents.policies import AgentView, Policy, Truthful, ZeroIntelligenceConstrained
-from market.agents.utility import hub_quotes, passive_bid
 from market.events import AccountSettled
 from market.orders import Order, Side
 from market.pricing.conditions import Clearing

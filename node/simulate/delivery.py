@@ -1,4 +1,4 @@
-"""What physically happens in a slot: devices answer the posted prices, the feeder carries it, meters read it."""
+"""What physically happens in a slot: devices answer the posted prices, the feeder carries it, meters read."""
 
 from __future__ import annotations
 

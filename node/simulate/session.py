@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from ledger.exchange import Exchange, SignedOrder, SignedReading, Token, deploy, deploy_token
+
 from ledger import eip712
 from ledger.chain.protocol import Chain
-from ledger.exchange import Exchange, SignedOrder, SignedReading, Token, deploy, deploy_token
 from ledger.keys import Key, derive, mnemonic_keys
 from ledger.vectors import chunk_hashes, chunked, pack
 from market.events import AccountSettled, Event, SlotSettled
