@@ -29,26 +29,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from market.feeder.model import Feeder
-from market.pricing.conditions import TIE_BREAK_PU_PER_EUR_PER_MWH, Conditions
+from market.pricing.conditions import Conditions
+from market.pricing.rules import shed_cost, tie_break_centre, tie_break_share
 from market.units import Floats, Ints
 
 SOLVER_TOLERANCE = 1e-10
 """Asked of Clarabel for gap and feasibility; it reaches this on feeders of tens of buses."""
-
-
-def tie_break_share(feeder: Feeder) -> float:
-    """ε/(n+1): pu injected at one bus for each €/MWh that its price is above c."""
-    return TIE_BREAK_PU_PER_EUR_PER_MWH / feeder.buses
-
-
-def tie_break_centre(conditions: Conditions) -> Floats:
-    """c = (π_imp + π_exp)/2 by period, €/MWh."""
-    return np.asarray((conditions.hub.import_price + conditions.hub.export_price) / 2)
-
-
-def shed_cost(conditions: Conditions) -> Floats:
-    """Cost of shedding a bus's whole fixed load, VOLL·|p̄ + jq̄|, periods × buses, €/h per pu of base."""
-    return np.asarray(conditions.voll * np.hypot(conditions.fixed_p, conditions.fixed_q))
 
 
 @dataclass(frozen=True)
