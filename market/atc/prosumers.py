@@ -50,6 +50,10 @@ class LowerLevel(Protocol):
         """Bus of each prosumer."""
         ...
 
+    def elasticity(self, window: float) -> Floats:
+        """How much each power may move per price, pu per €/MWh, spread over at least a window of prices."""
+        ...
+
     def respond(self, target: Floats, weight: Floats) -> Response:
         """Proximal step: min C(p) + ½·weight·(p − target)², one entry a prosumer."""
         ...
@@ -75,6 +79,10 @@ class Prosumers:
         )
         self._price, self._gen, self._load = _corners(gen, load)
         self._power = self._gen - self._load
+        _, gen_slope, gen_max = gen
+        _, load_slope, load_min, load_max = load
+        self._ranges = np.stack([gen_max, load_max - load_min])
+        self._widths = np.stack([gen_slope, load_slope]) * self._ranges
 
     @property
     def bus(self) -> Ints:
@@ -85,6 +93,10 @@ class Prosumers:
     def count(self) -> int:
         """Number of prosumers."""
         return len(self._k)
+
+    def elasticity(self, window: float) -> Floats:
+        """1/a + 1/β, each at most the device's range over `window` €/MWh: finite for linear devices."""
+        return np.asarray((self._ranges / np.maximum(self._widths, window)).sum(axis=0))
 
     def respond(self, target: Floats, weight: Floats) -> Response:
         """Proximal step, exact: min C(p) + ½·weight·(p − target)²; weights positive and finite."""
