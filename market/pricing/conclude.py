@@ -1,21 +1,37 @@
-"""From a solver's arrays to a Solution: residual, status, components."""
+"""From a solver's arrays to a Solution: polish, hub rule, residual, status, components."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
 
 from market.feeder.model import Feeder
 from market.pricing.components import components
 from market.pricing.conditions import Conditions, Duals, Primal, Solution
-from market.pricing.optimality import costs, measure, residual
+from market.pricing.optimality import BALANCE_TOLERANCE, PRICE_TOLERANCE, costs, measure, residual
+from market.pricing.polish import polish
 
 
 def conclude(
-    feeder: Feeder, conditions: Conditions, primal: Primal, duals: Duals, *, method: str, iterations: int
+    feeder: Feeder,
+    conditions: Conditions,
+    primal: Primal,
+    duals: Duals,
+    *,
+    method: str,
+    iterations: int,
+    polished: bool = True,
 ) -> Solution:
     """Measure the point against the optimality conditions and put it into a Solution.
 
-    'optimal' where every condition holds: flows are exact and σ ≤ 0, so the point is the global optimum.
-    'local' where one does not; the certificate's check says which.
+    `polished` takes it to machine precision first, which needs every device's costs. The status is
+    'optimal' where every condition holds: flows are exact and σ ≤ 0, so the point is the global
+    optimum; 'local' where one does not, and the certificate's check says which.
     """
+    if polished:
+        primal, duals = polish(feeder, conditions, primal, duals)
+    duals = _at_hub_price(conditions, primal, duals)
     measured = measure(feeder, conditions, primal, duals)
     holds = all((comparison.error <= comparison.tolerance).all() for comparison in measured)
     return Solution(
@@ -28,3 +44,17 @@ def conclude(
         iterations=iterations,
         method=method,
     )
+
+
+def _at_hub_price(conditions: Conditions, primal: Primal, duals: Duals) -> Duals:
+    """Put λ_0 on the hub price it misses by a solver's tolerance; the contract allows no unit beyond it."""
+    hub = conditions.hub
+    imports, exports = primal.net_import > BALANCE_TOLERANCE, primal.net_import < -BALANCE_TOLERANCE
+    low = np.where(imports, hub.import_price, hub.export_price)
+    high = np.where(exports, hub.export_price, hub.import_price)
+    found = duals.price[:, 0]
+    right = np.clip(found, low, high)
+    near = np.abs(found - right) <= PRICE_TOLERANCE * np.maximum(np.abs(right), 1)
+    price = duals.price.copy()
+    price[:, 0] = np.where(near, right, found)
+    return replace(duals, price=price)
