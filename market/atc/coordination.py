@@ -29,8 +29,10 @@ BALANCE_TOLERANCE_PU = 1e-6
 """Largest |T_b − Σp_k|."""
 PRICE_WINDOW_EUR_PER_MWH = 100.0
 """Δ: a device counts as spread over at least this range of prices when weights are chosen."""
-FLATTEST, STEEPEST = 1e-1, 1e6
-"""Bounds of a weight, €/MWh per pu: linear devices would ask for 0, rigid ones for infinity."""
+FLATTEST, STEEPEST = 1e-1, 1e5
+"""Bounds of a weight, €/MWh per pu."""
+STEEPEST_START = 1e4
+"""Bound of the first weights: small and rigid devices would ask for more than the network can tell."""
 FIRST_REBALANCE, REBALANCE_EVERY, LAST_REBALANCE = 5, 8, 61
 """Rounds after which weights are adapted. The last is early, so that weights are fixed in the end."""
 LARGEST_REBALANCE = 10.0
@@ -163,8 +165,8 @@ class _Progress:
 
 def _first_weights(lower: LowerLevel, method: Method) -> Floats:
     """ρ_k = κ/elasticity within bounds; the median for everybody where the method is uniform."""
-    elasticity = np.maximum(lower.elasticity(PRICE_WINDOW_EUR_PER_MWH), method.kappa / STEEPEST)
-    rho = np.clip(method.kappa / elasticity, FLATTEST, STEEPEST)
+    elasticity = np.maximum(lower.elasticity(PRICE_WINDOW_EUR_PER_MWH), method.kappa / STEEPEST_START)
+    rho = np.maximum(method.kappa / elasticity, FLATTEST)
     return np.full_like(rho, np.median(rho)) if method.uniform and len(rho) else rho
 
 
