@@ -1,0 +1,87 @@
+"""What the exchange answers when it is read: one frozen record for each view that returns several values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from market.orders import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A registered account. Capacities Wh a slot, money n€; bit c−1 of `classes`: may sell class c."""
+
+    id: int
+    bus: int
+    meter_key: Address
+    meter_epoch: int
+    import_capacity: int
+    export_capacity: int
+    credit_limit: int
+    classes: int
+    balance: int
+    reserved: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotState:
+    """How far a slot has come; tariff in µ€/kWh. `placed` and `voided` count the placing list."""
+
+    scheduled: bool
+    retail: int
+    network_fee: int
+    fit: int
+    charges_posted: bool
+    charges_complete: bool
+    prices_posted: bool
+    prices_complete: bool
+    gate_closed: bool
+    substation_posted: bool
+    settled: bool
+    placed: int
+    voided: int
+    accounts: int
+    settled_accounts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What an account has in a slot: energies Wh (net bought positive), resting orders, money n€."""
+
+    net: int
+    resting_bids: int
+    resting_asks: int
+    bids: int
+    asks: int
+    reserve: int
+    trades: int
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RestingOrder:
+    """An order that rests; all 0 where it does not."""
+
+    side: int
+    energy_class: int
+    tick: int
+    resting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best level of a side, if there is one."""
+
+    found: bool
+    tick: int
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReading:
+    """The final reading of an account in a slot, if there is one."""
+
+    found: bool
+    net_energy: int
+    certified: tuple[int, ...]
+    epoch: int
