@@ -64,7 +64,7 @@ def _jacobian(feeder: Feeder, primal: Primal, period: int, lossless: bool) -> sp
     ones, shape = np.ones(len(inner)), (lines, lines)
     children = sp.csr_array((ones, (parent[inner] - 1, inner)), shape=shape)
     p, q, current = (array[period, 1:] for array in (primal.p, primal.q, primal.l))
-    v_parent = primal.v[period, feeder.parent[1:]]
+    v_parent = np.full(lines, feeder.v0**2) if lossless else primal.v[period, parent]
     tree = sp.eye_array(lines) - children
     keep = 0.0 if lossless else 1.0
     blocks: list[list[Any]] = [
