@@ -100,7 +100,8 @@ class Chain(Protocol):
     """A chain to send to and read from. `block=None` means the head."""
 
     @property
-    def chain_id(self) -> int: ...
+    def chain_id(self) -> int:
+        """Chain id that transactions and signatures name."""
 
     def send(self, raw_transaction: bytes) -> bytes:
         """Hand over a signed transaction; returns its hash. Raises TransactionRefused."""

@@ -1,0 +1,109 @@
+"""The embedded chain's data folder: an LMDB database, its format's version, and a lock for one writer.
+
+    FORMAT       "wattbook chain 1"
+    LOCK         held while a process has the folder open
+    data.mdb     LMDB; every block is one write transaction, synced to disk
+    lock.mdb     LMDB's own readers table
+
+DataFolderError   the folder cannot be used; the message says why and what to do
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import lmdb
+
+from ledger.chain.protocol import ChainError
+from ledger.chain.store import Changes
+
+FORMAT = "wattbook chain 1"
+
+_FIRST_MAP_BYTES = 1 << 30
+
+
+class DataFolderError(ChainError):
+    """The data folder is foreign, of another version, in use, or damaged."""
+
+
+class LmdbFolder:
+    """Backing in a data folder, which is created if it is missing or empty. Raises DataFolderError."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock: int | None = None
+        _prepare(folder)
+        self._lock = _locked(folder)
+        try:
+            self._environment = lmdb.open(str(folder), map_size=_FIRST_MAP_BYTES, max_dbs=0)
+        except lmdb.Error as failure:
+            self._unlock()
+            raise DataFolderError(f"{folder}: the database is damaged: {failure}") from None
+
+    def get(self, key: bytes) -> bytes | None:
+        """Value of a key, None for none. Raises DataFolderError on a damaged database."""
+        try:
+            with self._environment.begin() as transaction:
+                value: bytes | None = transaction.get(key)
+                return value
+        except lmdb.Error as failure:
+            raise DataFolderError(f"{self._folder}: the database is damaged: {failure}") from None
+
+    def write(self, changes: Changes) -> None:
+        """Apply all changes in one transaction, synced to disk. Raises DataFolderError on failure."""
+        while True:
+            try:
+                with self._environment.begin(write=True) as transaction:
+                    for key, value in changes.items():
+                        if value is None:
+                            transaction.delete(key)
+                        else:
+                            transaction.put(key, value)
+                return
+            except lmdb.MapFullError:  # the aborted transaction left nothing behind
+                self._environment.set_mapsize(2 * self._environment.info()["map_size"])
+            except lmdb.Error as failure:
+                raise DataFolderError(f"{self._folder}: cannot write: {failure}") from None
+
+    def close(self) -> None:
+        """Close the database and release the lock."""
+        if self._lock is not None:
+            self._environment.close()
+            self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _prepare(folder: Path) -> None:
+    """Check the folder's format, or mark an empty one."""
+    marker = folder / "FORMAT"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if marker.exists():
+            found = marker.read_text(errors="replace").strip()
+            if found != FORMAT:
+                raise DataFolderError(
+                    f"{folder}: its format is {found[:40]!r}, this version reads {FORMAT!r}"
+                )
+        elif any(folder.iterdir()):
+            raise DataFolderError(f"{folder}: not a chain's data folder, and not empty: name another one")
+        else:
+            marker.write_text(FORMAT + "\n")
+    except OSError as failure:
+        raise DataFolderError(f"{folder}: cannot be used: {failure.strerror}") from None
+
+
+def _locked(folder: Path) -> int:
+    """Descriptor of the folder's lock, held until it is closed."""
+    descriptor = os.open(folder / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise DataFolderError(f"{folder}: another process has it open") from None
+    return descriptor

@@ -1,0 +1,102 @@
+"""The key-value store under the embedded chain: writes gather in memory and land together, once a block.
+
+py-evm's own `AtomicDB` commits key by key, so a crash in between tears a block. Here nothing reaches
+the backing before `commit`, which hands over everything since the last one in one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from eth.db.atomic import AtomicDBWriteBatch
+from eth.db.backends.base import BaseAtomicDB
+
+Changes = Mapping[bytes, bytes | None]
+"""Values by key; None deletes."""
+
+
+class Backing(Protocol):
+    """Where committed values live."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Value of a key, None for none."""
+
+    def write(self, changes: Changes) -> None:
+        """Apply all changes or none."""
+
+    def close(self) -> None:
+        """Give up files and locks. Closing twice is no error."""
+
+
+class Memory:
+    """Backing that is gone with the process."""
+
+    def __init__(self) -> None:
+        self._values: dict[bytes, bytes] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        """Value of a key, None for none."""
+        return self._values.get(key)
+
+    def write(self, changes: Changes) -> None:
+        """Apply all changes."""
+        for key, value in changes.items():
+            if value is None:
+                self._values.pop(key, None)
+            else:
+                self._values[key] = value
+
+    def close(self) -> None:
+        """Nothing to give up."""
+
+
+class Store(BaseAtomicDB):  # type: ignore[misc]  # py-evm is untyped
+    """py-evm's database interface over a backing, with uncommitted changes in front."""
+
+    def __init__(self, backing: Backing) -> None:
+        self._backing = backing
+        self._changes: dict[bytes, bytes | None] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        """Value of a key as changed so far, None for none."""
+        if key in self._changes:
+            return self._changes[key]
+        return self._backing.get(key)
+
+    def commit(self) -> None:
+        """Hand all changes to the backing in one write."""
+        self._backing.write(self._changes)
+        self._changes = {}
+
+    def discard(self) -> None:
+        """Forget the changes since the last commit."""
+        self._changes = {}
+
+    def close(self) -> None:
+        """Close the backing; uncommitted changes are lost."""
+        self._backing.close()
+
+    # --- py-evm's interface ---------------------------------------------------------------------
+
+    def __getitem__(self, key: bytes) -> bytes:
+        value = self.get(key)
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key: bytes, value: bytes) -> None:
+        self._changes[key] = value
+
+    def __delitem__(self, key: bytes) -> None:
+        self._changes[key] = None
+
+    def _exists(self, key: bytes) -> bool:
+        return self.get(key) is not None
+
+    @contextmanager
+    def atomic_batch(self) -> Iterator[Any]:
+        """Changes that join the others when the context ends without exception."""
+        with AtomicDBWriteBatch._commit_unless_raises(self) as batch:
+            yield batch
