@@ -1,0 +1,85 @@
+# Everything runs in .venv, which every target makes for itself when it is missing or its lock changed.
+#
+#   make demo    simulate a day, audit it, say where the report is
+#   make test    every test whose tools are there; says what it skipped
+#   make check   lint, types, import rules, artifacts, tidiness
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo tools test long check bench lock clean
+
+# A name on PATH is not yet a Python that runs: version managers leave shims behind.
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+  $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 \
+  && { echo $$name; break; }; done)
+BIN := .venv/bin
+RUN := .venv/run.stamp
+DEV := .venv/dev.stamp
+PYTEST ?= -n 2 --dist loadfile
+ANVIL := 1.7.1
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: $(DEV) ## .venv with everything that development needs
+
+demo: $(RUN) ## a simulated day on the IEEE 33-bus feeder, and its audit
+	@rm -rf out/demo
+	@$(BIN)/wattbook simulate node/scenarios/ieee33-day.toml --out out/demo
+	@$(BIN)/wattbook audit out/demo/bundle
+	@echo
+	@echo "report:  out/demo/report.html"
+	@echo "tables:  out/demo/*.csv"
+	@echo "audit:   $(BIN)/wattbook audit out/demo/bundle"
+
+tools: node_modules/.anvil-$(ANVIL) ## programs that some tests run beside Wattbook (anvil)
+
+node_modules/.anvil-$(ANVIL):
+	@command -v npm >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && apt-get install -qq -y --no-install-recommends nodejs npm; \
+	else echo "error: tools need npm; on Debian: apt install nodejs npm" >&2; exit 1; fi
+	@npm install --prefix . --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --silent \
+	  @foundry-rs/anvil@$(ANVIL)
+	@node_modules/.bin/anvil --version | head -1
+	@touch $@
+
+test: $(DEV) ## every test whose tools are there
+	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" $(BIN)/python -m pytest $(PYTEST) -m "not long"
+
+long: $(DEV) ## the tests that take minutes, full counts
+	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" $(BIN)/python -m pytest -m long
+
+check: $(DEV) ## lint, types, import rules, artifacts, tidiness
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m contracts.build --check
+	@$(BIN)/python -m pytest tests/house/test_tidy.py
+
+bench: $(RUN) ## the figures Wattbook is measured by
+	@$(BIN)/wattbook bench
+
+lock: $(DEV) ## resolve the locks again from pyproject.toml
+	@cd requirements && for lock in run dev bootstrap; do \
+	  case $$lock in run) from="../pyproject.toml build.in";; \
+	  dev) from="../pyproject.toml build.in --group ../pyproject.toml:dev";; *) from=bootstrap.in;; esac; \
+	  ../$(BIN)/python -m uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	    --no-header --no-annotate --no-emit-index-url $$from -o $$lock.lock; done
+
+clean: ## remove what was made, .venv included
+	rm -rf .venv node_modules out dist build
+
+$(RUN): requirements/run.lock requirements/bootstrap.lock requirements/install.py pyproject.toml
+	@$(MAKE) -s python-found
+	@$(PYTHON) requirements/install.py run
+	@touch $@
+
+# The development lock contains the runtime's, so one installation serves both.
+$(DEV): requirements/dev.lock requirements/bootstrap.lock requirements/install.py pyproject.toml
+	@$(MAKE) -s python-found
+	@$(PYTHON) requirements/install.py dev
+	@touch $@ $(RUN)
+
+.PHONY: python-found
+python-found:
+	@[ -n "$(PYTHON)" ] || { echo "error: no Python 3.11 to 3.13 found; on Debian: apt install python3 python3-venv" >&2; exit 1; }
