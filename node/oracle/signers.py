@@ -66,7 +66,7 @@ class Proposal:
 def clearing_factory(method: str) -> Callable[[Feeder], Clearing]:
     """The clearing of a scenario's `oracle.method`, imported only now since solvers load slowly."""
     if method == "atc":
-        from market.atc import AtcClearing  # noqa: PLC0415
+        from market.atc.clearing import AtcClearing  # noqa: PLC0415
 
         return AtcClearing
     from market.pricing.socp import SocpClearing  # noqa: PLC0415

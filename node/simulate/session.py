@@ -23,7 +23,6 @@ from market.slots import Tariff, Terms
 from node.oracle.signers import Oracles, Proposal, charges_header, prices_header
 
 CLOSE_GATE_BATCH = 100
-SETTLE_BATCH = 50
 UTILITY_FUNDS_NEUR = 1_000_000 * 10**9
 """What the utility deposits before trading starts, so that settlement is funded."""
 
@@ -225,9 +224,7 @@ class Session:
     def settle(self, slot: int) -> tuple[AccountSettled, ...]:
         """Settle every account, the utility too, in bounded batches; in order of registration."""
         accounts = [self.cast.utility.address, *(key.address for key in self.cast.prosumers)]
-        batches = [accounts[k : k + SETTLE_BATCH] for k in range(0, len(accounts), SETTLE_BATCH)]
-        hashes = [self.exchange.settle(slot, batch, sender=self.cast.relayer) for batch in batches]
-        events = self._confirm_all(hashes)
+        events = self._confirm_all(self.exchange.settle_all(slot, accounts, sender=self.cast.relayer))
         if not any(isinstance(event, SlotSettled) for event in events):
             raise RuntimeError(f"slot {slot}: not every account of its snapshot settled")
         return tuple(event for event in events if isinstance(event, AccountSettled))
@@ -236,7 +233,7 @@ class Session:
 
     def _allow_deposits(self) -> None:
         """The utility mints test tokens for itself and lets the exchange take them."""
-        supply = 10**12 * 10**self.token.decimals
+        supply = 10**12 * 10 ** self.token.decimals
         self._confirm(self.token.mint(self.cast.utility.address, supply, sender=self.cast.utility))
         self._confirm(self.token.approve(self.exchange.address, supply, sender=self.cast.utility))
 
