@@ -1,0 +1,384 @@
+"""The bundle: a folder that proves a market offline. Its format is BUNDLE.md.
+
+    collect(chain, exchange)   → Bundle     from any chain
+    write(bundle, folder)      → None
+    read(folder)               → Bundle     what the files say, right or wrong
+
+Reading judges nothing that it can still parse: a wrong digest, root or count is for the audit to find.
+
+BundleError                 the bundle cannot be read, so nothing can be verified
+├── BundleNotFoundError     the path is no folder
+├── BundleIncompleteError   a file is missing that belongs to it
+└── BundleFormatError       a file is not in its format: truncated, not canonical, of another version
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+import rlp
+
+import contracts
+from ledger import events
+from ledger.address import address_bytes, checksummed
+from ledger.chain.encoding import raw_receipt
+from ledger.chain.protocol import Block, Chain, LogFilter, Receipt
+from ledger.exchange import Exchange
+from market.events import OraclesRotated
+from market.orders import Address
+
+FORMAT = "wattbook-bundle"
+VERSION = 1
+
+MANIFEST, HEADERS, TRANSACTIONS, RECEIPTS, CHECKPOINT = (
+    "manifest.json",
+    "headers.rlp",
+    "transactions.rlp",
+    "receipts.rlp",
+    "checkpoint",
+)
+ARTIFACTS, CERTIFICATES, INPUTS = "artifacts", "certificates", "inputs"
+CHECKPOINT_ORIGIN = "wattbook checkpoint v1"
+
+
+class BundleError(Exception):
+    """The bundle cannot be read; the message names the file."""
+
+
+class BundleNotFoundError(BundleError):
+    """The path is no folder."""
+
+
+class BundleIncompleteError(BundleError):
+    """A file is missing that every bundle has, or that the manifest lists."""
+
+
+class BundleFormatError(BundleError):
+    """A file cannot be parsed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the bundle is about. `files` has the SHA-256 of every other file, as the manifest claims it."""
+
+    chain_id: int
+    exchange: Address
+    token: Address
+    deployment_block: int
+    first_block: int
+    scenario: str | None = None
+    seed: int | None = None
+    files: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The chain's head when the bundle was written."""
+
+    chain_id: int
+    number: int
+    hash: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A bundle in memory: one entry a block in `headers`, `transactions` and `receipts`.
+
+    Headers are RLP; transactions and receipts EIP-2718 bytes. Certificates and inputs are kept under
+    the SHA-256 that names them. `digests` are the files' own SHA-256 as they were found, empty where
+    the bundle comes from a chain and not from files.
+    """
+
+    manifest: Manifest
+    headers: tuple[bytes, ...]
+    transactions: tuple[tuple[bytes, ...], ...]
+    receipts: tuple[tuple[bytes, ...], ...]
+    artifacts: Mapping[str, bytes]
+    certificates: Mapping[bytes, bytes]
+    inputs: Mapping[bytes, bytes]
+    checkpoint: Checkpoint
+    digests: Mapping[str, str]
+
+
+# --- from a chain -------------------------------------------------------------------------------
+
+
+def collect(
+    exchange: Exchange,
+    *,
+    certificates: Iterable[bytes] = (),
+    inputs: Iterable[bytes] = (),
+    scenario: str | None = None,
+    seed: int | None = None,
+    first_block: int | None = None,
+) -> Bundle:
+    """Take everything about an exchange from its chain, from `first_block` (its deployment) to the head.
+
+    Raises ChainError, BundleIncompleteError where the chain knows no such exchange.
+    """
+    chain = exchange.chain
+    deployed = deployment_block(chain, exchange.address)
+    first = deployed if first_block is None else min(first_block, deployed)
+    blocks = [chain.block(number) for number in range(first, chain.head() + 1)]
+    head = blocks[-1]
+    return Bundle(
+        manifest=Manifest(
+            chain_id=chain.chain_id,
+            exchange=exchange.address,
+            token=exchange.token().address,
+            deployment_block=deployed,
+            first_block=first,
+            scenario=scenario,
+            seed=seed,
+        ),
+        headers=tuple(block.header_rlp for block in blocks),
+        transactions=tuple(block.transactions for block in blocks),
+        receipts=tuple(
+            tuple(raw_receipt(receipt) for receipt in _receipts(chain, block)) for block in blocks
+        ),
+        artifacts={name: artifact_bytes(name) for name in contracts.NAMES},
+        certificates={sha256(content).digest(): content for content in certificates},
+        inputs={sha256(content).digest(): content for content in inputs},
+        checkpoint=Checkpoint(chain.chain_id, head.number, head.hash),
+        digests={},
+    )
+
+
+def _receipts(chain: Chain, block: Block) -> Sequence[Receipt]:
+    return chain.receipts(block.number) if block.transactions else ()
+
+
+def deployment_block(chain: Chain, exchange: Address) -> int:
+    """Block in which an exchange was made: the one of its first event, which its constructor emits.
+
+    Raises BundleIncompleteError where there is none.
+    """
+    which = LogFilter(addresses=(exchange,), topics=((events.topic(OraclesRotated),),))
+    logs = chain.logs(which)
+    if not logs:
+        raise BundleIncompleteError(f"chain {chain.chain_id}: no exchange at {exchange}")
+    return logs[0].block_number
+
+
+def artifact_bytes(name: str) -> bytes:
+    """What a bundle keeps of a contract: ABI, creation bytecode, source hash, as canonical JSON."""
+    artifact = contracts.load(name)
+    return canonical_json(
+        {
+            "abi": list(artifact.abi),
+            "bytecode": "0x" + artifact.bytecode.hex(),
+            "compiler": artifact.compiler,
+            "name": artifact.name,
+            "source_sha256": artifact.source_sha256,
+        }
+    )
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def write_bundle(
+    chain: Chain,
+    exchange: Exchange,
+    folder: Path,
+    *,
+    certificates: Iterable[bytes] = (),
+    inputs: Iterable[bytes] = (),
+    scenario: str | None = None,
+    seed: int | None = None,
+    first_block: int | None = None,
+) -> Bundle:
+    """Collect an exchange's bundle and write it. Raises ChainError, BundleError, OSError."""
+    bundle = collect(
+        Exchange(chain, exchange.address),
+        certificates=certificates,
+        inputs=inputs,
+        scenario=scenario,
+        seed=seed,
+        first_block=first_block,
+    )
+    write(bundle, folder)
+    return bundle
+
+
+def write(bundle: Bundle, folder: Path) -> None:
+    """Write the files, the manifest with their digests last. Raises OSError, FileExistsError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise FileExistsError(f"{folder}: a bundle needs an empty folder")
+    files = encode(bundle)
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+
+
+def encode(bundle: Bundle) -> dict[str, bytes]:
+    """Every file of the bundle by its name, the manifest last."""
+    files: dict[str, bytes] = {
+        HEADERS: _rlp(list(bundle.headers)),
+        TRANSACTIONS: _rlp([list(block) for block in bundle.transactions]),
+        RECEIPTS: _rlp([list(block) for block in bundle.receipts]),
+        CHECKPOINT: _encode_checkpoint(bundle.checkpoint),
+    }
+    files |= {f"{ARTIFACTS}/{name}.json": content for name, content in sorted(bundle.artifacts.items())}
+    for place, contents in ((CERTIFICATES, bundle.certificates), (INPUTS, bundle.inputs)):
+        files |= {f"{place}/{name.hex()}.bin": content for name, content in sorted(contents.items())}
+    listed = tuple(sorted((name, sha256(content).hexdigest()) for name, content in files.items()))
+    files[MANIFEST] = encode_manifest(replace(bundle.manifest, files=listed))
+    return files
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The manifest as canonical JSON."""
+    return canonical_json(
+        {
+            "chain_id": manifest.chain_id,
+            "deployment_block": manifest.deployment_block,
+            "exchange": manifest.exchange,
+            "files": dict(manifest.files),
+            "first_block": manifest.first_block,
+            "format": FORMAT,
+            "scenario": manifest.scenario,
+            "seed": manifest.seed,
+            "token": manifest.token,
+            "version": VERSION,
+        }
+    )
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON with one form for each value: sorted keys, two spaces of indent, ASCII, a newline at the end."""
+    return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=True) + "\n").encode()
+
+
+def _encode_checkpoint(checkpoint: Checkpoint) -> bytes:
+    lines = (
+        CHECKPOINT_ORIGIN,
+        str(checkpoint.chain_id),
+        str(checkpoint.number),
+        "0x" + checkpoint.hash.hex(),
+    )
+    return "".join(line + "\n" for line in lines).encode()
+
+
+def _rlp(value: Any) -> bytes:
+    encoded: bytes = rlp.encode(value)
+    return encoded
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def read(folder: Path) -> Bundle:
+    """Read a bundle's files. Raises BundleError."""
+    if not folder.is_dir():
+        raise BundleNotFoundError(f"{folder}: no such folder")
+    manifest = _parsed(folder, MANIFEST, _decode_manifest)
+    for name, _ in manifest.files:
+        if not (folder / name).is_file():
+            raise BundleIncompleteError(f"{folder / name}: missing, though the manifest lists it")
+    return Bundle(
+        manifest=manifest,
+        headers=_parsed(folder, HEADERS, _decode_list),
+        transactions=_parsed(folder, TRANSACTIONS, _decode_lists),
+        receipts=_parsed(folder, RECEIPTS, _decode_lists),
+        artifacts={path.stem: path.read_bytes() for path in sorted((folder / ARTIFACTS).glob("*.json"))},
+        certificates=_by_hash(folder, CERTIFICATES),
+        inputs=_by_hash(folder, INPUTS),
+        checkpoint=_parsed(folder, CHECKPOINT, _decode_checkpoint),
+        digests=_digests(folder),
+    )
+
+
+_Parsed = TypeVar("_Parsed")
+
+
+def _parsed(folder: Path, name: str, parse: Callable[[bytes], _Parsed]) -> _Parsed:
+    path = folder / name
+    if not path.is_file():
+        raise BundleIncompleteError(f"{path}: missing")
+    try:
+        return parse(path.read_bytes())
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleFormatError(f"{path}: {error}") from None
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file in the folder."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def _decode_manifest(content: bytes) -> Manifest:
+    fields = json.loads(content)
+    if fields["format"] != FORMAT or fields["version"] != VERSION:
+        raise ValueError(f"not a {FORMAT} of version {VERSION}")
+    files = fields["files"]
+    if not all(isinstance(item, str) for entry in files.items() for item in entry):
+        raise ValueError("files: not names and digests")
+    if any(name.startswith("/") or ".." in name.split("/") for name in files):
+        raise ValueError("files: a name leads out of the folder")
+    return Manifest(
+        chain_id=_whole(fields, "chain_id"),
+        exchange=checksummed(address_bytes(fields["exchange"])),
+        token=checksummed(address_bytes(fields["token"])),
+        deployment_block=_whole(fields, "deployment_block"),
+        first_block=_whole(fields, "first_block"),
+        scenario=fields["scenario"],
+        seed=fields["seed"],
+        files=tuple(sorted(files.items())),
+    )
+
+
+def _whole(fields: Mapping[str, Any], name: str) -> int:
+    value = fields[name]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{name}: {value!r} is not a whole number")
+    return value
+
+
+def _decode_checkpoint(content: bytes) -> Checkpoint:
+    origin, chain_id, number, digest = content.decode("ascii").splitlines()
+    if origin != CHECKPOINT_ORIGIN:
+        raise ValueError(f"not a {CHECKPOINT_ORIGIN}")
+    return Checkpoint(int(chain_id), int(number), bytes.fromhex(digest.removeprefix("0x")))
+
+
+def _decode_rlp(content: bytes) -> list[Any]:
+    try:
+        value = rlp.decode(content)
+    except rlp.exceptions.RLPException as error:
+        raise ValueError(f"malformed RLP: {error}") from None
+    if not isinstance(value, list):
+        raise ValueError("not an RLP list")
+    return value
+
+
+def _decode_list(content: bytes) -> tuple[bytes, ...]:
+    items = _decode_rlp(content)
+    if not all(isinstance(item, bytes) for item in items):
+        raise ValueError("not a list of byte strings")
+    return tuple(items)
+
+
+def _decode_lists(content: bytes) -> tuple[tuple[bytes, ...], ...]:
+    blocks = _decode_rlp(content)
+    if not all(
+        isinstance(block, list) and all(isinstance(item, bytes) for item in block) for block in blocks
+    ):
+        raise ValueError("not a list of lists of byte strings")
+    return tuple(tuple(block) for block in blocks)
+
+
+def _by_hash(folder: Path, place: str) -> dict[bytes, bytes]:
+    paths = sorted((folder / place).glob("*.bin"))
+    try:
+        return {bytes.fromhex(path.stem): path.read_bytes() for path in paths}
+    except ValueError:
+        raise BundleFormatError(f"{folder / place}: a file is not named by its SHA-256") from None

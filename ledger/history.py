@@ -1,0 +1,214 @@
+"""What a record's events say, slot by slot: the facts that checks, bills and pages are derived from.
+
+Nothing here is judged. Where a vector by bus is not complete, or not readable, it is None.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import TypeVar
+
+from ledger import vectors
+from ledger.record import Logged, Record
+from market.events import (
+    AccountRegistered,
+    AccountSettled,
+    ChargesChunk,
+    ChargesPosted,
+    Event,
+    PricesChunk,
+    PricesPosted,
+    ReadingPosted,
+    RoleAccepted,
+    SlotSettled,
+    SlotsScheduled,
+    SubstationPosted,
+)
+from market.orders import Address, GateClosed, OrderFilled, OrderPlaced, OrderVoided
+from market.slots import Tariff, Terms
+
+UTILITY_ID = 0
+ROLE_UTILITY = 0
+
+E = TypeVar("E", bound=Event)
+
+
+@dataclass(frozen=True, eq=False)
+class SlotHistory:
+    """Everything that happened in one delivery slot, in chain order."""
+
+    slot: int
+    terms: Terms
+    tariff: Tariff | None
+    logged: tuple[Logged, ...]
+
+    def of(self, kind: type[E]) -> list[tuple[Logged, E]]:
+        """Events of one kind with their places."""
+        return [(logged, logged.event) for logged in self.logged if isinstance(logged.event, kind)]
+
+    def _only(self, kind: type[E]) -> tuple[Logged, E] | None:
+        found = self.of(kind)
+        return found[0] if found else None
+
+    @cached_property
+    def charges_posted(self) -> tuple[Logged, ChargesPosted] | None:
+        """Header of the firm charges."""
+        return self._only(ChargesPosted)
+
+    @cached_property
+    def prices_posted(self) -> tuple[Logged, PricesPosted] | None:
+        """Header of the prices."""
+        return self._only(PricesPosted)
+
+    @cached_property
+    def charges_chunks(self) -> dict[int, tuple[Logged, ChargesChunk]]:
+        """Chunks of the firm charges by index."""
+        return {event.index: (logged, event) for logged, event in self.of(ChargesChunk)}
+
+    @cached_property
+    def prices_chunks(self) -> dict[int, tuple[Logged, PricesChunk]]:
+        """Chunks of the prices by index."""
+        return {event.index: (logged, event) for logged, event in self.of(PricesChunk)}
+
+    @cached_property
+    def charges(self) -> tuple[int, ...] | None:
+        """ν_b by bus, µ€/kWh, if the vector is complete."""
+        return self._vector(self.charges_posted, self.charges_chunks)
+
+    @cached_property
+    def prices(self) -> tuple[int, ...] | None:
+        """λ_b by bus, µ€/kWh, if the vector is complete; entry 0 is λ_0."""
+        return self._vector(self.prices_posted, self.prices_chunks)
+
+    def _vector(
+        self,
+        posted: tuple[Logged, ChargesPosted | PricesPosted] | None,
+        chunks: Mapping[int, tuple[Logged, ChargesChunk | PricesChunk]],
+    ) -> tuple[int, ...] | None:
+        if posted is None or sorted(chunks) != list(range(posted[1].chunks)):
+            return None
+        words = [word for index in sorted(chunks) for word in chunks[index][1].words]
+        try:
+            return vectors.unpack(words, self.terms.buses)
+        except ValueError:
+            return None
+
+    @cached_property
+    def placed(self) -> list[tuple[Logged, OrderPlaced]]:
+        """Orders that were accepted."""
+        return self.of(OrderPlaced)
+
+    @cached_property
+    def fills(self) -> list[tuple[Logged, OrderFilled]]:
+        """Trades."""
+        return self.of(OrderFilled)
+
+    @cached_property
+    def voided(self) -> list[tuple[Logged, OrderVoided]]:
+        """Quantities that will never trade."""
+        return self.of(OrderVoided)
+
+    @cached_property
+    def gate_closed(self) -> tuple[Logged, GateClosed] | None:
+        """Gate closure, with the number of accounts that must settle."""
+        return self._only(GateClosed)
+
+    @cached_property
+    def readings(self) -> dict[Address, tuple[Logged, ReadingPosted]]:
+        """The first reading of each account, which is final."""
+        return {event.account: (logged, event) for logged, event in reversed(self.of(ReadingPosted))}
+
+    @cached_property
+    def substation(self) -> tuple[Logged, SubstationPosted] | None:
+        """The utility's reading at the substation."""
+        return self._only(SubstationPosted)
+
+    @cached_property
+    def settled(self) -> list[tuple[Logged, AccountSettled]]:
+        """Accounts' postings."""
+        return self.of(AccountSettled)
+
+    @cached_property
+    def finished(self) -> Logged | None:
+        """Where the slot's last account was settled."""
+        found = self._only(SlotSettled)
+        return found[0] if found else None
+
+    def charge(self, bus: int) -> int:
+        """ν_b, 0 where charges are incomplete."""
+        return self.charges[bus] if self.charges is not None else 0
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """A market's facts: who takes part and what happened in each slot."""
+
+    terms: Terms
+    accounts: Mapping[int, AccountRegistered]
+    ids: Mapping[Address, int]
+    slots: Mapping[int, SlotHistory]
+    utilities: tuple[Address, ...] = field(default=())
+
+    @property
+    def utility(self) -> Address:
+        """Who holds the utility's role at the end."""
+        return self.utilities[-1]
+
+    def bus(self, account_id: int) -> int:
+        """Bus of an account; the utility is at the substation."""
+        return self.accounts[account_id].bus if account_id != UTILITY_ID else 0
+
+    def __iter__(self) -> Iterator[SlotHistory]:
+        """Slots in order of time."""
+        return iter(self.slots[slot] for slot in sorted(self.slots))
+
+
+class NoHistory(ValueError):  # noqa: N818 - named for what is missing
+    """The record does not show how the market was made, so its terms are not known."""
+
+
+@lru_cache(maxsize=4)
+def history(record: Record) -> History:
+    """Sort a record's events. Raises NoHistory where its deployment cannot be read."""
+    if record.deployment is None:
+        raise NoHistory("the record holds no creation of this version's Exchange.vy at its address")
+    terms = record.deployment.terms
+    tariffs: dict[int, Tariff] = {}
+    accounts: dict[int, AccountRegistered] = {}
+    ids: dict[Address, int] = {}
+    utilities: list[Address] = []
+    by_slot: defaultdict[int, list[Logged]] = defaultdict(list)
+    for logged in record.logged:
+        match logged.event:
+            case AccountRegistered() as registered:
+                accounts[registered.id] = registered
+                ids[registered.account] = registered.id
+            case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
+                ids[holder] = UTILITY_ID
+                utilities.append(holder)
+            case SlotsScheduled() as scheduled:
+                tariff = _tariff(scheduled)
+                for slot in range(scheduled.first, scheduled.first + scheduled.count):
+                    if tariff is not None:
+                        tariffs[slot] = tariff
+            case None:
+                pass
+            case event:
+                slot = getattr(event, "slot", None)
+                if slot is not None:
+                    by_slot[slot].append(logged)
+    slots = {
+        slot: SlotHistory(slot, terms, tariffs.get(slot), tuple(by_slot.get(slot, ())))
+        for slot in sorted(tariffs.keys() | by_slot.keys())
+    }
+    return History(terms, accounts, ids, slots, tuple(utilities))
+
+
+def _tariff(scheduled: SlotsScheduled) -> Tariff | None:
+    try:
+        return Tariff(scheduled.retail, scheduled.network_fee, scheduled.fit)
+    except ValueError:  # a forged event; the contract refuses such a tariff
+        return None

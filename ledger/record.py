@@ -1,0 +1,308 @@
+"""What happened, as the chain recorded it: blocks, transactions with their calls, logs with their events.
+
+A record is read once and judged by many checks. Whatever can be parsed is kept, right or wrong, with
+its place on the chain; what could not be understood carries the reason instead of a value.
+
+RecordError   nothing can be made of the source: it is not a market's record
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import rlp
+
+from ledger import bundle as bundles
+from ledger import calls, events
+from ledger.abi import AbiError
+from ledger.address import checksummed
+from ledger.bundle import Bundle, BundleError
+from ledger.calls import Call, Deployment
+from ledger.chain.encoding import EncodingError, Header, created_address, decode_header
+from ledger.chain.protocol import Log, LogFilter
+from ledger.eip712 import Domain
+from ledger.exchange import Exchange
+from ledger.keccak import keccak
+from ledger.token import Transfer, transfer_of
+from ledger.transactions import SignedTransaction, TransactionFormatError, decode_transaction
+from market.events import Event, OraclesRotated
+from market.orders import Address
+
+
+class RecordError(Exception):
+    """The source holds no market that can be audited; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A log at its place, with the event it is, or why it is none we know."""
+
+    log: Log
+    event: Event | None
+    problem: str = ""
+
+    @property
+    def where(self) -> str:
+        """Block and log number, as people and `audit explain` name it: `184:7`."""
+        return f"{self.log.block_number}:{self.log.log_index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A transaction at its place, what it asked of the exchange, and what came of it.
+
+    `signed` is None where the bytes are no transaction; `call` is None where it asks nothing of the
+    exchange or cannot be read. `problem` says what could not be understood.
+    """
+
+    block: int
+    index: int
+    time: int
+    raw: bytes
+    signed: SignedTransaction | None
+    call: Call | None
+    status: int
+    gas_used: int
+    logs: tuple[Logged, ...]
+    problem: str = ""
+
+    @property
+    def where(self) -> str:
+        """Its place as people read it."""
+        return f"block {self.block} transaction {self.index}"
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Events of the exchange it caused, in order."""
+        return tuple(logged.event for logged in self.logs if logged.event is not None)
+
+    @property
+    def sender(self) -> Address | None:
+        """Who signed it."""
+        return self.signed.sender if self.signed else None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedBlock:
+    """A block with its own bytes, from which everything else here was read."""
+
+    header_rlp: bytes
+    header: Header
+    hash: bytes
+    raw_transactions: tuple[bytes, ...]
+    raw_receipts: tuple[bytes, ...]
+    sent: tuple[Sent, ...]
+
+    @property
+    def number(self) -> int:
+        """Its number by its header."""
+        return self.header.number
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One market's whole record. `proves_itself`: it comes from a bundle with its own files."""
+
+    bundle: Bundle
+    blocks: tuple[RecordedBlock, ...]
+    proves_itself: bool
+
+    @classmethod
+    def from_bundle(cls, folder: Path) -> Record:
+        """Read a bundle's folder. Raises BundleError."""
+        return cls.of(bundles.read(folder), proves_itself=True)
+
+    @classmethod
+    def from_url(cls, url: str, exchange: Address | None = None) -> Record:
+        """Read a market from a node: the one at `exchange`, or the only one of the chain.
+
+        Raises ChainError, RecordError.
+        """
+        from ledger.chain.rpc import RpcChain  # noqa: PLC0415 - web3 loads slowly
+
+        chain = RpcChain(url)
+        if exchange is None:
+            which = LogFilter(topics=((events.topic(OraclesRotated),),))
+            found = sorted({log.address for log in chain.logs(which)})
+            if len(found) != 1:
+                raise RecordError(f"{url}: {len(found)} exchanges found ({', '.join(found)}); name one")
+            exchange = found[0]
+        return cls.of(bundles.collect(Exchange(chain, exchange)), proves_itself=False)
+
+    @classmethod
+    def of(cls, bundle: Bundle, *, proves_itself: bool) -> Record:
+        """Read a bundle in memory. Raises BundleError where a header or receipt cannot be parsed."""
+        blocks = []
+        for position, header_rlp in enumerate(bundle.headers):
+            transactions = bundle.transactions[position] if position < len(bundle.transactions) else ()
+            receipts = bundle.receipts[position] if position < len(bundle.receipts) else ()
+            try:
+                blocks.append(_read_block(header_rlp, transactions, receipts, bundle.manifest.exchange))
+            except (EncodingError, ValueError) as error:
+                raise BundleError(f"block {bundle.manifest.first_block + position}: {error}") from None
+        if not blocks:
+            raise BundleError("headers.rlp: no block")
+        return cls(bundle, tuple(blocks), proves_itself)
+
+    @property
+    def domain(self) -> Domain:
+        """Where signatures of this market count."""
+        return Domain(self.bundle.manifest.chain_id, self.exchange)
+
+    @property
+    def exchange(self) -> Address:
+        """The contract that is audited."""
+        return self.bundle.manifest.exchange
+
+    @cached_property
+    def sent(self) -> tuple[Sent, ...]:
+        """All transactions in chain order."""
+        return tuple(sent for block in self.blocks for sent in block.sent)
+
+    @cached_property
+    def logged(self) -> tuple[Logged, ...]:
+        """All logs of the exchange in chain order, events or not."""
+        return tuple(
+            logged for sent in self.sent for logged in sent.logs if logged.log.address == self.exchange
+        )
+
+    @cached_property
+    def calls(self) -> tuple[Sent, ...]:
+        """Transactions that succeeded and asked something of the exchange, in chain order."""
+        return tuple(sent for sent in self.sent if sent.call is not None and sent.status == 1)
+
+    @cached_property
+    def creation(self) -> Sent | None:
+        """The transaction that made the exchange; None where no direct transaction of the record did."""
+        for sent in self.sent:
+            if sent.signed and sent.status == 1 and created_address(sent.signed) == self.exchange:
+                return sent
+        return None
+
+    @cached_property
+    def deployment(self) -> Deployment | None:
+        """Constructor arguments, None where the creation is not of this version's code."""
+        if self.creation is None or self.creation.signed is None:
+            return None
+        try:
+            return calls.decode_deployment(self.creation.signed.transaction.data)
+        except (AbiError, calls.UnknownCallError):
+            return None
+
+    @cached_property
+    def transfers(self) -> tuple[tuple[Log, Transfer], ...]:
+        """Movements of the market's token, in chain order; what is no ERC-20 transfer is passed over."""
+        return tuple(self._transfers())
+
+    def _transfers(self) -> Iterator[tuple[Log, Transfer]]:
+        token = self.deployment.token if self.deployment else self.bundle.manifest.token
+        for sent in self.sent:
+            for logged in sent.logs:
+                if logged.log.address != token:
+                    continue
+                try:
+                    transfer = transfer_of(logged.log)
+                except AbiError:
+                    continue
+                if transfer is not None:
+                    yield logged.log, transfer
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def _read_block(
+    header_rlp: bytes, transactions: tuple[bytes, ...], receipts: tuple[bytes, ...], exchange: Address
+) -> RecordedBlock:
+    header = decode_header(header_rlp)
+    block_hash = keccak(header_rlp)
+    sent = []
+    first_log = gas_before = 0
+    for index, (raw, raw_receipt) in enumerate(zip_longest(transactions, receipts)):
+        one = _read_sent(header, block_hash, index, raw or b"", raw_receipt, first_log, gas_before, exchange)
+        sent.append(one)
+        first_log += len(one.logs)
+        gas_before += one.gas_used
+    return RecordedBlock(header_rlp, header, block_hash, transactions, receipts, tuple(sent))
+
+
+def _read_sent(  # noqa: PLR0917 - the place of one transaction, and its bytes
+    header: Header,
+    block_hash: bytes,
+    index: int,
+    raw: bytes,
+    raw_receipt: bytes | None,
+    first_log: int,
+    gas_before: int,
+    exchange: Address,
+) -> Sent:
+    signed, call, problem = _read_transaction(raw, exchange)
+    status, cumulative, raw_logs = (0, gas_before, []) if raw_receipt is None else _read_receipt(raw_receipt)
+    logs = tuple(
+        _logged(
+            Log(
+                address=checksummed(address),
+                topics=tuple(topics),
+                data=data,
+                block_number=header.number,
+                block_hash=block_hash,
+                transaction_hash=signed.hash if signed else keccak(raw),
+                transaction_index=index,
+                log_index=first_log + position,
+            ),
+            exchange,
+        )
+        for position, (address, topics, data) in enumerate(raw_logs)
+    )
+    return Sent(
+        block=header.number,
+        index=index,
+        time=header.timestamp,
+        raw=raw,
+        signed=signed,
+        call=call,
+        status=status,
+        gas_used=cumulative - gas_before,
+        logs=logs,
+        problem=problem if raw_receipt is not None else "no receipt",
+    )
+
+
+def _read_transaction(raw: bytes, exchange: Address) -> tuple[SignedTransaction | None, Call | None, str]:
+    try:
+        signed = decode_transaction(raw)
+    except TransactionFormatError as error:
+        return None, None, str(error)
+    if signed.transaction.to != exchange:
+        return signed, None, ""
+    try:
+        return signed, calls.decode(signed.transaction.data), ""
+    except (AbiError, calls.UnknownCallError) as error:
+        return signed, None, f"calldata: {error}"
+
+
+def _read_receipt(raw: bytes) -> tuple[int, int, list[Any]]:
+    """Status, cumulative gas and logs of a receipt's bytes. Raises ValueError."""
+    try:
+        items = rlp.decode(raw[1:] if raw[:1] < b"\x80" else raw)
+        status, cumulative, _, logs = items
+        for address, topics, data in logs:
+            if len(address) != 20 or not all(isinstance(part, bytes) for part in (*topics, data)):
+                raise ValueError("a log is not address, topics and data")
+    except (rlp.exceptions.RLPException, TypeError, ValueError) as error:
+        raise ValueError(f"receipt: {error}") from None
+    return int.from_bytes(status, "big"), int.from_bytes(cumulative, "big"), logs
+
+
+def _logged(log: Log, exchange: Address) -> Logged:
+    if log.address != exchange:
+        return Logged(log, None)
+    try:
+        return Logged(log, events.decode(log.topics, log.data))
+    except (AbiError, events.UnknownEventError) as error:
+        return Logged(log, None, str(error))
