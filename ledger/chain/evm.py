@@ -172,6 +172,19 @@ class Machine:
         """Execute a transaction that satisfies the rules of its block. Its effects stay."""
         # the values before this transaction are what SSTORE's price compares with (EIP-2200)
         self._state.lock_changes()
+        return self._execute(transaction, sender)
+
+    def simulate(self, transaction: Transaction, sender: Address) -> Execution:
+        """Execute without a trace, on a machine whose base fee is 0: nobody pays for gas here."""
+        before = self._state.snapshot()
+        try:
+            return self._execute(transaction, sender)
+        except VMError as failure:  # the sender cannot pay the value
+            return Execution(_rule(failure), b"", transaction.gas, transaction.gas, ())
+        finally:
+            self._state.revert(before)
+
+    def _execute(self, transaction: Transaction, sender: Address) -> Execution:
         computation = self._state.apply_transaction(_executable(transaction, address_bytes(sender)))
         spent = transaction.gas - computation.get_gas_remaining()
         refund = min(computation.get_gas_refund(), spent // REFUND_QUOTIENT)
@@ -185,16 +198,6 @@ class Machine:
                 for address, topics, data in computation.get_log_entries()
             ),
         )
-
-    def simulate(self, transaction: Transaction, sender: Address) -> Execution:
-        """Execute without a trace. The machine's base fee must be 0, or the sender pays it."""
-        before = self._state.snapshot()
-        try:
-            return self.apply(transaction, sender)
-        except VMError as failure:  # the sender cannot pay the value
-            return Execution(_rule(failure), b"", transaction.gas, transaction.gas, ())
-        finally:
-            self._state.revert(before)
 
     def persist(self) -> bytes:
         """Write the changes to the store; returns the state root."""
