@@ -1,0 +1,286 @@
+"""A session in figures: for programs as JSON, for people as a page of text."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from market.units import NEUR_PER_EUR, WH_PER_MWH, eur
+from node.simulate.bills import accounts
+from node.simulate.result import DayResult
+from node.simulate.utility import day_utility_result
+
+WELFARE_EPSILON_EUR = 1e-9
+"""Below this, nothing was to be gained from the market and a gap says nothing."""
+WIDTH = 96
+"""Columns of the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Figures of a session; the fields are the keys of `simulate --json` (DESIGN §10).
+
+    `volume_wh` counts every fill, `volume_peer_wh` those without the utility. Gaps are
+    Σ(W* − W)/|Σ(W* − W_0)|, None where the market had nothing to gain. `worse_off` counts prosumers whose day
+    cost more than FiT/retail, `worse_off_slots` single slots. `payments_sum_neur` sums every account's
+    postings, the utility's computed on its own. `atc_error_max` is relative. `seconds` is wall time.
+    """
+
+    scenario: str
+    seed: int
+    rule: str
+    feeder: str
+    slots: int
+    participants: int
+    orders: int
+    orders_rejected: int
+    fills: int
+    volume_wh: int
+    volume_peer_wh: int
+    consumed_wh: int
+    injected_wh: int
+    passive_wh: int
+    import_wh: int
+    loss_wh: int
+    welfare_eur: float
+    welfare_central_eur: float
+    welfare_alone_eur: float
+    welfare_wholesale_eur: float
+    welfare_gap: float | None
+    book_welfare_gap: float | None
+    violations: int
+    violations_delivered: int
+    worse_off: int
+    worse_off_slots: int
+    bills_neur: int
+    tariff_bills_neur: int
+    saving_neur: int
+    utility_result_neur: int
+    utility_without_market_neur: int
+    utility_unexplained_neur: int
+    payments_sum_neur: int
+    gas_used: int
+    atc_iterations_max: int
+    atc_error_max: float
+    head_number: int
+    head_hash: str
+    exchange: str
+    seconds: float
+
+    def to_json(self) -> dict[str, object]:
+        """The fields as JSON types."""
+        return asdict(self)
+
+    def render(self, out: Path | None = None) -> str:
+        """The session in words; names the next commands where a result folder was written."""
+        sections = [_trading(self), _money(self), _network(self), _trust(self)]
+        if out is not None:
+            sections.append(_next_steps(out))
+        return "\n\n".join(sections) + "\n"
+
+
+def summarise(day: DayResult) -> Summary:
+    """Add up a session. Raises FillsMismatchError."""
+    slots, everybody = day.slots, accounts(day)
+    utility = day_utility_result(day)
+    delivered = sum(slot.welfare.delivered for slot in slots)
+    central = sum(slot.welfare.central for slot in slots)
+    alone = sum(slot.welfare.alone for slot in slots)
+    metered = sum(int(slot.metered_wh.sum()) for slot in slots)
+    passive = sum(int(slot.passive_wh.sum()) for slot in slots)
+    imported = sum(slot.import_wh for slot in slots)
+    fills = [fill for slot in slots for fill in slot.fills]
+    return Summary(
+        scenario=day.scenario_name,
+        seed=day.seed,
+        rule=day.rule,
+        feeder=day.feeder_name,
+        slots=len(slots),
+        participants=len(day.participants),
+        orders=sum(len(slot.placed) for slot in slots),
+        orders_rejected=day.orders_rejected,
+        fills=len(fills),
+        volume_wh=sum(fill.quantity for fill in fills),
+        volume_peer_wh=sum(
+            fill.quantity for fill in fills if day.utility_address not in (fill.maker, fill.taker)
+        ),
+        consumed_wh=sum(account.day.consumed_wh for account in everybody),
+        injected_wh=sum(account.day.injected_wh for account in everybody),
+        passive_wh=passive,
+        import_wh=imported,
+        loss_wh=imported - metered - passive,
+        welfare_eur=delivered,
+        welfare_central_eur=central,
+        welfare_alone_eur=alone,
+        welfare_wholesale_eur=sum(slot.welfare.delivered_wholesale for slot in slots),
+        welfare_gap=gap(delivered, central, alone),
+        book_welfare_gap=gap(
+            sum(slot.welfare.booked for slot in slots),
+            sum(slot.welfare.booked_central for slot in slots),
+            sum(slot.welfare.booked_alone for slot in slots),
+        ),
+        violations=sum(len(slot.scheduled.violations) for slot in slots),
+        violations_delivered=sum(len(slot.delivered.violations) for slot in slots),
+        worse_off=sum(account.day.worse_off for account in everybody),
+        worse_off_slots=sum(bill.worse_off for account in everybody for bill in account.slots),
+        bills_neur=sum(account.day.total_neur for account in everybody),
+        tariff_bills_neur=sum(account.day.tariff_neur for account in everybody),
+        saving_neur=sum(account.day.saving_neur for account in everybody),
+        utility_result_neur=utility.result,
+        utility_without_market_neur=utility.without_market,
+        utility_unexplained_neur=utility.unexplained,
+        payments_sum_neur=utility.payments,
+        gas_used=day.gas_used,
+        atc_iterations_max=max((slot.atc_rounds for slot in slots), default=0),
+        atc_error_max=max((slot.atc_error for slot in slots), default=0.0),
+        head_number=day.head_number,
+        head_hash=day.head_hash,
+        exchange=day.exchange_address,
+        seconds=day.seconds,
+    )
+
+
+def gap(reached: float, best: float, alone: float) -> float | None:
+    """(W* − W)/|W* − W_0|; None where the market had nothing to gain."""
+    stake = abs(best - alone)
+    return None if stake < WELFARE_EPSILON_EUR else (best - reached) / stake
+
+
+# --- in words -----------------------------------------------------------------------------------
+
+
+def _item(label: str, *sentences: str) -> str:
+    first, rest = f"  {label:<11}", " " * 13
+    return textwrap.fill(" ".join(sentences), WIDTH, initial_indent=first, subsequent_indent=rest)
+
+
+def _trading(s: Summary) -> str:
+    rejected = f", {s.orders_rejected:,} orders refused by the contract" if s.orders_rejected else ""
+    return "\n".join(
+        (
+            f"{s.scenario}, seed {s.seed}: {s.participants} prosumers on {s.feeder}, {s.slots} slots,"
+            f" rule {s.rule}",
+            "",
+            _item(
+                "Trading",
+                f"{s.orders:,} signed orders, {s.fills:,} fills{rejected}; {energy(s.volume_wh)} traded,",
+                f"{energy(s.volume_peer_wh)} of it between prosumers, the rest with the utility.",
+            ),
+            _item(
+                "Delivery",
+                f"Prosumers consumed {energy(s.consumed_wh)} and injected {energy(s.injected_wh)};",
+                f"other load {energy(s.passive_wh)}, losses {energy(s.loss_wh)},",
+                f"net import {energy(s.import_wh)}.",
+            ),
+        )
+    )
+
+
+def _money(s: Summary) -> str:
+    cost = "saved" if s.saving_neur >= 0 else "COST"
+    return "\n".join(
+        (
+            _item(
+                "Bills",
+                f"{money(s.bills_neur)} for all prosumers, {money(s.tariff_bills_neur)} on FiT/retail",
+                f"with the same readings: the market {cost} them {money(abs(s.saving_neur))}.",
+                worse_off(s),
+            ),
+            _item(
+                "Utility",
+                f"{money(s.utility_result_neur)} after buying its energy;",
+                f"{money(s.utility_without_market_neur)} if everyone had paid FiT/retail",
+                "for the same readings.",
+            ),
+            _item(
+                "Welfare",
+                f"{s.welfare_eur:,.2f} € with imports at the hub price.",
+                f"Best possible {s.welfare_central_eur:,.2f} €, everyone alone on FiT/retail {s.welfare_alone_eur:,.2f} €: {share_reached(s.welfare_gap)}.",
+                f"Contracts at gate closure: {share_reached(s.book_welfare_gap)}.",
+            ),
+        )
+    )
+
+
+def _network(s: Summary) -> str:
+    return "\n".join(
+        (
+            _item(
+                "Network",
+                f"{limits(s.violations)} by the schedule at gate closure,",
+                f"{limits(s.violations_delivered)} in delivery.",
+            ),
+            _item(
+                "Prices",
+                f"ATC agreed after at most {s.atc_iterations_max} rounds,",
+                f"within {s.atc_error_max:.1e} of the central optimum.",
+            ),
+        )
+    )
+
+
+def _trust(s: Summary) -> str:
+    sums = "Sum to exactly 0" if s.payments_sum_neur == 0 else f"SUM TO {s.payments_sum_neur} neur"
+    return "\n".join(
+        (
+            _item("Payments", f"{sums}, the utility's side computed on its own."),
+            _item("Chain", f"{s.gas_used:,} gas; head {s.head_number} {s.head_hash}"),
+            _item("Time", f"{s.seconds:.1f} s"),
+        )
+    )
+
+
+def _next_steps(out: Path) -> str:
+    bundle = out / "bundle"
+    return "\n".join(
+        (
+            "Next:",
+            f"  open {out / 'report.html'}",
+            "      every bill, price and plot on one page",
+            f"  wattbook audit {bundle}",
+            "      check every signature, match, price and payment yourself",
+            f"  wattbook audit explain {bundle} PAYMENT",
+            "      take one payment apart, line by line",
+        )
+    )
+
+
+def energy(wh: int) -> str:
+    """Energy for people: kWh below 10 MWh, else MWh."""
+    if abs(wh) < 10 * WH_PER_MWH:
+        return f"{wh / 1_000:,.1f} kWh"
+    return f"{wh / WH_PER_MWH:,.2f} MWh"
+
+
+def money(neur: int) -> str:
+    """Money for people, to the cent."""
+    return f"{eur(neur):,.2f} €"
+
+
+def price(neur: int, wh: int) -> str:
+    """Average price for people, €/MWh."""
+    return "no energy" if wh == 0 else f"{neur / wh * WH_PER_MWH / NEUR_PER_EUR:,.2f} €/MWh"
+
+
+def share_reached(welfare_gap: float | None) -> str:
+    """A welfare gap in words."""
+    if welfare_gap is None:
+        return "the market had nothing to gain"
+    if welfare_gap > 1:
+        return f"WORSE than no market (gap {welfare_gap:.4f})"
+    return f"{100 * (1 - welfare_gap):.2f} % of the possible gain reached (gap {welfare_gap:.4f})"
+
+
+def limits(count: int) -> str:
+    """Broken limits in words."""
+    return "no limit broken" if count == 0 else f"{count} LIMIT{'S' * (count > 1)} BROKEN"
+
+
+def worse_off(s: Summary) -> str:
+    """Who pays more than on FiT/retail, in words."""
+    if s.worse_off == 0:
+        whole = "Nobody paid more over the day"
+    else:
+        whole = f"{s.worse_off} of {s.participants} PAID MORE over the day (causes in the report)"
+    return f"{whole}; of {s.slots * s.participants:,} bills of one slot, {s.worse_off_slots:,} are higher."
