@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
-from market.agents.policies import AgentView, Policy, Truthful, ZeroIntelligenceConstrained
-from market.agents.utility import hub_quotes, passive_bid
 
 from ledger.chain.protocol import Clock
 from ledger.keys import Key
+from market.agents.policies import AgentView, Policy, Truthful, ZeroIntelligenceConstrained
+from market.agents.utility import hub_quotes, passive_bid
 from market.events import AccountSettled
 from market.orders import Order, Side
 from market.pricing.conditions import Clearing
@@ -168,6 +168,7 @@ class TradingDay:
             *passive_bid(
                 utility.address,
                 slot.view.slot,
+                world.tariff,
                 slot.charges.prices.hub_price,
                 (passive + loss) * base * world.hours,
                 lot_wh=lot,
@@ -241,6 +242,7 @@ class TradingDay:
             next_nonce=view.next_nonce(address),
             import_capacity_wh=int(world.import_capacity_wh[k]),
             export_capacity_wh=int(world.export_capacity_wh[k]),
+            hub_price=slot.charges.prices.hub_price,
         )
 
     def _result(self, index: int) -> SlotResult:
