@@ -23,6 +23,12 @@ from market.units import Floats
 
 def clear(feeder: Feeder, conditions: Conditions, warm: Solution | None = None) -> Solution:
     """Clear every period with Clarabel. Raises PricingError; `warm` is of no use to an interior point."""
+    primal, duals, iterations = solve(feeder, conditions)
+    return conclude(feeder, conditions, primal, duals, method="direct", iterations=iterations)
+
+
+def solve(feeder: Feeder, conditions: Conditions) -> tuple[Primal, Duals, int]:
+    """Schedule, prices with the signs of DESIGN §6, and rounds of every period. Raises PricingError."""
     admit(feeder, conditions)
     problem = NetworkProblem(feeder, conditions.devices.bus)
     points, gens, loads = [], [], []
@@ -32,8 +38,7 @@ def clear(feeder: Feeder, conditions: Conditions, warm: Solution | None = None) 
         gens.append(gen)
         loads.append(load)
     primal, duals = stack(points, np.array(gens), np.array(loads))
-    iterations = sum(point.iterations for point in points)
-    return conclude(feeder, conditions, primal, duals, method="direct", iterations=iterations)
+    return primal, duals, sum(point.iterations for point in points)
 
 
 def stack(points: list[NetworkPoint], gen: Floats, load: Floats) -> tuple[Primal, Duals]:
@@ -54,9 +59,8 @@ def _clear_period(
     layout, devices = problem.layout, conditions.devices
     network = problem.matrices(conditions, period, np.zeros(len(layout.injection_buses)))
     data = _with_devices(problem, network, conditions, period)
-    second_order = problem.cones()
     cones: list[Any] = [
-        *second_order,
+        *problem.cones(),
         clarabel.ZeroConeT(len(layout.injection_buses)),
         clarabel.NonnegativeConeT(4 * devices.count),
     ]

@@ -206,7 +206,8 @@ def _solve(feeder: Feeder, program: _Program, conditions: Conditions, t: int) ->
         # what an inaccurate answer is worth, the optimality conditions measure
         warnings.filterwarnings("ignore", message="Solution may be inaccurate")
         try:
-            program.problem.solve(solver=cp.CLARABEL, max_threads=1, **tight)
+            # a warm solver keeps the scaling of an earlier period: answers would depend on history
+            program.problem.solve(solver=cp.CLARABEL, warm_start=False, max_threads=1, **tight)
         except cp.error.SolverError as failure:
             raise ClearingFailed(f"feeder {feeder.name}: period {t}: {failure}") from failure
     if program.problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
