@@ -196,7 +196,8 @@ def _money(s: Summary) -> str:
             _item(
                 "Welfare",
                 f"{s.welfare_eur:,.2f} € with imports at the hub price.",
-                f"Best possible {s.welfare_central_eur:,.2f} €, everyone alone on FiT/retail {s.welfare_alone_eur:,.2f} €: {share_reached(s.welfare_gap)}.",
+                f"Best possible {s.welfare_central_eur:,.2f} €,",
+                f"everyone alone on FiT/retail {s.welfare_alone_eur:,.2f} €: {share_reached(s.welfare_gap)}.",
                 f"Contracts at gate closure: {share_reached(s.book_welfare_gap)}.",
             ),
         )

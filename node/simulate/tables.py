@@ -1,0 +1,358 @@
+"""The session as tables: orders, fills, prices, lines, bills and the utility's identity, as CSV.
+
+Rows name slots by their place in the scenario and by scenario time, so that a session moved to other
+days on a chain gives the same bytes. Integers are exact, their unit last in the column's name; floats
+have six decimals; yes and no are 1 and 0.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from market.orders import Address, OrderFilled, Side, VoidReason
+from market.units import hub_price
+from node.simulate.bills import Kind, accounts
+from node.simulate.result import DayResult, NetworkState, SlotResult
+from node.simulate.utility import utility_result
+
+UTILITY = "utility"
+"""The utility's name in tables."""
+
+Cell = int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A named table; every row has one cell a column."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def to_csv(self) -> str:
+        """RFC 4180 text with LF line ends."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows([_text(cell) for cell in row] for row in self.rows)
+        return text.getvalue()
+
+
+def tables(day: DayResult) -> tuple[Table, ...]:
+    """Every table of a session. Raises FillsMismatchError."""
+    return tuple(make(day) for make in _TABLES)
+
+
+def iso(unix_seconds: int) -> str:
+    """A time of the scenario's calendar, as `2026-06-23T14:00:00Z`."""
+    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def names(day: DayResult) -> dict[Address, str]:
+    """Participants' names by address, the utility's too."""
+    return {day.utility_address: UTILITY} | {who.address: who.name for who in day.participants}
+
+
+# --- the tables ---------------------------------------------------------------------------------
+
+
+def orders(day: DayResult) -> Table:
+    """Accepted orders in the order the contract took them, with what became of each."""
+    columns = (
+        *SLOT_COLUMNS,
+        "sequence",
+        "trader",
+        "trader_address",
+        "nonce",
+        "side",
+        "energy_class",
+        "limit_ueur_per_kwh",
+        "hub_price_ueur_per_kwh",
+        "quantity_wh",
+        "filled_wh",
+        "voided_wh",
+        "void_reason",
+        "immediate_or_cancel",
+        "expires",
+    )
+    return Table("orders", columns, tuple(row for slot in day.slots for row in _order_rows(day, slot)))
+
+
+def _order_rows(day: DayResult, slot: SlotResult) -> Iterator[tuple[Cell, ...]]:
+    name, filled = names(day), _filled_wh(slot.fills)
+    voids = {(void.trader, void.nonce): void for void in slot.voided}
+    shift_seconds = slot.start - slot.slot * day.slot_seconds
+    for sequence, order in enumerate(slot.placed):
+        void = voids.get((order.trader, order.nonce))
+        yield (
+            *_slot_cells(slot),
+            sequence,
+            name[order.trader],
+            order.trader,
+            order.nonce,
+            Side(order.side).name.lower(),
+            order.energy_class,
+            order.limit_price,
+            hub_price(order.tick),
+            order.quantity,
+            filled.get((order.trader, order.nonce), 0),
+            void.quantity if void else 0,
+            VoidReason(void.reason).name.lower() if void else "",
+            order.flags & 1,
+            iso(order.expiry + shift_seconds) if order.expiry else "",
+        )
+
+
+def _filled_wh(fills: Sequence[OrderFilled]) -> dict[tuple[Address, int], int]:
+    filled: dict[tuple[Address, int], int] = {}
+    for fill in fills:
+        for party in ((fill.maker, fill.maker_nonce), (fill.taker, fill.taker_nonce)):
+            filled[party] = filled.get(party, 0) + fill.quantity
+    return filled
+
+
+def fills(day: DayResult) -> Table:
+    """Fills in the order they happened; all-in prices are the hub price with each side's own charge."""
+    columns = (
+        *SLOT_COLUMNS,
+        "sequence",
+        "energy_class",
+        "quantity_wh",
+        "hub_price_ueur_per_kwh",
+        "money_neur",
+        "buyer",
+        "buyer_address",
+        "buyer_nonce",
+        "buyer_all_in_ueur_per_kwh",
+        "seller",
+        "seller_address",
+        "seller_nonce",
+        "seller_all_in_ueur_per_kwh",
+        "maker",
+    )
+    return Table("fills", columns, tuple(row for slot in day.slots for row in _fill_rows(day, slot)))
+
+
+def _fill_rows(day: DayResult, slot: SlotResult) -> Iterator[tuple[Cell, ...]]:
+    name = names(day)
+    charge = {who.address: slot.charges.charges[who.bus] for who in day.participants}
+    charge[day.utility_address] = 0
+    for sequence, fill in enumerate(slot.fills):
+        maker, taker = (fill.maker, fill.maker_nonce), (fill.taker, fill.taker_nonce)
+        taker_buys = fill.taker_side == Side.BID
+        buyer, seller = (taker, maker) if taker_buys else (maker, taker)
+        price = hub_price(fill.tick)
+        yield (
+            *_slot_cells(slot),
+            sequence,
+            fill.energy_class,
+            fill.quantity,
+            price,
+            price * fill.quantity,
+            name[buyer[0]],
+            *buyer,
+            price + charge[buyer[0]],
+            name[seller[0]],
+            *seller,
+            price + charge[seller[0]],
+            "seller" if taker_buys else "buyer",
+        )
+
+
+def prices(day: DayResult) -> Table:
+    """Prices by slot and bus: integers as posted; components and reactive price as computed."""
+    columns = (
+        *SLOT_COLUMNS,
+        "bus",
+        "bus_name",
+        "charge_ueur_per_kwh",
+        "dlmp_ueur_per_kwh",
+        "nuc_ueur_per_kwh",
+        "energy_eur_per_mwh",
+        "loss_eur_per_mwh",
+        "voltage_eur_per_mwh",
+        "congestion_eur_per_mwh",
+        "dlmp_q_eur_per_mvarh",
+        "passive_wh",
+        "voltage_scheduled_pu",
+        "voltage_delivered_pu",
+    )
+    return Table(
+        "prices",
+        columns,
+        tuple(
+            (
+                *_slot_cells(slot),
+                bus,
+                day.bus_names[bus],
+                slot.charges.charges[bus],
+                slot.prices.bus_price[bus],
+                slot.prices.charges[bus],
+                float(slot.components.energy[0, bus]),
+                float(slot.components.loss[0, bus]),
+                float(slot.components.voltage[0, bus]),
+                float(slot.components.congestion[0, bus]),
+                float(slot.reactive_price[bus]),
+                int(slot.passive_wh[bus]),
+                float(slot.scheduled.voltage[bus]),
+                float(slot.delivered.voltage[bus]),
+            )
+            for slot in day.slots
+            for bus in range(len(day.bus_names))
+        ),
+    )
+
+
+def lines(day: DayResult) -> Table:
+    """AC flows by slot and line, at the sending end: of the schedule at gate closure, and delivered."""
+    columns = (
+        *SLOT_COLUMNS,
+        "line",
+        "from_bus_name",
+        "to_bus_name",
+        *(f"scheduled_{what}" for what in FLOW_COLUMNS),
+        *(f"delivered_{what}" for what in FLOW_COLUMNS),
+    )
+    return Table(
+        "lines",
+        columns,
+        tuple(
+            (
+                *_slot_cells(slot),
+                line,
+                day.bus_names[int(day.parent[line])],
+                day.bus_names[line],
+                *_flow_cells(slot.scheduled, line),
+                *_flow_cells(slot.delivered, line),
+            )
+            for slot in day.slots
+            for line in range(1, len(day.bus_names))
+        ),
+    )
+
+
+FLOW_COLUMNS = ("p_mw", "q_mvar", "current_pu")
+
+
+def _flow_cells(state: NetworkState, line: int) -> tuple[float, ...]:
+    return float(state.flow_mw[line]), float(state.flow_mvar[line]), float(state.current[line])
+
+
+def bills(day: DayResult) -> Table:
+    """Bills by slot and prosumer against FiT/retail; the `over_…` terms sum to total − tariff."""
+    columns = (
+        *SLOT_COLUMNS,
+        "prosumer",
+        "address",
+        "bus",
+        "contracted_wh",
+        "metered_wh",
+        "trades_neur",
+        "charge_neur",
+        "closeout_neur",
+        "imbalance_neur",
+        "penalty_neur",
+        "total_neur",
+        "tariff_neur",
+        "saving_neur",
+        "worse_off",
+        *(f"over_{kind}_neur" for kind in Kind),
+    )
+    everybody = accounts(day)
+    return Table(
+        "bills",
+        columns,
+        tuple(
+            (
+                *_slot_cells(slot),
+                account.participant.name,
+                account.participant.address,
+                account.participant.bus,
+                bill.contracted_wh,
+                bill.consumed_wh - bill.injected_wh,
+                bill.trades_neur,
+                bill.charge_neur,
+                bill.closeout_neur,
+                bill.imbalance_neur,
+                bill.penalty_neur,
+                bill.total_neur,
+                bill.tariff_neur,
+                bill.saving_neur,
+                int(bill.worse_off),
+                *(bill.term(kind) for kind in Kind),
+            )
+            for at, slot in enumerate(day.slots)
+            for account in everybody
+            for bill in (account.slots[at],)
+        ),
+    )
+
+
+def utility(day: DayResult) -> Table:
+    """The utility's result by slot, and the terms of the identity that sum to it."""
+    columns = (
+        *SLOT_COLUMNS,
+        "market_neur",
+        "retail_neur",
+        "wholesale_neur",
+        "result_neur",
+        "network_neur",
+        "losses_neur",
+        "basis_neur",
+        "hub_margin_neur",
+        "passive_margin_neur",
+        "wholesale_margin_neur",
+        "penalties_neur",
+        "rule_margin_neur",
+        "unexplained_neur",
+        "without_market_neur",
+        "payments_sum_neur",
+    )
+    rows = []
+    for slot in day.slots:
+        found = utility_result(slot, day.participants)
+        rows.append(
+            (
+                *_slot_cells(slot),
+                found.market,
+                found.retail,
+                found.wholesale,
+                found.result,
+                found.network,
+                found.losses,
+                found.basis,
+                found.hub,
+                found.passive,
+                found.procurement,
+                found.penalties,
+                found.rule,
+                found.unexplained,
+                found.without_market,
+                found.payments,
+            )
+        )
+    return Table("utility", columns, tuple(rows))
+
+
+_TABLES: tuple[Callable[[DayResult], Table], ...] = (orders, fills, prices, lines, bills, utility)
+
+
+# --- cells --------------------------------------------------------------------------------------
+
+SLOT_COLUMNS = ("slot_index", "start")
+
+
+def _slot_cells(slot: SlotResult) -> tuple[int, str]:
+    return slot.index, iso(slot.start)
+
+
+def _text(cell: Cell) -> str:
+    """Fixed decimals, and no negative zero, so that equal results are equal bytes."""
+    if isinstance(cell, float):
+        text = f"{cell:.6f}"
+        return "0.000000" if text == "-0.000000" else text
+    return str(cell)
