@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-NAMES = ("Exchange", "Token")
+NAMES = ("Clearinghouse", "Exchange", "Token")
 """Contracts that are shipped."""
 
 
@@ -39,7 +39,7 @@ class Artifact:
 
 @cache
 def load(name: str) -> Artifact:
-    """Artifact of a contract by name, "Exchange" or "Token". Raises ArtifactError."""
+    """Artifact of a contract by name, "Exchange", "Clearinghouse" or "Token". Raises ArtifactError."""
     try:
         text = files(__name__).joinpath("artifacts", f"{name}.json").read_text("utf-8")
         fields = json.loads(text)

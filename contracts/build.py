@@ -1,6 +1,12 @@
 """Compile the contracts: `python -m contracts.build` writes the artifacts, `--check` compares them.
 
+Exchange.vy and Clearinghouse.vy are one contract to the world, at one address. The Exchange creates its
+Clearinghouse, so its creation code carries the other's (as a constant in a module that is made here),
+and its ABI is that of both. They work on one storage: that both lay it out alike is checked here.
+
 Vyper is a development dependency and imported only here.
+
+BuildError   the sources compile, but to contracts that must not be deployed
 """
 
 from __future__ import annotations
@@ -8,92 +14,159 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from contracts import NAMES
 
-HERE = Path(__file__).parent
-SOURCES = HERE / "src"
-ARTIFACTS = HERE / "artifacts"
+SOURCES = Path(__file__).parent / "src"
+ARTIFACTS = Path(__file__).parent / "artifacts"
 SETTINGS = {"evm_version": "prague", "optimize": "codesize"}
 RUNTIME_LIMIT = 24_576
 """EIP-170: the largest code that a contract may have, bytes."""
+CREATION_LIMIT = 49_152
+"""EIP-3860: the largest creation code, constructor arguments included, bytes."""
+ARGUMENTS_RESERVE = 1_536
+"""What is kept free of it for constructor arguments: 16 oracles and 7 classes take 1 280 bytes."""
+
+Output = dict[str, Any]
 
 
-def imported_sources(name: str) -> tuple[str, ...]:
-    """A contract's source file and the modules it imports from ours, directly or not, sorted by name."""
+class BuildError(Exception):
+    """Code too large, or storage laid out in two ways; the message says by how much, or where."""
+
+
+# --- sources ------------------------------------------------------------------------------------
+
+
+def sources_of(name: str) -> tuple[str, ...]:
+    """File names of a contract's source and of the modules it imports from ours, sorted.
+
+    Those of Exchange include those of the Clearinghouse that its creation code carries.
+    """
     found: set[str] = set()
     waiting = [name]
     while waiting:
         module = waiting.pop()
-        if module in found:
-            continue
-        found.add(module)
-        lines = (SOURCES / f"{module}.vy").read_text("utf-8").splitlines()
-        waiting += [line.removeprefix("import ").strip() for line in lines if line.startswith("import ")]
+        if module == "clearinghouse_code":
+            module = "Clearinghouse"
+        if module not in found:
+            found.add(module)
+            lines = (SOURCES / f"{module}.vy").read_text("utf-8").splitlines()
+            waiting += [line.removeprefix("import ").strip() for line in lines if line.startswith("import ")]
     return tuple(f"{module}.vy" for module in sorted(found))
 
 
 def source_hash(name: str) -> str:
-    """SHA-256 over the sources of a contract, in order of file names: name, NUL, length (8 bytes), content."""
+    """SHA-256 over a contract's sources in the order of `sources_of`: name, NUL, length (8 bytes), content."""
     digest = sha256(b"wattbook-sources-1\0")
-    for file in imported_sources(name):
+    for file in sources_of(name):
         content = (SOURCES / file).read_bytes()
         digest.update(file.encode() + b"\0" + len(content).to_bytes(8, "big") + content)
     return digest.hexdigest()
 
 
-def compile_contract(name: str) -> dict[str, Any]:
-    """Compile one contract into the fields of its artifact."""
-    from vyper import __version__  # noqa: PLC0415 - a development dependency
-    from vyper.compiler import compile_from_file_input  # noqa: PLC0415
-    from vyper.compiler.input_bundle import FilesystemInputBundle  # noqa: PLC0415
+# --- compilation --------------------------------------------------------------------------------
+
+
+def compile_source(name: str, made: Mapping[str, str]) -> Output:
+    """Compile one source; `made` holds modules that are no files, by file name."""
+    from vyper.compiler import compile_from_file_input  # noqa: PLC0415 - a development dependency
+    from vyper.compiler.input_bundle import JSONInputBundle  # noqa: PLC0415
     from vyper.compiler.settings import OptimizationLevel, Settings  # noqa: PLC0415
 
-    bundle = FilesystemInputBundle([SOURCES])
+    texts = {path.name: path.read_text("utf-8") for path in sorted(SOURCES.glob("*.vy"))} | made
+    bundle = JSONInputBundle(
+        {PurePath(file): {"content": text} for file, text in texts.items()}, [PurePath(".")]
+    )
     settings = Settings(
         evm_version=SETTINGS["evm_version"], optimize=OptimizationLevel.from_string(SETTINGS["optimize"])
     )
     with warnings.catch_warnings():
-        # The compiler warns about the size limit; the test that reads `runtime_size` is what enforces it.
-        warnings.simplefilter("ignore")
-        output = compile_from_file_input(
+        warnings.simplefilter("ignore")  # about the size of code: `check_size` refuses, not just warns
+        output: Output = compile_from_file_input(
             bundle.load_file(f"{name}.vy"),
             input_bundle=bundle,
             settings=settings,
-            output_formats=["abi", "bytecode", "bytecode_runtime"],
+            output_formats=["abi", "bytecode", "bytecode_runtime", "layout"],
         )
+    return output
+
+
+def compile_contracts() -> dict[str, Output]:
+    """Artifacts by name, as their files hold them. Raises BuildError."""
+    clearinghouse = compile_source("Clearinghouse", {})
+    creation = clearinghouse["bytecode"].removeprefix("0x")
+    code = f'CODE: constant(Bytes[{len(creation) // 2}]) = x"{creation}"\n'
+    exchange = compile_source("Exchange", {"clearinghouse_code.vy": code})
+    check_layouts(exchange["layout"], clearinghouse["layout"])
+    exchange["abi"] = merged_abi(exchange["abi"], clearinghouse["abi"])
+    outputs = {
+        "Clearinghouse": clearinghouse,
+        "Exchange": exchange,
+        "Token": compile_source("Token", {}),
+    }
+    return {name: artifact(name, outputs[name]) for name in NAMES}
+
+
+def artifact(name: str, output: Output) -> Output:
+    """The fields of an artifact. Raises BuildError where the code is too large to be deployed."""
+    from vyper import __version__  # noqa: PLC0415
+
+    runtime = len(output["bytecode_runtime"]) // 2 - 1
+    creation = len(output["bytecode"]) // 2 - 1
+    if runtime > RUNTIME_LIMIT:
+        raise BuildError(f"{name}: {runtime} bytes of code, {runtime - RUNTIME_LIMIT} too many (EIP-170)")
+    if creation > CREATION_LIMIT - ARGUMENTS_RESERVE:
+        excess = creation - (CREATION_LIMIT - ARGUMENTS_RESERVE)
+        raise BuildError(f"{name}: {creation} bytes of creation code, {excess} too many (EIP-3860)")
     return {
         "name": name,
         "compiler": f"vyper {__version__}",
         "settings": SETTINGS,
         "source_sha256": source_hash(name),
-        "runtime_size": len(output["bytecode_runtime"]) // 2 - 1,
+        "runtime_size": runtime,
         "bytecode": output["bytecode"],
         "abi": output["abi"],
     }
 
 
-def render(artifact: dict[str, Any]) -> str:
+def check_layouts(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    """Raise BuildError unless every module that both have lies in the same storage slots in both."""
+    for kind in ("storage_layout", "transient_storage_layout"):
+        left, right = one.get(kind, {}), other.get(kind, {})
+        for module in left.keys() & right.keys():
+            if left[module] != right[module]:
+                raise BuildError(f"{kind} of {module} differs: {left[module]} and {right[module]}")
+
+
+def merged_abi(exchange: Sequence[Output], clearinghouse: Sequence[Output]) -> list[Output]:
+    """One ABI of both parts: the Exchange's constructor, every function and event once, no fallback."""
+    entries = [entry for entry in exchange if entry["type"] != "fallback"]
+    entries += [entry for entry in clearinghouse if entry["type"] != "constructor" and entry not in entries]
+    return sorted(entries, key=lambda entry: (entry["type"], entry.get("name", "")))
+
+
+# --- command ------------------------------------------------------------------------------------
+
+
+def render(fields: Output) -> str:
     """An artifact as the text of its file."""
-    return json.dumps(artifact, indent=1) + "\n"
+    return json.dumps(fields, indent=1) + "\n"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Write the artifacts, or with `--check` return 1 if any differs from its sources."""
     differing = []
-    for name in NAMES:
+    for name, fields in compile_contracts().items():
         path = ARTIFACTS / f"{name}.json"
-        artifact = compile_contract(name)
-        text = render(artifact)
-        if not path.exists() or path.read_text("utf-8") != text:
+        print(f"{name}: {fields['runtime_size']} of {RUNTIME_LIMIT} bytes")
+        if not path.exists() or path.read_text("utf-8") != render(fields):
             differing.append(name)
             if "--check" not in arguments:
-                path.write_text(text, "utf-8")
-        print(f"{name}: {artifact['runtime_size']} of {RUNTIME_LIMIT} bytes")
+                path.write_text(render(fields), "utf-8")
     if "--check" in arguments and differing:
         print(f"artifacts differ from their sources: {', '.join(differing)}; run python -m contracts.build")
         return 1

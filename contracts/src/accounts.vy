@@ -10,6 +10,7 @@ from ethereum.ercs import IERC20
 from ethereum.ercs import IERC20Detailed
 
 import packing
+import rules
 
 
 # ---- events ----------------------------------------------------------------------------------------
@@ -122,16 +123,26 @@ paused: bool
 
 
 @deploy
-def __init__(token: address, utility: address, guardian: address):
+def __init__(token: address):
     """
-    @notice Fixes the token and its scale, and who holds the roles first.
+    @notice Fixes the token and its scale.
     """
     decimals: uint256 = convert(staticcall IERC20Detailed(token).decimals(), uint256)
-    assert decimals <= 36, "accounts: too many decimals"
-    assert utility != empty(address) and guardian != empty(address), "accounts: nobody"
+    rules._require(decimals <= 36, "accounts: too many decimals")
     TOKEN = IERC20(token)
     NEUR_PER_UNIT = 10 ** (NEUR_DIGITS - min(decimals, NEUR_DIGITS))
     UNITS_PER_NEUR = 10 ** (max(decimals, NEUR_DIGITS) - NEUR_DIGITS)
+
+
+# ---- internal functions: registration --------------------------------------------------------------
+
+
+@internal
+def _open(utility: address, guardian: address):
+    """
+    @notice Says who holds the roles first.
+    """
+    rules._require(utility != empty(address) and guardian != empty(address), "accounts: nobody")
     self.profiles[utility] = REGISTERED
     self.holders[0] = utility
     self.count = 1
@@ -140,16 +151,13 @@ def __init__(token: address, utility: address, guardian: address):
     log RoleAccepted(role=GUARDIAN, holder=guardian)
 
 
-# ---- internal functions: registration --------------------------------------------------------------
-
-
 @internal
 @view
 def _only_utility():
     """
     @notice Refuses anybody but the utility.
     """
-    assert msg.sender == self.holders[0], "accounts: not the utility"
+    rules._require(msg.sender == self.holders[0], "accounts: not the utility")
 
 
 @internal
@@ -158,7 +166,7 @@ def _only_guardian():
     """
     @notice Refuses anybody but the guardian.
     """
-    assert msg.sender == self.guardian, "accounts: not the guardian"
+    rules._require(msg.sender == self.guardian, "accounts: not the guardian")
 
 
 @internal
@@ -168,7 +176,7 @@ def _profile(account: address) -> uint256:
     @notice Profile word of a registered account.
     """
     word: uint256 = self.profiles[account]
-    assert word != 0, "accounts: unknown account"
+    rules._require(word != 0, "accounts: unknown account")
     return word
 
 
@@ -178,7 +186,7 @@ def _id(account: address) -> uint256:
     """
     @notice Id of a registered account.
     """
-    return packing._unsigned(self._profile(account), ID_AT, 32)
+    return (self._profile(account) & packing.UINT32)
 
 
 @internal
@@ -205,8 +213,8 @@ def _register(
     """
     @notice Gives an account the next id, at a bus that the caller has checked.
     """
-    assert account != empty(address) and meter_key != empty(address), "accounts: nobody"
-    assert self.profiles[account] == 0, "accounts: already registered"
+    rules._require(account != empty(address) and meter_key != empty(address), "accounts: nobody")
+    rules._require(self.profiles[account] == 0, "accounts: already registered")
     id: uint256 = self.count
     self.count = id + 1
     word: uint256 = REGISTERED | (1 << EPOCH_AT) | (bus << BUS_AT) | (id << ID_AT)
@@ -233,7 +241,7 @@ def _prosumer(account: address) -> uint256:
     @notice Profile word of a registered account other than the utility.
     """
     word: uint256 = self._profile(account)
-    assert packing._unsigned(word, ID_AT, 32) != 0, "accounts: is the utility"
+    rules._require((word & packing.UINT32) != 0, "accounts: is the utility")
     return word
 
 
@@ -244,7 +252,7 @@ def _change(account: address, import_capacity: uint32, export_capacity: uint32, 
     """
     word: uint256 = self._prosumer(account)
     self.profiles[account] = (word & ~CHANGEABLE) | self._changeable(import_capacity, export_capacity, classes)
-    self.credits[packing._unsigned(word, ID_AT, 32)] = convert(credit_limit, uint256)
+    self.credits[(word & packing.UINT32)] = convert(credit_limit, uint256)
     log AccountChanged(
         account=account,
         importCapacity=import_capacity,
@@ -259,11 +267,11 @@ def _change_meter(account: address, meter_key: address):
     """
     @notice Puts a new meter key in force; readings of the old epoch are refused from now on.
     """
-    assert meter_key != empty(address), "accounts: nobody"
+    rules._require(meter_key != empty(address), "accounts: nobody")
     word: uint256 = self._prosumer(account)
-    epoch: uint256 = packing._unsigned(word, EPOCH_AT, 32) + 1
+    epoch: uint256 = ((word >> EPOCH_AT) & packing.UINT32) + 1
     self.profiles[account] = packing._put(word, EPOCH_AT, 32, epoch)
-    self.meters[packing._unsigned(word, ID_AT, 32)] = meter_key
+    self.meters[(word & packing.UINT32)] = meter_key
     log MeterChanged(account=account, meterKey=meter_key, epoch=convert(epoch, uint32))
 
 
@@ -274,19 +282,19 @@ def _account(account: address) -> Account:
     @notice Everything about a registered account.
     """
     word: uint256 = self._profile(account)
-    id: uint256 = packing._unsigned(word, ID_AT, 32)
+    id: uint256 = word & packing.UINT32
     money: uint256 = self.money[id]
     return Account(
         id=convert(id, uint32),
-        bus=convert(packing._unsigned(word, BUS_AT, 16), uint16),
+        bus=convert((word >> BUS_AT) & packing.UINT16, uint16),
         meterKey=self.meters[id],
-        meterEpoch=convert(packing._unsigned(word, EPOCH_AT, 32), uint32),
-        importCapacity=convert(packing._unsigned(word, IMPORT_AT, 32), uint32),
-        exportCapacity=convert(packing._unsigned(word, EXPORT_AT, 32), uint32),
+        meterEpoch=convert((word >> EPOCH_AT) & packing.UINT32, uint32),
+        importCapacity=convert((word >> IMPORT_AT) & packing.UINT32, uint32),
+        exportCapacity=convert((word >> EXPORT_AT) & packing.UINT32, uint32),
         creditLimit=convert(self.credits[id], uint128),
-        classes=convert(packing._unsigned(word, CLASSES_AT, 8), uint8),
+        classes=convert((word >> CLASSES_AT) & packing.UINT8, uint8),
         balance=convert(packing._signed(money, 128, 128), int128),
-        reserved=convert(packing._unsigned(money, 0, 128), uint128),
+        reserved=convert(money & packing.UINT128, uint128),
     )
 
 
@@ -301,7 +309,7 @@ def _propose_role(role: uint8, successor: address):
     if role == UTILITY:
         self._only_utility()
     else:
-        assert role == GUARDIAN, "accounts: no such role"
+        rules._require(role == GUARDIAN, "accounts: no such role")
         self._only_guardian()
     self.successors[role] = successor
     log RoleProposed(role=role, successor=successor)
@@ -312,10 +320,10 @@ def _accept_role(role: uint8):
     """
     @notice Second step. The utility's id, with its balance and its open positions, goes with the role.
     """
-    assert msg.sender == self.successors[role], "accounts: not the successor"
+    rules._require(msg.sender == self.successors[role], "accounts: not the successor")
     self.successors[role] = empty(address)
     if role == UTILITY:
-        assert self.profiles[msg.sender] == 0, "accounts: already registered"
+        rules._require(self.profiles[msg.sender] == 0, "accounts: already registered")
         self.profiles[self.holders[0]] = 0
         self.profiles[msg.sender] = REGISTERED
         self.holders[0] = msg.sender
@@ -330,7 +338,7 @@ def _set_paused(paused: bool):
     @notice Stops or resumes order entry.
     """
     self._only_guardian()
-    assert self.paused != paused, "accounts: nothing to change"
+    rules._require(self.paused != paused, "accounts: nothing to change")
     self.paused = paused
     if paused:
         log Paused()
@@ -356,7 +364,7 @@ def _reserved(id: uint256) -> uint256:
     """
     @notice Sum of an account's reserves over slots, n€.
     """
-    return packing._unsigned(self.money[id], 0, 128)
+    return (self.money[id] & packing.UINT128)
 
 
 @internal
@@ -374,7 +382,7 @@ def _arrears() -> uint256:
     """
     @notice What accounts other than the utility owe together, n€.
     """
-    return packing._unsigned(self.common, 0, 128)
+    return (self.common & packing.UINT128)
 
 
 @internal
@@ -393,7 +401,7 @@ def _affords(id: uint256, amount: uint256) -> bool:
     @notice Whether balance + credit limit − reserved covers a further reserve.
     """
     word: uint256 = self.money[id]
-    free: int256 = packing._signed(word, 128, 128) - convert(packing._unsigned(word, 0, 128), int256)
+    free: int256 = packing._signed(word, 128, 128) - convert(word & packing.UINT128, int256)
     need: int256 = convert(amount, int256)
     # Most orders are covered by deposits: the credit limit is read only if it matters.
     return free >= need or free + convert(self.credits[id], int256) >= need
@@ -406,7 +414,7 @@ def _reserve(id: uint256, change: int256):
     """
     if change != 0:
         word: uint256 = self.money[id]
-        reserved: uint256 = convert(convert(packing._unsigned(word, 0, 128), int256) + change, uint256)
+        reserved: uint256 = convert(convert(word & packing.UINT128, int256) + change, uint256)
         self.money[id] = packing._put(word, 0, 128, reserved)
 
 
@@ -419,7 +427,7 @@ def _credit(id: uint256, amount: int256, released: uint256):
     before: int256 = packing._signed(word, 128, 128)
     after: int256 = before + amount
     assert convert(convert(after, int128), int256) == after
-    reserved: uint256 = packing._unsigned(word, 0, 128) - released
+    reserved: uint256 = (word & packing.UINT128) - released
     self.money[id] = (packing._bits(after, 128) << 128) | reserved
     if id != 0 and (before < 0 or after < 0):
         owed: int256 = max(-after, 0) - max(-before, 0)
@@ -442,8 +450,8 @@ def _units(amount: uint256) -> uint256:
     """
     @notice Token units of an amount in n€ that they express exactly.
     """
-    assert amount <= AMOUNT_MAX, "accounts: amount too large"
-    assert amount % NEUR_PER_UNIT == 0, "accounts: not whole token units"
+    rules._require(amount <= AMOUNT_MAX, "accounts: amount too large")
+    rules._require(amount % NEUR_PER_UNIT == 0, "accounts: not whole token units")
     return amount // NEUR_PER_UNIT * UNITS_PER_NEUR
 
 
@@ -456,8 +464,9 @@ def _deposit(account: address, amount: uint256):
     self._credit(self._id(account), convert(amount, int256), 0)
     log Deposited(account=account, payer=msg.sender, amount=amount)
     held: uint256 = staticcall TOKEN.balanceOf(self)
-    assert extcall TOKEN.transferFrom(msg.sender, self, units, default_return_value=True), "accounts: transfer failed"
-    assert staticcall TOKEN.balanceOf(self) == held + units, "accounts: transfer failed"
+    moved: bool = extcall TOKEN.transferFrom(msg.sender, self, units, default_return_value=True)
+    moved = moved and staticcall TOKEN.balanceOf(self) == held + units
+    rules._require(moved, "accounts: transfer failed")
 
 
 @internal
@@ -472,7 +481,8 @@ def _withdraw(amount: uint256):
         free += min(self._clearing(), 0) - convert(self._arrears(), int256)
     else:
         free -= convert(self._reserved(id), int256)
-    assert convert(amount, int256) <= free, "accounts: insufficient funds"
+    rules._require(convert(amount, int256) <= free, "accounts: insufficient funds")
     self._credit(id, -convert(amount, int256), 0)
     log Withdrawn(account=msg.sender, amount=amount)
-    assert extcall TOKEN.transfer(msg.sender, units, default_return_value=True), "accounts: transfer failed"
+    moved: bool = extcall TOKEN.transfer(msg.sender, units, default_return_value=True)
+    rules._require(moved, "accounts: transfer failed")

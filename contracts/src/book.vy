@@ -16,6 +16,7 @@ import accounts
 import oracle
 import orders
 import packing
+import rules
 import slots
 
 uses: accounts
@@ -84,6 +85,7 @@ struct Standing:
 
 # What entry has found out about an order.
 struct Ticket:
+    code: uint256
     id: uint256
     slot: uint256
     side: uint256
@@ -153,10 +155,10 @@ def _standing(slot: uint256, id: uint256) -> Standing:
     return Standing(
         net=packing._signed(word, 215, 41),
         trades=packing._signed(word, 158, 57),
-        reserve=packing._unsigned(word, 84, 74),
-        resting=[packing._unsigned(word, 0, 36), packing._unsigned(word, 36, 36)],
-        count=[packing._unsigned(word, 72, 5), packing._unsigned(word, 77, 5)],
-        settled=packing._unsigned(word, 82, 1),
+        reserve=((word >> 84) & packing.UINT74),
+        resting=[(word & packing.UINT36), ((word >> 36) & packing.UINT36)],
+        count=[((word >> 72) & packing.UINT5), ((word >> 77) & packing.UINT5)],
+        settled=((word >> 82) & packing.UINT1),
     )
 
 
@@ -308,13 +310,13 @@ def _resting(slot: uint256, seat: uint256) -> Resting:
     """
     word: uint256 = self.resting[(slot << 40) | seat]
     return Resting(
-        quantity=packing._unsigned(word, 0, 32),
-        side=packing._unsigned(word, 32, 1),
-        energy_class=packing._unsigned(word, 33, 3),
+        quantity=(word & packing.UINT32),
+        side=((word >> 32) & packing.UINT1),
+        energy_class=((word >> 33) & packing.UINT3),
         tick=packing._signed(word, 36, 16),
-        expiry=packing._unsigned(word, 52, 32),
-        before=packing._unsigned(word, 84, 40),
-        behind=packing._unsigned(word, 124, 40),
+        expiry=((word >> 52) & packing.UINT32),
+        before=((word >> 84) & packing.UINT40),
+        behind=((word >> 124) & packing.UINT40),
     )
 
 
@@ -338,7 +340,7 @@ def _append(slot: uint256, seat: uint256, order: Resting):
     word = word | (packing._bits(order.tick, 16) << 36) | (order.expiry << 52)
     self.resting[(slot << 40) | seat] = word | (last << 84)
     state: uint256 = slots.states[slot]
-    placed: uint256 = packing._unsigned(state, slots.PLACED_AT, 32)
+    placed: uint256 = (state >> slots.PLACED_AT) & packing.UINT32
     key: uint256 = (slot << 32) | (placed // SEATS_PER_WORD)
     self.placings[key] |= seat << (40 * (placed % SEATS_PER_WORD))
     slots.states[slot] = packing._put(state, slots.PLACED_AT, 32, placed + 1)
@@ -377,7 +379,7 @@ def _void(state: uint256, slot: uint256, seat: uint256, order: Resting, reason: 
     self.resting[(slot << 40) | seat] = 0
     standing: Standing = self._standing(slot, id)
     account: address = accounts.holders[id]
-    charge: int256 = oracle._charge(state, slot, packing._unsigned(accounts.profiles[account], accounts.BUS_AT, 16))
+    charge: int256 = oracle._charge(state, slot, (accounts.profiles[account] >> accounts.BUS_AT) & packing.UINT16)
     released: uint256 = order.quantity * self._unit_reserve(state, id, order.side, order.tick, charge)
     standing.reserve -= released
     standing.resting[order.side] -= order.quantity
@@ -410,10 +412,8 @@ def _place(order: orders.Order, r: bytes32, vs: bytes32) -> uint256:
     @notice Takes an order: checks it, matches it, and lets the rest rest.
     @return The reject code; nothing has changed unless it is 0.
     """
-    code: uint256 = 0
-    ticket: Ticket = empty(Ticket)
-    code, ticket = self._admit(order, r, vs)
-    if code == orders.ACCEPTED:
+    ticket: Ticket = self._admit(order, r, vs)
+    if ticket.code == orders.ACCEPTED:
         nonce: uint256 = convert(order.nonce, uint256)
         orders._use(ticket.slot, ticket.id, nonce)
         log OrderPlaced(
@@ -429,12 +429,12 @@ def _place(order: orders.Order, r: bytes32, vs: bytes32) -> uint256:
             expiry=order.expiry,
         )
         self._match(order, ticket)
-    return code
+    return ticket.code
 
 
 @internal
 @view
-def _admit(order: orders.Order, r: bytes32, vs: bytes32) -> (uint256, Ticket):
+def _admit(order: orders.Order, r: bytes32, vs: bytes32) -> Ticket:
     """
     @notice Tests the rules of entry in their order.
     @return The code of the first rule broken, or 0, and what was found out on the way.
@@ -442,46 +442,60 @@ def _admit(order: orders.Order, r: bytes32, vs: bytes32) -> (uint256, Ticket):
     ticket: Ticket = empty(Ticket)
     profile: uint256 = accounts.profiles[order.trader]
     if profile == 0:
-        return orders.UNKNOWN_TRADER, ticket
+        ticket.code = orders.UNKNOWN_TRADER
+        return ticket
     if not orders._order_signed(order, r, vs):
-        return orders.BAD_SIGNATURE, ticket
+        ticket.code = orders.BAD_SIGNATURE
+        return ticket
     if order.relayer != empty(address) and order.relayer != msg.sender:
-        return orders.WRONG_RELAYER, ticket
-    ticket.id = packing._unsigned(profile, accounts.ID_AT, 32)
+        ticket.code = orders.WRONG_RELAYER
+        return ticket
+    ticket.id = profile & packing.UINT32
     ticket.slot = convert(order.slot, uint256)
     ticket.state = slots.states[ticket.slot]
     if ticket.state & slots.CHARGES_COMPLETE == 0 or slots._before_opening(ticket.slot) or not slots._before_gate(ticket.slot):
-        return orders.SLOT_NOT_OPEN, ticket
+        ticket.code = orders.SLOT_NOT_OPEN
+        return ticket
     if order.expiry != 0 and block.timestamp >= convert(order.expiry, uint256):
-        return orders.EXPIRED, ticket
+        ticket.code = orders.EXPIRED
+        return ticket
     if orders._is_used(ticket.slot, ticket.id, convert(order.nonce, uint256)):
-        return orders.NONCE_USED, ticket
+        ticket.code = orders.NONCE_USED
+        return ticket
     if order.side > 1 or order.flags > 1:
-        return orders.MALFORMED, ticket
+        ticket.code = orders.MALFORMED
+        return ticket
     energy_class: uint256 = convert(order.energyClass, uint256)
     if energy_class > len(slots.PENALTIES):
-        return orders.UNKNOWN_CLASS, ticket
+        ticket.code = orders.UNKNOWN_CLASS
+        return ticket
     if order.side == orders.ASK and energy_class != 0:
-        if (packing._unsigned(profile, accounts.CLASSES_AT, 8) << 1 >> energy_class) & 1 == 0:
-            return orders.NOT_REGISTERED_SELLER, ticket
+        if (((profile >> accounts.CLASSES_AT) & packing.UINT8) << 1 >> energy_class) & 1 == 0:
+            ticket.code = orders.NOT_REGISTERED_SELLER
+            return ticket
     quantity: uint256 = convert(order.quantity, uint256)
     if quantity == 0 or quantity % slots.LOT != 0:
-        return orders.NOT_WHOLE_LOTS, ticket
+        ticket.code = orders.NOT_WHOLE_LOTS
+        return ticket
     ticket.side = convert(order.side, uint256)
-    ticket.charge = oracle._charge(ticket.state, ticket.slot, packing._unsigned(profile, accounts.BUS_AT, 16))
+    ticket.charge = oracle._charge(ticket.state, ticket.slot, (profile >> accounts.BUS_AT) & packing.UINT16)
     ticket.tick = self._tick(ticket.side, convert(order.limitPrice, int256) - ticket.charge)
     if abs(ticket.tick) > TICK_MAX:
-        return orders.PRICE_OFF_RANGE, ticket
+        ticket.code = orders.PRICE_OFF_RANGE
+        return ticket
     ticket.standing = self._standing(ticket.slot, ticket.id)
     if order.flags != orders.IMMEDIATE_OR_CANCEL and ticket.standing.count[ticket.side] >= RESTING_MAX:
-        return orders.TOO_MANY_RESTING, ticket
+        ticket.code = orders.TOO_MANY_RESTING
+        return ticket
     if ticket.id != 0:
         if self._over_capacity(profile, ticket, quantity):
-            return orders.OVER_CAPACITY, ticket
+            ticket.code = orders.OVER_CAPACITY
+            return ticket
         unit: uint256 = self._unit_reserve(ticket.state, ticket.id, ticket.side, ticket.tick, ticket.charge)
         if not accounts._affords(ticket.id, quantity * unit):
-            return orders.INSUFFICIENT_FUNDS, ticket
-    return orders.ACCEPTED, ticket
+            ticket.code = orders.INSUFFICIENT_FUNDS
+            return ticket
+    return ticket
 
 
 @internal
@@ -513,10 +527,10 @@ def _over_capacity(profile: uint256, ticket: Ticket, quantity: uint256) -> bool:
     @notice Whether filled net, what rests on that side, and this order exceed the registered capacity.
     """
     net: int256 = ticket.standing.net
-    capacity: uint256 = packing._unsigned(profile, accounts.IMPORT_AT, 32)
+    capacity: uint256 = (profile >> accounts.IMPORT_AT) & packing.UINT32
     if ticket.side == 1:
         net = -net
-        capacity = packing._unsigned(profile, accounts.EXPORT_AT, 32)
+        capacity = (profile >> accounts.EXPORT_AT) & packing.UINT32
     return net + convert(ticket.standing.resting[ticket.side] + quantity, int256) > convert(capacity, int256)
 
 
@@ -662,15 +676,15 @@ def _cancel(cancel: orders.Cancel, r: bytes32, vs: bytes32):
     slot: uint256 = convert(cancel.slot, uint256)
     nonce: uint256 = convert(cancel.nonce, uint256)
     id: uint256 = accounts._id(cancel.trader)
-    assert orders._cancel_signed(cancel, r, vs), "book: bad signature"
-    assert slots._before_gate(slot), "book: gate passed"
+    rules._require(orders._cancel_signed(cancel, r, vs), "book: bad signature")
+    rules._require(slots._before_gate(slot), "book: gate passed")
     if not orders._is_used(slot, id, nonce):
         orders._use(slot, id, nonce)
         log orders.NonceCancelled(slot=cancel.slot, trader=cancel.trader, nonce=cancel.nonce)
         return
     seat: uint256 = ((id << 8) | nonce) + 1
     order: Resting = self._resting(slot, seat)
-    assert order.quantity != 0, "book: nothing to cancel"
+    rules._require(order.quantity != 0, "book: nothing to cancel")
     log orders.NonceCancelled(slot=cancel.slot, trader=cancel.trader, nonce=cancel.nonce)
     self._unlink(slot, seat, order)
     self._void(slots.states[slot], slot, seat, order, CANCELLED)
@@ -684,15 +698,15 @@ def _close_gate(slot: uint32, limit: uint32):
     """
     number: uint256 = convert(slot, uint256)
     state: uint256 = slots._scheduled(number)
-    assert not slots._before_gate(number), "book: before the gate"
-    assert state & slots.GATE_CLOSED == 0, "book: gate is closed"
-    placed: uint256 = packing._unsigned(state, slots.PLACED_AT, 32)
-    voided: uint256 = packing._unsigned(state, slots.VOIDED_AT, 32)
+    rules._require(not slots._before_gate(number), "book: before the gate")
+    rules._require(state & slots.GATE_CLOSED == 0, "book: gate is closed")
+    placed: uint256 = (state >> slots.PLACED_AT) & packing.UINT32
+    voided: uint256 = (state >> slots.VOIDED_AT) & packing.UINT32
     entries: uint256 = min(placed - voided, min(convert(limit, uint256), VOIDS_PER_CALL))
     # Levels keep their links: nothing is matched in this slot any more.
     for _: uint256 in range(entries, bound=VOIDS_PER_CALL):
         word: uint256 = self.placings[(number << 32) | (voided // SEATS_PER_WORD)]
-        seat: uint256 = packing._unsigned(word, 40 * (voided % SEATS_PER_WORD), 40)
+        seat: uint256 = (word >> (40 * (voided % SEATS_PER_WORD))) & packing.UINT40
         order: Resting = self._resting(number, seat)
         if order.quantity != 0:
             self._void(state, number, seat, order, CLOSED)
@@ -715,7 +729,7 @@ def _level_quantity(slot: uint256, shelf: uint256, rank: uint256) -> uint256:
     """
     total: uint256 = 0
     state: uint256 = slots.states[slot]
-    if state & slots.GATE_CLOSED != 0 or packing._unsigned(state, slots.VOIDED_AT, 32) != 0:
+    if state & slots.GATE_CLOSED != 0 or ((state >> slots.VOIDED_AT) & packing.UINT32) != 0:
         return 0
     seat: uint256 = self.levels[(shelf << 16) | rank] & SEAT_MASK
     for _: uint256 in range(WALK_MAX):

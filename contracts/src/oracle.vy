@@ -7,10 +7,10 @@
 """
 
 import packing
+import rules
 import signatures
 import slots
 
-uses: signatures
 uses: slots
 
 
@@ -92,17 +92,6 @@ chunk_hashes: HashMap[uint256, bytes32]
 vectors: HashMap[uint256, uint256]
 
 
-# ---- constructor -----------------------------------------------------------------------------------
-
-
-@deploy
-def __init__(oracles: DynArray[address, 16], quorum: uint8):
-    """
-    @notice Puts the first set in force.
-    """
-    self._install(oracles, quorum)
-
-
 # ---- internal functions: the set -------------------------------------------------------------------
 
 
@@ -111,11 +100,11 @@ def _install(oracles: DynArray[address, 16], quorum: uint8):
     """
     @notice Puts a set in force: distinct keys, and a quorum that it can reach.
     """
-    assert quorum > 0 and convert(quorum, uint256) <= len(oracles), "oracle: bad set"
+    rules._require(quorum > 0 and convert(quorum, uint256) <= len(oracles), "oracle: bad set")
     for i: uint256 in range(len(oracles), bound=ORACLES_MAX):
-        assert oracles[i] != empty(address), "oracle: bad set"
+        rules._require(oracles[i] != empty(address), "oracle: bad set")
         for j: uint256 in range(i, bound=ORACLES_MAX):
-            assert oracles[i] != oracles[j], "oracle: bad set"
+            rules._require(oracles[i] != oracles[j], "oracle: bad set")
     self.epoch += 1
     self.quorum = convert(quorum, uint256)
     self.oracles = oracles
@@ -140,13 +129,13 @@ def _quorum_of(struct_hash: bytes32, proofs: DynArray[OracleSignature, 16]) -> u
     @notice Checks that a quorum signed a struct, each oracle once, in the order of the set.
     @return One bit a signer.
     """
-    assert len(proofs) >= self.quorum, "oracle: quorum not reached"
+    rules._require(len(proofs) >= self.quorum, "oracle: quorum not reached")
     signers: uint256 = 0
     for proof: OracleSignature in proofs:
         index: uint256 = convert(proof.oracle, uint256)
-        assert index < len(self.oracles), "oracle: no such oracle"
-        assert signers >> index == 0, "oracle: signers not ascending"
-        assert signatures._signed_by(self.oracles[index], struct_hash, proof.r, proof.vs), "oracle: bad signature"
+        rules._require(index < len(self.oracles), "oracle: no such oracle")
+        rules._require(signers >> index == 0, "oracle: signers not ascending")
+        rules._require(signatures._signed_by(self.oracles[index], struct_hash, proof.r, proof.vs), "oracle: bad signature")
         signers = signers | (1 << index)
     return convert(signers, uint16)
 
@@ -178,7 +167,7 @@ def _expect_chunks(kind: uint256, slot: uint256, hashes: DynArray[bytes32, 8]) -
     @notice Notes the hashes of the chunks to come.
     @return Hash of the whole vector.
     """
-    assert len(hashes) == self._chunk_count(), "oracle: wrong number of chunks"
+    rules._require(len(hashes) == self._chunk_count(), "oracle: wrong number of chunks")
     for index: uint256 in range(len(hashes), bound=CHUNKS_MAX):
         self.chunk_hashes[(slot << 16) | (kind << 8) | index] = hashes[index]
     return keccak256(slice(abi_encode(hashes), 64, 32 * len(hashes)))
@@ -197,8 +186,8 @@ def _post_charges(
     """
     number: uint256 = convert(slot, uint256)
     word: uint256 = slots._scheduled(number)
-    assert slots._before_opening(number), "charges: opening passed"
-    assert word & slots.CHARGES_POSTED == 0, "charges: already posted"
+    rules._require(slots._before_opening(number), "charges: opening passed")
+    rules._require(word & slots.CHARGES_POSTED == 0, "charges: already posted")
     slots.states[number] = word | slots.CHARGES_POSTED
     values_hash: bytes32 = self._expect_chunks(CHARGES, number, hashes)
     signers: uint16 = self._quorum_of(
@@ -230,12 +219,12 @@ def _post_prices(
     """
     number: uint256 = convert(slot, uint256)
     word: uint256 = slots._scheduled(number)
-    assert not slots._before_gate(number), "prices: before the gate"
-    assert self._prices_in_time(number), "prices: too late"
-    assert word & slots.PRICES_POSTED == 0, "prices: already posted"
+    rules._require(not slots._before_gate(number), "prices: before the gate")
+    rules._require(self._prices_in_time(number), "prices: too late")
+    rules._require(word & slots.PRICES_POSTED == 0, "prices: already posted")
     tariff: slots.Tariff = slots._tariff(word)
     price: int256 = convert(hub_price, int256)
-    assert price >= tariff.hub_export and price <= tariff.hub_import, "prices: hub price off range"
+    rules._require(price >= tariff.hub_export and price <= tariff.hub_import, "prices: hub price off range")
     slots.states[number] = word | slots.PRICES_POSTED
     self.vectors[(number << 16) | (PRICES << 8)] = packing._bits(price, 32)
     values_hash: bytes32 = self._expect_chunks(PRICES, number, hashes)
@@ -277,7 +266,7 @@ def _post_charges_chunk(slot: uint32, index: uint8, words: DynArray[uint256, 32]
     """
     @notice Takes one chunk of the charges, before the slot opens.
     """
-    assert slots._before_opening(convert(slot, uint256)), "charges: opening passed"
+    rules._require(slots._before_opening(convert(slot, uint256)), "charges: opening passed")
     self._post_chunk(CHARGES, convert(slot, uint256), convert(index, uint256), words)
     log ChargesChunk(slot=slot, index=index, words=words)
 
@@ -287,7 +276,7 @@ def _post_prices_chunk(slot: uint32, index: uint8, words: DynArray[uint256, 32])
     """
     @notice Takes one chunk of the prices, before they are due.
     """
-    assert self._prices_in_time(convert(slot, uint256)), "prices: too late"
+    rules._require(self._prices_in_time(convert(slot, uint256)), "prices: too late")
     self._post_chunk(PRICES, convert(slot, uint256), convert(index, uint256), words)
     log PricesChunk(slot=slot, index=index, words=words)
 
@@ -299,23 +288,23 @@ def _post_chunk(kind: uint256, slot: uint256, index: uint256, words: DynArray[ui
     """
     state: uint256 = slots.states[slot]
     # The marks of prices lie two bits above those of charges.
-    assert state & (slots.CHARGES_POSTED << (2 * kind)) != 0, "oracle: header not posted"
+    rules._require(state & (slots.CHARGES_POSTED << (2 * kind)) != 0, "oracle: header not posted")
     count: uint256 = self._chunk_count()
-    assert index < count, "oracle: no such chunk"
+    rules._require(index < count, "oracle: no such chunk")
     arrived_at: uint256 = slots.CHUNKS_AT + 8 * kind
-    arrived: uint256 = packing._unsigned(state, arrived_at, 8)
-    assert (arrived >> index) & 1 == 0, "oracle: chunk already posted"
+    arrived: uint256 = (state >> arrived_at) & packing.UINT8
+    rules._require((arrived >> index) & 1 == 0, "oracle: chunk already posted")
     length: uint256 = min(WORDS_PER_CHUNK, self._word_count() - WORDS_PER_CHUNK * index)
-    assert len(words) == length, "oracle: wrong chunk"
+    rules._require(len(words) == length, "oracle: wrong chunk")
     packed: bytes32 = keccak256(slice(abi_encode(words), 64, 32 * length))
     key: uint256 = (slot << 16) | (kind << 8)
-    assert packed == self.chunk_hashes[key | index], "oracle: wrong chunk"
+    rules._require(packed == self.chunk_hashes[key | index], "oracle: wrong chunk")
     if index == 0:
         at_substation: bool = (words[0] ^ self.vectors[key]) & VALUE_MASK == 0
         if kind == CHARGES:
-            assert at_substation, "charges: substation is not zero"
+            rules._require(at_substation, "charges: substation is not zero")
         else:
-            assert at_substation, "prices: substation is not the hub price"
+            rules._require(at_substation, "prices: substation is not the hub price")
     if index + 1 == count:
         self._check_tail(words[length - 1])
     first: uint256 = WORDS_PER_CHUNK * index
@@ -335,7 +324,7 @@ def _check_tail(last: uint256):
     @notice Refuses values beyond the last bus.
     """
     used: uint256 = (slots.BUSES - 1) % VALUES_PER_WORD + 1
-    assert used == VALUES_PER_WORD or last >> (32 * used) == 0, "oracle: value beyond the last bus"
+    rules._require(used == VALUES_PER_WORD or last >> (32 * used) == 0, "oracle: value beyond the last bus")
 
 
 @internal

@@ -7,16 +7,22 @@
 """
 
 
+# ---- constants -------------------------------------------------------------------------------------
+
+# Masks of unsigned fields.
+UINT1: constant(uint256) = (1 << 1) - 1
+UINT3: constant(uint256) = (1 << 3) - 1
+UINT5: constant(uint256) = (1 << 5) - 1
+UINT8: constant(uint256) = (1 << 8) - 1
+UINT16: constant(uint256) = (1 << 16) - 1
+UINT32: constant(uint256) = (1 << 32) - 1
+UINT36: constant(uint256) = (1 << 36) - 1
+UINT40: constant(uint256) = (1 << 40) - 1
+UINT74: constant(uint256) = (1 << 74) - 1
+UINT128: constant(uint256) = (1 << 128) - 1
+
+
 # ---- internal functions ----------------------------------------------------------------------------
-
-
-@internal
-@pure
-def _unsigned(word: uint256, offset: uint256, width: uint256) -> uint256:
-    """
-    @notice Reads an unsigned field.
-    """
-    return (word << unsafe_sub(256, unsafe_add(offset, width))) >> unsafe_sub(256, width)
 
 
 @internal

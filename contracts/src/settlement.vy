@@ -10,13 +10,13 @@ import accounts
 import book
 import oracle
 import packing
+import rules
 import signatures
 import slots
 
 uses: accounts
 uses: book
 uses: oracle
-uses: signatures
 uses: slots
 
 
@@ -119,14 +119,14 @@ def _post_reading(reading: Reading, r: bytes32, vs: bytes32) -> uint256:
     """
     slot: uint256 = convert(reading.slot, uint256)
     profile: uint256 = accounts.profiles[reading.account]
-    id: uint256 = packing._unsigned(profile, accounts.ID_AT, 32)
+    id: uint256 = profile & packing.UINT32
     if id == 0:
         return UNKNOWN_ACCOUNT
     if not signatures._signed_by(accounts.meters[id], self._hash(reading), r, vs):
         return BAD_SIGNATURE
     if slots.states[slot] == 0 or block.timestamp < slots._end(slot) or block.timestamp >= slots._end(slot) + slots.RESETTLE_GRACE:
         return NOT_DUE
-    if convert(reading.epoch, uint256) != packing._unsigned(profile, accounts.EPOCH_AT, 32):
+    if convert(reading.epoch, uint256) != ((profile >> accounts.EPOCH_AT) & packing.UINT32):
         return WRONG_EPOCH
     key: uint256 = (slot << 32) | id
     if self.readings[key] != 0:
@@ -193,12 +193,12 @@ def _reading(slot: uint256, id: uint256) -> (bool, int64, DynArray[uint32, 7], u
     certified: DynArray[uint32, 7] = []
     if word != 0:
         for index: uint256 in range(len(slots.PENALTIES), bound=slots.CLASSES_MAX):
-            certified.append(convert(packing._unsigned(self.certified[key], 32 * index, 32), uint32))
+            certified.append(convert((self.certified[key] >> (32 * index)) & packing.UINT32, uint32))
     return (
         word != 0,
         convert(packing._signed(word, 0, 64), int64),
         certified,
-        convert(packing._unsigned(word, 64, 32), uint32),
+        convert((word >> 64) & packing.UINT32, uint32),
     )
 
 
@@ -209,9 +209,9 @@ def _post_substation(slot: uint32, net_import: int64, wholesale: int32, passive:
     """
     number: uint256 = convert(slot, uint256)
     state: uint256 = slots._scheduled(number)
-    assert block.timestamp >= slots._end(number), "substation: not due"
-    assert state & slots.SUBSTATION_POSTED == 0, "substation: already posted"
-    assert len(passive) == oracle._word_count(), "substation: wrong length"
+    rules._require(block.timestamp >= slots._end(number), "substation: not due")
+    rules._require(state & slots.SUBSTATION_POSTED == 0, "substation: already posted")
+    rules._require(len(passive) == oracle._word_count(), "substation: wrong length")
     oracle._check_tail(passive[len(passive) - 1])
     slots.states[number] = state | slots.SUBSTATION_POSTED
     log SubstationPosted(slot=slot, netImport=net_import, wholesale=wholesale, passive=passive)
@@ -227,10 +227,10 @@ def _rule_of(slot: uint256) -> uint256:
     @notice The rule by which a slot settles now: the market's, or the tariff where prices stayed away.
     """
     state: uint256 = slots._scheduled(slot)
-    assert state & slots.GATE_CLOSED != 0, "settlement: gate is open"
+    rules._require(state & slots.GATE_CLOSED != 0, "settlement: gate is open")
     if state & slots.PRICES_COMPLETE != 0:
         return slots.RULE
-    assert not oracle._prices_in_time(slot), "settlement: no prices yet"
+    rules._require(not oracle._prices_in_time(slot), "settlement: no prices yet")
     return slots.TARIFF
 
 
@@ -240,14 +240,14 @@ def _settle(slot: uint256, rule: uint256, account: address):
     @notice Settles one account by a rule, unless it is settled.
     """
     profile: uint256 = accounts._profile(account)
-    id: uint256 = packing._unsigned(profile, accounts.ID_AT, 32)
+    id: uint256 = profile & packing.UINT32
     state: uint256 = slots.states[slot]
-    snapshot: uint256 = packing._unsigned(state, slots.ACCOUNTS_AT, 32)
-    assert id < snapshot, "settlement: not in the snapshot"
+    snapshot: uint256 = (state >> slots.ACCOUNTS_AT) & packing.UINT32
+    rules._require(id < snapshot, "settlement: not in the snapshot")
     standing: book.Standing = book._standing(slot, id)
     if standing.settled != 0:
         return
-    bill: Bill = self._bill(state, slot, id, packing._unsigned(profile, accounts.BUS_AT, 16), rule, standing)
+    bill: Bill = self._bill(state, slot, id, (profile >> accounts.BUS_AT) & packing.UINT16, rule, standing)
     to_utility: int256 = bill.charge + bill.closeout + bill.imbalance + bill.penalty
     accounts._credit(id, -bill.trades - to_utility, standing.reserve)
     accounts._clear(bill.trades)
@@ -270,7 +270,7 @@ def _settle(slot: uint256, rule: uint256, account: address):
         imbalance=bill.imbalance,
         penalty=bill.penalty,
     )
-    settled: uint256 = packing._unsigned(state, slots.SETTLED_AT, 32) + 1
+    settled: uint256 = ((state >> slots.SETTLED_AT) & packing.UINT32) + 1
     state = packing._put(state, slots.SETTLED_AT, 32, settled)
     if settled == snapshot:
         state = state | slots.SETTLED
@@ -293,7 +293,7 @@ def _bill(
     if id == 0:
         return bill
     reading: uint256 = self.readings[(slot << 32) | id]
-    assert reading != 0, "settlement: no reading"
+    rules._require(reading != 0, "settlement: no reading")
     m: int256 = packing._signed(reading, 0, 64)
     d: int256 = 0
     if c > 0:
@@ -332,6 +332,6 @@ def _penalty(slot: uint256, id: uint256) -> int256:
     for index: uint256 in range(len(slots.PENALTIES), bound=slots.CLASSES_MAX):
         sold: int256 = -book.class_nets[(key << 8) | (index + 1)]
         if sold > 0:
-            certified: int256 = convert(packing._unsigned(self.certified[key], 32 * index, 32), int256)
+            certified: int256 = convert((self.certified[key] >> (32 * index)) & packing.UINT32, int256)
             penalty += max(0, sold - certified) * convert(slots.PENALTIES[index], int256)
     return penalty

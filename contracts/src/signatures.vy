@@ -18,24 +18,6 @@ S_MASK: constant(uint256) = (1 << 255) - 1
 S_MAX: constant(uint256) = 57896044618658097711785492504343953926418782139537452191302581570759080747168
 
 
-# ---- immutables ------------------------------------------------------------------------------------
-
-CHAIN: immutable(uint256)
-SEPARATOR: immutable(bytes32)
-
-
-# ---- constructor -----------------------------------------------------------------------------------
-
-
-@deploy
-def __init__():
-    """
-    @notice Computes the domain separator once; it is computed again only if the chain forks.
-    """
-    CHAIN = chain.id
-    SEPARATOR = keccak256(abi_encode(DOMAIN_TYPE, NAME, VERSION, chain.id, self))
-
-
 # ---- internal functions ----------------------------------------------------------------------------
 
 
@@ -43,10 +25,8 @@ def __init__():
 @view
 def _separator() -> bytes32:
     """
-    @notice Domain separator on the present chain.
+    @notice Domain separator of this contract on this chain.
     """
-    if chain.id == CHAIN:
-        return SEPARATOR
     return keccak256(abi_encode(DOMAIN_TYPE, NAME, VERSION, chain.id, self))
 
 

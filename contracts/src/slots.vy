@@ -7,6 +7,7 @@
 """
 
 import packing
+import rules
 
 
 # ---- events ----------------------------------------------------------------------------------------
@@ -110,11 +111,12 @@ def __init__(terms: Terms):
     @notice Fixes the terms for good.
     @param terms Lengths in seconds, the lot in Wh, penalties in µ€/kWh by class from 1.
     """
-    assert terms.slotSeconds > 0 and terms.lot > 0 and terms.rule <= 1, "slots: bad terms"
-    assert terms.openLead > terms.gateLead and terms.resettleGrace >= terms.meterGrace, "slots: bad terms"
-    assert terms.buses >= 2 and convert(terms.buses, uint256) <= BUSES_MAX, "slots: bad terms"
+    sound: bool = terms.slotSeconds > 0 and terms.lot > 0 and terms.rule <= 1
+    sound = sound and terms.openLead > terms.gateLead and terms.resettleGrace >= terms.meterGrace
+    sound = sound and terms.buses >= 2 and convert(terms.buses, uint256) <= BUSES_MAX
     for penalty: int32 in terms.penalties:
-        assert penalty >= 0, "slots: bad terms"
+        sound = sound and penalty >= 0
+    rules._require(sound, "slots: bad terms")
     SLOT_SECONDS = convert(terms.slotSeconds, uint256)
     OPEN_LEAD = convert(terms.openLead, uint256)
     GATE_LEAD = convert(terms.gateLead, uint256)
@@ -155,17 +157,17 @@ def _schedule(first: uint32, count: uint32, retail: int32, network_fee: int32, f
     """
     @notice Fixes the tariff of `count` slots from `first`, before any of them opens, once.
     """
-    assert convert(count, uint256) <= SLOTS_PER_CALL, "slots: too many"
-    assert convert(retail, int256) - convert(network_fee, int256) >= convert(fit, int256), "slots: import below export"
+    rules._require(convert(count, uint256) <= SLOTS_PER_CALL, "slots: too many")
+    rules._require(convert(retail, int256) - convert(network_fee, int256) >= convert(fit, int256), "slots: import below export")
     word: uint256 = SCHEDULED
     word = word | packing._bits(convert(retail, int256), 32)
     word = word | (packing._bits(convert(network_fee, int256), 32) << 32)
     word = word | (packing._bits(convert(fit, int256), 32) << 64)
     for offset: uint256 in range(convert(count, uint256), bound=SLOTS_PER_CALL):
         slot: uint256 = convert(first, uint256) + offset
-        assert slot < 1 << 32, "slots: no such slot"
-        assert self._before_opening(slot), "slots: opening passed"
-        assert self.states[slot] == 0, "slots: already scheduled"
+        rules._require(slot < 1 << 32, "slots: no such slot")
+        rules._require(self._before_opening(slot), "slots: opening passed")
+        rules._require(self.states[slot] == 0, "slots: already scheduled")
         self.states[slot] = word
     log SlotsScheduled(first=first, count=count, retail=retail, networkFee=network_fee, fit=fit)
 
@@ -177,7 +179,7 @@ def _scheduled(slot: uint256) -> uint256:
     @notice State word of a slot that is scheduled.
     """
     word: uint256 = self.states[slot]
-    assert word != 0, "slots: not scheduled"
+    rules._require(word != 0, "slots: not scheduled")
     return word
 
 
@@ -241,8 +243,8 @@ def _state(slot: uint256) -> SlotState:
         gateClosed=word & GATE_CLOSED != 0,
         substationPosted=word & SUBSTATION_POSTED != 0,
         settled=word & SETTLED != 0,
-        placed=convert(packing._unsigned(word, PLACED_AT, 32), uint32),
-        voided=convert(packing._unsigned(word, VOIDED_AT, 32), uint32),
-        accounts=convert(packing._unsigned(word, ACCOUNTS_AT, 32), uint32),
-        settledAccounts=convert(packing._unsigned(word, SETTLED_AT, 32), uint32),
+        placed=convert((word >> PLACED_AT) & packing.UINT32, uint32),
+        voided=convert((word >> VOIDED_AT) & packing.UINT32, uint32),
+        accounts=convert((word >> ACCOUNTS_AT) & packing.UINT32, uint32),
+        settledAccounts=convert((word >> SETTLED_AT) & packing.UINT32, uint32),
     )
