@@ -7,18 +7,22 @@ consumption positive, prices µ€/kWh at the trader's own bus.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from market.atc.prosumers import Prosumers
 from market.pricing.conditions import Devices
-from market.units import UEUR_PER_KWH_PER_EUR_PER_MWH, WH_PER_MWH
+from market.units import UEUR_PER_KWH_PER_EUR_PER_MWH, WH_PER_MWH, Floats
+
+PIN_EUR_PER_MWH_PER_PU = 1e12
+"""A weight that pins the power to its target: the proximal step then reads the price at that power."""
 
 
 @dataclass(frozen=True, eq=False)
 class DemandCurve:
-    """Net demand of one prosumer in one slot. `wh_per_pu` is one pu of power held for the slot."""
+    """Net demand of one prosumer in one slot; `wh_per_pu` is one pu of power held for the slot."""
 
     prosumer: Prosumers
     firm_p: float
@@ -29,29 +33,27 @@ class DemandCurve:
     def of(
         cls, devices: Devices, column: int, firm_p: float, *, base_mw: float, hours: float, lot_wh: int
     ) -> DemandCurve:
-        """The curve of one column of the devices; `firm_p` is its firm load, pu."""
-        return cls(Prosumers(one(devices, column)), firm_p, base_mw * hours * WH_PER_MWH, lot_wh)
+        """The curve of one column of one-period devices; `firm_p` is its firm load, pu."""
+        prosumer = Prosumers(column_of(devices, column))
+        return cls(prosumer, firm_p, base_mw * hours * WH_PER_MWH, lot_wh)
 
-    def net_wh(self, price: int) -> int:
-        """Net demand at a price, rounded half-even to whole lots."""
-        power = self.prosumer.at_price(_array(price / UEUR_PER_KWH_PER_EUR_PER_MWH)).power[0]
-        return round((self.firm_p - float(power)) * self.wh_per_pu / self.lot_wh) * self.lot_wh
+    def net_wh(self, price: float, position_wh: int) -> int:
+        """Net demand at a price, rounded to whole lots towards a position: every lot between is worth it."""
+        power = float(self.prosumer.at_price(_one(price / UEUR_PER_KWH_PER_EUR_PER_MWH)).power[0])
+        lots = ((self.firm_p - power) * self.wh_per_pu - position_wh) / self.lot_wh
+        return position_wh + math.trunc(lots) * self.lot_wh
 
     def value(self, net_wh: int) -> float:
-        """Worth of the last unit at a net demand, µ€/kWh: what a bid for it may pay, an ask must get.
+        """Worth of the last unit at a net demand, µ€/kWh: the most to bid for it, the least to ask.
 
-        Beyond what the devices can do the price runs off, as steeply as ever needed.
+        Below the least net demand that devices allow it is very high, above the greatest very low.
         """
         power = self.firm_p - net_wh / self.wh_per_pu
-        answer = self.prosumer.respond(_array(power), _array(PIN_EUR_PER_MWH_PER_PU))
-        return float(answer.price[0]) * UEUR_PER_KWH_PER_EUR_PER_MWH
+        price = self.prosumer.respond(_one(power), _one(PIN_EUR_PER_MWH_PER_PU)).price[0]
+        return float(price) * UEUR_PER_KWH_PER_EUR_PER_MWH
 
 
-PIN_EUR_PER_MWH_PER_PU = 1e12
-"""A weight that pins the power to its target: the proximal step then reads the curve at that power."""
-
-
-def one(devices: Devices, column: int) -> Devices:
+def column_of(devices: Devices, column: int) -> Devices:
     """One column of the devices, still periods × devices."""
     at = slice(column, column + 1)
     return Devices(
@@ -66,5 +68,5 @@ def one(devices: Devices, column: int) -> Devices:
     )
 
 
-def _array(value: float) -> np.typing.NDArray[np.float64]:
+def _one(value: float) -> Floats:
     return np.array([value])

@@ -1,0 +1,53 @@
+"""The utility's own orders: its two hub quotes, and its bid for the load that does not trade.
+
+It is at the substation, where ν = 0, so its limits are hub prices.
+"""
+
+from __future__ import annotations
+
+from market.orders import Address, Order, Side
+from market.slots import Tariff
+from market.units import TICK_UEUR_PER_KWH, WH_PER_MWH
+
+WITHOUT_LIMIT_WH = 2**32 - 1
+"""The largest quantity an order can have."""
+PLAIN = 0
+"""The energy class of everything the utility trades."""
+EXPORT_NONCE, IMPORT_NONCE, PASSIVE_NONCE = range(3)
+
+
+def hub_quotes(utility: Address, slot: int, tariff: Tariff, *, lot_wh: int) -> tuple[Order, ...]:
+    """Bid at π_exp and ask at π_imp, without limit, rounded away from each other to the book's ticks.
+
+    Where both are on one tick the bid is one lower: an order that meets its owner's is voided.
+    """
+    quantity = WITHOUT_LIMIT_WH // lot_wh * lot_wh
+    ask = _ceil(tariff.hub_import)
+    bid = min(_floor(tariff.hub_export), ask - TICK_UEUR_PER_KWH)
+    return (
+        Order(utility, slot, EXPORT_NONCE, Side.BID, PLAIN, bid, quantity),
+        Order(utility, slot, IMPORT_NONCE, Side.ASK, PLAIN, ask, quantity),
+    )
+
+
+def passive_bid(
+    utility: Address, slot: int, tariff: Tariff, hub_price: int, energy_mwh: float, *, lot_wh: int
+) -> tuple[Order, ...]:
+    """Bid at the forecast λ_0 for the forecast passive load and losses, in whole lots; nothing for none.
+
+    One tick below π_imp at most: at π_imp the utility would meet its own ask, which the book would void.
+    Raises ValueError for an energy that is negative or beyond an order.
+    """
+    quantity = round(energy_mwh * WH_PER_MWH / lot_wh) * lot_wh
+    if not 0 <= quantity <= WITHOUT_LIMIT_WH:
+        raise ValueError(f"passive load of {energy_mwh} MWh is not between 0 and an order's largest quantity")
+    limit = min(_floor(hub_price), _ceil(tariff.hub_import) - TICK_UEUR_PER_KWH)
+    return (Order(utility, slot, PASSIVE_NONCE, Side.BID, PLAIN, limit, quantity),) if quantity else ()
+
+
+def _floor(price: int) -> int:
+    return price // TICK_UEUR_PER_KWH * TICK_UEUR_PER_KWH
+
+
+def _ceil(price: int) -> int:
+    return -(-price // TICK_UEUR_PER_KWH) * TICK_UEUR_PER_KWH
