@@ -85,7 +85,7 @@ def compile_source(name: str, made: Mapping[str, str]) -> Output:
         evm_version=SETTINGS["evm_version"], optimize=OptimizationLevel.from_string(SETTINGS["optimize"])
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the size of code: `check_size` refuses, not just warns
+        warnings.simplefilter("ignore")  # about the size of code, which `artifact` refuses
         output: Output = compile_from_file_input(
             bundle.load_file(f"{name}.vy"),
             input_bundle=bundle,
