@@ -32,6 +32,8 @@ from market.slots import Tariff, Terms
 
 UTILITY_ID = 0
 ROLE_UTILITY = 0
+SLOTS_PER_CALL = 1_024
+"""The contract schedules no more at once; an event that says otherwise is forged."""
 
 E = TypeVar("E", bound=Event)
 
@@ -191,15 +193,15 @@ def history(record: Record) -> History:
                 utilities.append(holder)
             case SlotsScheduled() as scheduled:
                 tariff = _tariff(scheduled)
-                for slot in range(scheduled.first, scheduled.first + scheduled.count):
-                    if tariff is not None:
-                        tariffs[slot] = tariff
+                if tariff is not None and scheduled.count <= SLOTS_PER_CALL:
+                    for slot in range(scheduled.first, scheduled.first + scheduled.count):
+                        tariffs.setdefault(slot, tariff)
             case None:
                 pass
             case event:
-                slot = getattr(event, "slot", None)
-                if slot is not None:
-                    by_slot[slot].append(logged)
+                of_slot: int | None = getattr(event, "slot", None)
+                if of_slot is not None:
+                    by_slot[of_slot].append(logged)
     slots = {
         slot: SlotHistory(slot, terms, tariffs.get(slot), tuple(by_slot.get(slot, ())))
         for slot in sorted(tariffs.keys() | by_slot.keys())

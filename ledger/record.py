@@ -9,11 +9,11 @@ RecordError   nothing can be made of the source: it is not a market's record
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import rlp
 
@@ -32,6 +32,8 @@ from ledger.token import Transfer, transfer_of
 from ledger.transactions import SignedTransaction, TransactionFormatError, decode_transaction
 from market.events import Event, OraclesRotated
 from market.orders import Address
+
+E = TypeVar("E", bound=Event)
 
 
 class RecordError(Exception):
@@ -68,6 +70,7 @@ class Sent:
     call: Call | None
     status: int
     gas_used: int
+    bloom: bytes
     logs: tuple[Logged, ...]
     problem: str = ""
 
@@ -85,6 +88,10 @@ class Sent:
     def sender(self) -> Address | None:
         """Who signed it."""
         return self.signed.sender if self.signed else None
+
+    def logged_of(self, kind: type[E]) -> list[tuple[Logged, E]]:
+        """Its events of one kind with their places."""
+        return [(logged, logged.event) for logged in self.logs if isinstance(logged.event, kind)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +113,16 @@ class RecordedBlock:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One market's whole record. `proves_itself`: it comes from a bundle with its own files."""
+    """One market's whole record.
+
+    `proves_itself`: it comes from a bundle with its own files. `known_head` is the hash of the head
+    that the auditor has from elsewhere.
+    """
 
     bundle: Bundle
     blocks: tuple[RecordedBlock, ...]
     proves_itself: bool
+    known_head: bytes | None = None
 
     @classmethod
     def from_bundle(cls, folder: Path) -> Record:
@@ -148,6 +160,10 @@ class Record:
         if not blocks:
             raise BundleError("headers.rlp: no block")
         return cls(bundle, tuple(blocks), proves_itself)
+
+    def ending_at(self, head: bytes) -> Record:
+        """The same record, audited by someone who knows the head's hash."""
+        return replace(self, known_head=head)
 
     @property
     def domain(self) -> Domain:
@@ -242,7 +258,9 @@ def _read_sent(  # noqa: PLR0917 - the place of one transaction, and its bytes
     exchange: Address,
 ) -> Sent:
     signed, call, problem = _read_transaction(raw, exchange)
-    status, cumulative, raw_logs = (0, gas_before, []) if raw_receipt is None else _read_receipt(raw_receipt)
+    status, cumulative, bloom, raw_logs = (
+        (0, gas_before, b"", []) if raw_receipt is None else _read_receipt(raw_receipt)
+    )
     logs = tuple(
         _logged(
             Log(
@@ -268,6 +286,7 @@ def _read_sent(  # noqa: PLR0917 - the place of one transaction, and its bytes
         call=call,
         status=status,
         gas_used=cumulative - gas_before,
+        bloom=bloom,
         logs=logs,
         problem=problem if raw_receipt is not None else "no receipt",
     )
@@ -286,17 +305,19 @@ def _read_transaction(raw: bytes, exchange: Address) -> tuple[SignedTransaction 
         return signed, None, f"calldata: {error}"
 
 
-def _read_receipt(raw: bytes) -> tuple[int, int, list[Any]]:
-    """Status, cumulative gas and logs of a receipt's bytes. Raises ValueError."""
+def _read_receipt(raw: bytes) -> tuple[int, int, bytes, list[Any]]:
+    """Status, cumulative gas, bloom and logs of a receipt's bytes. Raises ValueError."""
     try:
         items = rlp.decode(raw[1:] if raw[:1] < b"\x80" else raw)
-        status, cumulative, _, logs = items
+        status, cumulative, bloom, logs = items
+        if not isinstance(bloom, bytes):
+            raise ValueError("bloom is not bytes")
         for address, topics, data in logs:
             if len(address) != 20 or not all(isinstance(part, bytes) for part in (*topics, data)):
                 raise ValueError("a log is not address, topics and data")
     except (rlp.exceptions.RLPException, TypeError, ValueError) as error:
         raise ValueError(f"receipt: {error}") from None
-    return int.from_bytes(status, "big"), int.from_bytes(cumulative, "big"), logs
+    return int.from_bytes(status, "big"), int.from_bytes(cumulative, "big"), bloom, logs
 
 
 def _logged(log: Log, exchange: Address) -> Logged:

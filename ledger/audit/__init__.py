@@ -1,0 +1,131 @@
+"""The audit: re-derive everything from the chain's own record, and say what is wrong and where.
+
+    audit(record) → Report        every check, or those named
+    checks()      → names and what they do
+
+Checks are pure and independent: all run, whatever one of them finds. `explain` takes a payment apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ledger.audit.checks import (
+    artifacts,
+    backing,
+    checkpoint,
+    conservation,
+    headers,
+    lifecycle,
+    nonces,
+    pricing,
+    readings,
+    signatures,
+)
+from ledger.audit.report import CheckResult, Report
+from ledger.audit.verdict import Check, Passed
+from ledger.history import NoHistory, history
+from ledger.record import Record
+from market.findings import Finding
+
+
+class UnknownCheckError(ValueError):
+    """No check has this name; the message lists those there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCheck:
+    """A check with its name and what it does, in one line."""
+
+    name: str
+    description: str
+    run: Check
+
+
+CHECKS: tuple[NamedCheck, ...] = (
+    NamedCheck("headers", "files, hash chain, transaction and receipt roots, blooms", headers.check),
+    NamedCheck("checkpoint", "the head is the one you name with --head", checkpoint.check),
+    NamedCheck("artifacts", "the deployed code is this version's source", artifacts.check),
+    NamedCheck(
+        "signatures", "senders, traders, meters and oracle quorums signed what they did", signatures.check
+    ),
+    NamedCheck("nonces", "no order or cancel was replayed", nonces.check),
+    NamedCheck("charges", "firm charges were signed, and their certificates hold", pricing.check_charges),
+    NamedCheck("prices", "prices were signed, and their certificates hold", pricing.check_prices),
+    NamedCheck("readings", "each meter reading came once and in time", readings.check),
+    NamedCheck(
+        "conservation", "postings sum to zero, the slot's identity holds, tokens cover it", conservation.check
+    ),
+    NamedCheck("backing", "the utility's debts were funded after every transaction", backing.check),
+    NamedCheck("lifecycle", "events came in their phase; settled slots settled everybody", lifecycle.check),
+)
+"""All checks, in the order in which they are reported."""
+
+
+def checks() -> list[tuple[str, str]]:
+    """Name and description of every check."""
+    return [(check.name, check.description) for check in CHECKS]
+
+
+def audit(record: Record, names: Sequence[str] | None = None, head: bytes | None = None) -> Report:
+    """Run all checks, or those named, against a record. Raises UnknownCheckError.
+
+    `head` is the hash of the chain's head as the auditor knows it from elsewhere.
+    """
+    known = {check.name: check for check in CHECKS}
+    for name in names or ():
+        if name not in known:
+            raise UnknownCheckError(f"check {name!r}: there are {', '.join(known)}")
+    if head is not None:
+        record = record.ending_at(head)
+    chosen = [check for check in CHECKS if names is None or check.name in names]
+    results = tuple(_run(check, record) for check in chosen)
+    return Report(results, tuple(_verified(record, results)), tuple(_assumed(record, results)))
+
+
+def _run(check: NamedCheck, record: Record) -> CheckResult:
+    items, findings = 0, []
+    try:
+        for verdict in check.run(record):
+            items += 1
+            if not isinstance(verdict, Passed):
+                findings.append(verdict)
+    except Exception as stop:
+        what = f"{type(stop).__name__}: {stop}"
+        findings.append(
+            Finding(check.name, f"item {items + 1}", "a record that can be read", what, "not finished")
+        )
+    return CheckResult(check.name, check.description, items, tuple(findings))
+
+
+def _verified(record: Record, results: Iterable[CheckResult]) -> list[str]:
+    first, last = record.blocks[0], record.blocks[-1]
+    lines = [
+        f"blocks {first.number} to {last.number} of chain {record.domain.chain_id}, head 0x{last.hash.hex()}"
+    ]
+    return lines + [
+        f"{result.name}: {result.description}" for result in results if result.ok and result.items
+    ]
+
+
+def _assumed(record: Record, results: Iterable[CheckResult]) -> list[str]:
+    names = {result.name for result in results}
+    lines = []
+    if record.known_head is None:
+        lines.append("this head is the chain's (name it with --head to check that)")
+    lines.append("state roots: transactions were not executed again by an Ethereum client")
+    if names & {"charges", "prices"}:
+        lines.append("prosumers' responses, which certificates take as given, were truthful")
+        try:
+            unproved = pricing.slots_without_certificate(record)
+        except NoHistory:
+            unproved = 0
+        if unproved:
+            lines.append(f"prices of {unproved} slots: a node keeps no certificates, a bundle does")
+    if names & {"readings", "settlement"}:
+        lines.append("meters measured what they signed")
+    return lines
+
+
+__all__ = ["CHECKS", "CheckResult", "NamedCheck", "Report", "UnknownCheckError", "audit", "checks"]

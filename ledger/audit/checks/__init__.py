@@ -1,0 +1,1 @@
+"""One check a module: a pure function from a record to its verdicts."""

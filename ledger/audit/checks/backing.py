@@ -1,0 +1,47 @@
+"""`backing`: what the utility owes is funded after every transaction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from ledger.audit.verdict import PASSED, Verdict
+from ledger.history import ROLE_UTILITY, UTILITY_ID
+from ledger.record import Record
+from market.events import AccountRegistered, AccountSettled, Deposited, RoleAccepted, Withdrawn
+from market.findings import Finding
+from market.orders import Address
+
+NAME = "backing"
+
+
+def check(record: Record) -> Iterator[Verdict]:
+    """One verdict a transaction that moved money: utility balance + clearing − arrears ≥ 0 after it."""
+    ids: dict[Address, int] = {}
+    balances: defaultdict[int, int] = defaultdict(int)
+    clearing = 0
+    for sent in record.sent:
+        moved = False
+        for event in sent.events:
+            match event:
+                case AccountRegistered():
+                    ids[event.account] = event.id
+                case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
+                    ids[holder] = UTILITY_ID
+                case Deposited():
+                    balances[ids[event.account]] += event.amount
+                    moved = True
+                case Withdrawn():
+                    balances[ids[event.account]] -= event.amount
+                    moved = True
+                case AccountSettled():
+                    rest = event.charge + event.closeout + event.imbalance + event.penalty
+                    balances[ids[event.account]] -= rest + event.trades
+                    balances[UTILITY_ID] += rest
+                    clearing += event.trades
+                    moved = True
+        if moved:
+            arrears = -sum(min(0, money) for number, money in balances.items() if number != UTILITY_ID)
+            backing = balances[UTILITY_ID] + clearing - arrears
+            where = f"{sent.where} backing of the utility, neur"
+            yield Finding(NAME, where, "0 or more", f"{backing:_}", "unfunded") if backing < 0 else PASSED

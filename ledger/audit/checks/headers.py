@@ -1,0 +1,115 @@
+"""`headers`: every byte of the bundle is what its headers commit to, and the headers are one chain.
+
+Files against the manifest's digests, blocks against their parents, transactions, receipts and blooms
+against the roots in the headers, the checkpoint against the head. State roots are not re-executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+from ledger import bundle as bundles
+from ledger.address import address_bytes
+from ledger.audit.verdict import Verdict, compare
+from ledger.chain.encoding import BLOOM_BYTES, bloom, ordered_root, union
+from ledger.record import Record, RecordedBlock
+
+NAME = "headers"
+_NEXT = "take the bundle again from a node you trust"
+
+
+def check(record: Record) -> Iterator[Verdict]:
+    """One verdict a file, and several a block."""
+    yield from _files(record)
+    yield from _lengths(record)
+    previous: RecordedBlock | None = None
+    for block in record.blocks:
+        yield from _link(record, previous, block)
+        yield from _content(block)
+        previous = block
+    yield from _checkpoint(record)
+
+
+def _files(record: Record) -> Iterator[Verdict]:
+    """Digests of files, names of certificates and inputs; nothing to compare where there are no files."""
+    bundle = record.bundle
+    if record.proves_itself:
+        claimed = dict(bundle.manifest.files)
+        claimed[bundles.MANIFEST] = sha256(bundles.encode_manifest(bundle.manifest)).hexdigest()
+        for name in sorted(claimed.keys() | bundle.digests.keys()):
+            expected, found = (
+                claimed.get(name, "not in the manifest"),
+                bundle.digests.get(name, "no such file"),
+            )
+            yield compare(NAME, name, expected, found, difference="SHA-256 differs", hint=_NEXT)
+    for place, contents in ((bundles.CERTIFICATES, bundle.certificates), (bundles.INPUTS, bundle.inputs)):
+        for digest, content in contents.items():
+            where = f"{place}/{digest.hex()}.bin"
+            yield compare(
+                NAME, where, digest, sha256(content).digest(), difference="not the hash it is named by"
+            )
+
+
+def _lengths(record: Record) -> Iterator[Verdict]:
+    bundle = record.bundle
+    blocks = len(bundle.headers)
+    for name, entries in ((bundles.TRANSACTIONS, bundle.transactions), (bundles.RECEIPTS, bundle.receipts)):
+        yield compare(NAME, f"{name}: blocks", blocks, len(entries), hint=_NEXT)
+
+
+def _link(record: Record, previous: RecordedBlock | None, block: RecordedBlock) -> Iterator[Verdict]:
+    where = f"block {block.number}"
+    if previous is None:
+        yield compare(NAME, f"{where} number", record.bundle.manifest.first_block, block.number)
+        return
+    yield compare(NAME, f"{where} number", previous.number + 1, block.number)
+    yield compare(
+        NAME,
+        f"{where} parent hash",
+        previous.hash,
+        block.header.parent_hash,
+        difference=f"block {previous.number} is not its parent",
+        hint=_NEXT,
+    )
+    if block.header.timestamp <= previous.header.timestamp:
+        yield compare(
+            NAME, f"{where} time", f"later than {previous.header.timestamp}", block.header.timestamp
+        )
+
+
+def _content(block: RecordedBlock) -> Iterator[Verdict]:
+    where, header = f"block {block.number}", block.header
+    yield compare(
+        NAME,
+        f"{where} transactions",
+        header.transactions_root,
+        ordered_root(block.raw_transactions),
+        difference="root differs: a transaction was changed, added or dropped",
+        hint=_NEXT,
+    )
+    yield compare(
+        NAME,
+        f"{where} receipts",
+        header.receipts_root,
+        ordered_root(block.raw_receipts),
+        difference="root differs: a receipt was changed, added or dropped",
+        hint=_NEXT,
+    )
+    yield compare(NAME, f"{where} number of receipts", len(block.raw_transactions), len(block.raw_receipts))
+    yield compare(NAME, f"{where} gas used", header.gas_used, sum(sent.gas_used for sent in block.sent))
+    for sent in block.sent:
+        logs = [logged.log for logged in sent.logs]
+        filter_bytes = bloom(value for log in logs for value in (address_bytes(log.address), *log.topics))
+        yield compare(NAME, f"{sent.where} logs bloom", filter_bytes, sent.bloom, difference="bloom differs")
+    blooms = [sent.bloom for sent in block.sent if len(sent.bloom) == BLOOM_BYTES]
+    yield compare(NAME, f"{where} logs bloom", union(blooms), header.logs_bloom, difference="bloom differs")
+
+
+def _checkpoint(record: Record) -> Iterator[Verdict]:
+    head, checkpoint = record.blocks[-1], record.bundle.checkpoint
+    yield compare(NAME, "checkpoint number", head.number, checkpoint.number)
+    yield compare(
+        NAME, "checkpoint hash", head.hash, checkpoint.hash, difference="not the last header's hash"
+    )
+    yield compare(NAME, "checkpoint chain", record.bundle.manifest.chain_id, checkpoint.chain_id)

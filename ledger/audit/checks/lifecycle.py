@@ -1,0 +1,81 @@
+"""`lifecycle`: every event of a slot came in its phase, and a settled slot settled everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ledger.audit.timing import block_times, within
+from ledger.audit.verdict import Verdict, at, compare, of_slot
+from ledger.history import SlotHistory, history
+from ledger.record import Logged, Record
+from market.events import (
+    AccountSettled,
+    ChargesChunk,
+    ChargesPosted,
+    PricesChunk,
+    PricesPosted,
+    SlotSettled,
+    SubstationPosted,
+)
+from market.findings import Finding
+from market.orders import GateClosed, NonceCancelled, OrderPlaced
+from market.slots import Terms
+
+NAME = "lifecycle"
+
+
+def check(record: Record) -> Iterator[Verdict]:
+    """One verdict an event of a slot: each came in its phase, and each slot settled whom it must."""
+    known = history(record)
+    times = block_times(record)
+    for slot in known:
+        closed_at = slot.gate_closed[0] if slot.gate_closed else None
+        for logged in slot.logged:
+            what = f"{at(logged, known.terms)} {type(logged.event).__name__}"
+            window = _phase(logged, slot.slot, known.terms)
+            if window is not None:
+                yield within(NAME, what, times[logged.log.block_number], *window)
+            if isinstance(logged.event, AccountSettled) and (
+                closed_at is None or _key(logged) < _key(closed_at)
+            ):
+                yield Finding(NAME, what, "gate closed before", "gate open", "settled too early")
+        yield from _each_once(slot)
+
+
+def _phase(logged: Logged, slot: int, terms: Terms) -> tuple[int, int | None] | None:
+    """Times from which and before which an event may happen."""
+    match logged.event:
+        case ChargesPosted() | ChargesChunk():
+            return 0, terms.opens(slot)
+        case OrderPlaced():
+            return terms.opens(slot), terms.gate(slot)
+        case NonceCancelled():
+            return 0, terms.gate(slot)
+        case GateClosed():
+            return terms.gate(slot), None
+        case PricesPosted() | PricesChunk():
+            return terms.gate(slot), terms.prices_due(slot)
+        case SubstationPosted():
+            return terms.end(slot), None
+        case AccountSettled():
+            return terms.gate(slot), None
+        case _:
+            return None
+
+
+def _key(logged: Logged) -> tuple[int, int]:
+    return logged.log.block_number, logged.log.log_index
+
+
+def _each_once(slot: SlotHistory) -> Iterator[Verdict]:
+    """Headers, chunks, gate and accounts once; all accounts of the snapshot where the slot is settled."""
+    where = of_slot(slot.slot, slot.terms)
+    for kind in (ChargesPosted, PricesPosted, GateClosed, SubstationPosted, SlotSettled):
+        count = len(slot.of(kind))
+        if count > 1:
+            yield compare(NAME, f"{where} number of {kind.__name__}", 1, count)
+    accounts = [event.account for _, event in slot.settled]
+    yield compare(NAME, f"{where} accounts settled twice", 0, len(accounts) - len(set(accounts)))
+    if slot.finished is not None and slot.gate_closed is not None:
+        snapshot = slot.gate_closed[1].accounts
+        yield compare(NAME, f"{where} accounts settled", snapshot, len(set(accounts)))

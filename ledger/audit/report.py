@@ -1,0 +1,72 @@
+"""What an audit says: every check with its findings, what was verified, and what had to be assumed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from market.findings import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One check: how many things it looked at, and what was wrong."""
+
+    name: str
+    description: str
+    items: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Nothing was wrong."""
+        return not self.findings
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All checks of one audit."""
+
+    checks: tuple[CheckResult, ...]
+    verified: tuple[str, ...]
+    assumed: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Every check passed."""
+        return all(result.ok for result in self.checks)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Everything that is wrong, in the order of the checks."""
+        return tuple(finding for result in self.checks for finding in result.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """`ok, checks: [{name, ok, items, findings}], verified, assumed`."""
+        return {
+            "ok": self.ok,
+            "checks": [
+                {
+                    "name": result.name,
+                    "ok": result.ok,
+                    "items": result.items,
+                    "findings": [asdict(finding) for finding in result.findings],
+                }
+                for result in self.checks
+            ],
+            "verified": list(self.verified),
+            "assumed": list(self.assumed),
+        }
+
+    def __str__(self) -> str:
+        """As people read it: findings first, then one line a check, what was verified, what assumed."""
+        width = max((len(result.name) for result in self.checks), default=0)
+        lines = [str(finding) for finding in self.findings]
+        for result in self.checks:
+            verdict = "ok" if result.ok else f"{len(result.findings)} wrong"
+            lines.append(
+                f"{result.name:<{width}}  {verdict:>9}  {result.items:>7_} items  {result.description}"
+            )
+        lines += [f"verified: {line}" for line in self.verified]
+        lines += [f"assumed: {line}" for line in self.assumed]
+        return "\n".join(lines)

@@ -1,0 +1,70 @@
+"""A check's answer: one verdict for each thing it looked at, so that a report says how much was verified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from ledger.record import Logged, Record
+from market.findings import Finding
+from market.slots import Terms
+
+SECONDS_PER_MINUTE, SECONDS_PER_HOUR, SECONDS_PER_DAY = 60, 3_600, 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """One thing was looked at and is right."""
+
+
+PASSED: Final = Passed()
+
+Verdict = Finding | Passed
+Check = Callable[[Record], Iterable[Verdict]]
+
+
+def compare(
+    check: str, where: str, expected: object, found: object, *, difference: str = "", hint: str = ""
+) -> Verdict:
+    """Passed where both are equal, else the finding that shows them."""
+    if expected == found:
+        return PASSED
+    if not difference and isinstance(expected, int) and isinstance(found, int):
+        difference = amount_difference(expected, found)
+    return Finding(check, where, text(expected), text(found), difference, hint)
+
+
+def amount_difference(expected: int, found: int) -> str:
+    """`1 too much` or `1 too little`."""
+    gap = found - expected
+    return f"{abs(gap):_} too {'much' if gap > 0 else 'little'}"
+
+
+def text(value: object) -> str:
+    """A value as people read it in a finding: digits grouped, bytes in hexadecimal."""
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int):
+        return f"{int(value):_}"
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    return str(value)
+
+
+def clock(unix_seconds: int) -> str:
+    """Time of day, UTC: `12:00Z`."""
+    hours, rest = divmod(unix_seconds % SECONDS_PER_DAY, SECONDS_PER_HOUR)
+    return f"{hours:02}:{rest // SECONDS_PER_MINUTE:02}Z"
+
+
+def of_slot(slot: int, terms: Terms) -> str:
+    """A slot in a finding's place: its number and the time it starts."""
+    return f"slot {slot} ({clock(terms.start(slot))})"
+
+
+def at(logged: Logged, terms: Terms | None = None) -> str:
+    """Place of a log: slot where it has one, block and log number."""
+    place = f"block {logged.log.block_number} log {logged.log.log_index}"
+    slot = getattr(logged.event, "slot", None)
+    return f"{of_slot(slot, terms)} {place}" if slot is not None and terms is not None else place
