@@ -216,6 +216,6 @@ def _place(comparison: Comparison, feeder: Feeder, index: int) -> str:
 
 
 def gap(certified: Certified, feeder: Feeder, conditions: Conditions) -> Floats:
-    """Proven distance from the optimum by period, of 1 + |cost|."""
+    """Proven distance from the optimum by period, of 1 € + turnover."""
     measured = measure(feeder, conditions, certified.primal, certified.duals)
     return next(comparison.error[:, 0] for comparison in measured if comparison.check == "gap")

@@ -21,24 +21,26 @@ def conclude(
     *,
     method: str,
     iterations: int,
-    polished: bool = True,
+    polished: bool = False,
 ) -> Solution:
     """Measure the point against the optimality conditions and put it into a Solution.
 
-    `polished` takes it to machine precision first, which needs every device's costs. The status is
+    `polished` takes it to machine precision first, with every device's costs: for central clearings,
+    not for those that must not know them. The status is
     'optimal' where every condition holds: flows are exact and σ ≤ 0, so the point is the global
-    optimum; 'local' where one does not, and the certificate's check says which.
+    optimum; 'infeasible' where firm devices can be served by nothing but the tie-break; 'local'
+    where another condition does not hold, and the certificate's check says which.
     """
     if polished:
         primal, duals = polish(feeder, conditions, primal, duals)
     duals = _at_hub_price(conditions, primal, duals)
     measured = measure(feeder, conditions, primal, duals)
-    holds = all((comparison.error <= comparison.tolerance).all() for comparison in measured)
+    broken = {each.check for each in measured if not (each.error <= each.tolerance).all()}
     return Solution(
         primal=primal,
         duals=duals,
         components=components(feeder, primal, duals),
-        status="optimal" if holds else "local",
+        status="infeasible" if "tie-break-energy" in broken else "local" if broken else "optimal",
         residual=residual(measured),
         cost=float(costs(feeder, conditions, primal).sum()),
         iterations=iterations,

@@ -24,7 +24,7 @@ from market.units import Floats
 def clear(feeder: Feeder, conditions: Conditions, warm: Solution | None = None) -> Solution:
     """Clear every period with Clarabel. Raises PricingError; `warm` is of no use to an interior point."""
     primal, duals, iterations = solve(feeder, conditions)
-    return conclude(feeder, conditions, primal, duals, method="direct", iterations=iterations)
+    return conclude(feeder, conditions, primal, duals, method="direct", iterations=iterations, polished=True)
 
 
 def solve(feeder: Feeder, conditions: Conditions) -> tuple[Primal, Duals, int]:

@@ -21,7 +21,9 @@ class SocpClearing(CompiledClearing):
     def __call__(self, feeder: Feeder, conditions: Conditions, warm: Solution | None = None) -> Solution:
         """Clear every period. Raises PricingError; `warm` is of no use to an interior point."""
         primal, duals, iterations = self.solve(feeder, conditions)
-        return conclude(feeder, conditions, primal, duals, method="socp", iterations=iterations)
+        return conclude(
+            feeder, conditions, primal, duals, method="socp", iterations=iterations, polished=True
+        )
 
 
 def clear(feeder: Feeder, conditions: Conditions, warm: Solution | None = None) -> Solution:

@@ -48,7 +48,8 @@ def test_reference_and_direct_assembly_agree(cleared, name):
 
 @pytest.mark.parametrize("name", ["plenty", "voltage high", "rated", "flat hub"])
 def test_they_agree_before_newton_too(name):
-    # so that polishing cannot hide an assembly that is wrong; an interior point keeps four digits where a price hangs on the tie-break
+    # so that polishing cannot hide a wrong assembly; an interior point keeps four digits of a price
+    # that hangs on the tie-break
     feeder, conditions = case(name)
     reference, direct_answer = (
         SocpClearing(feeder).solve(feeder, conditions),
@@ -297,6 +298,20 @@ def test_inexact_relaxation_is_local_not_optimal(changed):
     solution = direct.clear(feeder, conditions)
     assert solution.status == "local"
     assert failing(feeder, conditions, solution) & {"cone", "sign-cone"}
+
+
+@pytest.mark.parametrize(
+    ("must_pu", "status"), [(0.05, "optimal"), (1.0, "infeasible"), (30.0, "infeasible")]
+)
+def test_firm_device_that_no_shedding_can_serve_is_infeasible(must_pu, status):
+    # a device's lower bound is hard: nothing but the tie-break could serve it
+    feeder, conditions = case("no devices")
+    one = np.ones((1, 1))
+    nothing = dict.fromkeys(("gen_cost", "gen_slope", "gen_max", "load_value", "load_slope"), 0 * one)
+    bounds = {"load_min": must_pu * one, "load_max": must_pu * one}
+    devices = replace(conditions.devices, bus=np.array([17]), **nothing, **bounds)
+    for clear in (direct.clear, SocpClearing(feeder)):
+        assert clear(feeder, replace(conditions, devices=devices)).status == status
 
 
 # LinDistFlow
