@@ -373,6 +373,10 @@ class Exchange:
         """Whether order entry is stopped."""
         return bool(self._read("paused", bool))
 
+    def clearinghouse(self) -> Address:
+        """Where the part of the code is that the exchange runs by delegation."""
+        return str(self._read("clearinghouse", str))
+
     def domain_separator(self) -> bytes:
         """EIP-712 domain separator as the contract computes it."""
         return bytes(self._read("domainSeparator", bytes))

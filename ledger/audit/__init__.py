@@ -25,7 +25,7 @@ from ledger.audit.checks import (
 )
 from ledger.audit.report import CheckResult, Report
 from ledger.audit.verdict import Check, Passed
-from ledger.history import NoHistory, history
+from ledger.history import NoHistory
 from ledger.record import Record
 from market.findings import Finding
 

@@ -1,0 +1,277 @@
+"""One small market, really traded: embedded chain, real contract, real signatures, real certificates.
+
+Three prosumers on two buses behind the substation, two slots of 15 minutes: a morning in which the sun
+at bus 2 is sold at bus 1, and a slot in which nobody trades with the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from ledger.bundle import Bundle, collect, write
+from ledger.chain.embedded import EmbeddedChain
+from ledger.eip712 import digest
+from ledger.exchange import Exchange, OracleSignature, SignedOrder, SignedReading, deploy, deploy_token
+from ledger.keys import Key, derive
+from ledger.vectors import chunk_hashes, chunked, pack, values_hash
+from market.events import Event
+from market.feeder.model import Feeder, Limits
+from market.messages import CancelRequest, ChargesHeader, PricesHeader, Reading
+from market.orders import Order, Side
+from market.pricing.certificate import certificate, encode_inputs
+from market.pricing.conditions import Conditions, Devices, Hub, SlotPrices
+from market.pricing.quantise import quantise
+from market.pricing.socp import SocpClearing
+from market.slots import Rule, Tariff, Terms
+
+SLOT = 1_950_000
+NEUR = 10**9
+TARIFF = Tariff(retail=300_000, network_fee=80_000, fit=70_000)
+WHOLESALE = 90_000
+QUORUM = 2
+
+UTILITY, GUARDIAN, RELAYER = (derive(7, name) for name in ("utility", "guardian", "relayer"))
+ORACLES = tuple(derive(7, "oracle", i) for i in range(3))
+TRADERS = tuple(derive(7, "trader", i) for i in range(3))
+METERS = tuple(derive(7, "meter", i) for i in range(3))
+BUSES = (1, 2, 2)
+SELLER, BUYER, NEIGHBOUR = TRADERS[1], TRADERS[0], TRADERS[2]
+
+
+def small_feeder() -> Feeder:
+    """Substation, and two buses one behind the other: lines short enough for no limit to bind."""
+    return Feeder(
+        name="two buses",
+        bus_names=("hub", "village", "farm"),
+        parent=np.array([-1, 0, 1]),
+        r_pu=np.array([0.0, 0.02, 0.03]),
+        x_pu=np.array([0.0, 0.01, 0.02]),
+        limits=Limits(np.full(3, 0.9), np.full(3, 1.1), np.full(3, np.inf)),
+        base_mw=0.1,
+        v0=1.0,
+        nominal_p_mw=np.array([0.0, 0.04, 0.02]),
+        nominal_q_mvar=np.array([0.0, 0.01, 0.005]),
+    )
+
+
+def conditions(feeder: Feeder, load: float) -> Conditions:
+    """Firm load at a share of the nominal one, a generator at the farm, a flexible load in the village."""
+    absent, one = np.zeros((1, 2)), np.ones((1, 2))
+    return Conditions(
+        fixed_p=load * feeder.nominal_p_mw[None] / feeder.base_mw,
+        fixed_q=load * feeder.nominal_q_mvar[None] / feeder.base_mw,
+        hub=Hub(np.array([TARIFF.hub_import / 1_000]), np.array([TARIFF.hub_export / 1_000])),
+        devices=Devices(
+            bus=np.array([2, 1]),
+            gen_cost=np.array([[80.0, 0.0]]),
+            gen_slope=np.array([[50.0, 0.0]]),
+            gen_max=np.array([[0.3, 0.0]]),
+            load_value=np.array([[0.0, 250.0]]),
+            load_slope=np.array([[0.0, 400.0]]) + absent,
+            load_min=absent,
+            load_max=0.2 * one * np.array([[0.0, 1.0]]),
+        ),
+        hours=0.25,
+    )
+
+
+@dataclass
+class SmallMarket:
+    """The market while it trades. Every step waits for its transactions and returns their events."""
+
+    rule: Rule
+    chain: EmbeddedChain = field(init=False)
+    exchange: Exchange = field(init=False)
+    terms: Terms = field(init=False)
+    certificates: list[bytes] = field(default_factory=list)
+    inputs: list[bytes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.terms = Terms(buses=3, lot_wh=10, rule=self.rule)
+        start = self.terms.opens(SLOT) - 600
+        funded = (UTILITY.address, GUARDIAN.address, RELAYER.address, SELLER.address)
+        self.chain = EmbeddedChain(genesis_timestamp=start, funded=funded)
+        token = deploy_token(self.chain, UTILITY, "Test Euro", "TEUR", 6)
+        self.exchange = deploy(
+            self.chain,
+            UTILITY,
+            token=token.address,
+            utility=UTILITY.address,
+            guardian=GUARDIAN.address,
+            oracles=[key.address for key in ORACLES],
+            quorum=QUORUM,
+            terms=self.terms,
+        )
+        waiting = [
+            token.mint(UTILITY.address, 10**15, sender=UTILITY),
+            token.approve(self.exchange.address, 10**15, sender=UTILITY),
+        ]
+        for transaction in waiting:
+            self.chain.receipt(transaction)
+        self.confirm(
+            self.exchange.deposit(UTILITY.address, 1_000 * NEUR, sender=UTILITY),
+            *(
+                self.exchange.register_account(
+                    trader.address, bus, meter.address, 5_000, 5_000, 10 * NEUR, 0, sender=UTILITY
+                )
+                for trader, bus, meter in zip(TRADERS, BUSES, METERS, strict=True)
+            ),
+            *(self.exchange.deposit(trader.address, 50 * NEUR, sender=UTILITY) for trader in TRADERS),
+            self.exchange.schedule_slots(
+                SLOT, 2, TARIFF.retail, TARIFF.network_fee, TARIFF.fit, sender=UTILITY
+            ),
+        )
+
+    def confirm(self, *transactions: bytes) -> tuple[Event, ...]:
+        """Events of transactions, once they are in a block."""
+        return tuple(event for each in transactions for event in self.exchange.confirm(each))
+
+    # --- a slot's phases ------------------------------------------------------------------------
+
+    def clear(self, load: float) -> tuple[SlotPrices, bytes, bytes]:
+        """Clear the feeder; prices, input hash, certificate hash."""
+        feeder = small_feeder()
+        given = conditions(feeder, load)
+        solution = SocpClearing(feeder)(feeder, given)
+        self.inputs.append(encode_inputs(feeder, given))
+        self.certificates.append(certificate(solution, feeder, given))
+        hashes = (sha256(self.inputs[-1]).digest(), sha256(self.certificates[-1]).digest())
+        return quantise(solution, feeder, hours=given.hours), *hashes
+
+    def post_charges(self, slot: int, load: float) -> None:
+        prices, input_hash, certificate_hash = self.clear(load)
+        header = ChargesHeader(slot, 1, values_hash(prices.charges), input_hash, certificate_hash)
+        hashes = chunk_hashes(prices.charges)
+        signatures = self.signed(header)
+        exchange, chunks = self.exchange, chunked(pack(prices.charges))
+        self.confirm(
+            exchange.post_charges(slot, hashes, input_hash, certificate_hash, signatures, sender=RELAYER),
+            *(exchange.post_charges_chunk(slot, i, words, sender=RELAYER) for i, words in enumerate(chunks)),
+        )
+
+    def post_prices(self, slot: int, load: float) -> None:
+        prices, input_hash, certificate_hash = self.clear(load)
+        values, forecast = prices.bus_price, prices.forecast_import_wh
+        header = PricesHeader(
+            slot, 1, prices.hub_price, forecast, values_hash(values), input_hash, certificate_hash
+        )
+        exchange = self.exchange
+        self.confirm(
+            exchange.post_prices(
+                slot,
+                prices.hub_price,
+                forecast,
+                chunk_hashes(values),
+                input_hash,
+                certificate_hash,
+                self.signed(header),
+                sender=RELAYER,
+            ),
+            *(
+                exchange.post_prices_chunk(slot, i, words, sender=RELAYER)
+                for i, words in enumerate(chunked(pack(values)))
+            ),
+        )
+
+    def signed(self, header: ChargesHeader | PricesHeader) -> tuple[OracleSignature, ...]:
+        """Oracles 0 and 2 sign."""
+        return tuple(OracleSignature.by(ORACLES[i], self.exchange.domain, i, header) for i in (0, 2))
+
+    def sign(self, trader: Key, slot: int, nonce: int, side: Side, limit: int, quantity: int) -> SignedOrder:
+        """A signed order; the limit is all-in at the trader's bus."""
+        order = Order(trader.address, slot, nonce, side, 0, limit, quantity)
+        return SignedOrder.by(trader, self.exchange.domain, order)
+
+    def place(self, *orders: SignedOrder) -> tuple[Event, ...]:
+        return self.confirm(*self.exchange.place_orders(orders, sender=RELAYER))
+
+    def cancel(self, trader: Key, slot: int, nonce: int) -> tuple[Event, ...]:
+        request = CancelRequest(trader.address, slot, nonce)
+        signature = trader.sign(digest(self.exchange.domain, request))
+        return self.confirm(self.exchange.cancel_order(request, signature, sender=RELAYER))
+
+    def read_meters(self, slot: int, *net_energy_wh: int) -> None:
+        readings = [
+            SignedReading.by(meter, self.exchange.domain, Reading(trader.address, slot, energy, (), 1))
+            for trader, meter, energy in zip(TRADERS, METERS, net_energy_wh, strict=True)
+        ]
+        self.confirm(*self.exchange.post_readings(readings, sender=RELAYER))
+
+    def settle(self, slot: int) -> tuple[Event, ...]:
+        accounts = [UTILITY.address, *(trader.address for trader in TRADERS)]
+        first = self.exchange.settle(slot, accounts[:2], sender=RELAYER)
+        return self.confirm(first, self.exchange.settle(slot, accounts[2:], sender=RELAYER))
+
+    # --- the whole day --------------------------------------------------------------------------
+
+    def trade(self) -> None:
+        """Both slots, from charges to settlement, and a withdrawal."""
+        for slot in (SLOT, SLOT + 1):
+            self.post_charges(slot, 0.8)
+        self.chain.advance_to(self.terms.opens(SLOT + 1))
+        self._morning()
+        self._quiet()
+        for slot, metered in ((SLOT, (1_700, -2_300, 40)), (SLOT + 1, (300, -500, 0))):
+            self.chain.advance_to(self.terms.gate(slot))
+            self.confirm(self.exchange.close_gate(slot, 100, sender=RELAYER))
+            self.post_prices(slot, 1.0)
+            self.chain.advance_to(self.terms.end(slot))
+            self.read_meters(slot, *metered)
+            passive = pack((0, 2_000, 1_500), signed=False)
+            self.confirm(
+                self.exchange.post_substation(slot, sum(metered) + 3_600, WHOLESALE, passive, sender=UTILITY)
+            )
+            self.settle(slot)
+        self.confirm(self.exchange.withdraw(NEUR, sender=SELLER))
+
+    def _morning(self) -> None:
+        """Asks that rest, a bid that crosses two of them, a cancel, an own order, a rejected one."""
+        ask, bid = Side.ASK, Side.BID
+        self.place(
+            self.sign(SELLER, SLOT, 1, ask, 100_000, 900),
+            self.sign(SELLER, SLOT, 2, ask, 120_000, 1_000),
+            self.sign(NEIGHBOUR, SLOT, 1, ask, 110_000, 500),
+            self.sign(NEIGHBOUR, SLOT, 2, ask, 115_000, 5),
+            self.sign(UTILITY, SLOT, 1, ask, TARIFF.hub_import, 4_000_000),
+        )
+        self.place(self.sign(BUYER, SLOT, 1, bid, 200_000, 1_800))
+        self.place(
+            self.sign(NEIGHBOUR, SLOT, 3, bid, 105_000, 200),
+            self.sign(UTILITY, SLOT, 2, bid, 112_000, 600),
+            self.sign(BUYER, SLOT, 2, bid, 90_000, 100),
+        )
+        self.cancel(BUYER, SLOT, 2)
+
+    def _quiet(self) -> None:
+        """Two orders that do not meet."""
+        self.place(
+            self.sign(SELLER, SLOT + 1, 1, Side.ASK, 150_000, 400),
+            self.sign(BUYER, SLOT + 1, 1, Side.BID, 90_000, 400),
+        )
+
+    def bundle(self) -> Bundle:
+        return collect(
+            self.exchange,
+            certificates=self.certificates,
+            inputs=self.inputs,
+            scenario="small",
+            seed=7,
+            first_block=0,
+        )
+
+
+def traded(rule: Rule = Rule.DLMP) -> Bundle:
+    """The bundle of the whole day."""
+    market = SmallMarket(rule)
+    market.trade()
+    return market.bundle()
+
+
+def written(bundle: Bundle, folder: Path) -> Path:
+    """The bundle as a folder."""
+    write(bundle, folder)
+    return folder
