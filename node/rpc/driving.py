@@ -1,0 +1,130 @@
+"""Methods that change: sending, signing for unlocked accounts, mining, time, snapshots."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ledger.keccak import keccak
+from ledger.transactions import decode_transaction
+from node.rpc import params
+from node.rpc.engine import Engine
+from node.rpc.errors import InvalidParamsError
+from node.rpc.views import hexadecimal, transaction_view
+
+
+def send_raw_transaction(engine: Engine, raw: Any) -> str:
+    """Take a signed transaction."""
+    return hexadecimal(engine.send_raw(params.data(raw, "transaction")))
+
+
+def send_transaction(engine: Engine, transaction: Any) -> str:
+    """Sign for an unlocked account, and send."""
+    return hexadecimal(engine.send_unlocked(params.call_request(transaction)))
+
+
+def sign_transaction(engine: Engine, transaction: Any) -> dict[str, Any]:
+    """Sign for an unlocked account, without sending."""
+    raw = engine.signed(params.call_request(transaction))
+    return {"raw": hexadecimal(raw), "tx": transaction_view(decode_transaction(raw))}
+
+
+def sign(engine: Engine, account: Any, message: Any) -> str:
+    """Sign a message of an unlocked account (EIP-191)."""
+    payload = params.data(message, "message")
+    prefix = b"\x19Ethereum Signed Message:\n" + str(len(payload)).encode()
+    return hexadecimal(engine.key(params.address(account)).sign(keccak(prefix + payload)).rsv)
+
+
+def personal_sign(engine: Engine, message: Any, account: Any, _password: Any = None) -> str:
+    """Sign a message, parameters the other way round."""
+    return sign(engine, account, message)
+
+
+def sign_typed_data(engine: Engine, account: Any, typed: Any) -> str:
+    """Sign typed data of an unlocked account (EIP-712)."""
+    from eth_account.messages import encode_typed_data  # noqa: PLC0415 (loads slowly)
+
+    key = engine.key(params.address(account))
+    try:
+        message = encode_typed_data(full_message=dict(params.mapping(_parsed(typed), "typed data")))
+    except InvalidParamsError:
+        raise
+    except Exception as refusal:  # eth-account raises whatever the malformed part provokes
+        raise InvalidParamsError(f"typed data: {refusal}") from None
+    return hexadecimal(key.sign(keccak(b"\x19" + message.version + message.header + message.body)).rsv)
+
+
+def _parsed(typed: Any) -> Any:
+    """Typed data as an object; some wallets send it as a string of JSON."""
+    if not isinstance(typed, str):
+        return typed
+    try:
+        return json.loads(typed)
+    except ValueError:
+        raise InvalidParamsError("typed data: the string is not JSON") from None
+
+
+# --- driving the chain -----------------------------------------------------------------------------
+
+
+def mine(engine: Engine, options: Any = None) -> str:
+    """Mine one block; `options` is its timestamp, or {timestamp, blocks}."""
+    fields = options if isinstance(options, dict) else {"timestamp": options}
+    if fields.get("timestamp") is not None:
+        set_next_block_timestamp(engine, fields["timestamp"])
+    for _ in range(params.quantity(fields.get("blocks", 1), "blocks")):
+        engine.chain.mine_block()
+    return "0x0"
+
+
+def mine_many(engine: Engine, count: Any = 1, interval: Any = None) -> None:
+    """Mine `count` blocks, `interval` seconds apart where it is given."""
+    for index in range(params.quantity(count, "count")):
+        if interval is not None and index:
+            head = engine.chain.block().timestamp
+            engine.chain.set_next_timestamp(head + max(params.quantity(interval, "interval"), 1))
+        engine.chain.mine_block()
+
+
+def set_next_block_timestamp(engine: Engine, timestamp: Any) -> None:
+    """Let the next block carry exactly this second."""
+    try:
+        engine.chain.set_next_timestamp(params.quantity(timestamp, "timestamp"))
+    except ValueError as refusal:
+        raise InvalidParamsError(str(refusal)) from None
+
+
+def increase_time(engine: Engine, seconds: Any) -> str:
+    """Let time jump ahead."""
+    duration = params.quantity(seconds, "seconds")
+    engine.increase_time(duration)
+    return hex(duration)
+
+
+def snapshot(engine: Engine) -> str:
+    """Remember the chain as it is."""
+    return hex(engine.chain.snapshot())
+
+
+def revert(engine: Engine, number: Any) -> bool:
+    """Go back to a snapshot."""
+    return engine.chain.revert(params.quantity(number, "snapshot"))
+
+
+def set_automine(engine: Engine, enabled: Any) -> bool:
+    """Mine each transaction at once, or wait for evm_mine."""
+    engine.automine = params.flag(enabled, "automine")
+    if engine.automine and engine.chain.waiting():
+        engine.chain.mine()
+    return True
+
+
+def get_automine(engine: Engine) -> bool:
+    """Whether each transaction is mined at once."""
+    return engine.automine
+
+
+def pool_status(engine: Engine) -> dict[str, str]:
+    """How many transactions wait."""
+    return {"pending": hex(len(engine.chain.waiting())), "queued": "0x0"}

@@ -1,0 +1,163 @@
+"""The testnet behind the JSON-RPC server: one embedded chain, its lock, unlocked accounts, filters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from threading import RLock
+from typing import Any
+
+from ledger.chain.embedded import EmbeddedChain
+from ledger.chain.protocol import Log, LogFilter, Reverted, TransactionRefused
+from ledger.keys import Key
+from ledger.transactions import FEE_MARKET, LEGACY, Transaction, sign_transaction
+from market.orders import Address
+from node.rpc.errors import ExecutionRevertedError, InvalidParamsError, TransactionRejectedError
+from node.rpc.params import CallRequest
+
+PRIORITY_FEE_WEI = 1_000_000_000
+"""Tip that is suggested, and paid for unlocked accounts."""
+
+FILTERS_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """An installed filter: on logs, or on blocks where `which` is None. `seen` is the last block told."""
+
+    which: LogFilter | None
+    seen: int
+
+
+class Engine:
+    """Everything a client can change, behind `lock`: take it for each use from more than one thread.
+
+    With `automine` each transaction gets a block at once; otherwise blocks come by `mine_waiting`, which
+    the server calls every `block_time_seconds`, or by the client's own evm_mine.
+    """
+
+    def __init__(
+        self,
+        chain: EmbeddedChain,
+        accounts: Sequence[Key] = (),
+        *,
+        block_time_seconds: int | None = None,
+    ) -> None:
+        self.chain = chain
+        self.keys: dict[Address, Key] = {key.address: key for key in accounts}
+        self.block_time_seconds = block_time_seconds
+        self.automine = block_time_seconds is None
+        self.lock = RLock()
+        self.filters: dict[int, Filter] = {}
+        self._filters_made = 0
+
+    # --- transactions ---------------------------------------------------------------------------
+
+    def send_raw(self, raw: bytes) -> bytes:
+        """Take a signed transaction, and mine it at once under automine."""
+        try:
+            transaction_hash = self.chain.send(raw)
+        except TransactionRefused as refusal:
+            raise TransactionRejectedError(str(refusal)) from None
+        if self.automine:
+            self.chain.mine()
+        return transaction_hash
+
+    def send_unlocked(self, request: CallRequest) -> bytes:
+        """Sign for an unlocked account and send, filling in what the request leaves out."""
+        return self.send_raw(self.signed(request))
+
+    def signed(self, request: CallRequest) -> bytes:
+        """Raw transaction of an unlocked account."""
+        key = self.key(request.sender)
+        if request.chain_id not in (None, self.chain.chain_id):
+            raise InvalidParamsError(f"chainId: {request.chain_id} is not {self.chain.chain_id}")
+        gas = request.gas
+        if gas is None:
+            gas = self.guarded(
+                lambda: self.chain.estimate_gas(
+                    request.to, request.data, sender=key.address, value=request.value
+                )
+            )
+        tip = (
+            PRIORITY_FEE_WEI if request.max_priority_fee_per_gas is None else request.max_priority_fee_per_gas
+        )
+        fee = request.max_fee_per_gas
+        transaction = Transaction(
+            chain_id=self.chain.chain_id,
+            nonce=self.chain.nonce(key.address) if request.nonce is None else request.nonce,
+            to=request.to,
+            data=request.data,
+            value=request.value,
+            gas=gas,
+            max_fee_per_gas=2 * self.chain.next_base_fee() + tip if fee is None else fee,
+            max_priority_fee_per_gas=tip if fee is None else min(tip, fee),
+            type=FEE_MARKET,
+        )
+        if request.gas_price is not None:
+            price = request.gas_price
+            transaction = replace(
+                transaction, max_fee_per_gas=price, max_priority_fee_per_gas=price, type=LEGACY
+            )
+        return sign_transaction(key, transaction)
+
+    def key(self, address: Address | None) -> Key:
+        """Key of an unlocked account."""
+        if address is None or address not in self.keys:
+            raise InvalidParamsError(f"account {address} is not unlocked here")
+        return self.keys[address]
+
+    @staticmethod
+    def guarded(execute: Callable[[], Any]) -> Any:
+        """Result of an execution; a revert becomes the client's error 3."""
+        try:
+            return execute()
+        except Reverted as refusal:
+            if refusal.data:
+                message = f"execution reverted: {refusal.reason}"
+                raise ExecutionRevertedError(message, "0x" + refusal.data.hex()) from None
+            raise ExecutionRevertedError(f"execution reverted: {refusal.reason}", "0x") from None
+
+    # --- blocks and time ------------------------------------------------------------------------
+
+    def mine_waiting(self) -> None:
+        """Build one block, empty or not."""
+        with self.lock:
+            self.chain.mine_block()
+
+    def increase_time(self, seconds: int) -> None:
+        """Let the next block be at least `seconds` later than it would be."""
+        self.chain.advance_to(self.chain.now() + seconds)
+
+    # --- filters --------------------------------------------------------------------------------
+
+    def install(self, which: LogFilter | None) -> int:
+        """Install a filter; returns its number. The oldest gives way beyond 1 000."""
+        self._filters_made += 1
+        self.filters[self._filters_made] = Filter(which, self.chain.head())
+        if len(self.filters) > FILTERS_MAX:
+            del self.filters[min(self.filters)]
+        return self._filters_made
+
+    def changes(self, number: int) -> list[bytes] | list[Log]:
+        """What is new since the filter was asked last: block hashes, or logs."""
+        known = self.filter(number)
+        head = self.chain.head()
+        seen = min(known.seen, head)  # the chain may have gone back to a snapshot
+        self.filters[number] = replace(known, seen=head)
+        if known.which is None:
+            return [self.chain.block(new).hash for new in range(seen + 1, head + 1)]
+        first = max(known.which.from_block, seen + 1)
+        return list(self.chain.logs(replace(known.which, from_block=first)))
+
+    def filter(self, number: int) -> Filter:
+        """An installed filter."""
+        if number not in self.filters:
+            raise InvalidParamsError(f"filter: there is no filter {hex(number)}")
+        return self.filters[number]
+
+
+def wall_clock() -> int:
+    """Unix seconds of this machine: the time source of a testnet."""
+    return int(time.time())

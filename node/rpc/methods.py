@@ -1,0 +1,90 @@
+"""The methods of the server, by name. Each takes the engine and the request's parameters.
+
+Bodies are short on purpose: parameters are read by `params`, answers shaped by `views`, and the chain
+does the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from node.rpc import driving, reading
+
+CLIENT_VERSION = "Wattbook/1"
+
+Method = Callable[..., Any]
+
+
+def _constant(answer: Any) -> Method:
+    return lambda _engine: answer
+
+
+METHODS: dict[str, Method] = {
+    "web3_clientVersion": _constant(CLIENT_VERSION),
+    "web3_sha3": reading.sha3,
+    "net_version": reading.net_version,
+    "net_listening": _constant(True),
+    "net_peerCount": _constant("0x0"),
+    "eth_chainId": reading.chain_id,
+    "eth_syncing": _constant(False),
+    "eth_accounts": reading.accounts,
+    "eth_requestAccounts": reading.accounts,
+    "eth_coinbase": _constant("0x" + 40 * "0"),
+    "eth_blockNumber": reading.block_number,
+    "eth_getBlockByNumber": reading.block_by_number,
+    "eth_getBlockByHash": reading.block_by_hash,
+    "eth_getBlockTransactionCountByNumber": reading.transaction_count_of_block,
+    "eth_getBlockTransactionCountByHash": reading.transaction_count_by_hash,
+    "eth_getUncleCountByBlockNumber": reading.no_uncles,
+    "eth_getUncleCountByBlockHash": reading.no_uncles,
+    "eth_getTransactionByHash": reading.transaction_by_hash,
+    "eth_getTransactionByBlockNumberAndIndex": reading.transaction_by_place,
+    "eth_getTransactionByBlockHashAndIndex": reading.transaction_by_place,
+    "eth_getRawTransactionByHash": reading.raw_transaction,
+    "eth_getTransactionReceipt": reading.transaction_receipt,
+    "eth_getBlockReceipts": reading.block_receipts,
+    "eth_getTransactionCount": reading.transaction_count,
+    "eth_getBalance": reading.balance,
+    "eth_getCode": reading.code,
+    "eth_getStorageAt": reading.storage_at,
+    "eth_call": reading.call,
+    "eth_estimateGas": reading.estimate_gas,
+    "eth_gasPrice": reading.gas_price,
+    "eth_maxPriorityFeePerGas": reading.priority_fee,
+    "eth_blobBaseFee": _constant("0x1"),
+    "eth_feeHistory": reading.fee_history,
+    "eth_sendRawTransaction": driving.send_raw_transaction,
+    "eth_sendTransaction": driving.send_transaction,
+    "eth_signTransaction": driving.sign_transaction,
+    "eth_sign": driving.sign,
+    "personal_sign": driving.personal_sign,
+    "eth_signTypedData": driving.sign_typed_data,
+    "eth_signTypedData_v4": driving.sign_typed_data,
+    "eth_getLogs": reading.logs,
+    "eth_newFilter": reading.new_filter,
+    "eth_newBlockFilter": reading.new_block_filter,
+    "eth_getFilterChanges": reading.filter_changes,
+    "eth_getFilterLogs": reading.filter_logs,
+    "eth_uninstallFilter": reading.uninstall_filter,
+    "debug_getRawHeader": reading.debug_raw_header,
+    "debug_getRawBlock": reading.debug_raw_block,
+    "debug_getRawTransaction": reading.raw_transaction,
+    "debug_getRawReceipts": reading.debug_raw_receipts,
+    "txpool_status": driving.pool_status,
+    "evm_mine": driving.mine,
+    "evm_setNextBlockTimestamp": driving.set_next_block_timestamp,
+    "evm_increaseTime": driving.increase_time,
+    "evm_snapshot": driving.snapshot,
+    "evm_revert": driving.revert,
+    "evm_setAutomine": driving.set_automine,
+    "anvil_mine": driving.mine_many,
+    "hardhat_mine": driving.mine_many,
+    "anvil_setNextBlockTimestamp": driving.set_next_block_timestamp,
+    "anvil_increaseTime": driving.increase_time,
+    "anvil_snapshot": driving.snapshot,
+    "anvil_revert": driving.revert,
+    "anvil_setAutomine": driving.set_automine,
+    "anvil_getAutomine": driving.get_automine,
+}
+"""Every method of the server."""

@@ -1,0 +1,180 @@
+"""Reading parameters: quantities, data, addresses, blocks, transactions. All raise InvalidParamsError."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.address import checksummed
+from ledger.chain.embedded import EmbeddedChain
+from ledger.chain.protocol import LogFilter
+from market.orders import Address
+from node.rpc.errors import InvalidParamsError
+
+_QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}\Z")
+_DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*\Z")
+
+EARLIEST, PENDING = "earliest", "pending"
+HEAD_TAGS = frozenset(["latest", "safe", "finalized"])
+
+
+def quantity(value: Any, name: str = "quantity") -> int:
+    """An integer from `0x…` or a JSON number, as anvil takes both."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 256:
+        return value
+    if isinstance(value, str) and _QUANTITY.match(value):
+        return int(value, 16)
+    raise InvalidParamsError(f"{name}: {_excerpt(value)} is not a quantity")
+
+
+def data(value: Any, name: str = "data", length: int | None = None) -> bytes:
+    """Bytes from `0x…`, of a given length if there is one."""
+    if not isinstance(value, str) or not _DATA.match(value):
+        raise InvalidParamsError(f"{name}: {_excerpt(value)} is not hexadecimal data")
+    decoded = bytes.fromhex(value[2:])
+    if length is not None and len(decoded) != length:
+        raise InvalidParamsError(f"{name}: {len(decoded)} bytes instead of {length}")
+    return decoded
+
+
+def address(value: Any, name: str = "address") -> Address:
+    """An address, in any capitals."""
+    return checksummed(data(value, name, 20))
+
+
+def flag(value: Any, name: str) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise InvalidParamsError(f"{name}: {_excerpt(value)} is neither true nor false")
+    return value
+
+
+def mapping(value: Any, name: str) -> Mapping[str, Any]:
+    """A JSON object."""
+    if not isinstance(value, Mapping):
+        raise InvalidParamsError(f"{name}: {_excerpt(value)} is not an object")
+    return value
+
+
+def block(chain: EmbeddedChain, value: Any = "latest") -> int | None:
+    """Number of the block a tag, number or EIP-1898 object names; None for the pending one.
+
+    The pending block is also where calls at the head execute, since that is when their answer counts.
+    """
+    if isinstance(value, Mapping):
+        if "blockHash" in value:
+            return block_by_hash(chain, value["blockHash"])
+        value = value.get("blockNumber")
+    if value is None or value in HEAD_TAGS:
+        return chain.head()
+    if value == EARLIEST:
+        return 0
+    if value == PENDING:
+        return None
+    number = quantity(value, "block")
+    if number > chain.head():
+        raise InvalidParamsError(f"block: {number} is beyond the head {chain.head()}")
+    return number
+
+
+def state_block(chain: EmbeddedChain, value: Any = "latest") -> int | None:
+    """Block after which to read state; None for the head's, with the next block's time."""
+    number = block(chain, value)
+    return None if number == chain.head() else number
+
+
+def block_by_hash(chain: EmbeddedChain, value: Any) -> int:
+    """Number of the block with a hash."""
+    number = chain.block_number(data(value, "block hash", 32))
+    if number is None:
+        raise InvalidParamsError(f"block hash: no block {value}")
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """A transaction object of eth_call, eth_estimateGas or eth_sendTransaction."""
+
+    sender: Address | None
+    to: Address | None
+    data: bytes
+    value: int
+    gas: int | None
+    nonce: int | None
+    gas_price: int | None
+    max_fee_per_gas: int | None
+    max_priority_fee_per_gas: int | None
+    chain_id: int | None
+
+
+def call_request(value: Any) -> CallRequest:
+    """A transaction object; `input` and `data` may both be there if they agree."""
+    fields = mapping(value, "transaction")
+    payloads = {data(fields[name], name) for name in ("input", "data") if fields.get(name) is not None}
+    if len(payloads) > 1:
+        raise InvalidParamsError("transaction: `input` and `data` differ")
+    if fields.get("gasPrice") is not None and fields.get("maxFeePerGas") is not None:
+        raise InvalidParamsError("transaction: both `gasPrice` and `maxFeePerGas`")
+
+    def optional(name: str) -> int | None:
+        return None if fields.get(name) is None else quantity(fields[name], name)
+
+    return CallRequest(
+        sender=None if fields.get("from") is None else address(fields["from"], "from"),
+        to=None if fields.get("to") in (None, "", "0x") else address(fields["to"], "to"),
+        data=payloads.pop() if payloads else b"",
+        value=optional("value") or 0,
+        gas=optional("gas"),
+        nonce=optional("nonce"),
+        gas_price=optional("gasPrice"),
+        max_fee_per_gas=optional("maxFeePerGas"),
+        max_priority_fee_per_gas=optional("maxPriorityFeePerGas"),
+        chain_id=optional("chainId"),
+    )
+
+
+def log_filter(chain: EmbeddedChain, value: Any) -> LogFilter:
+    """A filter object. Blocks beyond the head are allowed: they are to come."""
+    fields = mapping(value, "filter")
+    wanted = fields.get("address")
+    addresses = wanted if isinstance(wanted, list) else [] if wanted is None else [wanted]
+    topics = tuple(_topic(each) for each in _list(fields.get("topics") or [], "topics"))
+    if fields.get("blockHash") is not None:
+        if fields.get("fromBlock") is not None or fields.get("toBlock") is not None:
+            raise InvalidParamsError("filter: both `blockHash` and a range")
+        first = block_by_hash(chain, fields["blockHash"])
+        last: int | None = first
+    else:
+        first = _filter_block(chain, fields.get("fromBlock"))
+        open_ended = fields.get("toBlock") in (None, "latest", PENDING)
+        last = None if open_ended else _filter_block(chain, fields["toBlock"])
+    return LogFilter(first, last, tuple(address(each) for each in addresses), topics)
+
+
+def _filter_block(chain: EmbeddedChain, value: Any) -> int:
+    if isinstance(value, str) and value in HEAD_TAGS | {PENDING, EARLIEST}:
+        return 0 if value == EARLIEST else chain.head()
+    return chain.head() if value is None else quantity(value, "block")
+
+
+def _topic(value: Any) -> tuple[bytes, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, list):
+        if any(each is None for each in value):
+            return None
+        return tuple(data(each, "topic", 32) for each in value) or None
+    return (data(value, "topic", 32),)
+
+
+def _list(value: Any, name: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise InvalidParamsError(f"{name}: {_excerpt(value)} is not a list")
+    return value
+
+
+def _excerpt(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
