@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ DAY_SECONDS = 86_400
 SETUP_SECONDS = 1_200
 """Chain time that deployment and registration may take, one second a transaction."""
 KW_PER_MW = 1_000.0
+RESULT_MANIFEST = "manifest.json"
 
 Progress = Callable[[int, int, str], None]
 
@@ -38,8 +40,10 @@ def simulate(
 
     The chain is the embedded one unless `rpc_url` names a node; on a node whose time is later than the
     scenario's, slots move by whole days and nothing else changes. Raises FeederError, OracleError,
-    ChainError.
+    ChainError, OutputFolderError.
     """
+    if out is not None:
+        check_output(out)
     started = time.perf_counter()
     world = build(scenario)
     cast = Cast.from_seed(scenario.seed, scenario.oracle.signers, scenario.prosumers.count)
@@ -125,18 +129,37 @@ def _participants(world: World, cast: Cast) -> tuple[Participant, ...]:
     )
 
 
-def _write(result: DayResult, session: Session, out: Path, first_block: int) -> None:
-    from node.simulate.tables import write_manifest, write_results  # noqa: PLC0415 - plots load slowly
+class OutputFolderError(ValueError):
+    """The folder for results holds something else; nothing of it is touched."""
 
-    write_results(result, out)
+
+def check_output(out: Path) -> None:
+    """Refuse a folder that is neither empty nor an earlier result. Raises OutputFolderError."""
+    if out.exists() and not out.is_dir():
+        raise OutputFolderError(f"{out}: not a folder")
+    if out.is_dir() and any(out.iterdir()) and not (out / RESULT_MANIFEST).is_file():
+        raise OutputFolderError(f"{out}: holds files that are not a Wattbook result; name another folder")
+
+
+def _write(result: DayResult, session: Session, out: Path, first_block: int) -> None:
+    """Write beside the folder and swap, so that it holds either the old result or the whole new one."""
+    from node.simulate.folder import write_manifest, write_results  # noqa: PLC0415 - plots load slowly
+
+    check_output(out)
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    write_results(result, partial)
     write_bundle(
         session.chain,
         session.exchange,
-        out / "bundle",
+        partial / "bundle",
         certificates=session.certificates.values(),
         inputs=session.inputs.values(),
         scenario=result.scenario_name,
         seed=result.seed,
         first_block=first_block,
     )
-    write_manifest(out, result)
+    write_manifest(partial, result)
+    shutil.rmtree(out, ignore_errors=True)
+    partial.rename(out)
