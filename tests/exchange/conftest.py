@@ -1,0 +1,289 @@
+"""A market on the embedded chain: everything here goes through real transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from ledger import vectors
+from ledger.calls import OracleSignature, SignedOrder, SignedReading
+from ledger.chain.embedded import EmbeddedChain
+from ledger.chain.protocol import Reverted
+from ledger.eip712 import digest
+from ledger.exchange import Exchange, deploy, deploy_token
+from ledger.keys import Key, derive
+from ledger.token import Token
+from ledger.transactions import decode_transaction
+from market.events import Event
+from market.messages import CancelRequest, ChargesHeader, PricesHeader, Reading
+from market.orders import Flag, Order, OrderPlaced, Side
+from market.slots import Rule, Terms
+
+GENESIS_SECOND = 900_000_000
+INPUT_HASH, CERTIFICATE_HASH = b"\x11" * 32, b"\x22" * 32
+EUR = 10**9
+
+RETAIL, NETWORK_FEE, FIT = 300_000, 100_000, 50_000
+CHARGES = (0, 1_000, 2_050, -3_000, 0, 0, 0, 0, 0, 0, 0, 70)
+PRICES = (120_000, 125_000, 122_000, 115_000, 120_000, 120_000, 120_000, 120_000, 120_000, 120_000, 120_000, 9)
+TERMS = Terms(buses=12, lot_wh=10, penalties_ueur_per_kwh=(30_000, 50_000))
+
+
+@dataclass
+class Market:
+    """One deployed exchange, its people, and a slot to trade in.
+
+    `buyer` is at bus 1, `other` at bus 2, `seller` at bus 3 (may sell class 1); all are rich.
+    """
+
+    chain: EmbeddedChain
+    exchange: Exchange
+    token: Token
+    terms: Terms
+    relayer: Key
+    utility: Key
+    guardian: Key
+    oracles: list[Key]
+    buyer: Key = field(default_factory=lambda: derive(7, "buyer"))
+    other: Key = field(default_factory=lambda: derive(7, "other"))
+    seller: Key = field(default_factory=lambda: derive(7, "seller"))
+    slot: int = GENESIS_SECOND // 900 + 20
+    nonces: dict[tuple[int, str], int] = field(default_factory=dict)
+
+    # --- sending ---
+
+    def do(self, transaction_hash: bytes) -> tuple[Event, ...]:
+        return self.exchange.confirm(transaction_hash)
+
+    def refused(self, rule: str, transaction_hash: bytes) -> None:
+        receipt = self.chain.receipt(transaction_hash)
+        assert receipt.status == 0
+        # It changed nothing, so the block it was in answers the same at the same second.
+        raw = self.chain.block(receipt.block_number).transactions[receipt.transaction_index]
+        sent = decode_transaction(raw).transaction
+        with pytest.raises(Reverted) as caught:
+            self.chain.call(sent.to, sent.data, sender=receipt.sender, block=receipt.block_number)
+        assert caught.value.reason == rule
+
+    def at(self, second: int) -> None:
+        """Let the next transaction run in a block of `second` exactly."""
+        self.chain.set_next_timestamp(second)
+
+    # --- people ---
+
+    @property
+    def traders(self) -> tuple[Key, Key, Key]:
+        return self.buyer, self.other, self.seller
+
+    @property
+    def everyone(self) -> list[str]:
+        return [self.exchange.account_at(i) for i in range(self.exchange.account_count())]
+
+    def register(
+        self,
+        key: Key,
+        bus: int,
+        *,
+        import_capacity: int = 100_000,
+        export_capacity: int = 100_000,
+        credit: int = 0,
+        classes: int = 0,
+        deposit: int = 100 * EUR,
+    ) -> Key:
+        self.do(
+            self.exchange.register_account(
+                key.address, bus, meter_of(key).address, import_capacity, export_capacity, credit, classes,
+                sender=self.utility,
+            )
+        )  # fmt: skip
+        if deposit:
+            self.do(self.exchange.deposit(key.address, deposit, sender=self.relayer))
+        return key
+
+    def balance(self, key: Key) -> int:
+        return self.exchange.account_of(key.address).balance
+
+    def reserved(self, key: Key) -> int:
+        return self.exchange.account_of(key.address).reserved
+
+    def total(self) -> int:
+        """Σ balances + clearing, n€."""
+        return sum(self.exchange.account_of(a).balance for a in self.everyone) + self.exchange.clearing()
+
+    # --- trading ---
+
+    def order(self, key: Key, side: Side, limit: int, quantity: int = 100, **more) -> Order:
+        slot = more.pop("slot", self.slot)
+        if "nonce" not in more:
+            more["nonce"] = self.nonces[slot, key.address] = self.nonces.get((slot, key.address), -1) + 1
+        energy_class = more.pop("energy_class", 0)
+        return Order(
+            key.address, slot, more.pop("nonce"), side, energy_class, limit, quantity,
+            **{"flags": Flag.NONE} | more,
+        )  # fmt: skip
+
+    def bid(self, key: Key, limit: int, quantity: int = 100, **more) -> Order:
+        return self.order(key, Side.BID, limit, quantity, **more)
+
+    def ask(self, key: Key, limit: int, quantity: int = 100, **more) -> Order:
+        return self.order(key, Side.ASK, limit, quantity, **more)
+
+    def signed(self, key: Key, order: Order) -> SignedOrder:
+        return SignedOrder.by(key, self.exchange.domain, order)
+
+    def submit(self, key: Key, order: Order, sender: Key | None = None) -> bytes:
+        """Send one order; returns the transaction's hash."""
+        signature = key.sign(digest(self.exchange.domain, order))
+        return self.exchange.place_order(order, signature, sender=sender or self.relayer)
+
+    def place(self, key: Key, order: Order) -> list[Event]:
+        """What followed `OrderPlaced`."""
+        first, *rest = self.do(self.submit(key, order))
+        assert isinstance(first, OrderPlaced) and first.nonce == order.nonce
+        return rest
+
+    def cancel(self, key: Key, nonce: int, slot: int | None = None) -> bytes:
+        request = CancelRequest(key.address, self.slot if slot is None else slot, nonce)
+        return self.exchange.cancel_order(
+            request, key.sign(digest(self.exchange.domain, request)), sender=self.relayer
+        )
+
+    # --- a slot's life ---
+
+    def schedule(self, count: int = 1) -> None:
+        self.do(self.exchange.schedule_slots(self.slot, count, RETAIL, NETWORK_FEE, FIT, sender=self.utility))
+
+    def prove(self, message, signers: Sequence[int] = (0, 2, 3)) -> list[OracleSignature]:
+        return [OracleSignature.by(self.oracles[i], self.exchange.domain, i, message) for i in signers]
+
+    def post_charges(self, charges: Sequence[int] = CHARGES, slot: int | None = None) -> None:
+        slot = self.slot if slot is None else slot
+        header = self.charges_header(charges, slot)
+        self.do(
+            self.exchange.post_charges(
+                slot, vectors.chunk_hashes(charges), INPUT_HASH, CERTIFICATE_HASH, self.prove(header),
+                sender=self.relayer,
+            )
+        )  # fmt: skip
+        for index, words in enumerate(vectors.chunked(vectors.pack(charges))):
+            self.do(self.exchange.post_charges_chunk(slot, index, words, sender=self.relayer))
+
+    def charges_header(self, charges: Sequence[int] = CHARGES, slot: int | None = None) -> ChargesHeader:
+        epoch = self.exchange.oracle_set().epoch
+        values_hash = vectors.values_hash(charges)
+        return ChargesHeader(
+            self.slot if slot is None else slot, epoch, values_hash, INPUT_HASH, CERTIFICATE_HASH
+        )
+
+    def prices_header(self, prices: Sequence[int] = PRICES) -> PricesHeader:
+        epoch = self.exchange.oracle_set().epoch
+        values_hash = vectors.values_hash(prices)
+        return PricesHeader(self.slot, epoch, prices[0], -77, values_hash, INPUT_HASH, CERTIFICATE_HASH)
+
+    def open(self, charges: Sequence[int] = CHARGES) -> None:
+        """Schedule the slot, post charges, and go to its opening."""
+        self.schedule()
+        self.post_charges(charges)
+        self.at(self.terms.opens(self.slot))
+
+    def close(self) -> None:
+        """Go to the gate and close it."""
+        self.at(self.terms.gate(self.slot))
+        self.do(self.exchange.close_gate(self.slot, 4_096, sender=self.relayer))
+
+    def post_prices(self, prices: Sequence[int] = PRICES) -> None:
+        self.do(
+            self.exchange.post_prices(
+                self.slot, prices[0], -77, vectors.chunk_hashes(prices), INPUT_HASH, CERTIFICATE_HASH,
+                self.prove(self.prices_header(prices)), sender=self.relayer,
+            )
+        )  # fmt: skip
+        for index, words in enumerate(vectors.chunked(vectors.pack(prices))):
+            self.do(self.exchange.post_prices_chunk(self.slot, index, words, sender=self.relayer))
+
+    def reading(self, key: Key, net: int, certified: tuple[int, ...] = (0, 0), epoch: int = 1) -> Reading:
+        return Reading(key.address, self.slot, net, certified, epoch)
+
+    def signed_reading(self, key: Key, *reading, **more) -> SignedReading:
+        return SignedReading.by(meter_of(key), self.exchange.domain, self.reading(key, *reading, **more))
+
+    def submit_reading(self, signed: SignedReading) -> bytes:
+        return self.exchange.post_reading(signed.reading, signed.signature, sender=self.relayer)
+
+    def read(self, *readings: SignedReading) -> tuple[Event, ...]:
+        """Post readings, after delivery."""
+        self.at(self.terms.end(self.slot))
+        (sent,) = self.exchange.post_readings(readings, sender=self.relayer)
+        return self.do(sent)
+
+    def settle(self, *accounts: str) -> tuple[Event, ...]:
+        return self.do(self.exchange.settle(self.slot, accounts, sender=self.relayer))
+
+
+def meter_of(key: Key) -> Key:
+    """Every account's meter has a key of its own."""
+    return derive(7, "meter", key.address)
+
+
+def found(terms: Terms, decimals: int = 9) -> Market:
+    """Deploy a market, and register its people."""
+    relayer, utility, guardian = (derive(7, name) for name in ("relayer", "utility", "guardian"))
+    oracles = [derive(7, "oracle", i) for i in range(5)]
+    funded = [relayer, utility, guardian, *(derive(7, name) for name in ("buyer", "other", "seller"))]
+    chain = EmbeddedChain(genesis_timestamp=GENESIS_SECOND, funded=[key.address for key in funded])
+    token = deploy_token(chain, relayer, "Test euro", "TEUR", decimals)
+    exchange = deploy(
+        chain,
+        relayer,
+        token=token.address,
+        utility=utility.address,
+        guardian=guardian.address,
+        oracles=[key.address for key in oracles],
+        quorum=3,
+        terms=terms,
+    )
+    market = Market(chain, exchange, token, terms, relayer, utility, guardian, oracles)
+    market.do(token.mint(relayer.address, 10_000 * 10**decimals, sender=relayer))
+    market.do(token.approve(exchange.address, 2**256 - 1, sender=relayer))
+    market.register(market.buyer, 1)
+    market.register(market.other, 2)
+    market.register(market.seller, 3, classes=1)
+    market.do(exchange.deposit(utility.address, 1_000 * EUR, sender=relayer))
+    return market
+
+
+@pytest.fixture(scope="session")
+def dlmp_base() -> Market:
+    return found(TERMS)
+
+
+@pytest.fixture(scope="session")
+def tariff_base() -> Market:
+    return found(replace(TERMS, rule=Rule.TARIFF))
+
+
+def _fresh(base: Market) -> Iterator[Market]:
+    snapshot = base.chain.snapshot()
+    yield replace(base, nonces={})
+    assert base.chain.revert(snapshot)
+
+
+@pytest.fixture
+def market(dlmp_base: Market) -> Iterator[Market]:
+    """A market of rule `dlmp` as it was deployed."""
+    yield from _fresh(dlmp_base)
+
+
+@pytest.fixture
+def tariff_market(tariff_base: Market) -> Iterator[Market]:
+    """A market of rule `tariff` as it was deployed."""
+    yield from _fresh(tariff_base)
+
+
+@pytest.fixture
+def trading(market: Market) -> Market:
+    """A market whose slot is open."""
+    market.open()
+    return market
