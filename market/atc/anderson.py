@@ -17,6 +17,8 @@ FIRST_RESIDUAL = 3
 """Steps are plain until the iteration has seen this many residuals: the first ones say little."""
 RESTART_GROWTH = 3.0
 """A residual this many times the best one means that the model of the past is wrong: forget it."""
+PATIENCE = 8
+"""After so many rounds without a new best residual the iteration goes round in circles."""
 CONDITION_LIMIT = 1e-12
 """Relative cut-off of the least-squares problem, so that nearly parallel differences are dropped."""
 
@@ -31,16 +33,21 @@ class Anderson:
         self._last: tuple[Floats, Floats] | None = None
         self._seen = 0
         self._best = np.inf
+        self._best_successor: Floats = np.zeros(0)
+        self._since_best = 0
 
     def advance(self, state: Floats, residual: Floats) -> Floats:
         """The next state after `state`, whose residual is F(state)."""
         norm = float(np.linalg.norm(self._root * residual))
-        if norm > RESTART_GROWTH * self._best:
-            self._forget()
-        elif self._last is not None:
+        if norm < self._best:
+            self._best, self._best_successor, self._since_best = norm, state + residual, 0
+        else:
+            self._since_best += 1
+            if norm > RESTART_GROWTH * self._best or self._since_best > PATIENCE:
+                return self._restart()
+        if self._last is not None:
             self._steps.append(state - self._last[0])
             self._changes.append(residual - self._last[1])
-        self._best = min(self._best, norm)
         self._last = (state, residual)
         self._seen += 1
         if self._seen < FIRST_RESIDUAL or not self._changes:
@@ -50,7 +57,11 @@ class Anderson:
         mix = np.linalg.lstsq(weighted, self._root * residual, rcond=CONDITION_LIMIT)[0]
         return np.asarray(state + residual - (steps + changes) @ mix)
 
-    def _forget(self) -> None:
+    def _restart(self) -> Floats:
+        """Forget the past and go on, plainly, from the best state: from there residuals cannot grow."""
         self._steps.clear()
         self._changes.clear()
-        self._best = np.inf
+        self._last = None
+        self._seen = 0
+        self._since_best = 0
+        return self._best_successor

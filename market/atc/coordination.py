@@ -36,6 +36,8 @@ STEEPEST_START = 1e4
 FIRST_REBALANCE, REBALANCE_EVERY, LAST_REBALANCE = 5, 8, 61
 """Rounds after which weights are adapted. The last is early, so that weights are fixed in the end."""
 LARGEST_REBALANCE = 10.0
+ACCELERATED_ROUNDS = 200
+"""After so many rounds the steps are plain: slower, but they cannot go round in circles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Method:
     max_rounds: int
 
 
-ATC = Method("atc", kappa=1.0, relaxation=1.6, memory=5, uniform=False, rebalance=True, max_rounds=400)
+ATC = Method("atc", kappa=1.0, relaxation=1.6, memory=5, uniform=False, rebalance=True, max_rounds=1_000)
 ADMM = Method("admm", kappa=1.0, relaxation=1.0, memory=0, uniform=True, rebalance=False, max_rounds=5_000)
 METHODS = {method.name: method for method in (ATC, ADMM)}
 
@@ -112,7 +114,8 @@ def coordinate(upper: UpperLevel, lower: LowerLevel, price: Floats, method: Meth
         share = 1.0 / rho
         copy = target + share * link.spread((granted - link.total(target)) / link.total(share))
         residual = method.relaxation * (copy - response.power)
-        state = acceleration.advance(state, residual) if acceleration else state + residual
+        accelerated = acceleration is not None and len(rounds) <= ACCELERATED_ROUNDS
+        state = acceleration.advance(state, residual) if acceleration and accelerated else state + residual
         if method.rebalance and _is_rebalance(len(rounds)):
             # the same powers and prices, seen through other weights
             last = lower.respond(state, rho)
