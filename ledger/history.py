@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from ledger import vectors
 from ledger.record import Logged, Record
+from market.accounts import UTILITY_ID, Position
 from market.events import (
     AccountRegistered,
     AccountSettled,
@@ -27,10 +28,11 @@ from market.events import (
     SlotsScheduled,
     SubstationPosted,
 )
-from market.orders import Address, GateClosed, OrderFilled, OrderPlaced, OrderVoided
+from market.orders import Address, GateClosed, OrderFilled, OrderPlaced, OrderVoided, Side
+from market.settlement import Valuation, rule_in_force
 from market.slots import Tariff, Terms
+from market.units import hub_price
 
-UTILITY_ID = 0
 ROLE_UTILITY = 0
 SLOTS_PER_CALL = 1_024
 """The contract schedules no more at once; an event that says otherwise is forged."""
@@ -45,6 +47,7 @@ class SlotHistory:
     slot: int
     terms: Terms
     tariff: Tariff | None
+    scheduled: Logged | None
     logged: tuple[Logged, ...]
 
     def of(self, kind: type[E]) -> list[tuple[Logged, E]]:
@@ -163,6 +166,33 @@ class History:
         """Bus of an account; the utility is at the substation."""
         return self.accounts[account_id].bus if account_id != UTILITY_ID else 0
 
+    def positions(self, slot: SlotHistory) -> dict[int, Position]:
+        """What each account id holds in a slot, from its fills alone. Raises KeyError on a stranger."""
+        positions: defaultdict[int, Position] = defaultdict(Position)
+        for _, fill in slot.fills:
+            taker_buys = fill.taker_side == Side.BID
+            for trader, buys in ((fill.taker, taker_buys), (fill.maker, not taker_buys)):
+                position = positions[self.ids[trader]]
+                energy_wh = fill.quantity if buys else -fill.quantity
+                position.net_wh += energy_wh
+                position.trades_neur += energy_wh * hub_price(fill.tick)
+                if fill.energy_class:
+                    traded = position.class_net_wh.get(fill.energy_class, 0)
+                    position.class_net_wh[fill.energy_class] = traded + energy_wh
+        return positions
+
+    def valuation(self, slot: SlotHistory) -> Valuation | None:
+        """By what a slot's energy is valued; None where it was never scheduled."""
+        if slot.tariff is None:
+            return None
+        return Valuation(
+            rule=rule_in_force(self.terms.rule, slot.prices),
+            tariff=slot.tariff,
+            charges=slot.charges,
+            prices=slot.prices,
+            penalties=self.terms.penalties_ueur_per_kwh,
+        )
+
     def __iter__(self) -> Iterator[SlotHistory]:
         """Slots in order of time."""
         return iter(self.slots[slot] for slot in sorted(self.slots))
@@ -178,7 +208,7 @@ def history(record: Record) -> History:
     if record.deployment is None:
         raise NoHistory("the record holds no creation of this version's Exchange.vy at its address")
     terms = record.deployment.terms
-    tariffs: dict[int, Tariff] = {}
+    tariffs: dict[int, tuple[Logged, Tariff]] = {}
     accounts: dict[int, AccountRegistered] = {}
     ids: dict[Address, int] = {}
     utilities: list[Address] = []
@@ -195,17 +225,17 @@ def history(record: Record) -> History:
                 tariff = _tariff(scheduled)
                 if tariff is not None and scheduled.count <= SLOTS_PER_CALL:
                     for slot in range(scheduled.first, scheduled.first + scheduled.count):
-                        tariffs.setdefault(slot, tariff)
+                        tariffs.setdefault(slot, (logged, tariff))
             case None:
                 pass
             case event:
                 of_slot: int | None = getattr(event, "slot", None)
                 if of_slot is not None:
                     by_slot[of_slot].append(logged)
-    slots = {
-        slot: SlotHistory(slot, terms, tariffs.get(slot), tuple(by_slot.get(slot, ())))
-        for slot in sorted(tariffs.keys() | by_slot.keys())
-    }
+    slots = {}
+    for slot in sorted(tariffs.keys() | by_slot.keys()):
+        scheduled_in, tariff = tariffs.get(slot, (None, None))
+        slots[slot] = SlotHistory(slot, terms, tariff, scheduled_in, tuple(by_slot.get(slot, ())))
     return History(terms, accounts, ids, slots, tuple(utilities))
 
 

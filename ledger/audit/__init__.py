@@ -21,6 +21,7 @@ from ledger.audit.checks import (
     nonces,
     pricing,
     readings,
+    settlement,
     signatures,
 )
 from ledger.audit.report import CheckResult, Report
@@ -54,6 +55,7 @@ CHECKS: tuple[NamedCheck, ...] = (
     NamedCheck("charges", "firm charges were signed, and their certificates hold", pricing.check_charges),
     NamedCheck("prices", "prices were signed, and their certificates hold", pricing.check_prices),
     NamedCheck("readings", "each meter reading came once and in time", readings.check),
+    NamedCheck("settlement", "every posting follows from fills, readings and prices", settlement.check),
     NamedCheck(
         "conservation", "postings sum to zero, the slot's identity holds, tokens cover it", conservation.check
     ),

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ledger.audit.verdict import PASSED, Verdict
-from ledger.history import ROLE_UTILITY, UTILITY_ID
+from ledger.history import ROLE_UTILITY
 from ledger.record import Record
+from market.accounts import UTILITY_ID
 from market.events import AccountRegistered, AccountSettled, Deposited, RoleAccepted, Withdrawn
 from market.findings import Finding
 from market.orders import Address

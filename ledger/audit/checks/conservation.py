@@ -1,14 +1,9 @@
 """`conservation`: no money appears or disappears, in a slot, in the market, or in the token.
 
-In each settled slot the trades of all accounts sum to exactly 0. Under rule `dlmp` the slot's identity
-holds to the unit (DESIGN §4): with M, D metered and passive energy by bus, ω the wholesale price, c_u
-and h_u energy and money of the utility's hub trades, loss := import − ΣM − ΣD,
-
-    utility's result + retail·ΣD − ω·import = Σν_b(M_b + D_b) − λ_0·loss
-        + Σ_k(ν^firm − ν)·d_k + (λ_0·c_u − h_u) + Σ(retail − λ_b)·D_b + (λ_0 − ω)·import + penalties
-
-Each deposit and withdrawal moved exactly that many tokens, at one scale, and the exchange holds the
-tokens that its balances promise (it may hold more: anyone can send it some).
+In each settled slot the trades of all accounts sum to exactly 0, and the utility's result is what the
+slot's identity says it comes from (DESIGN §4; `market.settlement.slot_identity` derives it for both
+rules). Each deposit and withdrawal moved exactly that many tokens, at one scale, and the exchange holds
+the tokens that its balances promise (it may hold more: anyone can send it some).
 """
 
 from __future__ import annotations
@@ -17,14 +12,17 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ledger.audit.verdict import PASSED, Verdict, at, compare, of_slot
-from ledger.history import UTILITY_ID, History, SlotHistory, history
+from ledger.history import History, SlotHistory, history
 from ledger.record import Record
 from ledger.vectors import unpack
+from market.accounts import UTILITY_ID
 from market.events import AccountSettled, Deposited, Withdrawn
 from market.findings import Finding
-from market.slots import Rule, Tariff
+from market.messages import Reading
+from market.settlement import Member, Substation, slot_identity
 
 NAME = "conservation"
+_SEE_SETTLEMENT = "wattbook audit BUNDLE --check settlement"
 
 
 def check(record: Record) -> Iterator[Verdict]:
@@ -46,64 +44,56 @@ def _trades(slot: SlotHistory) -> Verdict:
 
 
 def _identity(known: History, slot: SlotHistory) -> Iterator[Verdict]:
-    """Both sides of the slot's identity, where it settled by prices."""
-    prices, tariff = slot.prices, slot.tariff
-    by_rule = all(event.rule == Rule.DLMP for _, event in slot.settled)
-    if prices is None or tariff is None or not by_rule:
+    """The utility's result as it was posted, against where it must come from."""
+    where = of_slot(slot.slot, slot.terms)
+    valuation = known.valuation(slot)
+    posted = {known.ids.get(event.account): event for _, event in slot.settled}
+    if valuation is None or UTILITY_ID not in posted or None in posted:
+        wanted = "a scheduled slot in which every account, the utility too, is settled"
+        yield Finding(NAME, f"{where} identity", wanted, "not so", "the result cannot be taken apart")
         return
-    own = {known.ids.get(event.account): event for _, event in slot.settled}
-    utility = own.pop(UTILITY_ID, None)
-    if utility is None or None in own:
-        yield Finding(
-            NAME, of_slot(slot.slot, slot.terms), "every account, the utility too", "not all", "not settled"
-        )
-        return
-    members = [(known.bus(number), event) for number, event in own.items() if number is not None]
-    result = sum(e.charge + e.closeout + e.imbalance + e.penalty for _, e in members) - utility.trades
-    passive, imported, wholesale = _substation(slot, members)
-    left = result + tariff.retail * sum(passive) - wholesale * imported
-    right = _surplus_and_margins(slot, tariff, prices, members, utility, passive, imported, wholesale)
-    where = f"{of_slot(slot.slot, slot.terms)} identity of the utility's result, neur"
-    yield compare(NAME, where, right, left, hint="wattbook audit BUNDLE --check settlement")
+    positions = known.positions(slot)
+    members = [
+        Member(known.bus(number), positions[number], _reading(slot, event))
+        for number, event in posted.items()
+        if number is not None and number != UTILITY_ID
+    ]
+    substation = _substation(slot)
+    sources = slot_identity(positions[UTILITY_ID], members, substation, valuation).sources
+    result = (
+        sum(_beside_trades(event) for _, event in slot.settled)
+        - posted[UTILITY_ID].trades
+        + valuation.tariff.retail * sum(substation.passive_wh)
+        - substation.wholesale * substation.net_import_wh
+    )
+    yield compare(NAME, f"{where} utility's result, neur", sources.total, result, hint=_SEE_SETTLEMENT)
 
 
-def _substation(
-    slot: SlotHistory, members: list[tuple[int, AccountSettled]]
-) -> tuple[tuple[int, ...], int, int]:
-    """Passive energy by bus, import, wholesale price; without the utility's reading no passive energy."""
-    buses = slot.terms.buses
+def _beside_trades(event: AccountSettled) -> int:
+    return event.charge + event.closeout + event.imbalance + event.penalty
+
+
+def _reading(slot: SlotHistory, event: AccountSettled) -> Reading:
+    """What an account was settled by."""
+    classes = len(slot.terms.penalties_ueur_per_kwh)
+    found = slot.readings.get(event.account)
+    if found is None:
+        return Reading(event.account, slot.slot, event.metered, (0,) * classes, 0)
+    posted = found[1]
+    return Reading(posted.account, slot.slot, posted.net_energy, posted.certified, posted.epoch)
+
+
+def _substation(slot: SlotHistory) -> Substation:
+    """The utility's reading. The identity holds for any: without one, nothing passive and no import."""
     if slot.substation is not None:
         posted = slot.substation[1]
         try:
-            return unpack(posted.passive, buses, signed=False), posted.net_import, posted.wholesale
+            passive = unpack(posted.passive, slot.terms.buses, signed=False)
         except ValueError:
-            pass  # the identity holds for any D and import, so that these need not stop it
-    return (0,) * buses, sum(event.metered for _, event in members), 0
-
-
-def _surplus_and_margins(  # noqa: PLR0917 - the symbols of the identity
-    slot: SlotHistory,
-    tariff: Tariff,
-    prices: tuple[int, ...],
-    members: list[tuple[int, AccountSettled]],
-    utility: AccountSettled,
-    passive: tuple[int, ...],
-    imported: int,
-    wholesale: int,
-) -> int:
-    hub = prices[0]
-    metered = [0] * len(prices)
-    for bus, event in members:
-        metered[bus] += event.metered
-    loss = imported - sum(metered) - sum(passive)
-    by_bus = list(zip(prices, metered, passive, strict=True))
-    surplus = sum((price - hub) * (own + served) for price, own, served in by_bus) - hub * loss
-    basis = sum((slot.charge(bus) - (prices[bus] - hub)) * event.delivered for bus, event in members)
-    hub_margin = hub * utility.contracted - utility.trades
-    passive_margin = sum((tariff.retail - price) * served for price, _, served in by_bus)
-    wholesale_margin = (hub - wholesale) * imported
-    penalties = sum(event.penalty for _, event in members)
-    return surplus + basis + hub_margin + passive_margin + wholesale_margin + penalties
+            pass  # whether the vector is readable is for `lifecycle`
+        else:
+            return Substation(posted.net_import, posted.wholesale, passive)
+    return Substation(0, 0, (0,) * slot.terms.buses)
 
 
 # --- the token ----------------------------------------------------------------------------------

@@ -1,0 +1,232 @@
+"""A payment taken apart: one line for each fill and each rule, with its source on the chain.
+
+The lines are derived from the slot's facts, and add up to what was posted; where they do not, the
+explanation says so. Beside it stands what the same meter would have paid on FiT and retail alone.
+
+ExplainError   there is no such payment; the message says what was looked for
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ledger.audit.verdict import clock
+from ledger.history import History, SlotHistory, history
+from ledger.record import Logged, Record
+from ledger.vectors import VALUES_PER_WORD, WORDS_PER_CHUNK
+from market.accounts import UTILITY_ID, Position
+from market.events import AccountSettled, Event
+from market.messages import Reading
+from market.orders import Address, OrderFilled, Side
+from market.settlement import Cause, Posting, Valuation, settle
+from market.slots import Rule
+from market.units import NEUR_PER_EUR, hub_price
+
+VALUES_PER_CHUNK = VALUES_PER_WORD * WORDS_PER_CHUNK
+
+_PLACE = re.compile(r"(\d+):(\d+)\Z")
+
+
+class ExplainError(ValueError):
+    """There is no such payment in the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A part of a payment, positive when the account pays; `source` has `block:log` of what it rests on."""
+
+    what: str
+    amount_neur: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One account's payment in one slot.
+
+    `flat_neur` is what its metered energy costs at retail, or earns at the feed-in tariff, without the
+    market; None for the utility.
+    """
+
+    account: Address
+    slot: int
+    place: str
+    heading: str
+    lines: tuple[Line, ...]
+    posted_neur: int
+    flat_neur: int | None
+    flat_sentence: str
+
+    @property
+    def total_neur(self) -> int:
+        """Sum of the lines."""
+        return sum(line.amount_neur for line in self.lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """`lines: [{what, amount_neur, source}]`, and what they add up to."""
+        return {
+            "account": self.account,
+            "slot": self.slot,
+            "place": self.place,
+            "lines": [asdict(line) for line in self.lines],
+            "total_neur": self.total_neur,
+            "posted_neur": self.posted_neur,
+            "flat_neur": self.flat_neur,
+        }
+
+    def __str__(self) -> str:
+        rows = [(euros(line.amount_neur), line.what, line.source) for line in self.lines]
+        rows.append((euros(self.total_neur), "in all", self.place))
+        width = max(len(amount) for amount, _, _ in rows)
+        text = [self.heading, *(f"  {amount:>{width}}  {what}  [{source}]" for amount, what, source in rows)]
+        if self.total_neur != self.posted_neur:
+            gap = euros(self.posted_neur - self.total_neur)
+            text.append(f"  but {euros(self.posted_neur)} was posted: {gap} is not explained")
+        return "\n".join([*text, self.flat_sentence] if self.flat_sentence else text)
+
+
+def euros(neur: int) -> str:
+    """Money to the last unit: `-0.192460000 €`."""
+    whole, part = divmod(abs(neur), NEUR_PER_EUR)
+    return f"{'-' if neur < 0 else ''}{whole}.{part:09} €"
+
+
+def explain(
+    record: Record, payment: str | None = None, *, account: Address | None = None, slot: int | None = None
+) -> Explanation:
+    """Take a payment apart, named by its place (`184:7`) or by account and slot.
+
+    Raises ExplainError where there is none, NoHistory where the record does not show its deployment.
+    """
+    known = history(record)
+    logged, posted = _find(known, payment, account, slot)
+    of_slot = known.slots[posted.slot]
+    number = known.ids.get(posted.account)
+    if number is None:
+        raise ExplainError(f"{posted.account} is not registered")
+    total = posted.trades + posted.charge + posted.closeout + posted.imbalance + posted.penalty
+    flat_neur, flat_sentence = _flat(of_slot, posted, total) if number != UTILITY_ID else (None, "")
+    return Explanation(
+        account=posted.account,
+        slot=posted.slot,
+        place=logged.where,
+        heading=_heading(known, number, posted, total, of_slot),
+        lines=tuple(_lines(known, of_slot, number, posted)),
+        posted_neur=total,
+        flat_neur=flat_neur,
+        flat_sentence=flat_sentence,
+    )
+
+
+def _find(
+    known: History, payment: str | None, account: Address | None, slot: int | None
+) -> tuple[Logged, AccountSettled]:
+    if payment is not None and not _PLACE.match(payment):
+        raise ExplainError(f"payment {payment!r}: a place is BLOCK:LOG, as 184:7")
+    for each in known:
+        for logged, posted in each.settled:
+            by_account = payment is None and (posted.account, posted.slot) == (account, slot)
+            if by_account or logged.where == payment:
+                return logged, posted
+    what = f"payment {payment}" if payment is not None else f"payment of {account} in slot {slot}"
+    raise ExplainError(f"{what}: no account was settled there")
+
+
+def _heading(known: History, number: int, posted: AccountSettled, total: int, slot: SlotHistory) -> str:
+    who = "The utility" if number == UTILITY_ID else f"Account {number} at bus {known.bus(number)}"
+    direction = "pays" if total >= 0 else "receives"
+    when = f"slot {slot.slot} ({clock(slot.terms.start(slot.slot))})"
+    return f"{who}, {posted.account}, {direction} {euros(abs(total))} for {when}:"
+
+
+# --- lines --------------------------------------------------------------------------------------
+
+
+def _lines(known: History, slot: SlotHistory, number: int, posted: AccountSettled) -> Iterator[Line]:
+    for logged, fill in slot.fills:
+        for trader, buys, partner in _sides(fill):
+            if known.ids.get(trader) == number:
+                yield _fill_line(known, logged, fill, buys, partner)
+    valuation = known.valuation(slot)
+    metered = slot.readings.get(posted.account)
+    if number == UTILITY_ID or metered is None or valuation is None:
+        return
+    reading = Reading(
+        posted.account, slot.slot, metered[1].net_energy, metered[1].certified, metered[1].epoch
+    )
+    position = known.positions(slot).get(number, Position())
+    for posting in settle(position, reading, known.bus(number), valuation):
+        if posting.cause != Cause.TRADES and posting.energy_wh:
+            yield Line(
+                _sentence(posting, valuation),
+                posting.amount_neur,
+                _source(posting, slot, known.bus(number), metered[0]),
+            )
+
+
+def _sides(fill: OrderFilled) -> tuple[tuple[Address, bool, Address], ...]:
+    """Trader, whether it buys, and its partner: for the taker and for the maker."""
+    taker_buys = fill.taker_side == Side.BID
+    return (fill.taker, taker_buys, fill.maker), (fill.maker, not taker_buys, fill.taker)
+
+
+def _fill_line(known: History, logged: Logged, fill: OrderFilled, buys: bool, partner: Address) -> Line:
+    price, energy_wh = hub_price(fill.tick), fill.quantity if buys else -fill.quantity
+    other = known.ids.get(partner)
+    whom = "the utility" if other == UTILITY_ID else f"account {other}"
+    traded = f"bought {fill.quantity:_} Wh from" if buys else f"sold {fill.quantity:_} Wh to"
+    kind = f" of class {fill.energy_class}" if fill.energy_class else ""
+    return Line(f"{traded} {whom}{kind} at {price:_} µ€/kWh", energy_wh * price, logged.where)
+
+
+def _sentence(posting: Posting, valuation: Valuation) -> str:
+    energy, price = f"{abs(posting.energy_wh):_} Wh", f"{posting.price:_} µ€/kWh"
+    dlmp = valuation.rule == Rule.DLMP
+    match posting.cause:
+        case Cause.CHARGE:
+            return f"network charge on {energy} {'delivered' if dlmp else 'charged'} at ν = {price}"
+        case Cause.CLOSEOUT:
+            return f"close-out of {energy} contracted and not delivered at λ_b − λ_0 = {price}"
+        case Cause.IMBALANCE:
+            more = "more" if posting.energy_wh > 0 else "less"
+            by = "λ_b" if dlmp else ("λ⁺" if posting.energy_wh > 0 else "λ⁻")
+            return f"imbalance: {energy} {more} net consumption than contracted at {by} = {price}"
+        case _:
+            return f"penalty on {energy} sold in class {posting.energy_class} and not certified at {price}"
+
+
+def _source(posting: Posting, slot: SlotHistory, bus: int, reading: Logged) -> str:
+    """Places of the price and of the energy that a posting multiplies."""
+    charges, prices = _chunk(slot.charges_chunks, bus), _chunk(slot.prices_chunks, bus)
+    tariff = slot.scheduled.where if slot.scheduled else ""
+    by_price = prices if slot.prices is not None and slot.terms.rule == Rule.DLMP else tariff
+    price = {Cause.CHARGE: charges, Cause.CLOSEOUT: prices, Cause.IMBALANCE: by_price}.get(posting.cause, "")
+    return ", ".join(place for place in (price, reading.where) if place)
+
+
+def _chunk(chunks: Mapping[int, tuple[Logged, Event]], bus: int) -> str:
+    """Place of the chunk that holds a bus."""
+    found = chunks.get(bus // VALUES_PER_CHUNK)
+    return found[0].where if found else ""
+
+
+# --- without the market -------------------------------------------------------------------------
+
+
+def _flat(slot: SlotHistory, posted: AccountSettled, total: int) -> tuple[int | None, str]:
+    """Bill at retail or the feed-in tariff, and the comparison in a sentence."""
+    if slot.tariff is None:
+        return None, ""
+    metered = posted.metered
+    price = slot.tariff.retail if metered >= 0 else slot.tariff.fit
+    flat, used = metered * price, "retail" if metered >= 0 else "the feed-in tariff"
+    verb = "would have paid" if flat >= 0 else "would have received"
+    difference = f"{euros(abs(flat - total))} {'better' if total < flat else 'worse'}"
+    verdict = difference if flat != total else "no difference"
+    return flat, (
+        f"Without the market its {abs(metered):_} Wh {verb} {euros(abs(flat))} at {used}"
+        f" ({price:_} µ€/kWh): {verdict} with it."
+    )
