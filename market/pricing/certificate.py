@@ -7,6 +7,7 @@ What a certificate cannot show: that the inputs are true, in particular that pro
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from enum import IntEnum
 from hashlib import sha256
 
 import numpy as np
@@ -15,7 +16,7 @@ from market.feeder.model import Feeder, FeederError, Limits
 from market.findings import Finding
 from market.pricing.admission import PricingError, admit
 from market.pricing.conditions import Conditions, Devices, Duals, Hub, Primal, SlotPrices, Solution
-from market.pricing.optimality import Comparison, measure
+from market.pricing.optimality import GLOBAL, Comparison, measure
 from market.pricing.quantise import quantise
 from market.pricing.wire import FormatError, Reader, Writer
 from market.units import Floats
@@ -30,10 +31,18 @@ PRIMAL_ARRAYS = tuple(field.name for field in fields(Primal))
 DUAL_ARRAYS = tuple(field.name for field in fields(Duals))
 
 
+class Claim(IntEnum):
+    """What a certificate says its schedule is; a local optimum is proven to be one, and no more."""
+
+    GLOBAL = 0
+    LOCAL = 1
+
+
 @dataclass(frozen=True, eq=False)
 class Certified:
-    """A certificate that was read: whose inputs, which schedule, which prices."""
+    """A certificate that was read: what it claims, for whose inputs, which schedule, which prices."""
 
+    claim: Claim
     input_hash: bytes
     primal: Primal
     duals: Duals
@@ -104,7 +113,8 @@ def input_hash(feeder: Feeder, conditions: Conditions) -> bytes:
 def certificate(solution: Solution, feeder: Feeder, conditions: Conditions) -> bytes:
     """The solution as a certificate. Raises ValueError on NaN."""
     writer = Writer(CERTIFICATE_MAGIC, VERSION)
-    writer.raw(input_hash(feeder, conditions))
+    claim = Claim.LOCAL if solution.status == "local" else Claim.GLOBAL
+    writer.raw(bytes([claim]) + input_hash(feeder, conditions))
     for size in (conditions.periods, feeder.buses, conditions.devices.count):
         writer.count(size)
     for name in PRIMAL_ARRAYS:
@@ -122,13 +132,16 @@ def certificate_hash(data: bytes) -> bytes:
 def decode(data: bytes) -> Certified:
     """Read a certificate without judging it. Raises FormatError."""
     reader = Reader(data, CERTIFICATE_MAGIC, VERSION)
+    claim = reader.raw(1)[0]
+    if claim not in tuple(Claim):
+        raise FormatError(f"claim {claim}, known: {', '.join(str(int(each)) for each in Claim)}")
     of_inputs = reader.raw(32)
     periods, buses, count = reader.count(), reader.count(), reader.count()
     shapes = {"gen": (periods, count), "load": (periods, count), "net_import": (periods,)}
     primal = Primal(**{name: reader.floats(*shapes.get(name, (periods, buses))) for name in PRIMAL_ARRAYS})
     duals = Duals(**{name: reader.floats(periods, buses) for name in DUAL_ARRAYS})
     reader.end()
-    return Certified(of_inputs, primal, duals)
+    return Certified(Claim(claim), of_inputs, primal, duals)
 
 
 def prices(data: bytes, feeder: Feeder, period: int = 0, *, hours: float) -> SlotPrices:
@@ -137,7 +150,7 @@ def prices(data: bytes, feeder: Feeder, period: int = 0, *, hours: float) -> Slo
 
 
 def check(data: bytes, feeder: Feeder, conditions: Conditions) -> tuple[Finding, ...]:
-    """Everything that is wrong with a certificate for these inputs; nothing found means the prices hold."""
+    """Everything that is wrong with a certificate for these inputs; nothing found means its claim holds."""
     try:
         admit(feeder, conditions)
         certified = decode(data)
@@ -157,6 +170,7 @@ def check(data: bytes, feeder: Feeder, conditions: Conditions) -> tuple[Finding,
             *_unused_entries(certified),
             *measure(feeder, conditions, certified.primal, certified.duals),
         )
+        if certified.claim is Claim.GLOBAL or comparison.check not in GLOBAL
         for finding in _findings(comparison, feeder)
     )
 

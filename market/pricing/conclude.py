@@ -28,8 +28,8 @@ def conclude(
     `polished` takes it to machine precision first, with every device's costs: for central clearings,
     not for those that must not know them. The status is
     'optimal' where every condition holds: flows are exact and σ ≤ 0, so the point is the global
-    optimum; 'infeasible' where firm devices can be served by nothing but the tie-break; 'local'
-    where another condition does not hold, and the certificate's check says which.
+    optimum; 'infeasible' where firm devices can be served by nothing but the tie-break; else 'local',
+    which with a small residual is a local optimum of the true power flow, with a large one no answer.
     """
     if polished:
         primal, duals = polish(feeder, conditions, primal, duals)

@@ -23,8 +23,9 @@ from scipy.sparse.linalg import splu
 from market.feeder.model import Feeder
 from market.pricing.branchflow import NetworkProblem
 from market.pricing.conditions import Conditions, Devices, Duals, Hub, Primal
-from market.pricing.optimality import measure, residual
+from market.pricing.optimality import CONE_TOLERANCE, measure, residual
 from market.pricing.rules import tie_break_share
+from market.pricing.sequential import exact_period
 from market.units import Floats
 
 NEWTON_STEPS = 12
@@ -42,16 +43,37 @@ Record = TypeVar("Record", Primal, Duals)
 
 
 def polish(feeder: Feeder, conditions: Conditions, primal: Primal, duals: Duals) -> tuple[Primal, Duals]:
-    """Polish every period on its own; a period that gains nothing keeps its point."""
+    """Polish every period on its own; a period that gains nothing keeps its point.
+
+    A period whose relaxation is not exact is moved to a local optimum of the true power flow first.
+    """
     problem = NetworkProblem(feeder, conditions.devices.bus)
     given = primal, duals
     for t in range(conditions.periods):
         one = period_of(conditions, t)
         point = _row(given[0], t), _row(given[1], t)
-        better = _polish(_System(problem, one), *point)
-        if better is not None and _error(feeder, one, *better) < _error(feeder, one, *point):
-            given = _with_row(given[0], t, better[0]), _with_row(given[1], t, better[1])
+        better = _better(problem, one, *point)
+        if _slack(feeder, better[0]) > CONE_TOLERANCE:
+            exact = exact_period(feeder, one, better[0])
+            better = _better(problem, one, *exact) if exact is not None else better
+        given = _with_row(given[0], t, better[0]), _with_row(given[1], t, better[1])
     return given
+
+
+def _better(
+    problem: NetworkProblem, conditions: Conditions, primal: Primal, duals: Duals
+) -> tuple[Primal, Duals]:
+    """The polished point, or the given one where that meets the conditions better."""
+    polished = _polish(_System(problem, conditions), primal, duals)
+    if polished is None:
+        return primal, duals
+    gained = _error(problem.feeder, conditions, *polished) < _error(problem.feeder, conditions, primal, duals)
+    return polished if gained else (primal, duals)
+
+
+def _slack(feeder: Feeder, primal: Primal) -> float:
+    """What the relaxed cone leaves, l·v_π − P² − Q², at most, pu²."""
+    return float(np.abs(primal.l * primal.v[:, feeder.parent] - primal.p**2 - primal.q**2)[:, 1:].max())
 
 
 @dataclass(frozen=True, eq=False)

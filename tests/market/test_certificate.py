@@ -16,6 +16,7 @@ from market.feeder import load
 from market.findings import Finding
 from market.pricing import direct
 from market.pricing.certificate import (
+    Claim,
     certificate,
     certificate_hash,
     check,
@@ -182,10 +183,35 @@ def test_nothing_hides_in_entries_without_a_line(cleared):
     assert checks(check(certificate(lie, feeder, conditions), feeder, conditions)) == {"unused-cone"}
 
 
-def test_inexact_relaxation_has_no_certificate():
-    feeder, conditions = draw(9, import_price=-10.0, export_price=-20.0, generation=1.0)
+def reverse_flow():
+    feeder, conditions = draw(seed=4, scale=0.2, generation=1.0, v_max=1.01, linear=0.3)
+    devices = conditions.devices
+    more = replace(devices, gen_cost=0.2 * devices.gen_cost, gen_max=5 * devices.gen_max)
+    return feeder, replace(conditions, devices=more)
+
+
+def test_a_local_optimum_is_claimed_as_one_and_as_no_more():
+    feeder, conditions = reverse_flow()
     solution = direct.clear(feeder, conditions)
-    assert "cone" in checks(check(certificate(solution, feeder, conditions), feeder, conditions))
+    assert solution.status == "local"
+    data = certificate(solution, feeder, conditions)
+    assert decode(data).claim is Claim.LOCAL
+    assert check(data, feeder, conditions) == ()
+    boast = certificate(replace(solution, status="optimal"), feeder, conditions)
+    assert "sign-cone" in checks(check(boast, feeder, conditions))
+    # a local claim excuses nothing else
+    price = solution.duals.price.copy()
+    price[0, 20] *= 1.001
+    lie = replace(solution, duals=replace(solution.duals, price=price))
+    assert "stationarity-p" in checks(check(certificate(lie, feeder, conditions), feeder, conditions))
+
+
+def test_a_relaxed_answer_that_burns_power_has_no_certificate():
+    feeder, conditions = reverse_flow()
+    primal, duals, rounds = SocpClearing(feeder).solve(feeder, conditions)
+    relaxed = conclude(feeder, conditions, primal, duals, method="relaxed", iterations=rounds)
+    assert relaxed.status == "local"
+    assert "cone" in checks(check(certificate(relaxed, feeder, conditions), feeder, conditions))
 
 
 # inputs and bytes
@@ -251,14 +277,15 @@ def test_broken_bytes_are_a_finding_not_a_crash(cleared):
     infinite = bytearray(data)
     infinite[-8:] = np.array([np.inf]).tobytes()
     nan = bytearray(data)
-    nan[210:218] = np.array([np.nan]).tobytes()
-    huge = data[:38] + b"\xff" * 12 + data[50:]
+    nan[211:219] = np.array([np.nan]).tobytes()
+    huge = data[:39] + b"\xff" * 12 + data[51:]
     for broken, word in (
         (b"", "ends at byte 0"),
         (data[:-1], "more expected"),
         (data + b"\0", "1 bytes too many"),
         (b"NOPE" + data[4:], "does not start"),
         (data[:4] + b"\x02\x00" + data[6:], "format version 2"),
+        (data[:6] + b"\x02" + data[7:], "claim 2, known: 0, 1"),
         (bytes(infinite), "NaN or infinity"),
         (bytes(nan), "NaN or infinity"),
         (huge, "more expected"),
@@ -330,7 +357,7 @@ def test_the_pages_example_is_true():
     assert f"The inputs have {len(encode_inputs(feeder, conditions)):,}".replace(",", " ") in page
     assert input_hash(feeder, conditions).hex() in page
     assert f"The certificate has {len(data):,}".replace(",", " ") in page
-    assert (data[:6].hex(), data[38:50].hex()) == ("574243540100", "010000002100000000000000")
+    assert (data[:7].hex(), data[39:51].hex()) == ("57424354010000", "010000002100000000000000")
     assert f"{solution.duals.price[0, 17]:.4f}" in page
     assert f"{solution.components.loss[0, 17]:.4f}" in page
-    assert len(data) == 50 + 8 * (13 * 33 + 1)
+    assert len(data) == 51 + 8 * (13 * 33 + 1)

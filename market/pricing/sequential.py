@@ -1,0 +1,51 @@
+"""Where the relaxation is not exact: a local optimum on the true power flow, by tangents.
+
+The cone leaves slack when an upper voltage limit binds under reverse flow, or when prices are
+negative: burning power in the lines would pay. Here P² + Q² = l·v_π is replaced by its tangent at the
+power flow of the last schedule, and the programme solved again until the schedule stands still. What
+it ends at meets the exact optimality conditions with some σ > 0, so it is a local optimum, and a
+schedule that the feeder really carries.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from market.feeder.model import Feeder
+from market.feeder.powerflow import PowerFlowError, power_flow
+from market.pricing.admission import ClearingFailed
+from market.pricing.branchflow import NetworkProblem
+from market.pricing.central import solve_period, stack
+from market.pricing.conditions import Conditions, Duals, Primal
+from market.pricing.optimality import injections
+from market.units import Floats
+
+ROUNDS = 40
+STANDS_STILL_PU = 1e-9
+"""Largest change of a bus's net consumption in the last round; Newton finishes from there."""
+
+
+def exact_period(feeder: Feeder, conditions: Conditions, primal: Primal) -> tuple[Primal, Duals] | None:
+    """A local optimum of one period's conditions from a relaxed schedule; None where none is reached."""
+    problem = NetworkProblem(feeder, conditions.devices.bus)
+    active, reactive = _consumption(feeder, conditions, primal)
+    for _ in range(ROUNDS):
+        try:
+            flow = power_flow(feeder, active, reactive)
+            point, gen, load = solve_period(problem, conditions, 0, flow)
+        except (PowerFlowError, ClearingFailed):
+            return None
+        primal, duals = stack([point], gen[None], load[None])
+        last = active, reactive
+        active, reactive = _consumption(feeder, conditions, primal)
+        moved = max(np.abs(active - last[0]).max(), np.abs(reactive - last[1]).max())
+        if moved <= STANDS_STILL_PU:
+            break
+    return primal, duals
+
+
+def _consumption(feeder: Feeder, conditions: Conditions, primal: Primal) -> tuple[Floats, Floats]:
+    """Net consumption of a schedule, active and reactive, periods × buses, pu."""
+    served = 1 - primal.shed
+    active = conditions.fixed_p * served - injections(feeder, conditions, primal) - primal.elastic
+    return active, conditions.fixed_q * served
