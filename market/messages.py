@@ -6,6 +6,7 @@ Field for field the EIP-712 types of the contract; hashes are 32 bytes. No crypt
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from market.orders import Address
 
@@ -45,7 +46,7 @@ class PricesHeader:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a meter measured in a slot: net energy (Wh, consumption positive), certified generation by class."""
+    """A slot as a meter measured it: net energy (Wh, consumption positive), certified generation by class."""
 
     account: Address
     slot: int
@@ -61,3 +62,22 @@ class OracleSet:
     epoch: int
     quorum: int
     oracles: tuple[Address, ...]
+
+
+class ReadingReject(IntEnum):
+    """Why a reading was refused. Alone it reverts by `rule`; in a batch it is skipped with the code.
+
+    The contract tests the rules in this order and answers with the first one broken.
+    """
+
+    UNKNOWN_ACCOUNT = 1
+    BAD_SIGNATURE = 2
+    NOT_DUE = 3
+    WRONG_EPOCH = 4
+    ALREADY_FINAL = 5
+    WRONG_CLASSES = 6
+
+    @property
+    def rule(self) -> str:
+        """The contract's revert string."""
+        return "reading: " + self.name.lower().replace("_", " ")

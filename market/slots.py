@@ -91,3 +91,11 @@ class Tariff:
     def hub_export(self) -> int:
         """π_exp: what the utility bids at the hub."""
         return self.fit
+
+    def shortfall_price(self, charge: int) -> int:
+        """λ⁺ of rule `tariff`: what energy beyond the contract costs at a bus with this charge."""
+        return max(self.retail, self.hub_import + charge)
+
+    def surplus_price(self, charge: int) -> int:
+        """λ⁻ of rule `tariff`: what energy short of the contract earns at a bus with this charge."""
+        return self.fit + min(0, charge)

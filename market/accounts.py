@@ -1,0 +1,284 @@
+"""Accounts of a market: who they are, how much they may trade, their money, and what they hold in a slot.
+
+Twin of `accounts.vy`. State changes in place, but only once every rule has been checked, so a refused
+call changes nothing.
+
+Refused                  a call broke a rule; `rule` is the contract's revert string
+├── OrderRefused         (market.book) an order sent alone; `reject` is its code
+├── VetoRefused          (market.book) the contract takes no veto
+└── ReadingRefused       (market.exchange) a reading sent alone; `reject` is its code
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from market.events import AccountChanged, AccountRegistered, MeterChanged
+from market.orders import NOBODY, Address, Side
+
+UTILITY_ID = 0
+"""The utility's id, whoever holds the role."""
+AMOUNT_MAX_NEUR = 2**126 - 1
+"""No deposit or withdrawal is larger."""
+NEUR_DIGITS = 9
+"""One euro is 10⁹ n€: decimals beyond these in a token are finer than money is counted here."""
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not an error
+    """A call broke `rule`, spelled as the contract's revert string; `offender` is what broke it."""
+
+    def __init__(self, rule: str, offender: object = None) -> None:
+        super().__init__(rule if offender is None else f"{rule} ({offender})")
+        self.rule = rule
+        self.offender = offender
+
+
+def require(kept: bool, rule: str, offender: object = None) -> None:
+    """Raise Refused unless the rule is kept."""
+    if not kept:
+        raise Refused(rule, offender)
+
+
+@dataclass(slots=True, eq=False)
+class Account:
+    """A registered account. Capacities are Wh a slot; bit c−1 of `classes`: may sell class c.
+
+    `balance_neur` may be negative down to the credit limit and below; `reserved_neur` is the sum of
+    its reserves over slots. The utility (id 0) has no meter, capacity, credit or class.
+    """
+
+    address: Address
+    id: int
+    bus: int = 0
+    meter_key: Address = NOBODY
+    meter_epoch: int = 0
+    import_capacity_wh: int = 0
+    export_capacity_wh: int = 0
+    credit_limit_neur: int = 0
+    classes: int = 0
+    balance_neur: int = 0
+    reserved_neur: int = 0
+
+    @property
+    def is_utility(self) -> bool:
+        """Whether this is the utility's account."""
+        return self.id == UTILITY_ID
+
+    @property
+    def spendable_neur(self) -> int:
+        """What a further order may reserve: balance + credit limit − reserves."""
+        return self.balance_neur + self.credit_limit_neur - self.reserved_neur
+
+    def may_sell(self, energy_class: int) -> bool:
+        """Whether the account may ask in a class; anybody may in class 0."""
+        return energy_class == 0 or bool(self.classes >> (energy_class - 1) & 1)
+
+
+@dataclass(slots=True, eq=False)
+class Position:
+    """What an account holds in one slot. Bought energy is positive, money is positive when it pays.
+
+    `net_wh` sums over classes, `class_net_wh` holds classes from 1 that were traded; `resting_wh` and
+    `resting_count` are by side. `trades_neur` is Σ ±q·π over fills. `reserve_neur` is Σ over resting
+    orders at their own tick + Σ over fills at the fill's tick, and 0 once the account is settled.
+    """
+
+    net_wh: int = 0
+    class_net_wh: dict[int, int] = field(default_factory=dict)
+    resting_wh: dict[Side, int] = field(default_factory=lambda: dict.fromkeys(Side, 0))
+    resting_count: dict[Side, int] = field(default_factory=lambda: dict.fromkeys(Side, 0))
+    trades_neur: int = 0
+    reserve_neur: int = 0
+    settled: bool = False
+
+    def sold_wh(self, energy_class: int) -> int:
+        """Net energy sold in a class from 1, 0 if it was bought."""
+        return max(0, -self.class_net_wh.get(energy_class, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One account's settlement: `trades_neur` goes to clearing, `to_utility_neur` to the utility."""
+
+    account: Account
+    trades_neur: int
+    to_utility_neur: int
+
+
+class Accounts:
+    """Every account by address and id, and the money that is between them.
+
+    `clearing_neur` is the sum of trades posted in slots not yet settled by all. Token units are
+    10^`token_decimals` to a euro.
+    """
+
+    def __init__(self, utility: Address, token_decimals: int = NEUR_DIGITS) -> None:
+        self._by_id = [Account(utility, UTILITY_ID)]
+        self._by_address = {utility: self._by_id[UTILITY_ID]}
+        self._neur_per_token_unit = 10 ** max(0, NEUR_DIGITS - token_decimals)
+        self.clearing_neur = 0
+
+    # --- looking up -----------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Account]:
+        return iter(self._by_id)
+
+    @property
+    def utility(self) -> Account:
+        """The account with id 0."""
+        return self._by_id[UTILITY_ID]
+
+    def find(self, address: Address) -> Account | None:
+        """The account of an address, None where it is not registered."""
+        return self._by_address.get(address)
+
+    def get(self, address: Address) -> Account:
+        """The account of an address. Raises Refused where it is not registered."""
+        account = self.find(address)
+        if account is None:
+            raise Refused("accounts: unknown account", address)
+        return account
+
+    def at(self, account_id: int) -> Account:
+        """The account with an id. Raises IndexError."""
+        return self._by_id[account_id]
+
+    def _prosumer(self, address: Address) -> Account:
+        account = self.get(address)
+        require(not account.is_utility, "accounts: is the utility", address)
+        return account
+
+    # --- registration ---------------------------------------------------------------------------
+
+    def register(  # noqa: PLR0917 - the order of the ABI
+        self,
+        address: Address,
+        bus: int,
+        meter_key: Address,
+        import_capacity_wh: int,
+        export_capacity_wh: int,
+        credit_limit_neur: int,
+        classes: int,
+    ) -> AccountRegistered:
+        """Give an address the next id, at a bus that the caller has checked. Raises Refused."""
+        require(NOBODY not in (address, meter_key), "accounts: nobody")
+        require(address not in self._by_address, "accounts: already registered", address)
+        account = Account(
+            address,
+            len(self),
+            bus,
+            meter_key,
+            1,
+            import_capacity_wh,
+            export_capacity_wh,
+            credit_limit_neur,
+            classes,
+        )
+        self._by_id.append(account)
+        self._by_address[address] = account
+        return AccountRegistered(
+            address,
+            account.id,
+            bus,
+            meter_key,
+            import_capacity_wh,
+            export_capacity_wh,
+            credit_limit_neur,
+            classes,
+        )
+
+    def change(
+        self,
+        address: Address,
+        import_capacity_wh: int,
+        export_capacity_wh: int,
+        credit_limit_neur: int,
+        classes: int,
+    ) -> AccountChanged:
+        """Change capacities, credit limit and classes. Raises Refused."""
+        account = self._prosumer(address)
+        account.import_capacity_wh = import_capacity_wh
+        account.export_capacity_wh = export_capacity_wh
+        account.credit_limit_neur = credit_limit_neur
+        account.classes = classes
+        return AccountChanged(address, import_capacity_wh, export_capacity_wh, credit_limit_neur, classes)
+
+    def change_meter(self, address: Address, meter_key: Address) -> MeterChanged:
+        """Put a new meter key in force, in the next epoch. Raises Refused."""
+        require(meter_key != NOBODY, "accounts: nobody")
+        account = self._prosumer(address)
+        account.meter_key = meter_key
+        account.meter_epoch += 1
+        return MeterChanged(address, meter_key, account.meter_epoch)
+
+    def hand_over_utility(self, successor: Address) -> None:
+        """Give id 0, with all it has, to an address that is not registered. Raises Refused."""
+        require(successor not in self._by_address, "accounts: already registered", successor)
+        del self._by_address[self.utility.address]
+        self.utility.address = successor
+        self._by_address[successor] = self.utility
+
+    # --- money ----------------------------------------------------------------------------------
+
+    @property
+    def arrears_neur(self) -> int:
+        """What accounts other than the utility owe together."""
+        return sum(-a.balance_neur for a in self._by_id if a.balance_neur < 0 and not a.is_utility)
+
+    @property
+    def backing_neur(self) -> int:
+        """Utility's balance + clearing − arrears: never negative after a call."""
+        return self.utility.balance_neur + self.clearing_neur - self.arrears_neur
+
+    @property
+    def held_neur(self) -> int:
+        """What the token's balance must be worth: Σ balances + clearing."""
+        return sum(account.balance_neur for account in self._by_id) + self.clearing_neur
+
+    def deposit(self, address: Address, amount_neur: int) -> None:
+        """Add to a balance. Raises Refused."""
+        self._require_payable(amount_neur)
+        self.get(address).balance_neur += amount_neur
+
+    def withdraw(self, address: Address, amount_neur: int) -> None:
+        """Take what is free of reserves; for the utility, what backing leaves. Raises Refused."""
+        self._require_payable(amount_neur)
+        account = self.get(address)
+        if account.is_utility:
+            free = account.balance_neur - self.arrears_neur + min(0, self.clearing_neur)
+        else:
+            free = account.balance_neur - account.reserved_neur
+        require(amount_neur <= free, "accounts: insufficient funds", f"{amount_neur} of {free} n€")
+        account.balance_neur -= amount_neur
+
+    def _require_payable(self, amount_neur: int) -> None:
+        require(amount_neur <= AMOUNT_MAX_NEUR, "accounts: amount too large", amount_neur)
+        require(amount_neur % self._neur_per_token_unit == 0, "accounts: not whole token units", amount_neur)
+
+    def post(self, transfers: Iterable[Transfer]) -> None:
+        """Book all transfers, or none where the utility could not back the result (then raises Refused)."""
+        booked = list(transfers)
+        for transfer in booked:
+            self._move(transfer, 1)
+        if self.backing_neur < 0:
+            short_neur = -self.backing_neur
+            for transfer in booked:
+                self._move(transfer, -1)
+            raise Refused("settlement: utility unfunded", f"{short_neur} n€ short")
+
+    def _move(self, transfer: Transfer, sign: int) -> None:
+        transfer.account.balance_neur -= sign * (transfer.trades_neur + transfer.to_utility_neur)
+        self.clearing_neur += sign * transfer.trades_neur
+        self.utility.balance_neur += sign * transfer.to_utility_neur
+
+    # --- reserves -------------------------------------------------------------------------------
+
+    @staticmethod
+    def reserve(account: Account, position: Position, change_neur: int) -> None:
+        """Raise or lower an account's reserve in a slot, and with it the sum over its slots."""
+        position.reserve_neur += change_neur
+        account.reserved_neur += change_neur
