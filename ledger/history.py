@@ -13,12 +13,13 @@ from typing import TypeVar
 
 from ledger import vectors
 from ledger.record import Logged, Record
-from market.accounts import UTILITY_ID, Position
+from market.accounts import NEUR_DIGITS, UTILITY_ID, Position
 from market.events import (
     AccountRegistered,
     AccountSettled,
     ChargesChunk,
     ChargesPosted,
+    Deposited,
     Event,
     PricesChunk,
     PricesPosted,
@@ -244,3 +245,20 @@ def _tariff(scheduled: SlotsScheduled) -> Tariff | None:
         return Tariff(scheduled.retail, scheduled.network_fee, scheduled.fit)
     except ValueError:  # a forged event; the contract refuses such a tariff
         return None
+
+
+def token_decimals(record: Record) -> int:
+    """Decimals of the market's token, from the first deposit's n€ and token units; 9 where there is none.
+
+    With more than 9 decimals every n€ is a whole number of units, so that 9 stands for them too.
+    """
+    units_by_transaction: defaultdict[bytes, list[int]] = defaultdict(list)
+    for log, transfer in record.transfers:
+        if transfer.receiver == record.exchange:
+            units_by_transaction[log.transaction_hash].append(transfer.amount)
+    for logged in record.logged:
+        if isinstance(logged.event, Deposited):
+            units = units_by_transaction.get(logged.log.transaction_hash, [])
+            if len(units) == 1 and 0 < units[0] <= logged.event.amount:
+                return NEUR_DIGITS - (len(str(logged.event.amount // units[0])) - 1)
+    return NEUR_DIGITS

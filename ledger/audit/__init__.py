@@ -18,6 +18,7 @@ from ledger.audit.checks import (
     conservation,
     headers,
     lifecycle,
+    matching,
     nonces,
     pricing,
     readings,
@@ -26,7 +27,7 @@ from ledger.audit.checks import (
 )
 from ledger.audit.report import CheckResult, Report
 from ledger.audit.verdict import Check, Passed
-from ledger.history import NoHistory
+from ledger.history import NoHistory, history
 from ledger.record import Record
 from market.findings import Finding
 
@@ -52,6 +53,8 @@ CHECKS: tuple[NamedCheck, ...] = (
         "signatures", "senders, traders, meters and oracle quorums signed what they did", signatures.check
     ),
     NamedCheck("nonces", "no order or cancel was replayed", nonces.check),
+    NamedCheck("matching", "orders matched by the rules, replayed from calldata", matching.check_matching),
+    NamedCheck("reserves", "nobody traded or withdrew beyond their funds", matching.check_reserves),
     NamedCheck("charges", "firm charges were signed, and their certificates hold", pricing.check_charges),
     NamedCheck("prices", "prices were signed, and their certificates hold", pricing.check_prices),
     NamedCheck("readings", "each meter reading came once and in time", readings.check),
@@ -102,13 +105,23 @@ def _run(check: NamedCheck, record: Record) -> CheckResult:
 
 
 def _verified(record: Record, results: Iterable[CheckResult]) -> list[str]:
+    """How much was looked at; only checks that passed count."""
     first, last = record.blocks[0], record.blocks[-1]
     lines = [
         f"blocks {first.number} to {last.number} of chain {record.domain.chain_id}, head 0x{last.hash.hex()}"
     ]
-    return lines + [
-        f"{result.name}: {result.description}" for result in results if result.ok and result.items
-    ]
+    try:
+        slots = list(history(record))
+    except NoHistory:
+        slots = []
+    if slots:
+        placed, fills, settled = (
+            sum(len(part) for part in parts)
+            for parts in zip(*((slot.placed, slot.fills, slot.settled) for slot in slots), strict=True)
+        )
+        lines.append(f"{len(slots)} slots, {placed:_} orders, {fills:_} fills, {settled:_} postings")
+    passed = [result.name for result in results if result.ok and result.items]
+    return [*lines, f"passed: {', '.join(passed) or 'nothing'}"]
 
 
 def _assumed(record: Record, results: Iterable[CheckResult]) -> list[str]:

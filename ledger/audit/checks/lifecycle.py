@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ledger.audit.checks.matching import check_calls
 from ledger.audit.timing import block_times, within
 from ledger.audit.verdict import Verdict, at, compare, of_slot
 from ledger.history import SlotHistory, history
@@ -40,6 +41,7 @@ def check(record: Record) -> Iterator[Verdict]:
             ):
                 yield Finding(NAME, what, "gate closed before", "gate open", "settled too early")
         yield from _each_once(slot)
+    yield from check_calls(record)
 
 
 def _phase(logged: Logged, slot: int, terms: Terms) -> tuple[int, int | None] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from ledger.audit.signing import signer
 from ledger.audit.verdict import PASSED, Verdict, at, compare
 from ledger.calls import (
     CancelOrder,
@@ -24,9 +25,8 @@ from ledger.calls import (
     SignedOrder,
     SignedReading,
 )
-from ledger.eip712 import EncodingError, Message, digest
+from ledger.eip712 import Message
 from ledger.keccak import keccak
-from ledger.keys import Signature, recover
 from ledger.record import Logged, Record, Sent
 from market.events import (
     AccountRegistered,
@@ -74,14 +74,6 @@ def check(record: Record) -> Iterator[Verdict]:
             yield from _readings(record, sent, keys)
             yield from _quorums(record, sent, keys)
         keys.learn(sent)
-
-
-def signer(record: Record, message: Message, signature: Signature) -> Address | None:
-    """Who signed a message for this market; None where nobody did."""
-    try:
-        return recover(digest(record.domain, message), signature)
-    except EncodingError:
-        return None
 
 
 def _sender(record: Record, sent: Sent) -> Verdict:

@@ -1,0 +1,148 @@
+"""The record's calls, done again by the readable twin: what the contract must have answered.
+
+The twin gets the decoded calldata, the senders, the blocks' times, and whom each signature names: none
+of the recorded events. So a forged event changes nothing of what is expected after it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from functools import lru_cache
+
+from ledger import calls
+from ledger.audit.signing import signer
+from ledger.calls import Call, OracleSignature
+from ledger.eip712 import Message
+from ledger.history import NoHistory, token_decimals
+from ledger.keccak import keccak
+from ledger.record import Record, Sent
+from market.accounts import Refused
+from market.events import Event
+from market.exchange import Caller, Exchange
+from market.messages import ChargesHeader, OracleSet, PricesHeader
+from market.oracle import Signed
+
+OUT_OF_GAS_SHARE = (62, 64)
+"""A call that used this share of its gas may have failed by that: a sub-call keeps 1/64 back (EIP-150)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One transaction: what the twin answers, or by which rule it refuses (then there are no events)."""
+
+    sent: Sent
+    expected: tuple[Event, ...]
+    refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """All steps until the end, or until `stopped` says why it could not go on after the last one."""
+
+    steps: tuple[Step, ...]
+    stopped: str | None = None
+
+
+@lru_cache(maxsize=4)
+def replay(record: Record) -> Replay:
+    """Do every call of a record again. Raises NoHistory where its deployment cannot be read."""
+    steps: list[Step] = []
+    try:
+        steps.extend(_steps(record))
+    except (ValueError, LookupError, TypeError, ArithmeticError) as stop:  # what only a forged record does
+        return Replay(tuple(steps), f"{type(stop).__name__}: {stop}")
+    return Replay(tuple(steps))
+
+
+def _steps(record: Record) -> Iterator[Step]:
+    deployment, creation = record.deployment, record.creation
+    if deployment is None or creation is None:
+        raise NoHistory("the record holds no creation of this version's Exchange.vy at its address")
+    twin = Exchange(
+        deployment.utility,
+        deployment.guardian,
+        deployment.oracles,
+        deployment.quorum,
+        deployment.terms,
+        token_decimals=token_decimals(record),
+        hash_of=keccak,
+    )
+    for sent in record.sent:
+        if sent is creation:
+            yield Step(sent, twin.deployed())
+        elif sent.call is None or sent.sender is None:
+            yield Step(sent, ())
+        elif not _failed_outside(sent):
+            try:
+                yield Step(sent, _answer(record, twin, sent.call, Caller(sent.sender, sent.time)))
+            except Refused as refusal:
+                yield Step(sent, (), refusal.rule)
+
+
+def _failed_outside(sent: Sent) -> bool:
+    """Whether a call failed by what the twin knows nothing of: gas, or the token's refusal."""
+    if sent.status == 1 or sent.signed is None:
+        return False
+    part, whole = OUT_OF_GAS_SHARE
+    return isinstance(sent.call, calls.Deposit) or sent.gas_used * whole >= sent.signed.transaction.gas * part
+
+
+def _answer(record: Record, twin: Exchange, call: Call, by: Caller) -> tuple[Event, ...]:
+    """The twin's events for one call. Raises Refused."""
+    match call:
+        case calls.PlaceOrder(order=order, signature=signature):
+            return twin.place_order(by, order, signer(record, order, signature))
+        case calls.PlaceOrders(orders=orders):
+            signed = [(each.order, signer(record, each.order, each.signature)) for each in orders]
+            return twin.place_orders(by, signed)
+        case calls.CancelOrder(cancel=cancel, signature=signature):
+            return twin.cancel_order(by, cancel, signer(record, cancel, signature))
+        case calls.PostReading(reading=reading, signature=signature):
+            return twin.post_reading(by, reading, signer(record, reading, signature))
+        case calls.PostReadings(readings=readings):
+            read = [(each.reading, signer(record, each.reading, each.signature)) for each in readings]
+            return twin.post_readings(by, read)
+        case calls.PostCharges() | calls.PostPrices() | calls.RotateOracles():
+            quorum = _quorum(record, _signed_by_oracles(call, twin.oracles.epoch), call.signatures)
+            *arguments, _ = (getattr(call, item.name) for item in fields(call))
+            events: tuple[Event, ...] = _method(twin, call)(by, *arguments, quorum)
+            return events
+        case _:
+            arguments = [getattr(call, item.name) for item in fields(call)]
+            events = _method(twin, call)(by, *arguments)
+            return events
+
+
+def _signed_by_oracles(
+    call: calls.PostCharges | calls.PostPrices | calls.RotateOracles, epoch: int
+) -> Message:
+    """The message behind a quorum's signatures."""
+    match call:
+        case calls.RotateOracles():
+            return OracleSet(epoch, call.quorum, call.oracles)
+        case calls.PostCharges():
+            values_hash = keccak(b"".join(call.chunk_hashes))
+            return ChargesHeader(call.slot, epoch, values_hash, call.input_hash, call.certificate_hash)
+        case calls.PostPrices():
+            return PricesHeader(
+                call.slot,
+                epoch,
+                call.hub_price,
+                call.forecast_import,
+                keccak(b"".join(call.chunk_hashes)),
+                call.input_hash,
+                call.certificate_hash,
+            )
+
+
+def _quorum(record: Record, message: Message, signatures: tuple[OracleSignature, ...]) -> list[Signed]:
+    return [(each.oracle, signer(record, message, each.signature)) for each in signatures]
+
+
+def _method(twin: Exchange, call: Call) -> Callable[..., tuple[Event, ...]]:
+    """The twin's method of a call: the same words, in snake case."""
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(call).__name__).lower()
+    method: Callable[..., tuple[Event, ...]] = getattr(twin, name)
+    return method
