@@ -8,8 +8,8 @@ slot to slot and round to round, so one `clarabel.DefaultSolver` lives as long a
 
     problem = NetworkProblem(feeder, injection_buses)
     solver = problem.solver(problem.matrices(conditions, period, weight), problem.settings())
-    point = problem.point(solver.solve(), period)
     solver.update(q=problem.linear(conditions, period, injection_cost=-weight * target))
+    point = problem.point(solver.solve())
 
 Columns (`Layout`): per line P, Q, l, v (v of the bus it feeds); per bus shed s and the scaled
 tie-break τ, with t = √(ε/(n+1))·τ so that the solver sees a curvature of 1; the net import m and the

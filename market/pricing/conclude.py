@@ -33,7 +33,7 @@ def conclude(
     """
     if polished:
         primal, duals = polish(feeder, conditions, primal, duals)
-    duals = _at_hub_price(conditions, primal, duals)
+    primal, duals = _on_hub_rule(conditions, primal, duals)
     measured = measure(feeder, conditions, primal, duals)
     broken = {each.check for each in measured if not (each.error <= each.tolerance).all()}
     return Solution(
@@ -48,15 +48,21 @@ def conclude(
     )
 
 
-def _at_hub_price(conditions: Conditions, primal: Primal, duals: Duals) -> Duals:
-    """Put λ_0 on the hub price it misses by a solver's tolerance; the contract allows no unit beyond it."""
+def _on_hub_rule(conditions: Conditions, primal: Primal, duals: Duals) -> tuple[Primal, Duals]:
+    """Put λ_0 and the import where the hub rule has them, if they miss it by a solver's tolerance.
+
+    The contract allows λ_0 no unit beyond the hub's range, and a feeder that balances itself imports
+    not a watt-hour.
+    """
     hub = conditions.hub
-    imports, exports = primal.net_import > BALANCE_TOLERANCE, primal.net_import < -BALANCE_TOLERANCE
-    low = np.where(imports, hub.import_price, hub.export_price)
-    high = np.where(exports, hub.export_price, hub.import_price)
-    found = duals.price[:, 0]
+    found, imported = duals.price[:, 0], primal.net_import
+    close = PRICE_TOLERANCE * np.maximum(np.abs(found), 1)
+    balanced = np.abs(imported) <= BALANCE_TOLERANCE
+    low = np.where(~balanced & (imported > 0), hub.import_price, hub.export_price)
+    high = np.where(~balanced & (imported < 0), hub.export_price, hub.import_price)
     right = np.clip(found, low, high)
-    near = np.abs(found - right) <= PRICE_TOLERANCE * np.maximum(np.abs(right), 1)
     price = duals.price.copy()
-    price[:, 0] = np.where(near, right, found)
-    return replace(duals, price=price)
+    price[:, 0] = np.where(np.abs(found - right) <= close, right, found)
+    inside = (found > hub.export_price + close) & (found < hub.import_price - close)
+    net_import = np.where(balanced & inside, 0.0, imported)
+    return replace(primal, net_import=net_import), replace(duals, price=price)

@@ -120,6 +120,9 @@ class Components:
 class Solution:
     """A cleared feeder. `status` is 'optimal', 'local' or 'infeasible'; `residual` the largest KKT residual.
 
+    'optimal' is proven global; 'local' with a small residual meets the exact first-order conditions;
+    'infeasible' serves what it must by the tie-break alone.
+
     `cost` is the objective in €/h per pu of base, summed over periods; `iterations` the method's rounds.
     """
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from market.feeder import load
 from market.pricing import direct
+from market.pricing.conclude import conclude
 from market.pricing.conditions import Duals, Primal, SlotPrices
 from market.pricing.quantise import HubRuleBroken, check_hub_rule, quantise
 from market.slots import Tariff
@@ -111,3 +112,33 @@ def test_clearings_keep_the_hub_rule_to_the_unit(name):
     if name == "no devices":
         with pytest.raises(HubRuleBroken):
             check_hub_rule(quantise(Priced(solution.primal, noisy), feeder, hours=1.0), TARIFF)
+
+
+def off_by(name: str, price: float, net_import: float):
+    """A clearing concluded again with λ_0 and the import a little off, as a solver would leave them."""
+    feeder, conditions = case(name)
+    solution = direct.clear(feeder, conditions)
+    moved = solution.duals.price.copy()
+    moved[:, 0] += price
+    primal = replace(solution.primal, net_import=solution.primal.net_import + net_import)
+    return conclude(
+        feeder, conditions, primal, replace(solution.duals, price=moved), method="off", iterations=0
+    )
+
+
+def test_a_solvers_noise_ends_on_the_hub_rule():
+    assert off_by("no devices", 1e-3, 0.0).duals.price[0, 0] == 120.0
+    assert off_by("export", -5e-4, 0.0).duals.price[0, 0] == 40.0
+    balanced = off_by("balanced", 0.0, 1e-6)
+    assert balanced.primal.net_import[0] == 0.0
+    assert 40.0 < balanced.duals.price[0, 0] < 120.0
+
+
+def test_more_than_noise_is_left_to_be_found():
+    wrong = off_by("no devices", -1.0, 0.0)
+    assert wrong.duals.price[0, 0] == pytest.approx(119.0)
+    assert wrong.status == "local"
+    assert wrong.residual > 1e-3
+    importing = off_by("balanced", 0.0, 1e-4)
+    assert importing.primal.net_import[0] == pytest.approx(1e-4, abs=1e-9)
+    assert importing.status == "local"
