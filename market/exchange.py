@@ -248,7 +248,8 @@ class Exchange:
             require(by.time < self.terms.opens(number), "slots: opening passed", number)
             require(self.slot(number).tariff is None, "slots: already scheduled", number)
         for number in numbers:
-            self._open_slot(number).book.tariff = Tariff(retail, network_fee, fit)
+            slot = self._slots.setdefault(number, self.slot(number))
+            slot.book.tariff = Tariff(retail, network_fee, fit)
         return (SlotsScheduled(first, count, retail, network_fee, fit),)
 
     def post_charges(  # noqa: PLR0917 - the order of the ABI
@@ -311,8 +312,10 @@ class Exchange:
 
     def cancel_order(self, by: Caller, cancel: CancelRequest, signer: Address | None) -> tuple[Event, ...]:
         """A trader's cancel, before the gate; it needs no scheduled slot."""
-        command = Cancel(cancel.trader, cancel.nonce, by.time, signer)
-        return self._open_slot(cancel.slot).book.apply(command)
+        slot = self.slot(cancel.slot)
+        events = slot.book.apply(Cancel(cancel.trader, cancel.nonce, by.time, signer))
+        self._slots[cancel.slot] = slot
+        return events
 
     def close_gate(self, by: Caller, slot: int, limit: int) -> tuple[Event, ...]:
         """Void what rests, `limit` entries of the placing list; at its end the gate is closed."""
@@ -477,10 +480,6 @@ class Exchange:
         )
 
     # --- inside ---------------------------------------------------------------------------------
-
-    def _open_slot(self, number: int) -> Slot:
-        """A slot, to be changed."""
-        return self._slots.setdefault(number, Slot(number, self.terms, self.accounts))
 
     def _scheduled(self, number: int) -> tuple[Slot, Tariff]:
         slot = self.slot(number)
