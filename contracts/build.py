@@ -73,13 +73,19 @@ def source_hash(name: str) -> str:
 
 def compile_source(name: str, made: Mapping[str, str]) -> Output:
     """Compile one source; `made` holds modules that are no files, by file name."""
+    texts = {path.name: path.read_text("utf-8") for path in sorted(SOURCES.glob("*.vy"))}
+    return compile_text(texts[f"{name}.vy"], texts | made)
+
+
+def compile_text(text: str, modules: Mapping[str, str] | None = None) -> Output:
+    """Compile a source that may import `modules`, by file name; the compiler's output by format."""
     from vyper.compiler import compile_from_file_input  # noqa: PLC0415 - a development dependency
     from vyper.compiler.input_bundle import JSONInputBundle  # noqa: PLC0415
     from vyper.compiler.settings import OptimizationLevel, Settings  # noqa: PLC0415
 
-    texts = {path.name: path.read_text("utf-8") for path in sorted(SOURCES.glob("*.vy"))} | made
+    files = {"source": text, **(modules or {})}
     bundle = JSONInputBundle(
-        {PurePath(file): {"content": text} for file, text in texts.items()}, [PurePath(".")]
+        {PurePath(file): {"content": content} for file, content in files.items()}, [PurePath(".")]
     )
     settings = Settings(
         evm_version=SETTINGS["evm_version"], optimize=OptimizationLevel.from_string(SETTINGS["optimize"])
@@ -87,7 +93,7 @@ def compile_source(name: str, made: Mapping[str, str]) -> Output:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the size of code, which `artifact` refuses
         output: Output = compile_from_file_input(
-            bundle.load_file(f"{name}.vy"),
+            bundle.load_file("source"),
             input_bundle=bundle,
             settings=settings,
             output_formats=["abi", "bytecode", "bytecode_runtime", "layout"],

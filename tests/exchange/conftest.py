@@ -35,7 +35,8 @@ TERMS = Terms(buses=12, lot_wh=10, penalties_ueur_per_kwh=(30_000, 50_000))
 class Market:
     """One deployed exchange, its people, and a slot to trade in.
 
-    `buyer` is at bus 1, `other` at bus 2, `seller` at bus 3 (may sell class 1); all are rich.
+    `buyer` is at bus 1, `other` at bus 2, `seller` at bus 3 (may sell class 1); all are rich. `newcomer` is
+    not registered yet.
     """
 
     chain: EmbeddedChain
@@ -49,6 +50,7 @@ class Market:
     buyer: Key = field(default_factory=lambda: derive(7, "buyer"))
     other: Key = field(default_factory=lambda: derive(7, "other"))
     seller: Key = field(default_factory=lambda: derive(7, "seller"))
+    newcomer: Key = field(default_factory=lambda: derive(7, "newcomer"))
     slot: int = GENESIS_SECOND // 900 + 20
     nonces: dict[tuple[int, str], int] = field(default_factory=dict)
 
@@ -231,7 +233,7 @@ def found(terms: Terms, decimals: int = 9) -> Market:
     """Deploy a market, and register its people."""
     relayer, utility, guardian = (derive(7, name) for name in ("relayer", "utility", "guardian"))
     oracles = [derive(7, "oracle", i) for i in range(5)]
-    funded = [relayer, utility, guardian, *(derive(7, name) for name in ("buyer", "other", "seller"))]
+    funded = [relayer, utility, guardian, *(derive(7, name) for name in ("buyer", "other", "seller", "newcomer"))]
     chain = EmbeddedChain(genesis_timestamp=GENESIS_SECOND, funded=[key.address for key in funded])
     token = deploy_token(chain, relayer, "Test euro", "TEUR", decimals)
     exchange = deploy(
