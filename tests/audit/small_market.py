@@ -1,7 +1,7 @@
 """One small market, really traded: embedded chain, real contract, real signatures, real certificates.
 
 Three prosumers on two buses behind the substation, two slots of 15 minutes: a morning in which the sun
-at bus 2 is sold at bus 1, and a slot in which nobody trades with the other.
+at bus 2 is sold at bus 1 and to the utility, and a slot in which nobody trades with the other.
 """
 
 from __future__ import annotations
@@ -181,7 +181,9 @@ class SmallMarket:
         """Oracles 0 and 2 sign."""
         return tuple(OracleSignature.by(ORACLES[i], self.exchange.domain, i, header) for i in (0, 2))
 
-    def sign(self, trader: Key, slot: int, nonce: int, side: Side, limit: int, quantity: int) -> SignedOrder:
+    def sign(  # noqa: PLR0917 - in the order of the EIP-712 type
+        self, trader: Key, slot: int, nonce: int, side: Side, limit: int, quantity: int
+    ) -> SignedOrder:
         """A signed order; the limit is all-in at the trader's bus."""
         order = Order(trader.address, slot, nonce, side, 0, limit, quantity)
         return SignedOrder.by(trader, self.exchange.domain, order)
@@ -218,7 +220,7 @@ class SmallMarket:
         for slot, metered in ((SLOT, (1_700, -2_300, 40)), (SLOT + 1, (300, -500, 0))):
             self.chain.advance_to(self.terms.gate(slot))
             self.confirm(self.exchange.close_gate(slot, 100, sender=RELAYER))
-            self.post_prices(slot, 1.0)
+            self.post_prices(slot, 1.0 if slot == SLOT else 0.9)
             self.chain.advance_to(self.terms.end(slot))
             self.read_meters(slot, *metered)
             passive = pack((0, 2_000, 1_500), signed=False)
@@ -241,8 +243,9 @@ class SmallMarket:
         self.place(self.sign(BUYER, SLOT, 1, bid, 200_000, 1_800))
         self.place(
             self.sign(NEIGHBOUR, SLOT, 3, bid, 105_000, 200),
-            self.sign(UTILITY, SLOT, 2, bid, 112_000, 600),
+            self.sign(UTILITY, SLOT, 2, bid, 122_000, 300),
             self.sign(BUYER, SLOT, 2, bid, 90_000, 100),
+            self.sign(NEIGHBOUR, SLOT, 4, ask, 104_000, 50),
         )
         self.cancel(BUYER, SLOT, 2)
 

@@ -40,9 +40,7 @@ def check_reserves(record: Record) -> Iterator[Verdict]:
 
 def check_calls(record: Record) -> Iterator[Verdict]:
     """One verdict an event that neither the book nor another check answers for; calls that must fail."""
-    yield from _compared(
-        record, CALLS, lambda pair: not (_of_book(pair) or _of_funds(pair) or _elsewhere(pair))
-    )
+    yield from _compared(record, CALLS, _of_calls)
     for step in replay(record).steps:
         if step.refused is not None and step.sent.status == 1:
             what = f"{step.sent.where} {type(step.sent.call).__name__}"

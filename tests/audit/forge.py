@@ -1,0 +1,107 @@
+"""Consistent forgeries: change what a bundle says, then rebuild every root, bloom, hash and digest.
+
+A forger has no key but the senders' he invents, so transactions keep their bytes unless a test drops
+one. What is left to find is the rule that the lie breaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import rlp
+
+from ledger import events
+from ledger.bundle import Bundle, Checkpoint
+from ledger.chain.encoding import decode_header, encode_receipt, ordered_root, receipt_bloom, union
+from ledger.keccak import keccak
+from ledger.record import Logged, Record
+from market.events import Event
+
+RawLog = tuple[bytes, tuple[bytes, ...], bytes]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A log by its transaction and its number in that transaction's receipt."""
+
+    block: int
+    transaction: int
+    log: int
+
+
+def found(record: Record, kind: type[Event], number: int = 0) -> tuple[Logged, Event]:
+    """The event of a kind with this number, in chain order."""
+    logged = [each for each in record.logged if isinstance(each.event, kind)][number]
+    assert logged.event is not None
+    return logged, logged.event
+
+
+def place_of(record: Record, logged: Logged) -> Place:
+    """Where to find a log in its receipt."""
+    for sent in record.sent:
+        if logged in sent.logs:
+            return Place(sent.block, sent.index, sent.logs.index(logged))
+    raise LookupError(logged.where)
+
+
+def change_event(bundle: Bundle, record: Record, logged: Logged, event: Event | None) -> Bundle:
+    """Put another event in a log's place, or take the log away; roots are rebuilt."""
+    place = place_of(record, logged)
+
+    def edit(logs: list[RawLog]) -> list[RawLog]:
+        if event is None:
+            return logs[: place.log] + logs[place.log + 1 :]
+        topics, data = events.encode(event)
+        return [*logs[: place.log], (logs[place.log][0], topics, data), *logs[place.log + 1 :]]
+
+    return rebuilt(edit_receipt(bundle, place, edit), place.block)
+
+
+def edit_receipt(bundle: Bundle, place: Place, edit: Callable[[list[RawLog]], list[RawLog]]) -> Bundle:
+    """Change a receipt's logs and its bloom; roots are left as they were."""
+    at = place.block - bundle.manifest.first_block
+    raw = bundle.receipts[at][place.transaction]
+    kind = raw[0] if raw[0] < 0x80 else 0
+    status, cumulative, _, logs = rlp.decode(raw[1:] if kind else raw)
+    edited = edit([(address, tuple(topics), data) for address, topics, data in logs])
+    receipt = encode_receipt(kind, int.from_bytes(status, "big"), int.from_bytes(cumulative, "big"), edited)
+    block = list(bundle.receipts[at])
+    block[place.transaction] = receipt
+    return replace(bundle, receipts=_put(bundle.receipts, at, tuple(block)))
+
+
+def rebuilt(bundle: Bundle, first: int) -> Bundle:
+    """Make headers true again from block `first` on: roots, blooms, parents, and the checkpoint."""
+    headers = list(bundle.headers)
+    start = first - bundle.manifest.first_block
+    for at in range(start, len(headers)):
+        header = decode_header(headers[at])
+        headers[at] = replace(
+            header,
+            parent_hash=keccak(headers[at - 1]) if at else header.parent_hash,
+            transactions_root=ordered_root(bundle.transactions[at]),
+            receipts_root=ordered_root(bundle.receipts[at]),
+            logs_bloom=union(receipt_bloom(raw) for raw in bundle.receipts[at]),
+        ).encode()
+    head = decode_header(headers[-1])
+    checkpoint = Checkpoint(bundle.manifest.chain_id, head.number, keccak(headers[-1]))
+    return replace(bundle, headers=tuple(headers), checkpoint=checkpoint)
+
+
+def cut_short(bundle: Bundle, blocks: int) -> Bundle:
+    """Leave the last blocks away, with a checkpoint that fits."""
+    kept = len(bundle.headers) - blocks
+    shorter = replace(
+        bundle,
+        headers=bundle.headers[:kept],
+        transactions=bundle.transactions[:kept],
+        receipts=bundle.receipts[:kept],
+    )
+    return rebuilt(shorter, bundle.manifest.first_block + kept)
+
+
+def _put(
+    blocks: Sequence[tuple[bytes, ...]], at: int, block: tuple[bytes, ...]
+) -> tuple[tuple[bytes, ...], ...]:
+    return (*blocks[:at], block, *blocks[at + 1 :])

@@ -1,0 +1,75 @@
+"""A market that kept the rules: everything is verified, and what is assumed is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ledger import bundle as bundles
+from ledger.audit import UnknownCheckError, audit, checks
+from ledger.bundle import Bundle
+from ledger.record import Record
+from market.orders import OrderFilled, OrderRejected, OrderVoided, VoidReason
+from tests.audit.small_market import traded, written
+
+NAMES = [name for name, _ in checks()]
+
+
+@pytest.mark.parametrize("rule", ["bundle", "tariff_bundle"])
+def test_clean_market_is_found_clean(rule: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    bundle: Bundle = request.getfixturevalue(rule)
+    record = Record.from_bundle(written(bundle, tmp_path / "bundle"))
+    report = audit(record, head=bundle.checkpoint.hash)
+    assert report.findings == ()
+    assert report.ok
+    assert [result.name for result in report.checks] == NAMES
+    assert all(result.items > 0 for result in report.checks), "a check that looks at nothing verifies nothing"
+    assert not any("head" in line for line in report.assumed)
+
+
+def test_market_has_what_the_checks_are_about(record: Record) -> None:
+    happened = [logged.event for logged in record.logged]
+    assert sum(isinstance(event, OrderFilled) for event in happened) >= 4
+    assert any(isinstance(event, OrderRejected) for event in happened)
+    reasons = {event.reason for event in happened if isinstance(event, OrderVoided)}
+    assert {VoidReason.CANCELLED, VoidReason.OWN_ORDER, VoidReason.GATE_CLOSED} <= reasons
+
+
+def test_bundle_reads_back_as_it_was_written(bundle: Bundle, tmp_path: Path) -> None:
+    again = bundles.read(written(bundle, tmp_path / "bundle"))
+    for name in ("headers", "transactions", "receipts", "artifacts", "certificates", "inputs", "checkpoint"):
+        assert getattr(again, name) == getattr(bundle, name)
+    assert bundles.encode(again) == bundles.encode(bundle)
+
+
+def test_same_market_gives_the_same_bytes(bundle: Bundle) -> None:
+    assert bundles.encode(traded()) == bundles.encode(bundle)
+
+
+def test_without_a_known_head_the_report_says_so(record: Record) -> None:
+    assert any("head" in line for line in audit(record).assumed)
+
+
+def test_wrong_head_is_found(record: Record) -> None:
+    report = audit(record, head=bytes(32))
+    assert {finding.check for finding in report.findings} == {"checkpoint"}
+
+
+def test_named_checks_run_alone(record: Record) -> None:
+    report = audit(record, names=["matching", "headers"])
+    assert [result.name for result in report.checks] == ["headers", "matching"]
+    with pytest.raises(UnknownCheckError, match="'fills': there are headers, "):
+        audit(record, names=["fills"])
+
+
+def test_report_as_json_has_the_promised_keys(record: Record) -> None:
+    told = json.loads(json.dumps(audit(record).to_json()))
+    assert set(told) == {"ok", "checks", "verified", "assumed"}
+    assert all(set(check) == {"name", "ok", "items", "findings"} for check in told["checks"])
+
+
+def test_every_check_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "ledger" / "audit" / "README.md").read_text()
+    assert [name for name in NAMES if f"| `{name}` |" not in page] == []

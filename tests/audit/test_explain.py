@@ -1,0 +1,85 @@
+"""Bills taken apart: the lines add up, and each names where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ledger.audit.explain import ExplainError, euros, explain
+from ledger.bundle import Bundle
+from ledger.history import history
+from ledger.record import Record
+from market.events import AccountSettled
+from tests.audit.forge import change_event, found
+from tests.audit.small_market import BUYER, SELLER, SLOT, TARIFF, UTILITY
+
+
+@pytest.mark.parametrize("rule", ["bundle", "tariff_bundle"])
+def test_every_bill_adds_up(rule: str, request: pytest.FixtureRequest) -> None:
+    record = Record.of(request.getfixturevalue(rule), proves_itself=False)
+    places = {logged.where for logged in record.logged}
+    posted = [pair for slot in history(record) for pair in slot.settled]
+    assert len(posted) == 8
+    for logged, event in posted:
+        told = explain(record, logged.where)
+        expected = event.trades + event.charge + event.closeout + event.imbalance + event.penalty
+        assert told.total_neur == told.posted_neur == expected
+        assert all(source in places for line in told.lines for source in line.source.split(", "))
+
+
+def test_buyers_bill_line_by_line(record: Record) -> None:
+    told = explain(record, account=BUYER.address, slot=SLOT)
+    _, charges = history(record).slots[SLOT].charges_chunks[0]
+    nu = history(record).slots[SLOT].charge(1)
+    fills = [line for line in told.lines if line.what.startswith("bought")]
+    assert [line.amount_neur for line in fills] == [900 * 99_700, 500 * 109_700, 400 * 119_700]
+    charge = next(line for line in told.lines if line.what.startswith("network charge"))
+    assert charge.amount_neur == 1_700 * nu
+    assert charges.slot == SLOT
+    assert told.flat_neur == 1_700 * TARIFF.retail
+    assert "would have paid 0.510000000 € at retail" in str(told)
+    assert "better with it" in str(told)
+    assert str(told).count("[") == len(told.lines) + 1
+
+
+def test_sellers_bill_has_the_utilitys_fill(record: Record) -> None:
+    told = explain(record, account=SELLER.address, slot=SLOT)
+    assert any("sold 300 Wh to the utility" in line.what for line in told.lines)
+    assert told.flat_neur == -2_300 * TARIFF.fit
+
+
+def test_utility_has_fills_only(record: Record) -> None:
+    told = explain(record, account=UTILITY.address, slot=SLOT)
+    assert [line.what for line in told.lines] == ["bought 300 Wh from account 2 at 119_700 µ€/kWh"]
+    assert told.flat_neur is None
+
+
+def test_json_has_the_promised_lines(record: Record) -> None:
+    told = explain(record, account=BUYER.address, slot=SLOT).to_json()
+    assert all(set(line) == {"what", "amount_neur", "source"} for line in told["lines"])
+    assert sum(line["amount_neur"] for line in told["lines"]) == told["posted_neur"]
+
+
+def test_forged_payment_is_not_explained_away(bundle: Bundle, record: Record) -> None:
+    logged, event = found(record, AccountSettled, 1)
+    assert isinstance(event, AccountSettled)
+    lie = change_event(bundle, record, logged, replace(event, charge=event.charge + 7))
+    told = explain(Record.of(lie, proves_itself=False), logged.where)
+    assert told.posted_neur - told.total_neur == 7
+    assert "0.000000007 € is not explained" in str(told)
+
+
+@pytest.mark.parametrize(("payment", "message"), [("7", "BLOCK:LOG"), ("1:1", "payment 1:1: no account")])
+def test_payment_that_is_none(record: Record, payment: str, message: str) -> None:
+    with pytest.raises(ExplainError, match=message):
+        explain(record, payment)
+
+
+def test_stranger_has_no_payment(record: Record) -> None:
+    with pytest.raises(ExplainError, match="in slot 1: no account"):
+        explain(record, account=BUYER.address, slot=1)
+
+
+def test_money_to_the_last_unit() -> None:
+    assert [euros(n) for n in (0, 1, -1_000_000_001)] == ["0.000000000 €", "0.000000001 €", "-1.000000001 €"]

@@ -1,0 +1,168 @@
+"""Consistent forgeries, every root rebuilt: found by the check of the rule they break, at their place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from ledger import vectors
+from ledger.audit import audit
+from ledger.audit.report import Report
+from ledger.bundle import Bundle
+from ledger.record import Record
+from market.events import (
+    AccountRegistered,
+    AccountSettled,
+    ChargesChunk,
+    ChargesPosted,
+    Deposited,
+    Event,
+    PricesChunk,
+    PricesPosted,
+    ReadingPosted,
+    SlotSettled,
+    Withdrawn,
+)
+from market.findings import Finding
+from market.orders import GateClosed, NonceCancelled, OrderFilled, OrderPlaced, OrderRejected, OrderVoided
+from tests.audit.forge import change_event, cut_short, found, rebuilt
+
+Edit = Callable[[Event], Event | None]
+
+
+def forged(bundle: Bundle, record: Record, kind: type[Event], number: int, edit: Edit) -> tuple[Report, str]:
+    """The audit of a bundle with one event changed, and the place of that event."""
+    logged, event = found(record, kind, number)
+    bundle = change_event(bundle, record, logged, edit(event))
+    report = audit(Record.of(bundle, proves_itself=False))
+    return report, f"block {logged.log.block_number} log {logged.log.log_index}"
+
+
+def by_check(report: Report) -> dict[str, list[Finding]]:
+    return {result.name: list(result.findings) for result in report.checks if not result.ok}
+
+
+def add(field: str, change: int) -> Edit:
+    return lambda event: replace(event, **{field: getattr(event, field) + change})  # type: ignore[type-var]
+
+
+def lie_about_bus_2(event: Event) -> Event:
+    assert isinstance(event, PricesChunk | ChargesChunk)
+    values = list(vectors.unpack(event.words, 3))
+    values[2] += 1
+    return replace(event, words=vectors.pack(values))
+
+
+def drop(_: Event) -> None:
+    return None
+
+
+# --- the three that matter most -----------------------------------------------------------------
+
+
+def test_payment(bundle: Bundle, record: Record) -> None:
+    report, where = forged(bundle, record, AccountSettled, 1, add("imbalance", 1))
+    wrong = by_check(report)
+    assert set(wrong) == {"settlement", "conservation"}
+    [finding] = wrong["settlement"]
+    assert where in finding.where
+    assert "imbalance neur" in finding.where
+    assert finding.difference == "1 too much"
+    assert finding.next.endswith(where.removeprefix("block ").replace(" log ", ":"))
+
+
+def test_fill_price(bundle: Bundle, record: Record) -> None:
+    report, where = forged(bundle, record, OrderFilled, 1, add("tick", 1))
+    wrong = by_check(report)
+    [finding] = wrong["matching"]
+    assert where in finding.where
+    assert (finding.expected, finding.found) == ("tick 1_097", "tick 1_098")
+    assert set(wrong) == {"matching", "settlement"}, "who pays for the lie is found too"
+    assert "headers" not in wrong
+
+
+def test_dlmp(bundle: Bundle, record: Record) -> None:
+    report, where = forged(bundle, record, PricesChunk, 0, lie_about_bus_2)
+    wrong = by_check(report)
+    assert "headers" not in wrong
+    signed, by_bus = wrong["prices"]
+    assert where in signed.where
+    assert "not those that were signed" in signed.difference
+    assert f"{where} bus 2" in by_bus.where
+    assert by_bus.difference == "1 too much"
+
+
+# --- every other kind ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "edit", "check"),
+    [
+        (OrderFilled, 0, add("quantity", 10), "matching"),
+        (OrderFilled, 2, drop, "matching"),
+        (OrderPlaced, 0, drop, "matching"),
+        (OrderPlaced, 0, add("tick", -1), "matching"),
+        (OrderPlaced, 1, add("quantity", 10), "signatures"),
+        (OrderRejected, 0, add("code", -1), "matching"),
+        (OrderRejected, 0, drop, "matching"),
+        (OrderVoided, 0, add("quantity", 10), "matching"),
+        (OrderVoided, 2, drop, "matching"),
+        (NonceCancelled, 0, add("nonce", 40), "signatures"),
+        (GateClosed, 0, add("accounts", 1), "matching"),
+        (ChargesChunk, 0, lie_about_bus_2, "charges"),
+        (ChargesPosted, 0, add("signers", 2), "signatures"),
+        (PricesPosted, 0, add("hub_price", -1), "prices"),
+        (PricesPosted, 1, add("forecast_import", 1), "signatures"),
+        (PricesPosted, 1, add("forecast_import", 1), "prices"),
+        (PricesPosted, 0, lambda event: replace(event, certificate_hash=bytes(32)), "signatures"),  # type: ignore[type-var]
+        (ReadingPosted, 0, add("net_energy", 1), "signatures"),
+        (ReadingPosted, 0, add("net_energy", 1), "settlement"),
+        (AccountSettled, 1, add("trades", 5), "settlement"),
+        (AccountSettled, 1, add("trades", 5), "conservation"),
+        (AccountSettled, 2, drop, "lifecycle"),
+        (SlotSettled, 0, drop, "lifecycle"),
+        (Deposited, 2, add("amount", 1_000), "conservation"),
+        (Withdrawn, 0, add("amount", -1_000), "conservation"),
+        (Withdrawn, 0, add("amount", -1_000), "reserves"),
+    ],
+)
+def test_lie(  # noqa: PLR0917 - a table
+    bundle: Bundle, record: Record, kind: type[Event], number: int, edit: Edit, check: str
+) -> None:
+    report, _ = forged(bundle, record, kind, number, edit)
+    wrong = by_check(report)
+    assert check in wrong
+    assert "headers" not in wrong, "the forgery is consistent"
+    assert not any("not finished" in finding.difference for finding in report.findings)
+
+
+def test_invented_deposit_leaves_the_token_short(bundle: Bundle, record: Record) -> None:
+    """A deposit as big as a real one, in the place of a registration."""
+    _, deposit = found(record, Deposited, 1)
+    registration, _ = found(record, AccountRegistered)
+    report = audit(Record.of(change_event(bundle, record, registration, deposit), proves_itself=False))
+    assert any("token balance" in finding.where for finding in by_check(report)["conservation"])
+
+
+def test_omission_is_found_by_who_knows_the_head(bundle: Bundle) -> None:
+    shorter = cut_short(bundle, 2)
+    record = Record.of(shorter, proves_itself=False)
+    assert audit(record).ok, "nothing in what is left shows that something is missing"
+    report = audit(record, head=bundle.checkpoint.hash)
+    assert set(by_check(report)) == {"checkpoint"}
+
+
+def test_other_code_is_found(bundle: Bundle, record: Record) -> None:
+    """The creation transaction with one word of the code changed: another sender, another contract."""
+    creation = record.creation
+    assert creation is not None
+    at = creation.block - bundle.manifest.first_block
+    raw = creation.raw.replace(b"exchange: paused", b"exchange: passed")
+    block = tuple(raw if each == creation.raw else each for each in bundle.transactions[at])
+    transactions = (*bundle.transactions[:at], block, *bundle.transactions[at + 1 :])
+    lie = rebuilt(replace(bundle, transactions=transactions), creation.block)
+    wrong = by_check(audit(Record.of(lie, proves_itself=False)))
+    assert "artifacts" in wrong
+    assert "headers" not in wrong
