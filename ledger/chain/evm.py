@@ -20,6 +20,7 @@ from eth.vm.forks.prague.state import PragueState, PragueTransactionExecutor
 from ledger.address import address_bytes
 from ledger.chain.encoding import EMPTY_ROOT, Header, RawLog
 from ledger.chain.store import Store
+from ledger.chain.translate import TranslatedComputation
 from ledger.keccak import keccak
 from ledger.transactions import Transaction
 from market.orders import Address
@@ -144,6 +145,7 @@ class _Executor(PragueTransactionExecutor):  # type: ignore[misc]  # py-evm is u
 
 
 class _State(PragueState):  # type: ignore[misc]  # py-evm is untyped
+    computation_class = TranslatedComputation
     transaction_executor_class = _Executor
 
 
