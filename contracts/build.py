@@ -60,7 +60,7 @@ def sources_of(name: str) -> tuple[str, ...]:
 
 
 def source_hash(name: str) -> str:
-    """SHA-256 over a contract's sources in the order of `sources_of`: name, NUL, length (8 bytes), content."""
+    """SHA-256 over the sources in the order of `sources_of`: name, NUL, length (8 bytes), content."""
     digest = sha256(b"wattbook-sources-1\0")
     for file in sources_of(name):
         content = (SOURCES / file).read_bytes()
@@ -74,7 +74,7 @@ def source_hash(name: str) -> str:
 def compile_source(name: str, made: Mapping[str, str]) -> Output:
     """Compile one source; `made` holds modules that are no files, by file name."""
     texts = {path.name: path.read_text("utf-8") for path in sorted(SOURCES.glob("*.vy"))}
-    return compile_text(texts[f"{name}.vy"], texts | made)
+    return compile_text(texts[f"{name}.vy"], {**texts, **made})
 
 
 def compile_text(text: str, modules: Mapping[str, str] | None = None) -> Output:

@@ -186,7 +186,7 @@ def _id(account: address) -> uint256:
     """
     @notice Id of a registered account.
     """
-    return (self._profile(account) & packing.UINT32)
+    return self._profile(account) & packing.UINT32
 
 
 @internal
@@ -241,7 +241,7 @@ def _prosumer(account: address) -> uint256:
     @notice Profile word of a registered account other than the utility.
     """
     word: uint256 = self._profile(account)
-    rules._require((word & packing.UINT32) != 0, "accounts: is the utility")
+    rules._require(word & packing.UINT32 != 0, "accounts: is the utility")
     return word
 
 
@@ -252,7 +252,7 @@ def _change(account: address, import_capacity: uint32, export_capacity: uint32, 
     """
     word: uint256 = self._prosumer(account)
     self.profiles[account] = (word & ~CHANGEABLE) | self._changeable(import_capacity, export_capacity, classes)
-    self.credits[(word & packing.UINT32)] = convert(credit_limit, uint256)
+    self.credits[word & packing.UINT32] = convert(credit_limit, uint256)
     log AccountChanged(
         account=account,
         importCapacity=import_capacity,
@@ -271,7 +271,7 @@ def _change_meter(account: address, meter_key: address):
     word: uint256 = self._prosumer(account)
     epoch: uint256 = ((word >> EPOCH_AT) & packing.UINT32) + 1
     self.profiles[account] = packing._put(word, EPOCH_AT, 32, epoch)
-    self.meters[(word & packing.UINT32)] = meter_key
+    self.meters[word & packing.UINT32] = meter_key
     log MeterChanged(account=account, meterKey=meter_key, epoch=convert(epoch, uint32))
 
 
@@ -364,7 +364,7 @@ def _reserved(id: uint256) -> uint256:
     """
     @notice Sum of an account's reserves over slots, n€.
     """
-    return (self.money[id] & packing.UINT128)
+    return self.money[id] & packing.UINT128
 
 
 @internal
@@ -382,7 +382,7 @@ def _arrears() -> uint256:
     """
     @notice What accounts other than the utility owe together, n€.
     """
-    return (self.common & packing.UINT128)
+    return self.common & packing.UINT128
 
 
 @internal
@@ -425,8 +425,8 @@ def _credit(id: uint256, amount: int256, released: uint256):
     """
     word: uint256 = self.money[id]
     before: int256 = packing._signed(word, 128, 128)
-    after: int256 = before + amount
-    assert convert(convert(after, int128), int256) == after
+    # Out of 128 bits is beyond any money there is, and reverts.
+    after: int256 = convert(convert(before + amount, int128), int256)
     reserved: uint256 = (word & packing.UINT128) - released
     self.money[id] = (packing._bits(after, 128) << 128) | reserved
     if id != 0 and (before < 0 or after < 0):

@@ -155,10 +155,10 @@ def _standing(slot: uint256, id: uint256) -> Standing:
     return Standing(
         net=packing._signed(word, 215, 41),
         trades=packing._signed(word, 158, 57),
-        reserve=((word >> 84) & packing.UINT74),
-        resting=[(word & packing.UINT36), ((word >> 36) & packing.UINT36)],
-        count=[((word >> 72) & packing.UINT5), ((word >> 77) & packing.UINT5)],
-        settled=((word >> 82) & packing.UINT1),
+        reserve=(word >> 84) & packing.UINT74,
+        resting=[word & packing.UINT36, (word >> 36) & packing.UINT36],
+        count=[(word >> 72) & packing.UINT5, (word >> 77) & packing.UINT5],
+        settled=(word >> 82) & packing.UINT1,
     )
 
 
@@ -310,13 +310,13 @@ def _resting(slot: uint256, seat: uint256) -> Resting:
     """
     word: uint256 = self.resting[(slot << 40) | seat]
     return Resting(
-        quantity=(word & packing.UINT32),
-        side=((word >> 32) & packing.UINT1),
-        energy_class=((word >> 33) & packing.UINT3),
+        quantity=word & packing.UINT32,
+        side=(word >> 32) & packing.UINT1,
+        energy_class=(word >> 33) & packing.UINT3,
         tick=packing._signed(word, 36, 16),
-        expiry=((word >> 52) & packing.UINT32),
-        before=((word >> 84) & packing.UINT40),
-        behind=((word >> 124) & packing.UINT40),
+        expiry=(word >> 52) & packing.UINT32,
+        before=(word >> 84) & packing.UINT40,
+        behind=(word >> 124) & packing.UINT40,
     )
 
 
@@ -453,7 +453,8 @@ def _admit(order: orders.Order, r: bytes32, vs: bytes32) -> Ticket:
     ticket.id = profile & packing.UINT32
     ticket.slot = convert(order.slot, uint256)
     ticket.state = slots.states[ticket.slot]
-    if ticket.state & slots.CHARGES_COMPLETE == 0 or slots._before_opening(ticket.slot) or not slots._before_gate(ticket.slot):
+    is_open: bool = not slots._before_opening(ticket.slot) and slots._before_gate(ticket.slot)
+    if ticket.state & slots.CHARGES_COMPLETE == 0 or not is_open:
         ticket.code = orders.SLOT_NOT_OPEN
         return ticket
     if order.expiry != 0 and block.timestamp >= convert(order.expiry, uint256):
@@ -470,7 +471,7 @@ def _admit(order: orders.Order, r: bytes32, vs: bytes32) -> Ticket:
         ticket.code = orders.UNKNOWN_CLASS
         return ticket
     if order.side == orders.ASK and energy_class != 0:
-        if (((profile >> accounts.CLASSES_AT) & packing.UINT8) << 1 >> energy_class) & 1 == 0:
+        if (profile >> (accounts.CLASSES_AT + energy_class - 1)) & 1 == 0:
             ticket.code = orders.NOT_REGISTERED_SELLER
             return ticket
     quantity: uint256 = convert(order.quantity, uint256)
@@ -729,7 +730,7 @@ def _level_quantity(slot: uint256, shelf: uint256, rank: uint256) -> uint256:
     """
     total: uint256 = 0
     state: uint256 = slots.states[slot]
-    if state & slots.GATE_CLOSED != 0 or ((state >> slots.VOIDED_AT) & packing.UINT32) != 0:
+    if state & slots.GATE_CLOSED != 0 or (state >> slots.VOIDED_AT) & packing.UINT32 != 0:
         return 0
     seat: uint256 = self.levels[(shelf << 16) | rank] & SEAT_MASK
     for _: uint256 in range(WALK_MAX):

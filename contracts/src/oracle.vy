@@ -135,7 +135,8 @@ def _quorum_of(struct_hash: bytes32, proofs: DynArray[OracleSignature, 16]) -> u
         index: uint256 = convert(proof.oracle, uint256)
         rules._require(index < len(self.oracles), "oracle: no such oracle")
         rules._require(signers >> index == 0, "oracle: signers not ascending")
-        rules._require(signatures._signed_by(self.oracles[index], struct_hash, proof.r, proof.vs), "oracle: bad signature")
+        signed: bool = signatures._signed_by(self.oracles[index], struct_hash, proof.r, proof.vs)
+        rules._require(signed, "oracle: bad signature")
         signers = signers | (1 << index)
     return convert(signers, uint16)
 

@@ -124,9 +124,10 @@ def _post_reading(reading: Reading, r: bytes32, vs: bytes32) -> uint256:
         return UNKNOWN_ACCOUNT
     if not signatures._signed_by(accounts.meters[id], self._hash(reading), r, vs):
         return BAD_SIGNATURE
-    if slots.states[slot] == 0 or block.timestamp < slots._end(slot) or block.timestamp >= slots._end(slot) + slots.RESETTLE_GRACE:
+    end: uint256 = slots._end(slot)
+    if slots.states[slot] == 0 or block.timestamp < end or block.timestamp >= end + slots.RESETTLE_GRACE:
         return NOT_DUE
-    if convert(reading.epoch, uint256) != ((profile >> accounts.EPOCH_AT) & packing.UINT32):
+    if convert(reading.epoch, uint256) != (profile >> accounts.EPOCH_AT) & packing.UINT32:
         return WRONG_EPOCH
     key: uint256 = (slot << 32) | id
     if self.readings[key] != 0:

@@ -158,7 +158,8 @@ def _schedule(first: uint32, count: uint32, retail: int32, network_fee: int32, f
     @notice Fixes the tariff of `count` slots from `first`, before any of them opens, once.
     """
     rules._require(convert(count, uint256) <= SLOTS_PER_CALL, "slots: too many")
-    rules._require(convert(retail, int256) - convert(network_fee, int256) >= convert(fit, int256), "slots: import below export")
+    hub_import: int256 = convert(retail, int256) - convert(network_fee, int256)
+    rules._require(hub_import >= convert(fit, int256), "slots: import below export")
     word: uint256 = SCHEDULED
     word = word | packing._bits(convert(retail, int256), 32)
     word = word | (packing._bits(convert(network_fee, int256), 32) << 32)

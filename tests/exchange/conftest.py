@@ -27,7 +27,20 @@ EUR = 10**9
 
 RETAIL, NETWORK_FEE, FIT = 300_000, 100_000, 50_000
 CHARGES = (0, 1_000, 2_050, -3_000, 0, 0, 0, 0, 0, 0, 0, 70)
-PRICES = (120_000, 125_000, 122_000, 115_000, 120_000, 120_000, 120_000, 120_000, 120_000, 120_000, 120_000, 9)
+PRICES = (
+    120_000,
+    125_000,
+    122_000,
+    115_000,
+    120_000,
+    120_000,
+    120_000,
+    120_000,
+    120_000,
+    120_000,
+    120_000,
+    9,
+)
 TERMS = Terms(buses=12, lot_wh=10, penalties_ueur_per_kwh=(30_000, 50_000))
 
 
@@ -233,7 +246,12 @@ def found(terms: Terms, decimals: int = 9) -> Market:
     """Deploy a market, and register its people."""
     relayer, utility, guardian = (derive(7, name) for name in ("relayer", "utility", "guardian"))
     oracles = [derive(7, "oracle", i) for i in range(5)]
-    funded = [relayer, utility, guardian, *(derive(7, name) for name in ("buyer", "other", "seller", "newcomer"))]
+    funded = [
+        relayer,
+        utility,
+        guardian,
+        *(derive(7, name) for name in ("buyer", "other", "seller", "newcomer")),
+    ]
     chain = EmbeddedChain(genesis_timestamp=GENESIS_SECOND, funded=[key.address for key in funded])
     token = deploy_token(chain, relayer, "Test euro", "TEUR", decimals)
     exchange = deploy(

@@ -48,7 +48,7 @@ def test_best_price_first_then_oldest_at_the_makers_price(trading):
 
 
 def test_asks_are_met_from_the_lowest(trading):
-    market, buyer, other, seller = trading, *trading.traders
+    market, buyer, _, seller = trading, *trading.traders
     for limit in (99_000, 97_000, 98_000):
         market.place(seller, market.ask(seller, limit, 100))
     events = market.place(buyer, market.bid(buyer, 102_000, 250))
@@ -210,7 +210,9 @@ def test_128_visits_that_fill_the_order_void_nothing(trading):
 
 def unit_reserve(market, key, side: Side, tick: int) -> int:
     """What one resting Wh at a tick reserves, from the chain."""
-    charge = {market.buyer.address: 1_000, market.other.address: 2_050, market.seller.address: -3_000}[key.address]
+    charge = {market.buyer.address: 1_000, market.other.address: 2_050, market.seller.address: -3_000}[
+        key.address
+    ]
     before = market.reserved(key)
     market.place(key, market.order(key, side, tick * 100 + charge, 10))
     reserved = market.reserved(key) - before

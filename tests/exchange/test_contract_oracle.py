@@ -42,7 +42,14 @@ def post_charges(market, proofs, hashes=CHARGES_HASHES, **more) -> bytes:
 
 def post_prices(market, proofs, hub_price=PRICES[0]) -> bytes:
     return market.exchange.post_prices(
-        market.slot, hub_price, -77, PRICES_HASHES, INPUT_HASH, CERTIFICATE_HASH, proofs, sender=market.relayer
+        market.slot,
+        hub_price,
+        -77,
+        PRICES_HASHES,
+        INPUT_HASH,
+        CERTIFICATE_HASH,
+        proofs,
+        sender=market.relayer,
     )
 
 
@@ -60,7 +67,9 @@ def test_slots_are_scheduled_once_and_before_they_open(market):
     )
     assert not x.slot_of(slot + 3).scheduled
     market.at(market.terms.opens(slot + 5))
-    market.refused("slots: opening passed", x.schedule_slots(slot + 5, 1, RETAIL, NETWORK_FEE, FIT, sender=utility))
+    market.refused(
+        "slots: opening passed", x.schedule_slots(slot + 5, 1, RETAIL, NETWORK_FEE, FIT, sender=utility)
+    )
     market.do(x.schedule_slots(slot + 6, 1, RETAIL, NETWORK_FEE, FIT, sender=utility))
 
 
@@ -189,7 +198,9 @@ def test_a_chunk_must_hash_to_what_was_signed(market, words, rule):
 )
 def test_a_quorum_cannot_post_a_malformed_vector(market, charges, rule):
     market.schedule()
-    market.do(post_charges(market, market.prove(market.charges_header(charges)), vectors.chunk_hashes(charges)))
+    market.do(
+        post_charges(market, market.prove(market.charges_header(charges)), vectors.chunk_hashes(charges))
+    )
     words = vectors.pack(charges)
     market.refused(rule, market.exchange.post_charges_chunk(market.slot, 0, words, sender=market.relayer))
 
@@ -221,7 +232,15 @@ def test_prices_come_after_the_gate_and_before_they_are_due(trading):
     market.refused("prices: before the gate", post_prices(market, proofs))
     assert market.do(post_prices(market, proofs)) == (
         PricesPosted(
-            market.slot, 1, PRICES[0], -77, 1, vectors.values_hash(PRICES), INPUT_HASH, CERTIFICATE_HASH, 0b1101
+            market.slot,
+            1,
+            PRICES[0],
+            -77,
+            1,
+            vectors.values_hash(PRICES),
+            INPUT_HASH,
+            CERTIFICATE_HASH,
+            0b1101,
         ),
     )
     market.refused("prices: already posted", post_prices(market, proofs))

@@ -70,9 +70,7 @@ def broken(market, rule: Reject) -> SignedOrder:
 def test_a_broken_rule_reverts_alone_and_is_skipped_in_a_batch(trading, rule):
     bad = broken(trading, rule)
     good = trading.signed(trading.other, trading.bid(trading.other, 60_000))
-    trading.refused(
-        rule.rule, trading.exchange.place_order(bad.order, bad.signature, sender=trading.relayer)
-    )
+    trading.refused(rule.rule, trading.exchange.place_order(bad.order, bad.signature, sender=trading.relayer))
     (sent,) = trading.exchange.place_orders([bad, good], sender=trading.relayer)
     rejected, placed = trading.do(sent)
     assert rejected == OrderRejected(bad.order.slot, bad.order.trader, bad.order.nonce, rule)
@@ -199,7 +197,11 @@ def test_nonces_come_in_any_order_and_once(trading):
         trading.refused(
             "order: nonce used", trading.submit(buyer, trading.ask(buyer, 260_000, 10, nonce=nonce))
         )
-    assert [n for n in range(256) if trading.exchange.nonce_used(trading.slot, buyer.address, n)] == [0, 17, 255]
+    assert [n for n in range(256) if trading.exchange.nonce_used(trading.slot, buyer.address, n)] == [
+        0,
+        17,
+        255,
+    ]
 
 
 def test_pause_stops_entry_and_nothing_else(trading):

@@ -106,7 +106,9 @@ def test_bills_under_tariff(tariff_market):
     market = tariff_market
     delivered(market)
     got = bills(market.settle(*market.everyone))
-    buyer, seller, other = (got[key.address] for key in market.traders[:1] + market.traders[2:] + market.traders[1:2])
+    buyer, seller, other = (
+        got[key.address] for key in market.traders[:1] + market.traders[2:] + market.traders[1:2]
+    )
     assert {bill.rule for bill in got.values()} == {Rule.TARIFF}
     # The charge of the contract, undelivered or not; surplus goes back at the feed-in tariff.
     assert (buyer.charge, buyer.closeout, buyer.imbalance) == (1_000 * 200, 0, -50_000 * 50)
@@ -238,7 +240,7 @@ def test_the_utility_must_be_able_to_cover_a_batch(market):
     x = market.exchange
     sent = x.settle(market.slot, [market.seller.address], sender=market.relayer)
     market.refused("settlement: utility unfunded", sent)
-    # To the seller: 100 000 x 100 that the buyer has not paid yet, 115 000 x 50, less the charge of 3 000 x 100.
+    # The seller gets 100 000 x 100 that the buyer has not paid yet, 115 000 x 50, and pays 3 000 x 100.
     needed = 10_000_000 + 5_750_000 - 300_000
     market.do(x.deposit(market.utility.address, needed - 1, sender=market.relayer))
     market.refused(
@@ -357,8 +359,12 @@ def test_the_substation_is_posted_once_after_delivery_by_the_utility(market):
     passive = vectors.pack((0, *range(1, 12)), signed=False)
     market.at(market.terms.end(slot) - 1)
     market.refused("substation: not due", x.post_substation(slot, -5, 6, passive, sender=market.utility))
-    market.refused("accounts: not the utility", x.post_substation(slot, -5, 6, passive, sender=market.relayer))
-    market.refused("substation: wrong length", x.post_substation(slot, -5, 6, passive[:1], sender=market.utility))
+    market.refused(
+        "accounts: not the utility", x.post_substation(slot, -5, 6, passive, sender=market.relayer)
+    )
+    market.refused(
+        "substation: wrong length", x.post_substation(slot, -5, 6, passive[:1], sender=market.utility)
+    )
     beyond = vectors.pack((0, *range(1, 13)), signed=False)
     market.refused(
         "oracle: value beyond the last bus", x.post_substation(slot, -5, 6, beyond, sender=market.utility)
@@ -366,7 +372,9 @@ def test_the_substation_is_posted_once_after_delivery_by_the_utility(market):
     assert market.do(x.post_substation(slot, -5, 6, passive, sender=market.utility)) == (
         SubstationPosted(slot, -5, 6, passive),
     )
-    market.refused("substation: already posted", x.post_substation(slot, -5, 6, passive, sender=market.utility))
+    market.refused(
+        "substation: already posted", x.post_substation(slot, -5, 6, passive, sender=market.utility)
+    )
 
 
 def test_a_market_without_classes_takes_readings_without():

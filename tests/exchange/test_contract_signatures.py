@@ -13,7 +13,17 @@ from market.messages import CancelRequest, ChargesHeader, OracleSet, PricesHeade
 from market.orders import Flag, Order, OrderPlaced, Side
 
 MESSAGES = [
-    Order(derive(7, "buyer").address, 2**32 - 1, 255, Side.ASK, 7, -(2**31), 2**32 - 1, Flag.IMMEDIATE_OR_CANCEL, 5),
+    Order(
+        derive(7, "buyer").address,
+        2**32 - 1,
+        255,
+        Side.ASK,
+        7,
+        -(2**31),
+        2**32 - 1,
+        Flag.IMMEDIATE_OR_CANCEL,
+        5,
+    ),
     CancelRequest(derive(7, "buyer").address, 1_000_020, 3),
     ChargesHeader(1_000_020, 1, b"\x01" * 32, b"\x02" * 32, b"\x03" * 32),
     PricesHeader(1_000_020, 1, -5, -(2**63), b"\x01" * 32, b"\x02" * 32, b"\x03" * 32),
@@ -25,7 +35,9 @@ MESSAGES = [
 
 def by_wallet(key, data: dict) -> Signature:
     """Sign as a wallet does, and take its 65 bytes."""
-    return Signature.from_rsv(Account.sign_message(encode_typed_data(full_message=data), key.secret).signature)
+    return Signature.from_rsv(
+        Account.sign_message(encode_typed_data(full_message=data), key.secret).signature
+    )
 
 
 def test_the_domain_is_the_contracts(market):
