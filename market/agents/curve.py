@@ -43,14 +43,23 @@ class DemandCurve:
         lots = ((self.firm_p - power) * self.wh_per_pu - position_wh) / self.lot_wh
         return position_wh + math.trunc(lots) * self.lot_wh
 
-    def value(self, net_wh: int) -> float:
-        """Worth of the last unit at a net demand, µ€/kWh: the most to bid for it, the least to ask.
+    def value(self, net_wh: float) -> float:
+        """Worth of a unit more or less at a net demand, µ€/kWh.
 
-        Below the least net demand that devices allow it is very high, above the greatest very low.
+        Below the least net demand that devices allow it is very high, above the greatest very low; at a
+        demand that a range of prices brings about it is one of them, so ask a little to one side.
         """
         power = self.firm_p - net_wh / self.wh_per_pu
         price = self.prosumer.respond(_one(power), _one(PIN_EUR_PER_MWH_PER_PU)).price[0]
         return float(price) * UEUR_PER_KWH_PER_EUR_PER_MWH
+
+    def last_bought(self, net_wh: int) -> float:
+        """Worth of the last watt-hour of a purchase that ends at a net demand, µ€/kWh."""
+        return self.value(net_wh - 1)
+
+    def last_sold(self, net_wh: int) -> float:
+        """Worth of the last watt-hour of a sale that ends at a net demand, µ€/kWh."""
+        return self.value(net_wh + 1)
 
 
 def column_of(devices: Devices, column: int) -> Devices:

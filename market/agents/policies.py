@@ -103,7 +103,7 @@ class AgentView:
     @property
     def undercut(self) -> bool:
         """Somebody offers below the utility's ask."""
-        return self.best_ask is not None and hub_price(self.best_ask) < self.tariff.hub_import
+        return self.best_ask is not None and self.best_ask < self.tariff.hub_import // TICK_UEUR_PER_KWH
 
     @property
     def position_wh(self) -> int:
@@ -175,7 +175,7 @@ class Truthful:
         firm = min(part, max(view.wanted_wh(view.dearest), 0))
         for quantity, value in (
             (firm, float(view.dearest)),
-            (part - firm, view.curve.value(view.position_wh + part)),
+            (part - firm, view.curve.last_bought(view.position_wh + part)),
         ):
             shaded = max(value - self._shade(view) * abs(value), min(value, view.anchor))
             ticket.bid(quantity, min(shaded, highest), rests=rests)
@@ -188,7 +188,7 @@ class Truthful:
         firm = min(part, max(-view.wanted_wh(view.cheapest), 0))
         for quantity, value in (
             (firm, float(view.cheapest)),
-            (part - firm, view.curve.value(view.position_wh - part)),
+            (part - firm, view.curve.last_sold(view.position_wh - part)),
         ):
             shaded = min(value + self._shade(view) * abs(value), max(value, view.anchor))
             ticket.ask(quantity, max(shaded, lowest), rests=rests)
@@ -218,7 +218,8 @@ class ZeroIntelligenceConstrained:
         size, place = rng.random(2)
         part = -(-round(abs(missing) * size) // view.lot_wh) * view.lot_wh
         wanted = view.position_wh + (part if missing > 0 else -part)
-        worth = min(max(view.curve.value(wanted), view.cheapest), view.dearest)
+        worth = view.curve.last_bought(wanted) if missing > 0 else view.curve.last_sold(wanted)
+        worth = min(max(worth, view.cheapest), view.dearest)
         if missing > 0:
             ticket.bid(part, view.cheapest + place * (worth - view.cheapest), rests=True)
         else:

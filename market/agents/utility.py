@@ -17,13 +17,14 @@ EXPORT_NONCE, IMPORT_NONCE, PASSIVE_NONCE = range(3)
 
 
 def hub_quotes(utility: Address, slot: int, tariff: Tariff, *, lot_wh: int) -> tuple[Order, ...]:
-    """Bid at π_exp and ask at π_imp, without limit, rounded away from each other to the book's ticks.
+    """Bid at π_exp and ask at π_imp, without limit; rounded to ticks in favour of those it trades with.
 
-    Where both are on one tick the bid is one lower: an order that meets its owner's is voided.
+    A trader whose limit is exactly the utility's price at its bus so always reaches the quote. The bid
+    stays a tick below the ask: an order that meets its owner's is voided.
     """
     quantity = WITHOUT_LIMIT_WH // lot_wh * lot_wh
-    ask = _ceil(tariff.hub_import)
-    bid = min(_floor(tariff.hub_export), ask - TICK_UEUR_PER_KWH)
+    ask = _floor(tariff.hub_import)
+    bid = min(_ceil(tariff.hub_export), ask - TICK_UEUR_PER_KWH)
     return (
         Order(utility, slot, EXPORT_NONCE, Side.BID, PLAIN, bid, quantity),
         Order(utility, slot, IMPORT_NONCE, Side.ASK, PLAIN, ask, quantity),
@@ -35,13 +36,13 @@ def passive_bid(
 ) -> tuple[Order, ...]:
     """Bid at the forecast λ_0 for the forecast passive load and losses, in whole lots; nothing for none.
 
-    One tick below π_imp at most: at π_imp the utility would meet its own ask, which the book would void.
+    A tick below its own ask at most: at π_imp the two would meet, and the book would void the ask.
     Raises ValueError for an energy that is negative or beyond an order.
     """
     quantity = round(energy_mwh * WH_PER_MWH / lot_wh) * lot_wh
     if not 0 <= quantity <= WITHOUT_LIMIT_WH:
         raise ValueError(f"passive load of {energy_mwh} MWh is not between 0 and an order's largest quantity")
-    limit = min(_floor(hub_price), _ceil(tariff.hub_import) - TICK_UEUR_PER_KWH)
+    limit = min(_floor(hub_price), _floor(tariff.hub_import) - TICK_UEUR_PER_KWH)
     return (Order(utility, slot, PASSIVE_NONCE, Side.BID, PLAIN, limit, quantity),) if quantity else ()
 
 

@@ -8,17 +8,16 @@ import pytest
 from market.atc.anderson import Anderson
 from market.atc.clearing import AtcClearing
 from market.atc.coordination import ADMM, ATC
-from market.feeder import load
 from market.pricing.admission import ClearingFailed, HubError
 from market.pricing.certificate import certificate, check
-from market.pricing.conditions import Conditions, Devices, Hub, Solution
+from market.pricing.conditions import Devices, Hub, Solution
 from market.pricing.socp import SocpClearing
 from tests.market.pricing_cases import CASES, case, draw
+from tests.market.trading_day import midsummer
 
 PRICE_ERROR = 1e-4
 """The promise for ATC's DLMPs against the central solve, of max(|λ|, 1); 1e-5 is usual."""
 ROUNDS = 30
-PROSUMERS = 60
 
 
 def price_error(found: Solution, expected: Solution) -> float:
@@ -32,47 +31,11 @@ def assert_central(feeder, conditions, solution) -> None:
     assert check(certificate(solution, feeder, conditions), feeder, conditions) == ()
 
 
-def midsummer() -> tuple[object, list[Conditions]]:
-    """24 hours with night, morning, surplus at noon and an evening peak; quadratic load, cheap PV."""
-    feeder = load("ieee33")
-    rng = np.random.default_rng(21)
-    bus = rng.integers(1, feeder.buses, PROSUMERS)
-    peak = rng.uniform(0.5, 1.5, PROSUMERS) / PROSUMERS * 0.4
-    pv_peak = rng.uniform(0.5, 1.5, PROSUMERS) / PROSUMERS * 0.8 * (rng.random(PROSUMERS) < 0.6)
-    low, high = rng.uniform(60, 130, PROSUMERS), rng.uniform(150, 260, PROSUMERS)
-    hours = []
-    for hour in range(24):
-        shape = 0.35 + 0.3 * np.exp(-(((hour - 19) / 3) ** 2)) + 0.2 * np.exp(-(((hour - 11) / 4) ** 2))
-        sun = max(0.0, np.sin(np.pi * (hour - 4) / 16))
-        most = peak * shape * rng.uniform(0.8, 1.2, PROSUMERS)
-        least = 0.45 * most
-        slope = (high - low) / (most - least)
-        rows = (
-            rng.uniform(0, 5, PROSUMERS),
-            np.divide(10.0, pv_peak, out=np.zeros(PROSUMERS), where=pv_peak > 0),
-            pv_peak * sun,
-            low + slope * most,
-            slope,
-            least,
-            most,
-        )
-        hours.append(
-            Conditions(
-                fixed_p=shape * 0.6 * feeder.nominal_p_mw[None] / feeder.base_mw,
-                fixed_q=shape * 0.6 * feeder.nominal_q_mvar[None] / feeder.base_mw,
-                hub=Hub(np.array([160.0]), np.array([70.0])),
-                devices=Devices(bus, *(row[None] for row in rows)),
-                hours=1.0,
-            )
-        )
-    return feeder, hours
-
-
 def test_a_day_has_the_central_prices_in_every_hour():
     feeder, hours = midsummer()
     clearing, reference, warm = AtcClearing(feeder), SocpClearing(feeder), None
     hub_prices = []
-    for conditions in hours:
+    for conditions in (hour.conditions for hour in hours):
         warm = clearing(feeder, conditions, warm)
         assert warm.status == "optimal"
         assert warm.method == "atc"
@@ -134,15 +97,18 @@ def test_the_kept_solver_carries_nothing_from_slot_to_slot():
     feeder, hours = midsummer()
     kept = AtcClearing(feeder)
     for hour in (3, 12, 19, 12):
-        again = kept(feeder, hours[hour])
-    fresh = AtcClearing(feeder)(feeder, hours[12])
+        again = kept(feeder, hours[hour].conditions)
+    fresh = AtcClearing(feeder)(feeder, hours[12].conditions)
     # scaling was chosen for another slot, so the last digits differ
     assert price_error(again, fresh) <= 2e-5
 
 
 def test_runs_repeat_to_the_bit():
     feeder, hours = midsummer()
-    runs = [[AtcClearing(feeder)(feeder, hour).duals.price.tobytes() for hour in hours[8:12]] for _ in "ab"]
+    runs = [
+        [AtcClearing(feeder)(feeder, hour.conditions).duals.price.tobytes() for hour in hours[8:12]]
+        for _ in "ab"
+    ]
     assert runs[0] == runs[1]
 
 

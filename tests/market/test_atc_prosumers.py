@@ -14,7 +14,7 @@ KKT_EUR_PER_MWH = 1e-7
 
 
 def devices(seed: int) -> Devices:
-    """Random devices, a third each linear, rigid or absent on either side; few distinct prices, so many ties."""
+    """Random devices, a third each linear, rigid or absent on either side; few distinct prices: many ties."""
     rng = np.random.default_rng(seed)
 
     def some(share: float) -> np.ndarray:
