@@ -72,6 +72,13 @@ def url(engine: Engine) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def idle_url() -> Iterator[str]:
+    """A server that only refuses, so that one is enough."""
+    with serving(Engine(EmbeddedChain(genesis_timestamp=GENESIS)), body_max_bytes=100_000) as url:
+        yield url
+
+
 @pytest.fixture
 def web3(url: str) -> Web3:
     return Web3(HTTPProvider(url))
@@ -295,32 +302,32 @@ def test_a_websocket_answers_the_same(url: str) -> None:
         (b'{"jsonrpc":"2.0","id":1,"method":"eth_sendRawTransaction","params":["0x"]}', -32_003),
     ],
 )
-def test_malformed_requests_get_their_code(url: str, body: bytes, code: int) -> None:
-    answer = httpx.post(url, content=body)
+def test_malformed_requests_get_their_code(idle_url: str, body: bytes, code: int) -> None:
+    answer = httpx.post(idle_url, content=body)
     assert answer.json()["error"]["code"] == code
     assert "Traceback" not in answer.text
     assert (
-        httpx.post(url, content=b'{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber"}').json()["result"]
+        httpx.post(idle_url, content=b'{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber"}').json()["result"]
         == "0x0"
     )
 
 
-def test_batches_answer_each_request(url: str) -> None:
+def test_batches_answer_each_request(idle_url: str) -> None:
     good = {"jsonrpc": "2.0", "method": "eth_chainId"}
     batch = [good | {"id": "a"}, 5, good, good | {"id": 2, "method": "nothing"}]
-    answers = httpx.post(url, json=batch).json()
+    answers = httpx.post(idle_url, json=batch).json()
     assert [answer.get("result", answer.get("error", {}).get("code")) for answer in answers] == [
         "0x7a69",
         -32_600,
         -32_601,
     ]
     assert [answer["id"] for answer in answers] == ["a", None, 2]
-    assert httpx.post(url, json=good).status_code == 204  # a notification
-    assert httpx.post(url, json=[good | {"id": 1}] * 1_001).json()["error"]["code"] == -32_600
+    assert httpx.post(idle_url, json=good).status_code == 204  # a notification
+    assert httpx.post(idle_url, json=[good | {"id": 1}] * 1_001).json()["error"]["code"] == -32_600
 
 
-def test_a_body_too_large_is_refused(url: str) -> None:
-    answer = httpx.post(url, content=b"x" * 100_001)
+def test_a_body_too_large_is_refused(idle_url: str) -> None:
+    answer = httpx.post(idle_url, content=b"x" * 100_001)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, -32_600)
 
 
