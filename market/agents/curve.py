@@ -16,9 +16,6 @@ from market.atc.prosumers import Prosumers
 from market.pricing.conditions import Devices
 from market.units import UEUR_PER_KWH_PER_EUR_PER_MWH, WH_PER_MWH, Floats
 
-PIN_EUR_PER_MWH_PER_PU = 1e12
-"""A weight that pins the power to its target: the proximal step then reads the price at that power."""
-
 
 @dataclass(frozen=True, eq=False)
 class DemandCurve:
@@ -50,7 +47,7 @@ class DemandCurve:
         demand that a range of prices brings about it is one of them, so ask a little to one side.
         """
         power = self.firm_p - net_wh / self.wh_per_pu
-        price = self.prosumer.respond(_one(power), _one(PIN_EUR_PER_MWH_PER_PU)).price[0]
+        price = self.prosumer.at_power(_one(power)).price[0]
         return float(price) * UEUR_PER_KWH_PER_EUR_PER_MWH
 
     def last_bought(self, net_wh: int) -> float:

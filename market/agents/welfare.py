@@ -17,9 +17,6 @@ from market.feeder.powerflow import power_flow
 from market.pricing.conditions import Conditions, Hub
 from market.units import Floats
 
-PIN_EUR_PER_MWH_PER_PU = 1e12
-"""A weight that pins a power to its target: the proximal step then moves along the curve to that power."""
-
 Schedule = tuple[Floats, Floats]
 """Generation and flexible load, periods × devices, pu."""
 
@@ -48,7 +45,7 @@ def contracted_schedule(conditions: Conditions, firm_p: Floats, contracted_p: Fl
     the rest is met by the hub, as it would be in delivery.
     """
     rows = [
-        _at_power(Prosumers(conditions.devices, t), firm_p[t] - contracted_p[t])
+        Prosumers(conditions.devices, t).at_power(firm_p[t] - contracted_p[t])
         for t in range(conditions.periods)
     ]
     return _schedule(rows)
@@ -66,7 +63,7 @@ def alone_schedule(conditions: Conditions, firm_p: Floats, retail: Floats, fit: 
         buying, selling = prosumers.at_price(retail[t] * everyone), prosumers.at_price(fit[t] * everyone)
         # net consumption 0 where it is worth neither buying at retail nor selling at FiT
         power = np.clip(firm_p[t], selling.power, buying.power)
-        rows.append(_at_power(prosumers, power))
+        rows.append(prosumers.at_power(power))
     return _schedule(rows)
 
 
@@ -74,10 +71,6 @@ def gap(central: float, reached: float, alone: float) -> float:
     """(W* − W)/|W* − W_0|: 0 is the optimum, 1 what everyone gets alone; 0 where nothing could be gained."""
     possible = abs(central - alone)
     return (central - reached) / possible if possible > 0 else 0.0
-
-
-def _at_power(prosumers: Prosumers, power: Floats) -> Response:
-    return prosumers.respond(power, np.full(prosumers.count, PIN_EUR_PER_MWH_PER_PU))
 
 
 def _schedule(rows: list[Response]) -> Schedule:

@@ -26,6 +26,9 @@ CORNERS = 4
 GEN_EMPTY, GEN_FULL, LOAD_FULL, LOAD_EMPTY = range(CORNERS)
 """What happens at each corner as the price rises; the first of a pair always comes before the second."""
 
+PIN_EUR_PER_MWH_PER_PU = 1e12
+"""A weight that pins a power to its target, whatever price that takes."""
+
 
 @dataclass(frozen=True, eq=False)
 class Response:
@@ -105,6 +108,10 @@ class Prosumers:
     def at_price(self, price: Floats) -> Response:
         """Best response to a price; who is indifferent between powers takes the lowest of them."""
         return self._crossing(self._price - price, np.ones(self.count))
+
+    def at_power(self, power: Floats) -> Response:
+        """The devices and the marginal price at a given power, as near as the devices come to it."""
+        return self.respond(power, np.full(self.count, PIN_EUR_PER_MWH_PER_PU))
 
     def _crossing(self, excess: Floats, price_per_excess: Floats) -> Response:
         """The point of each polyline at which a quantity rising along it reaches zero.
