@@ -1,0 +1,1 @@
+"""What happened on a chain, and the proof of it."""

@@ -92,12 +92,11 @@ def decode_header(encoded: bytes) -> Header:
         raise EncodingError("header: not a list of 15 to 21 fields")
     if not all(isinstance(item, bytes) for item in items):
         raise EncodingError("header: a field is a list")
-    header = Header(
-        *(
-            int.from_bytes(item, "big") if name in _NUMBERS else item
-            for name, item in zip(names, items, strict=False)
-        )
-    )
+    values: list[Any] = [
+        int.from_bytes(item, "big") if name in _NUMBERS else item
+        for name, item in zip(names, items, strict=False)
+    ]
+    header = Header(*values)
     if header.encode() != encoded:
         raise EncodingError("header: a number has leading zeros")
     return header

@@ -20,11 +20,11 @@ class ChainError(Exception):
     """
 
 
-class TransactionRefused(ChainError):
+class TransactionRefused(ChainError):  # noqa: N818 (it says what happened)
     """The chain did not take the transaction; the message says which rule it broke."""
 
 
-class Reverted(ChainError):
+class Reverted(ChainError):  # noqa: N818 (it says what happened)
     """A call or transaction reverted. `reason` is the decoded string or custom data, `data` the raw bytes."""
 
     def __init__(self, reason: str, data: bytes = b"") -> None:
@@ -33,7 +33,7 @@ class Reverted(ChainError):
         self.data = data
 
 
-class ChainUnavailable(ChainError):
+class ChainUnavailable(ChainError):  # noqa: N818 (it says what happened)
     """The node does not answer, or answers what is no answer."""
 
 
