@@ -179,6 +179,14 @@ def artifact_bytes(name: str) -> bytes:
     )
 
 
+def artifact_bytecode(bundle: Bundle, name: str) -> bytes:
+    """Creation bytecode of a contract as the bundle has it; nothing where it cannot be read."""
+    try:
+        return bytes.fromhex(json.loads(bundle.artifacts[name])["bytecode"].removeprefix("0x"))
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return b""
+
+
 # --- writing ------------------------------------------------------------------------------------
 
 

@@ -372,10 +372,13 @@ def encode_deployment(deployment: Deployment) -> bytes:
     return contracts.load("Exchange").bytecode + _constructor().encode(deployment)
 
 
-def decode_deployment(creation_code: bytes) -> Deployment:
-    """Constructor arguments behind the artifact's bytecode. Raises UnknownCallError, AbiDecodeError."""
-    bytecode = contracts.load("Exchange").bytecode
-    if not creation_code.startswith(bytecode):
-        raise UnknownCallError("the creation code is not that of this version's Exchange.vy")
+def decode_deployment(creation_code: bytes, bytecode: bytes | None = None) -> Deployment:
+    """Constructor arguments behind the bytecode, this version's if no other is given.
+
+    Raises UnknownCallError where the code starts with another bytecode, AbiDecodeError.
+    """
+    bytecode = contracts.load("Exchange").bytecode if bytecode is None else bytecode
+    if not bytecode or not creation_code.startswith(bytecode):
+        raise UnknownCallError("the creation code does not start with the bytecode")
     deployment: Deployment = _constructor().decode(creation_code[len(bytecode) :], 0)
     return deployment

@@ -207,7 +207,7 @@ class NoHistory(ValueError):  # noqa: N818 - named for what is missing
 def history(record: Record) -> History:
     """Sort a record's events. Raises NoHistory where its deployment cannot be read."""
     if record.deployment is None:
-        raise NoHistory("the record holds no creation of this version's Exchange.vy at its address")
+        raise NoHistory("the record holds no creation of an exchange at this address whose code is known")
     terms = record.deployment.terms
     tariffs: dict[int, tuple[Logged, Tariff]] = {}
     accounts: dict[int, AccountRegistered] = {}

@@ -24,7 +24,7 @@ from ledger.address import checksummed
 from ledger.bundle import Bundle, BundleError
 from ledger.calls import Call, Deployment
 from ledger.chain.encoding import EncodingError, Header, created_address, decode_header
-from ledger.chain.protocol import Log, LogFilter
+from ledger.chain.protocol import Chain, Log, LogFilter
 from ledger.eip712 import Domain
 from ledger.exchange import Exchange
 from ledger.keccak import keccak
@@ -131,20 +131,27 @@ class Record:
 
     @classmethod
     def from_url(cls, url: str, exchange: Address | None = None) -> Record:
-        """Read a market from a node: the one at `exchange`, or the only one of the chain.
+        """Read a market from a node. Raises ChainError, RecordError."""
+        from ledger.chain.rpc import RpcChain  # noqa: PLC0415 - web3 loads slowly
+
+        return cls.from_chain(RpcChain(url), exchange)
+
+    @classmethod
+    def from_chain(cls, chain: Chain, exchange: Address | None = None) -> Record:
+        """Read the market at `exchange`, or the only one of a chain, which has no certificates.
 
         Raises ChainError, RecordError.
         """
-        from ledger.chain.rpc import RpcChain  # noqa: PLC0415 - web3 loads slowly
-
-        chain = RpcChain(url)
-        if exchange is None:
-            which = LogFilter(topics=((events.topic(OraclesRotated),),))
-            found = sorted({log.address for log in chain.logs(which)})
-            if len(found) != 1:
-                raise RecordError(f"{url}: {len(found)} exchanges found ({', '.join(found)}); name one")
-            exchange = found[0]
-        return cls.of(bundles.collect(Exchange(chain, exchange)), proves_itself=False)
+        which = LogFilter(
+            addresses=() if exchange is None else (exchange,), topics=((events.topic(OraclesRotated),),)
+        )
+        found = sorted({log.address for log in chain.logs(which)})
+        if len(found) != 1:
+            wanted = "the chain" if exchange is None else exchange
+            raise RecordError(
+                f"{wanted}: {len(found)} exchanges found; name one of {', '.join(found) or 'none'}"
+            )
+        return cls.of(bundles.collect(Exchange(chain, found[0])), proves_itself=False)
 
     @classmethod
     def of(cls, bundle: Bundle, *, proves_itself: bool) -> Record:
@@ -202,13 +209,19 @@ class Record:
 
     @cached_property
     def deployment(self) -> Deployment | None:
-        """Constructor arguments, None where the creation is not of this version's code."""
+        """Constructor arguments; None where the creation is neither this version's code nor the bundle's.
+
+        That the code is this version's is for a check to say: an older bundle can still be read.
+        """
         if self.creation is None or self.creation.signed is None:
             return None
-        try:
-            return calls.decode_deployment(self.creation.signed.transaction.data)
-        except (AbiError, calls.UnknownCallError):
-            return None
+        code = self.creation.signed.transaction.data
+        for bytecode in (None, bundles.artifact_bytecode(self.bundle, "Exchange")):
+            try:
+                return calls.decode_deployment(code, bytecode)
+            except (AbiError, calls.UnknownCallError):
+                continue
+        return None
 
     @cached_property
     def transfers(self) -> tuple[tuple[Log, Transfer], ...]:

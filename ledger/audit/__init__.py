@@ -52,7 +52,7 @@ CHECKS: tuple[NamedCheck, ...] = (
     NamedCheck(
         "signatures", "senders, traders, meters and oracle quorums signed what they did", signatures.check
     ),
-    NamedCheck("nonces", "no order or cancel was replayed", nonces.check),
+    NamedCheck("nonces", "no order, cancel or transaction was replayed or left out", nonces.check),
     NamedCheck("matching", "orders matched by the rules, replayed from calldata", matching.check_matching),
     NamedCheck("reserves", "nobody traded or withdrew beyond their funds", matching.check_reserves),
     NamedCheck("charges", "firm charges were signed, and their certificates hold", pricing.check_charges),
@@ -90,18 +90,23 @@ def audit(record: Record, names: Sequence[str] | None = None, head: bytes | None
 
 
 def _run(check: NamedCheck, record: Record) -> CheckResult:
+    """One check to its end. What ends it early is a finding: no audit passes by being stopped."""
     items, findings = 0, []
     try:
         for verdict in check.run(record):
             items += 1
             if not isinstance(verdict, Passed):
                 findings.append(verdict)
-    except Exception as stop:
+    except NoHistory as unknown:
+        findings.append(_unfinished(check, f"exchange {record.exchange}", "its deployment", str(unknown)))
+    except Exception as stop:  # a forged record may break any assumption
         what = f"{type(stop).__name__}: {stop}"
-        findings.append(
-            Finding(check.name, f"item {items + 1}", "a record that can be read", what, "not finished")
-        )
+        findings.append(_unfinished(check, f"item {items + 1}", "a record that can be read", what))
     return CheckResult(check.name, check.description, items, tuple(findings))
+
+
+def _unfinished(check: NamedCheck, where: str, expected: str, found: str) -> Finding:
+    return Finding(check.name, where, expected, found, "not finished")
 
 
 def _verified(record: Record, results: Iterable[CheckResult]) -> list[str]:

@@ -59,7 +59,7 @@ def replay(record: Record) -> Replay:
 def _steps(record: Record) -> Iterator[Step]:
     deployment, creation = record.deployment, record.creation
     if deployment is None or creation is None:
-        raise NoHistory("the record holds no creation of this version's Exchange.vy at its address")
+        raise NoHistory("the record holds no creation of an exchange at this address whose code is known")
     twin = Exchange(
         deployment.utility,
         deployment.guardian,

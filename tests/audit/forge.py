@@ -89,6 +89,24 @@ def rebuilt(bundle: Bundle, first: int) -> Bundle:
     return replace(bundle, headers=tuple(headers), checkpoint=checkpoint)
 
 
+def without_transaction(bundle: Bundle, block: int, index: int) -> Bundle:
+    """Leave one transaction of a block away, with its gas, and make the rest fit."""
+    at = block - bundle.manifest.first_block
+    transactions = bundle.transactions[at][:index] + bundle.transactions[at][index + 1 :]
+    receipts = bundle.receipts[at][:index] + bundle.receipts[at][index + 1 :]
+    assert len(transactions) == index, "only the last of a block, whose gas nothing follows"
+    gas_used = int.from_bytes(rlp.decode(receipts[-1][1:])[1], "big") if receipts else 0
+    headers = list(bundle.headers)
+    headers[at] = replace(decode_header(headers[at]), gas_used=gas_used).encode()
+    shorter = replace(
+        bundle,
+        headers=tuple(headers),
+        transactions=_put(bundle.transactions, at, transactions),
+        receipts=_put(bundle.receipts, at, receipts),
+    )
+    return rebuilt(shorter, block)
+
+
 def cut_short(bundle: Bundle, blocks: int) -> Bundle:
     """Leave the last blocks away, with a checkpoint that fits."""
     kept = len(bundle.headers) - blocks

@@ -10,9 +10,11 @@ import pytest
 from ledger import bundle as bundles
 from ledger.audit import UnknownCheckError, audit, checks
 from ledger.bundle import Bundle
-from ledger.record import Record
+from ledger.chain.embedded import EmbeddedChain
+from ledger.record import Record, RecordError
 from market.orders import OrderFilled, OrderRejected, OrderVoided, VoidReason
-from tests.audit.small_market import traded, written
+from market.slots import Rule
+from tests.audit.small_market import SmallMarket, traded, written
 
 NAMES = [name for name, _ in checks()]
 
@@ -50,6 +52,21 @@ def test_same_market_gives_the_same_bytes(bundle: Bundle) -> None:
 
 def test_without_a_known_head_the_report_says_so(record: Record) -> None:
     assert any("head" in line for line in audit(record).assumed)
+
+
+def test_node_proves_no_prices_and_the_report_says_so() -> None:
+    market = SmallMarket(Rule.DLMP)
+    market.trade()
+    record = Record.from_chain(market.chain)
+    assert record.exchange == market.exchange.address
+    report = audit(record)
+    assert report.ok
+    assert "prices of 2 slots: a node keeps no certificates, a bundle does" in report.assumed
+
+
+def test_chain_without_exchange_has_no_record() -> None:
+    with pytest.raises(RecordError, match="0 exchanges found"):
+        Record.from_chain(EmbeddedChain())
 
 
 def test_wrong_head_is_found(record: Record) -> None:

@@ -27,7 +27,7 @@ from market.events import (
 )
 from market.findings import Finding
 from market.orders import GateClosed, NonceCancelled, OrderFilled, OrderPlaced, OrderRejected, OrderVoided
-from tests.audit.forge import change_event, cut_short, found, rebuilt
+from tests.audit.forge import change_event, cut_short, found, rebuilt, without_transaction
 
 Edit = Callable[[Event], Event | None]
 
@@ -144,6 +144,16 @@ def test_invented_deposit_leaves_the_token_short(bundle: Bundle, record: Record)
     registration, _ = found(record, AccountRegistered)
     report = audit(Record.of(change_event(bundle, record, registration, deposit), proves_itself=False))
     assert any("token balance" in finding.where for finding in by_check(report)["conservation"])
+
+
+def test_left_out_transaction(bundle: Bundle, record: Record) -> None:
+    """The buyer's order and its fills vanish with their transaction; the relayer's next one tells."""
+    logged, _ = found(record, OrderFilled)
+    lie = without_transaction(bundle, logged.log.block_number, logged.log.transaction_index)
+    wrong = by_check(audit(Record.of(lie, proves_itself=False)))
+    assert "headers" not in wrong
+    assert "a transaction is missing" in wrong["nonces"][0].difference
+    assert "settlement" in wrong
 
 
 def test_omission_is_found_by_who_knows_the_head(bundle: Bundle) -> None:

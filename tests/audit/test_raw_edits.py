@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,6 +102,22 @@ def test_edited_checkpoint(folder: Path, bundle: Bundle) -> None:
 def test_file_nobody_listed(folder: Path) -> None:
     (folder / "notes.txt").write_text("nothing")
     assert "notes.txt" in caught_by_headers(folder)
+
+
+@pytest.mark.parametrize("name", ["headers.rlp", "transactions.rlp", "receipts.rlp", "checkpoint"])
+def test_any_flipped_bit_is_found_or_refused(folder: Path, name: str) -> None:
+    """Seeded places all over the file: never a clean report, never an exception of another kind."""
+    path = folder / name
+    content = path.read_bytes()
+    places = random.Random(name)
+    for _ in range(16):
+        place, bit = places.randrange(len(content)), 1 << places.randrange(8)
+        path.write_bytes(content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :])
+        try:
+            record = Record.from_bundle(folder)
+        except BundleError:
+            continue
+        assert not audit(record, names=["headers"]).ok, f"byte {place} bit {bit}"
 
 
 # --- what cannot be read ------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from ledger.history import history
 from ledger.record import Logged, Record
 from market.events import AccountSettled, ChargesChunk, Event, PricesChunk, Withdrawn
 from market.findings import Finding
-from market.orders import BookEvent, OrderRejected, Reject
+from market.orders import BookEvent, OrderPlaced, OrderRejected, Reject
 from market.slots import Terms
 
 MATCHING, RESERVES, CALLS = "matching", "reserves", "lifecycle"
@@ -34,8 +34,10 @@ def check_matching(record: Record) -> Iterator[Verdict]:
 
 
 def check_reserves(record: Record) -> Iterator[Verdict]:
-    """One verdict an order skipped for its funds, or taken without, and one a withdrawal."""
+    """One verdict an order that was weighed, taken or skipped for its funds, and one a withdrawal."""
     yield from _compared(record, RESERVES, _of_funds)
+    for step in replay(record).steps:
+        yield from (PASSED for expected, recorded in _pairs(step) if _both_placed(expected, recorded))
 
 
 def check_calls(record: Record) -> Iterator[Verdict]:
@@ -78,6 +80,14 @@ def _of_funds(pair: Pair) -> bool:
         or (isinstance(event, OrderRejected) and event.code == Reject.INSUFFICIENT_FUNDS)
         for event in _kinds(pair)
     )
+
+
+def _both_placed(expected: Event | None, recorded: Logged | None) -> bool:
+    """Whether both took the same order, so that both found it funded."""
+    if not isinstance(expected, OrderPlaced) or recorded is None:
+        return False
+    other = recorded.event
+    return isinstance(other, OrderPlaced) and (other.trader, other.nonce) == (expected.trader, expected.nonce)
 
 
 def _of_calls(pair: Pair) -> bool:

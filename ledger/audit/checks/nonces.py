@@ -1,10 +1,14 @@
-"""`nonces`: a nonce is unique per trader and slot; placing or cancelling consumes it."""
+"""`nonces`: an order's nonce is used once, and no transaction of a sender is missing between two others.
+
+An order's nonce is unique per trader and slot; placing or cancelling consumes it. A sender's transaction
+nonces count up by one; who left one out of a record left a gap.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ledger.audit.verdict import PASSED, Verdict, at
+from ledger.audit.verdict import PASSED, Verdict, at, compare
 from ledger.record import Record
 from market.findings import Finding
 from market.orders import Address, NonceCancelled, OrderPlaced
@@ -13,7 +17,13 @@ NAME = "nonces"
 
 
 def check(record: Record) -> Iterator[Verdict]:
-    """One verdict an order or cancel: a nonce is placed once, and not after it was cancelled."""
+    """One verdict an order, cancel and transaction."""
+    yield from _orders(record)
+    yield from _transactions(record)
+
+
+def _orders(record: Record) -> Iterator[Verdict]:
+    """A nonce is placed once, and not after it was cancelled."""
     placed: set[tuple[Address, int, int]] = set()
     cancelled: set[tuple[Address, int, int]] = set()
     for logged in record.logged:
@@ -25,3 +35,18 @@ def check(record: Record) -> Iterator[Verdict]:
         what = f"{at(logged)} nonce {event.nonce} of {event.trader}"
         yield Finding(NAME, what, "a nonce not used", "used before", "replayed") if used else PASSED
         (placed if isinstance(event, OrderPlaced) else cancelled).add(key)
+
+
+def _transactions(record: Record) -> Iterator[Verdict]:
+    """Nonces of everybody who called the exchange; none where a transaction cannot be read."""
+    if any(sent.signed is None for sent in record.sent):
+        return  # it may be anybody's
+    callers = {sent.sender for sent in record.sent if sent.call is not None or sent is record.creation}
+    next_nonce: dict[Address | None, int] = {}
+    for sent in record.sent:
+        if sent.signed is not None and sent.sender in callers:
+            nonce = sent.signed.transaction.nonce
+            expected = next_nonce.get(sent.sender, nonce)
+            what = f"{sent.where} nonce of {sent.sender}"
+            yield compare(NAME, what, expected, nonce, difference="a transaction is missing or out of order")
+            next_nonce[sent.sender] = nonce + 1

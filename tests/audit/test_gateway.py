@@ -1,0 +1,108 @@
+"""The typed gateway against the real contract: reads, refusals with their reasons, batches."""
+
+from __future__ import annotations
+
+import pytest
+
+from ledger.chain.protocol import Reverted
+from ledger.eip712 import separator
+from ledger.exchange import Exchange, SignedOrder
+from ledger.state import Best, Position
+from market.events import OraclesRotated, SlotsScheduled
+from market.messages import OracleSet
+from market.orders import Order, OrderPlaced, OrderRejected, Reject, Side
+from market.slots import Rule
+from tests.audit.small_market import (
+    BUYER,
+    GUARDIAN,
+    ORACLES,
+    RELAYER,
+    SELLER,
+    SLOT,
+    TARIFF,
+    UTILITY,
+    SmallMarket,
+)
+
+
+@pytest.fixture(scope="module")
+def market() -> SmallMarket:
+    """Open for trading in the first slot."""
+    small = SmallMarket(Rule.DLMP)
+    small.post_charges(SLOT, 0.8)
+    small.chain.advance_to(small.terms.opens(SLOT))
+    return small
+
+
+def test_reads_are_records(market: SmallMarket) -> None:
+    exchange = market.exchange
+    assert exchange.terms() == market.terms
+    assert exchange.oracle_set() == OracleSet(1, 2, tuple(key.address for key in ORACLES))
+    assert (exchange.utility(), exchange.guardian()) == (UTILITY.address, GUARDIAN.address)
+    assert exchange.account_count() == 4
+    assert exchange.account_at(1) == BUYER.address
+    assert exchange.account_of(BUYER.address).balance == 50 * 10**9
+    assert exchange.slot_of(SLOT).retail == TARIFF.retail
+    assert exchange.token().decimals == 6
+    assert exchange.token().balance_of(exchange.address) == 1_150 * 10**6
+    assert not exchange.paused()
+
+
+def test_history_is_all_events_in_order(market: SmallMarket) -> None:
+    happened = market.exchange.history()
+    assert isinstance(happened[2], OraclesRotated)
+    assert SlotsScheduled(SLOT, 2, TARIFF.retail, TARIFF.network_fee, TARIFF.fit) in happened
+
+
+def test_single_order_rests_and_is_read(market: SmallMarket) -> None:
+    signed = market.sign(SELLER, SLOT, 200, Side.ASK, 150_000, 100)
+    [placed] = market.confirm(market.exchange.place_order(signed.order, signed.signature, sender=RELAYER))
+    assert isinstance(placed, OrderPlaced)
+    assert market.exchange.best_ask(SLOT, 0) == Best(True, placed.tick, 100)
+    assert market.exchange.order_of(SLOT, SELLER.address, 200).resting == 100
+    assert market.exchange.nonce_used(SLOT, SELLER.address, 200)
+    position = market.exchange.position_of(SLOT, SELLER.address)
+    assert isinstance(position, Position)
+    assert position.resting_asks == 100
+    market.cancel(SELLER, SLOT, 200)
+    assert not market.exchange.best_ask(SLOT, 0).found
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        (Order(BUYER.address, SLOT, 90, Side.BID, 0, 100_000, 5), "order: not whole lots"),
+        (Order(BUYER.address, SLOT, 91, Side.BID, 0, 100_000, 900_000), "order: over capacity"),
+        (Order(BUYER.address, SLOT + 9, 92, Side.BID, 0, 100_000, 10), "order: slot not open"),
+    ],
+)
+def test_single_order_that_breaks_a_rule_reverts_by_name(
+    market: SmallMarket, order: Order, reason: str
+) -> None:
+    signed = SignedOrder.by(BUYER, market.exchange.domain, order)
+    sent = market.exchange.place_order(signed.order, signed.signature, sender=RELAYER)
+    with pytest.raises(Reverted, match=reason):
+        market.exchange.confirm(sent)
+
+
+def test_big_batch_takes_several_transactions(market: SmallMarket) -> None:
+    orders = [market.sign(SELLER, SLOT, 30, Side.BID, 80_000, 5) for _ in range(130)]
+    sent = market.exchange.place_orders(orders, sender=RELAYER)
+    assert len(sent) == 2
+    rejected = market.confirm(*sent)
+    assert {type(event) for event in rejected} == {OrderRejected}
+    assert {event.code for event in rejected if isinstance(event, OrderRejected)} == {Reject.NOT_WHOLE_LOTS}
+    assert len(rejected) == 130
+
+
+def test_nobody_else_may_register(market: SmallMarket) -> None:
+    key = BUYER.address
+    sent = market.exchange.register_account(key, 1, key, 1, 1, 0, 0, sender=SELLER)
+    with pytest.raises(Reverted, match="accounts: not the utility"):
+        market.exchange.confirm(sent)
+
+
+def test_domain_is_the_contracts(market: SmallMarket) -> None:
+    assert market.exchange.domain_separator() == separator(market.exchange.domain)
+    other = Exchange(market.chain, BUYER.address)
+    assert separator(other.domain) != market.exchange.domain_separator()
