@@ -58,14 +58,25 @@ def change_event(bundle: Bundle, record: Record, logged: Logged, event: Event | 
     return rebuilt(edit_receipt(bundle, place, edit), place.block)
 
 
-def edit_receipt(bundle: Bundle, place: Place, edit: Callable[[list[RawLog]], list[RawLog]]) -> Bundle:
-    """Change a receipt's logs and its bloom; roots are left as they were."""
+def change_status(bundle: Bundle, block: int, index: int, status: int) -> Bundle:
+    """Let a call have failed, which leaves no logs, or have succeeded without any; roots are rebuilt."""
+    return rebuilt(edit_receipt(bundle, Place(block, index, 0), lambda _: [], status), block)
+
+
+def edit_receipt(
+    bundle: Bundle,
+    place: Place,
+    edit: Callable[[list[RawLog]], list[RawLog]],
+    new_status: int | None = None,
+) -> Bundle:
+    """Change a receipt's logs with its bloom, and its status; roots are left as they were."""
     at = place.block - bundle.manifest.first_block
     raw = bundle.receipts[at][place.transaction]
     kind = raw[0] if raw[0] < 0x80 else 0
     status, cumulative, _, logs = rlp.decode(raw[1:] if kind else raw)
     edited = edit([(address, tuple(topics), data) for address, topics, data in logs])
-    receipt = encode_receipt(kind, int.from_bytes(status, "big"), int.from_bytes(cumulative, "big"), edited)
+    state = int.from_bytes(status, "big") if new_status is None else new_status
+    receipt = encode_receipt(kind, state, int.from_bytes(cumulative, "big"), edited)
     block = list(bundle.receipts[at])
     block[place.transaction] = receipt
     return replace(bundle, receipts=_put(bundle.receipts, at, tuple(block)))

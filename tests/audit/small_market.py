@@ -1,7 +1,9 @@
 """One small market, really traded: embedded chain, real contract, real signatures, real certificates.
 
 Three prosumers on two buses behind the substation, two slots of 15 minutes: a morning in which the sun
-at bus 2 is sold at bus 1 and to the utility, and a slot in which nobody trades with the other.
+at bus 2 is sold at bus 1 and to the utility, and a slot in which nobody trades with the other. Between
+them oracles rotate, a meter is changed, the guardian pauses and hands over; calls fail; in the end the
+utility hands over too. Class 1 is solar energy, of which the seller sells more than is certified.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from ledger.keys import Key, derive
 from ledger.vectors import chunk_hashes, chunked, pack, values_hash
 from market.events import Event
 from market.feeder.model import Feeder, Limits
-from market.messages import CancelRequest, ChargesHeader, PricesHeader, Reading
+from market.messages import CancelRequest, ChargesHeader, OracleSet, PricesHeader, Reading
 from market.orders import Order, Side
 from market.pricing.certificate import certificate, encode_inputs
 from market.pricing.conditions import Conditions, Devices, Hub, SlotPrices
@@ -33,11 +35,15 @@ NEUR = 10**9
 TARIFF = Tariff(retail=300_000, network_fee=80_000, fit=70_000)
 WHOLESALE = 90_000
 QUORUM = 2
+SOLAR, SOLAR_PENALTY = 1, 50_000
 
 UTILITY, GUARDIAN, RELAYER = (derive(7, name) for name in ("utility", "guardian", "relayer"))
+NEW_UTILITY, NEW_GUARDIAN = (derive(7, name) for name in ("next utility", "next guardian"))
 ORACLES = tuple(derive(7, "oracle", i) for i in range(3))
+NEW_ORACLES = (ORACLES[2], ORACLES[0], derive(7, "oracle", 3))
 TRADERS = tuple(derive(7, "trader", i) for i in range(3))
 METERS = tuple(derive(7, "meter", i) for i in range(3))
+NEW_METER = derive(7, "meter", 3)
 BUSES = (1, 2, 2)
 SELLER, BUYER, NEIGHBOUR = TRADERS[1], TRADERS[0], TRADERS[2]
 
@@ -89,12 +95,15 @@ class SmallMarket:
     terms: Terms = field(init=False)
     certificates: list[bytes] = field(default_factory=list)
     inputs: list[bytes] = field(default_factory=list)
+    oracles: tuple[Key, ...] = ORACLES
+    oracle_epoch: int = 1
+    meters: list[tuple[Key, int]] = field(default_factory=lambda: [(meter, 1) for meter in METERS])
 
     def __post_init__(self) -> None:
-        self.terms = Terms(buses=3, lot_wh=10, rule=self.rule)
+        self.terms = Terms(buses=3, lot_wh=10, rule=self.rule, penalties_ueur_per_kwh=(SOLAR_PENALTY,))
         start = self.terms.opens(SLOT) - 600
-        funded = (UTILITY.address, GUARDIAN.address, RELAYER.address, SELLER.address)
-        self.chain = EmbeddedChain(genesis_timestamp=start, funded=funded)
+        senders = (UTILITY, GUARDIAN, RELAYER, SELLER, NEW_UTILITY, NEW_GUARDIAN)
+        self.chain = EmbeddedChain(genesis_timestamp=start, funded=[key.address for key in senders])
         token = deploy_token(self.chain, UTILITY, "Test Euro", "TEUR", 6)
         self.exchange = deploy(
             self.chain,
@@ -116,7 +125,7 @@ class SmallMarket:
             self.exchange.deposit(UTILITY.address, 1_000 * NEUR, sender=UTILITY),
             *(
                 self.exchange.register_account(
-                    trader.address, bus, meter.address, 5_000, 5_000, 10 * NEUR, 0, sender=UTILITY
+                    trader.address, bus, meter.address, 5_000, 5_000, 10 * NEUR, SOLAR, sender=UTILITY
                 )
                 for trader, bus, meter in zip(TRADERS, BUSES, METERS, strict=True)
             ),
@@ -144,7 +153,9 @@ class SmallMarket:
 
     def post_charges(self, slot: int, load: float) -> None:
         prices, input_hash, certificate_hash = self.clear(load)
-        header = ChargesHeader(slot, 1, values_hash(prices.charges), input_hash, certificate_hash)
+        header = ChargesHeader(
+            slot, self.oracle_epoch, values_hash(prices.charges), input_hash, certificate_hash
+        )
         hashes = chunk_hashes(prices.charges)
         signatures = self.signed(header)
         exchange, chunks = self.exchange, chunked(pack(prices.charges))
@@ -157,7 +168,13 @@ class SmallMarket:
         prices, input_hash, certificate_hash = self.clear(load)
         values, forecast = prices.bus_price, prices.forecast_import_wh
         header = PricesHeader(
-            slot, 1, prices.hub_price, forecast, values_hash(values), input_hash, certificate_hash
+            slot=slot,
+            epoch=self.oracle_epoch,
+            hub_price=prices.hub_price,
+            forecast_import=forecast,
+            values_hash=values_hash(values),
+            input_hash=input_hash,
+            certificate_hash=certificate_hash,
         )
         exchange = self.exchange
         self.confirm(
@@ -177,15 +194,22 @@ class SmallMarket:
             ),
         )
 
-    def signed(self, header: ChargesHeader | PricesHeader) -> tuple[OracleSignature, ...]:
-        """Oracles 0 and 2 sign."""
-        return tuple(OracleSignature.by(ORACLES[i], self.exchange.domain, i, header) for i in (0, 2))
+    def signed(self, message: ChargesHeader | PricesHeader | OracleSet) -> tuple[OracleSignature, ...]:
+        """Oracles 0 and 2 of the present set sign."""
+        return tuple(OracleSignature.by(self.oracles[i], self.exchange.domain, i, message) for i in (0, 2))
 
     def sign(  # noqa: PLR0917 - in the order of the EIP-712 type
-        self, trader: Key, slot: int, nonce: int, side: Side, limit: int, quantity: int
+        self,
+        trader: Key,
+        slot: int,
+        nonce: int,
+        side: Side,
+        limit: int,
+        quantity: int,
+        energy_class: int = 0,
     ) -> SignedOrder:
         """A signed order; the limit is all-in at the trader's bus."""
-        order = Order(trader.address, slot, nonce, side, 0, limit, quantity)
+        order = Order(trader.address, slot, nonce, side, energy_class, limit, quantity)
         return SignedOrder.by(trader, self.exchange.domain, order)
 
     def place(self, *orders: SignedOrder) -> tuple[Event, ...]:
@@ -196,10 +220,15 @@ class SmallMarket:
         signature = trader.sign(digest(self.exchange.domain, request))
         return self.confirm(self.exchange.cancel_order(request, signature, sender=RELAYER))
 
-    def read_meters(self, slot: int, *net_energy_wh: int) -> None:
+    def read_meters(self, slot: int, *measured: tuple[int, int]) -> None:
+        """Net energy and certified solar generation of each prosumer."""
         readings = [
-            SignedReading.by(meter, self.exchange.domain, Reading(trader.address, slot, energy, (), 1))
-            for trader, meter, energy in zip(TRADERS, METERS, net_energy_wh, strict=True)
+            SignedReading.by(
+                meter, self.exchange.domain, Reading(trader.address, slot, net_energy, (solar,), epoch)
+            )
+            for trader, (meter, epoch), (net_energy, solar) in zip(
+                TRADERS, self.meters, measured, strict=True
+            )
         ]
         self.confirm(*self.exchange.post_readings(readings, sender=RELAYER))
 
@@ -211,24 +240,55 @@ class SmallMarket:
     # --- the whole day --------------------------------------------------------------------------
 
     def trade(self) -> None:
-        """Both slots, from charges to settlement, and a withdrawal."""
+        """Both slots, from charges to settlement, and what happens around them."""
         for slot in (SLOT, SLOT + 1):
             self.post_charges(slot, 0.8)
         self.chain.advance_to(self.terms.opens(SLOT + 1))
         self._morning()
         self._quiet()
-        for slot, metered in ((SLOT, (1_700, -2_300, 40)), (SLOT + 1, (300, -500, 0))):
-            self.chain.advance_to(self.terms.gate(slot))
-            self.confirm(self.exchange.close_gate(slot, 100, sender=RELAYER))
-            self.post_prices(slot, 1.0 if slot == SLOT else 0.9)
-            self.chain.advance_to(self.terms.end(slot))
-            self.read_meters(slot, *metered)
-            passive = pack((0, 2_000, 1_500), signed=False)
-            self.confirm(
-                self.exchange.post_substation(slot, sum(metered) + 3_600, WHOLESALE, passive, sender=UTILITY)
-            )
-            self.settle(slot)
-        self.confirm(self.exchange.withdraw(NEUR, sender=SELLER))
+        self._deliver(SLOT, 1.0, (1_700, 0), (-2_300, 150), (40, 0))
+        self._housekeeping()
+        self._deliver(SLOT + 1, 0.9, (300, 0), (-500, 0), (0, 0))
+        self._ending()
+
+    def _deliver(self, slot: int, load: float, *measured: tuple[int, int]) -> None:
+        """Gate closure, prices, readings, settlement."""
+        self.chain.advance_to(self.terms.gate(slot))
+        self.confirm(self.exchange.close_gate(slot, 100, sender=RELAYER))
+        self.post_prices(slot, load)
+        self.chain.advance_to(self.terms.end(slot))
+        self.read_meters(slot, *measured)
+        passive = pack((0, 2_000, 1_500), signed=False)
+        imported = sum(net_energy for net_energy, _ in measured) + 3_600
+        self.confirm(self.exchange.post_substation(slot, imported, WHOLESALE, passive, sender=UTILITY))
+        self.settle(slot)
+
+    def _housekeeping(self) -> None:
+        """New oracles, a new meter, a new guardian, a pause."""
+        addresses = [key.address for key in NEW_ORACLES]
+        quorum = self.signed(OracleSet(self.oracle_epoch, QUORUM, tuple(addresses)))
+        exchange = self.exchange
+        self.confirm(
+            exchange.rotate_oracles(addresses, QUORUM, quorum, sender=RELAYER),
+            exchange.set_meter(NEIGHBOUR.address, NEW_METER.address, sender=UTILITY),
+            exchange.set_account(NEIGHBOUR.address, 4_000, 4_000, 0, 0, sender=UTILITY),
+            exchange.pause(sender=GUARDIAN),
+            exchange.unpause(sender=GUARDIAN),
+            exchange.propose_role(1, NEW_GUARDIAN.address, sender=GUARDIAN),
+            exchange.accept_role(1, sender=NEW_GUARDIAN),
+        )
+        self.oracles, self.oracle_epoch = NEW_ORACLES, 2
+        self.meters[2] = (NEW_METER, 2)
+
+    def _ending(self) -> None:
+        """The seller takes money out; the utility hands over, and its successor takes money out."""
+        exchange = self.exchange
+        self.confirm(
+            exchange.withdraw(NEUR, sender=SELLER),
+            exchange.propose_role(0, NEW_UTILITY.address, sender=UTILITY),
+            exchange.accept_role(0, sender=NEW_UTILITY),
+            exchange.withdraw(2 * NEUR, sender=NEW_UTILITY),
+        )
 
     def _morning(self) -> None:
         """Asks that rest, a bid that crosses two of them, a cancel, an own order, a rejected one."""
@@ -248,6 +308,23 @@ class SmallMarket:
             self.sign(NEIGHBOUR, SLOT, 4, ask, 104_000, 50),
         )
         self.cancel(BUYER, SLOT, 2)
+        self.place(
+            self.sign(SELLER, SLOT, 3, ask, 130_000, 200, SOLAR),
+            self.sign(BUYER, SLOT, 3, bid, 140_000, 200, SOLAR),
+        )
+        alone = self.sign(NEIGHBOUR, SLOT, 5, ask, 190_000, 100)
+        self.confirm(self.exchange.place_order(alone.order, alone.signature, sender=RELAYER))
+        self._refused()
+
+    def _refused(self) -> None:
+        """Calls that break a rule: they are in the record, and changed nothing."""
+        again = self.sign(NEIGHBOUR, SLOT, 5, Side.ASK, 180_000, 100)
+        for sent in (
+            self.exchange.place_order(again.order, again.signature, sender=RELAYER),
+            self.exchange.close_gate(SLOT, 100, sender=RELAYER),
+            self.exchange.pause(sender=RELAYER),
+        ):
+            assert self.chain.receipt(sent).status == 0
 
     def _quiet(self) -> None:
         """Two orders that do not meet."""

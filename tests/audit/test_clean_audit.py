@@ -12,6 +12,7 @@ from ledger.audit import UnknownCheckError, audit, checks
 from ledger.bundle import Bundle
 from ledger.chain.embedded import EmbeddedChain
 from ledger.record import Record, RecordError
+from market.events import AccountSettled, OraclesRotated
 from market.orders import OrderFilled, OrderRejected, OrderVoided, VoidReason
 from market.slots import Rule
 from tests.audit.small_market import SmallMarket, traded, written
@@ -36,6 +37,13 @@ def test_market_has_what_the_checks_are_about(record: Record) -> None:
     assert sum(isinstance(event, OrderFilled) for event in happened) >= 4
     assert any(isinstance(event, OrderRejected) for event in happened)
     reasons = {event.reason for event in happened if isinstance(event, OrderVoided)}
+    assert {type(sent.call).__name__ for sent in record.sent if sent.status == 0} == {
+        "PlaceOrder",
+        "CloseGate",
+        "Pause",
+    }
+    assert any(isinstance(event, AccountSettled) and event.penalty for event in happened)
+    assert [event.epoch for event in happened if isinstance(event, OraclesRotated)] == [1, 2]
     assert {VoidReason.CANCELLED, VoidReason.OWN_ORDER, VoidReason.GATE_CLOSED} <= reasons
 
 

@@ -12,7 +12,7 @@ from ledger.history import history
 from ledger.record import Record
 from market.events import AccountSettled
 from tests.audit.forge import change_event, found
-from tests.audit.small_market import BUYER, SELLER, SLOT, TARIFF, UTILITY
+from tests.audit.small_market import BUYER, SELLER, SLOT, SOLAR_PENALTY, TARIFF, UTILITY
 
 
 @pytest.mark.parametrize("rule", ["bundle", "tariff_bundle"])
@@ -33,7 +33,8 @@ def test_buyers_bill_line_by_line(record: Record) -> None:
     _, charges = history(record).slots[SLOT].charges_chunks[0]
     nu = history(record).slots[SLOT].charge(1)
     fills = [line for line in told.lines if line.what.startswith("bought")]
-    assert [line.amount_neur for line in fills] == [900 * 99_700, 500 * 109_700, 400 * 119_700]
+    assert [line.amount_neur for line in fills] == [900 * 99_700, 500 * 109_700, 400 * 119_700, 200 * 129_700]
+    assert "of class 1" in fills[-1].what
     charge = next(line for line in told.lines if line.what.startswith("network charge"))
     assert charge.amount_neur == 1_700 * nu
     assert charges.slot == SLOT
@@ -47,6 +48,9 @@ def test_sellers_bill_has_the_utilitys_fill(record: Record) -> None:
     told = explain(record, account=SELLER.address, slot=SLOT)
     assert any("sold 300 Wh to the utility" in line.what for line in told.lines)
     assert told.flat_neur == -2_300 * TARIFF.fit
+    penalty = next(line for line in told.lines if line.what.startswith("penalty"))
+    assert penalty.amount_neur == (200 - 150) * SOLAR_PENALTY
+    assert "50 Wh sold in class 1 and not certified" in penalty.what
 
 
 def test_utility_has_fills_only(record: Record) -> None:

@@ -27,7 +27,7 @@ from market.events import (
 )
 from market.findings import Finding
 from market.orders import GateClosed, NonceCancelled, OrderFilled, OrderPlaced, OrderRejected, OrderVoided
-from tests.audit.forge import change_event, cut_short, found, rebuilt, without_transaction
+from tests.audit.forge import change_event, change_status, cut_short, found, rebuilt, without_transaction
 
 Edit = Callable[[Event], Event | None]
 
@@ -154,6 +154,22 @@ def test_left_out_transaction(bundle: Bundle, record: Record) -> None:
     assert "headers" not in wrong
     assert "a transaction is missing" in wrong["nonces"][0].difference
     assert "settlement" in wrong
+
+
+@pytest.mark.parametrize(
+    ("function", "status", "shown"),
+    [("Pause", 1, 'refused: "accounts: not the guardian"'), ("CancelOrder", 0, "succeeds")],
+)
+def test_wrong_outcome_of_a_call(
+    bundle: Bundle, record: Record, function: str, status: int, shown: str
+) -> None:
+    sent = next(
+        each for each in record.sent if type(each.call).__name__ == function and each.status != status
+    )
+    lie = change_status(bundle, sent.block, sent.index, status)
+    wrong = by_check(audit(Record.of(lie, proves_itself=False)))
+    assert "headers" not in wrong
+    assert any(finding.expected == shown for finding in wrong["lifecycle"])
 
 
 def test_omission_is_found_by_who_knows_the_head(bundle: Bundle) -> None:
