@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
-from ledger.exchange import OracleSignature
-from market.pricing.certificate import certificate, check, encode_inputs
-from market.pricing.quantise import quantise
 
 from ledger import eip712
+from ledger.exchange import OracleSignature
 from ledger.keys import Key
 from ledger.vectors import values_hash
 from market.feeder.model import Feeder
 from market.messages import ChargesHeader, PricesHeader
+from market.pricing.certificate import certificate, check, encode_inputs
 from market.pricing.conditions import Clearing, Conditions, SlotPrices, Solution
+from market.pricing.quantise import quantise
 
 AGREEMENT_UNITS = 1
 """µ€/kWh by which a signer's own price may differ from the proposed one."""

@@ -214,7 +214,7 @@ def _split_load(share: float, bus: Ints, feeder: Feeder, rng: np.random.Generato
     """Each bus's prosumer share of the nominal load, split unevenly among its prosumers, pu."""
     weight = rng.uniform(0.5, 1.5, len(bus))
     total = np.bincount(bus, weight, feeder.buses)
-    return cast(Floats, weight / total[bus] * feeder.nominal_p_mw[bus] * share / feeder.base_mw)
+    return weight / total[bus] * feeder.nominal_p_mw[bus] * share / feeder.base_mw
 
 
 def _split_pv(scenario: ScenarioFile, count: int, feeder: Feeder, rng: np.random.Generator) -> Floats:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from ledger.bundle import write_bundle
 from ledger.chain.embedded import EmbeddedChain
+from ledger.chain.protocol import Chain, Clock
 from ledger.chain.rpc import RpcChain
 from market.pricing.socp import SocpClearing
-
-from ledger.chain.protocol import Chain, Clock
 from node.oracle.signers import Oracles
 from node.scenario.schema import ScenarioFile
 from node.scenario.world import World, build

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ledger.exchange import Exchange, SignedOrder, SignedReading, Token, deploy, deploy_token
-
 from ledger import eip712
 from ledger.chain.protocol import Chain
+from ledger.exchange import Exchange, SignedOrder, SignedReading, Token, deploy, deploy_token
 from ledger.keys import Key, derive, mnemonic_keys
 from ledger.vectors import chunk_hashes, chunked, pack
 from market.events import AccountSettled, Event, SlotSettled
@@ -233,7 +232,7 @@ class Session:
 
     def _allow_deposits(self) -> None:
         """The utility mints test tokens for itself and lets the exchange take them."""
-        supply = 10**12 * 10 ** self.token.decimals
+        supply = 10**12 * 10**self.token.decimals
         self._confirm(self.token.mint(self.cast.utility.address, supply, sender=self.cast.utility))
         self._confirm(self.token.approve(self.exchange.address, supply, sender=self.cast.utility))
 
