@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from market.slots import Rule, Terms
-from tests.twins.machine import ORACLES, QUORUM, TwinMachine
+from tests.twins.machine import TwinMachine
 from tests.twins.pair import Pair
+from tests.twins.posting import ORACLES, QUORUM
 
 MARKETS = {
     # A token finer than n€, three words by bus with values to spare, two classes.
@@ -33,6 +34,8 @@ def run(name: str, examples: int, steps: int) -> None:
         stateful_step_count=steps,
         derandomize=True,
         deadline=None,
+        # What failed is in the message, with the call; making it smaller would take many minutes.
+        phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
     case("runTest").runTest()

@@ -1,0 +1,107 @@
+"""What every part of a market's random life needs: people, accounts, time, and how things are signed."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from ledger import calls
+from ledger.keys import Key
+from market.accounts import Account
+from market.events import Event
+from market.slots import Terms
+from tests.twins.pair import GENESIS_SECOND, Pair, Signer, key_of
+
+EUR = 10**9
+TRADERS = 4
+LATECOMER, STRANGER, HEIR = (key_of("person", i) for i in (4, 5, 6))
+FIRST_SLOT_START = GENESIS_SECOND + 20_000
+
+often = st.integers(0, 5).map(lambda number: number > 0)
+seldom = st.integers(0, 11).map(lambda number: number == 0)
+price_shifts = st.sampled_from([0, 0, 0, 1, 99, 100, -1, -250])
+
+
+def meter_of(trader: Key, epoch: int = 1) -> Key:
+    """The key of an account's meter in an epoch."""
+    return key_of("meter", trader.address, epoch)
+
+
+class Life:
+    """One market, twice, with two slots. `pair` says which market."""
+
+    pair: Pair
+    slots: list[int]
+    slot_seen: int
+    utility: Key
+    traders: list[Key]
+    tariff: tuple[int, int, int]
+
+    @property
+    def terms(self) -> Terms:
+        return self.pair.terms
+
+    def draw_tariff(self, data: st.DataObject) -> tuple[int, int, int]:
+        fit = data.draw(st.integers(-50_000, 80_000))
+        width = data.draw(st.sampled_from([0, 700, 50_000, 200_000]))
+        fee = data.draw(st.integers(-10_000, 120_000))
+        return fit + width + fee, fee, fit
+
+    def register(self, data: st.DataObject, trader: Key, bus: int) -> None:
+        call = calls.RegisterAccount(
+            trader.address,
+            bus,
+            meter_of(trader).address,
+            data.draw(st.sampled_from([40, 300, 10_000])),
+            data.draw(st.sampled_from([40, 300, 10_000])),
+            data.draw(st.sampled_from([0, 10**7, EUR])),
+            data.draw(st.integers(0, 3)),
+        )
+        self.pair.same(self.utility, call)
+        self.deposit(trader, data.draw(st.sampled_from([0, 10**7, EUR, EUR, EUR])))
+
+    def deposit(self, owner: Key, amount_neur: int) -> None:
+        whole = amount_neur - amount_neur % self.pair.neur_per_unit
+        self.pair.same(self.pair.payer, calls.Deposit(owner.address, whole))
+
+    # --- what all rules use ---------------------------------------------------------------------
+
+    def now(self) -> int:
+        """Second of the next block."""
+        return self.pair.chain.now()
+
+    def go(self, second: int) -> None:
+        """Let the next block be at `second`, if that is still to come."""
+        if second >= self.now():
+            self.pair.chain.set_next_timestamp(second)
+
+    def account(self, key: Key) -> Account | None:
+        return self.pair.twin.accounts.find(key.address)
+
+    def draw_slot(self, data: st.DataObject) -> int:
+        """Mostly one of the two; seldom one that is not scheduled."""
+        return data.draw(st.sampled_from([*self.slots * 4, self.slots[-1] + 3]))
+
+    def draw_person(self, data: st.DataObject) -> Key:
+        """Mostly a trader; the utility, a latecomer or a stranger at times."""
+        others = [self.utility, LATECOMER, STRANGER]
+        return data.draw(st.sampled_from([*self.traders * 3, *others]))
+
+    def draw_signer(self, data: st.DataObject, right: Key) -> Signer:
+        if not data.draw(seldom):
+            return Signer(right)
+        wrong = [Signer(STRANGER), Signer(right, malleated=True), Signer(None)]
+        return data.draw(st.sampled_from(wrong))
+
+    def check_touched(self, slot: int, events: tuple[Event, ...] | str) -> None:
+        """State of the slot, and of every account that the events name."""
+        pair = self.pair
+        self.slot_seen = slot
+        pair.compare_slot(slot)
+        pair.compare_money()
+        for name in {
+            getattr(event, role, None) for event in events for role in ("trader", "maker", "account")
+        }:
+            account = None if name is None else pair.twin.accounts.find(name)
+            if account is not None:
+                pair.compare_account(account)
+                pair.compare_position(slot, account)

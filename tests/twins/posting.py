@@ -1,0 +1,132 @@
+"""Random charges and prices of oracles, good and bad."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from ledger import calls, vectors
+from ledger.keys import Key
+from market.messages import ChargesHeader, OracleSet, PricesHeader
+from tests.twins.life import STRANGER, TRADERS, Life, often, seldom
+from tests.twins.pair import Signer, key_of
+
+ORACLES = tuple(key_of("oracle", i) for i in range(4))
+QUORUM = 2
+INPUT_HASH, CERTIFICATE_HASH = b"\x11" * 32, b"\x22" * 32
+
+
+class Posting(Life):
+    """What oracles do. `oracles` is the set in force."""
+
+    oracles: list[Key]
+
+    def good_quorum(self) -> list[tuple[int, Signer]]:
+        return [(index, Signer(key)) for index, key in enumerate(self.oracles)][-QUORUM:]
+
+    def draw_quorum(self, data: st.DataObject, good: bool) -> list[tuple[int, Signer]]:
+        if good or data.draw(often):
+            return self.good_quorum()
+        order = [(index, Signer(key)) for index, key in enumerate(self.oracles)]
+        return data.draw(
+            st.sampled_from(
+                [
+                    order[:1],
+                    order,
+                    [order[2], order[0]],
+                    [order[0], order[0]],
+                    [order[0], (9, order[1][1])],
+                    [order[0], (1, Signer(STRANGER))],
+                    [order[0], (1, Signer(self.oracles[1], malleated=True))],
+                ]
+            )
+        )
+
+    def draw_vector(self, data: st.DataObject, substation: int, good: bool) -> list[int]:
+        """Values near the substation's, at few buses apart from each other."""
+        shifts = st.sampled_from([0, 0, 100, -100, 1_234, -30_000, 40_001])
+        pattern = [substation + data.draw(shifts) for _ in range(TRADERS)]
+        values = [substation, *(pattern[i % TRADERS] for i in range(self.terms.buses - 1))]
+        if not good and data.draw(seldom):
+            values[0] += 1
+        return values
+
+    def draw_words(self, data: st.DataObject, values: list[int], good: bool) -> list[tuple[int, ...]]:
+        """The chunks as posted; seldom with a value beyond the last bus, which the hashes commit to."""
+        words = list(vectors.pack(values))
+        if not good and data.draw(seldom):
+            words[-1] |= 1 << 255
+        return list(vectors.chunked(words))
+
+    def post_vector_of_charges(self, data: st.DataObject, slot: int, good: bool) -> None:
+        chunks = self.draw_words(data, self.draw_vector(data, 0, good), good)
+        hashes = tuple(vectors.chunk_hash(words) for words in chunks)
+        if not good and data.draw(seldom):
+            hashes = hashes[1:]
+        epoch = self.pair.twin.oracles.epoch
+        header = ChargesHeader(slot, epoch, vectors.keccak(b"".join(hashes)), INPUT_HASH, CERTIFICATE_HASH)
+        proofs, named = self.pair.prove(header, self.draw_quorum(data, good))
+        arguments = (slot, hashes, INPUT_HASH, CERTIFICATE_HASH)
+        self.pair.plain(self.pair.payer, calls.PostCharges(*arguments, proofs), *arguments, named)
+        for index, words in self.draw_chunks(data, chunks, good):
+            self.pair.same(self.pair.payer, calls.PostChargesChunk(slot, index, words))
+
+    def draw_chunks(
+        self, data: st.DataObject, chunks: list[tuple[int, ...]], good: bool
+    ) -> list[tuple[int, tuple[int, ...]]]:
+        """All chunks, in any order; or some, again, one that is none, one that is wrong."""
+        numbered = list(enumerate(chunks))
+        if good:
+            return numbered
+        numbered += [numbered[0], (len(chunks), chunks[0]), (0, (1, *chunks[0][1:])), (0, chunks[0][1:])]
+        return data.draw(st.lists(st.sampled_from(numbered), max_size=4))
+
+    def post_other_charges(self, data: st.DataObject) -> None:
+        """Too late, or for a slot nobody scheduled, unless time has stood still."""
+        slot = self.draw_slot(data)
+        self.post_vector_of_charges(data, slot, good=False)
+        self.check_touched(slot, ())
+
+    def draw_prices(self, data: st.DataObject) -> None:
+        """Prices of a slot, signed and posted, or spoilt in some way."""
+        slot, good = self.draw_slot(data), data.draw(often)
+        retail, fee, fit = self.tariff
+        hub = data.draw(st.sampled_from([fit, retail - fee, (fit + retail - fee) // 2]))
+        if not good and data.draw(seldom):
+            hub = data.draw(st.sampled_from([fit - 1, retail - fee + 1]))
+        chunks = self.draw_words(data, self.draw_vector(data, hub, good), good)
+        self.post_prices_header(slot, hub, chunks, self.draw_quorum(data, good))
+        for index, words in self.draw_chunks(data, chunks, good):
+            self.pair.same(self.pair.payer, calls.PostPricesChunk(slot, index, words))
+        self.check_touched(slot, ())
+        self.pair.compare_vectors(slot, (0, 1, 2, self.terms.buses - 1))
+
+    def post_vector_of_prices(
+        self, slot: int, hub: int, values: list[int], quorum: list[tuple[int, Signer]]
+    ) -> None:
+        """A good header and all its chunks; what is posted already is refused."""
+        chunks = list(vectors.chunked(vectors.pack(values)))
+        self.post_prices_header(slot, hub, chunks, quorum)
+        for index, words in enumerate(chunks):
+            self.pair.same(self.pair.payer, calls.PostPricesChunk(slot, index, words))
+
+    def post_prices_header(
+        self, slot: int, hub: int, chunks: list[tuple[int, ...]], quorum: list[tuple[int, Signer]]
+    ) -> None:
+        hashes = tuple(vectors.chunk_hash(words) for words in chunks)
+        epoch, values_hash = self.pair.twin.oracles.epoch, vectors.keccak(b"".join(hashes))
+        header = PricesHeader(slot, epoch, hub, -55, values_hash, INPUT_HASH, CERTIFICATE_HASH)
+        proofs, named = self.pair.prove(header, quorum)
+        arguments = (slot, hub, -55, hashes, INPUT_HASH, CERTIFICATE_HASH)
+        self.pair.plain(self.pair.payer, calls.PostPrices(*arguments, proofs), *arguments, named)
+
+    def rotate_oracles(self, data: st.DataObject) -> None:
+        keys = data.draw(st.permutations(ORACLES))[: data.draw(st.integers(3, 4))]
+        addresses = tuple(key.address for key in keys)
+        if data.draw(seldom):
+            addresses = (addresses[0], addresses[0], addresses[1])
+        quorum = data.draw(st.sampled_from([QUORUM, QUORUM, QUORUM, 0, 5]))
+        present = OracleSet(self.pair.twin.oracles.epoch, quorum, addresses)
+        proofs, named = self.pair.prove(present, self.draw_quorum(data, good=False))
+        call = calls.RotateOracles(addresses, quorum, proofs)
+        if isinstance(self.pair.plain(self.pair.payer, call, addresses, quorum, named), tuple):
+            self.oracles = list(keys)
