@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ledger.calls import SignedOrder
-from ledger.keys import CURVE_ORDER, Key, Signature, derive
+from ledger.keys import Key, derive
 from market.orders import (
     Flag,
     NonceCancelled,
@@ -24,12 +24,6 @@ from market.units import ask_tick, bid_tick
 
 def stranger() -> Key:
     return derive(7, "stranger")
-
-
-def high_s(signature: Signature) -> Signature:
-    """The same signature in its other form, which Ethereum refuses since EIP-2."""
-    vs = CURVE_ORDER - signature.s | (1 - signature.y_parity) << 255
-    return Signature(signature.r, vs.to_bytes(32, "big"))
 
 
 def broken(market, rule: Reject) -> SignedOrder:
@@ -91,15 +85,6 @@ def test_what_just_keeps_the_rules_is_accepted(trading):
     credit = trading.register(derive(7, "on credit"), 4, deposit=0, credit=100_000 * 100)
     trading.place(credit, trading.bid(credit, 100_000, 100))
     assert trading.reserved(credit) == 100_000 * 100
-
-
-def test_a_high_s_is_refused(trading):
-    signed = trading.signed(trading.buyer, trading.bid(trading.buyer, 101_000))
-    mirrored = high_s(signed.signature)
-    trading.refused(
-        "order: bad signature", trading.exchange.place_order(signed.order, mirrored, sender=trading.relayer)
-    )
-    trading.do(trading.exchange.place_order(signed.order, signed.signature, sender=trading.relayer))
 
 
 def test_sixteen_rest_a_side_and_immediate_orders_do_not_count(trading):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from coincurve import PrivateKey
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 
 from ledger.chain.protocol import Reverted
 from ledger.eip712 import digest, separator, typed_data
-from ledger.keys import Signature, derive
+from ledger.keys import CURVE_ORDER, HALF_CURVE_ORDER, Key, Signature, derive, recover
 from market.messages import CancelRequest, ChargesHeader, OracleSet, PricesHeader, Reading
 from market.orders import Flag, Order, OrderPlaced, Side
 
@@ -63,8 +66,6 @@ def test_the_contract_takes_an_order_and_a_cancel_of_a_wallet(trading):
 
 @pytest.mark.parametrize("field", ["limit_ueur_per_kwh", "quantity_wh", "nonce", "expiry", "slot"])
 def test_a_changed_order_is_not_signed(trading, field):
-    from dataclasses import replace
-
     market, buyer = trading, trading.buyer
     order = market.bid(buyer, 101_000, 100)
     signature = buyer.sign(digest(market.exchange.domain, order))
@@ -75,8 +76,6 @@ def test_a_changed_order_is_not_signed(trading, field):
 
 
 def test_another_chain_or_contract_is_another_domain(trading):
-    from dataclasses import replace
-
     market, buyer = trading, trading.buyer
     order = market.bid(buyer, 101_000, 100)
     for domain in (
@@ -103,3 +102,33 @@ def test_a_signature_of_nobody_opens_nothing(trading):
     )
     with pytest.raises(Reverted):
         market.do(market.exchange.accept_role(0, sender=market.relayer))
+
+
+def signed_with(message_digest: bytes, s: int) -> tuple[Key, Signature]:
+    """A key and its signature of a digest with that very s.
+
+    The pair (r, vs) has no room for the upper half of s but for the few values between n/2 and 2^255,
+    which no search finds. So s and the point are chosen, and the key for which they are a signature
+    follows from them (SEC 1, §4.1.3).
+    """
+    nonce = 12_345
+    x, y = PrivateKey(nonce.to_bytes(32, "big")).public_key.point()
+    z = int.from_bytes(message_digest, "big")
+    secret = (s * nonce - z) * pow(x, -1, CURVE_ORDER) % CURVE_ORDER
+    vs = s | (y & 1) << 255
+    return Key(secret.to_bytes(32, "big")), Signature(x.to_bytes(32, "big"), vs.to_bytes(32, "big"))
+
+
+@pytest.mark.parametrize(("s", "accepted"), [(HALF_CURVE_ORDER, True), (HALF_CURVE_ORDER + 1, False)])
+def test_s_lies_in_the_lower_half(market, s, accepted):
+    account = market.newcomer.address
+    reading = Reading(account, market.slot, 5, (0, 0), 1)
+    meter, signature = signed_with(digest(market.exchange.domain, reading), s)
+    market.do(market.exchange.register_account(account, 4, meter.address, 1, 1, 0, 0, sender=market.utility))
+    market.schedule()
+    market.at(market.terms.end(market.slot))
+    sent = market.exchange.post_reading(reading, signature, sender=market.relayer)
+    if not accepted:
+        return market.refused("reading: bad signature", sent)
+    assert recover(digest(market.exchange.domain, reading), signature) == meter.address
+    market.do(sent)
