@@ -156,9 +156,8 @@ class Prices:
         """Price of energy beyond the contract (DESIGN §4): λ_b, or λ⁺_b and λ⁻_b under `tariff`."""
         if rule is Rule.DLMP:
             return self.price
-        if consumed:
-            return max(self.tariff.retail, self.tariff.hub_import + self.charge)
-        return self.tariff.fit + min(0, self.charge)
+        tariff = self.tariff
+        return tariff.shortfall_price(self.charge) if consumed else tariff.surplus_price(self.charge)
 
 
 @dataclass(frozen=True, slots=True)

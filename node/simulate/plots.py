@@ -140,7 +140,7 @@ def prices_by_hour(day: DayResult, theme: Theme) -> Figure:
     ):
         top.stairs(values, edges, baseline=None, color=theme.other, lw=1.0, ls=":")
         top.annotate(
-            name, (edges[-1], values[-1]), (-4, 3), textcoords="offset points", ha="right", color=theme.other
+            name, (edges[-1], values[-1]), (-4, 4), textcoords="offset points", ha="right", color=theme.other
         )
     top.margins(y=0.12)
     top.set_ylabel("price at the hub, €/MWh")
@@ -208,22 +208,19 @@ def dlmp_by_bus(day: DayResult, theme: Theme) -> Figure:
         (right, charge, "PuOr", TwoSlopeNorm(0, -reach, reach), "DLMP less hub price, λ − λ₀", "€/MWh"),
     )
     for axes, values, colours, norm, title, unit in shown:
-        mesh = axes.pcolormesh(
-            np.arange(len(day.slots) + 1),
-            np.arange(buses + 1),
+        image = axes.imshow(
             values,
             cmap=colours,
             norm=norm,
-            rasterized=False,
-            edgecolors="face",
-            linewidth=0.2,
+            interpolation="none",
+            aspect="auto",
+            extent=(0, len(day.slots), buses, 0),
         )
         axes.set_title(title)
         _slot_axis(axes, day)
-        figure.colorbar(mesh, ax=axes, location="bottom", aspect=30, label=unit, shrink=0.9)
+        figure.colorbar(image, ax=axes, location="bottom", aspect=30, label=unit, shrink=0.9)
     step = 1 if buses <= LABELLED_BUSES else -(-buses // LABELLED_BUSES)
     left.set_yticks(np.arange(0, buses, step) + 0.5, day.bus_names[::step], fontsize=6.5)
-    left.invert_yaxis()
     left.set_ylabel("bus (the substation at the top)")
     return figure
 
@@ -250,10 +247,20 @@ def feeder_by_price(day: DayResult, theme: Theme) -> Figure:
         axes.set_ylim(max(layout.row) + 0.6, min(layout.row) - 0.6)
         axes.set_axis_off()
     figure.colorbar(
-        ScalarMappable(norm, "cividis"), ax=list(panels), location="bottom", aspect=45, label="DLMP, €/MWh"
+        ScalarMappable(norm, "cividis"),
+        ax=list(panels),
+        location="bottom",
+        aspect=45,
+        shrink=0.6,
+        anchor=(0.0, 1.0),
+        label="DLMP, €/MWh",
     )
     figure.legend(
-        handles=_flow_legend(widest, theme), loc="outside upper left", ncols=5, title="line flow, delivered"
+        handles=_flow_legend(widest, theme),
+        loc="outside upper left",
+        ncols=5,
+        title="line flow, delivered",
+        alignment="left",
     )
     return figure
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 from market.orders import Address, OrderFilled, Side, VoidReason
+from market.settlement import Sources
 from market.units import hub_price
 from node.simulate.bills import Kind, accounts
 from node.simulate.result import DayResult, NetworkState, SlotResult
@@ -292,6 +293,10 @@ def bills(day: DayResult) -> Table:
     )
 
 
+SOURCES = fields(Sources)[1:]
+"""Terms of the identity after the surplus, which is shown as network and losses."""
+
+
 def utility(day: DayResult) -> Table:
     """The utility's result by slot, and the terms of the identity that sum to it."""
     columns = (
@@ -302,12 +307,7 @@ def utility(day: DayResult) -> Table:
         "result_neur",
         "network_neur",
         "losses_neur",
-        "basis_neur",
-        "hub_margin_neur",
-        "passive_margin_neur",
-        "wholesale_margin_neur",
-        "penalties_neur",
-        "rule_margin_neur",
+        *(f"{field.name}_neur" for field in SOURCES),
         "unexplained_neur",
         "without_market_neur",
         "payments_sum_neur",
@@ -324,12 +324,7 @@ def utility(day: DayResult) -> Table:
                 found.result,
                 found.network,
                 found.losses,
-                found.basis,
-                found.hub,
-                found.passive,
-                found.procurement,
-                found.penalties,
-                found.rule,
+                *(getattr(found.sources, field.name) for field in SOURCES),
                 found.unexplained,
                 found.without_market,
                 found.payments,
