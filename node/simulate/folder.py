@@ -28,9 +28,10 @@ def write_results(day: DayResult, out: Path) -> None:
     for table in tables(day):
         (out / f"{table.name}.csv").write_text(table.to_csv(), encoding="utf-8", newline="")
     (out / "plots").mkdir(exist_ok=True)
-    for plot in PLOTS:
-        (out / "plots" / f"{plot.name}.svg").write_bytes(draw(plot, day))
-    (out / "report.html").write_text(render_report(day), encoding="utf-8", newline="")
+    pictures = {plot.name: draw(plot, day) for plot in PLOTS}
+    for name, svg in pictures.items():
+        (out / "plots" / f"{name}.svg").write_bytes(svg)
+    (out / "report.html").write_text(render_report(day, pictures), encoding="utf-8", newline="")
 
 
 def write_manifest(out: Path, day: DayResult) -> None:
