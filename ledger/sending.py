@@ -41,14 +41,18 @@ def confirmed(chain: Chain, transaction_hash: bytes) -> Receipt:
 
 
 def _why(chain: Chain, receipt: Receipt) -> Reverted:
-    """Ask again for the reason, which receipts do not carry, on the state of the block before."""
+    """Ask again for the reason, which receipts do not carry.
+
+    On the block's own state first, since what failed left none behind and rules depend on its time; then
+    on the state before, where something later in the block may have changed the answer.
+    """
     raw = chain.block(receipt.block_number).transactions[receipt.transaction_index]
     transaction = decode_transaction(raw).transaction
     if receipt.gas_used == transaction.gas:
         return Reverted(f"out of gas: all {transaction.gas} were used")
     if transaction.to is None:
         return Reverted("the constructor refused")
-    for number in (receipt.block_number - 1, receipt.block_number):
+    for number in (receipt.block_number, receipt.block_number - 1):
         try:
             chain.call(transaction.to, transaction.data, sender=receipt.sender, block=number)
         except Reverted as reverted:
