@@ -1,0 +1,645 @@
+"""The twin as a whole: lives of a slot, money, oracles, roles, and refusals that leave no trace."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ledger import vectors
+from ledger.keccak import keccak
+from market.accounts import Refused
+from market.book import OrderRefused
+from market.events import (
+    AccountSettled,
+    ChargesPosted,
+    OraclesRotated,
+    ReadingPosted,
+    ReadingRejected,
+    RoleAccepted,
+    SlotSettled,
+)
+from market.exchange import Exchange, ReadingRefused
+from market.messages import CancelRequest, Reading, ReadingReject
+from market.orders import NOBODY, Order, OrderFilled, OrderPlaced, OrderRejected, Reject, Side
+from market.settlement import Member, Substation, Valuation, rule_in_force, slot_identity
+from market.slots import Rule, Tariff
+from tests.market.twin_cases import (
+    BUSES,
+    CERTIFICATE_HASH,
+    GUARDIAN,
+    INPUT_HASH,
+    ORACLES,
+    PENALTIES,
+    QUORUM,
+    RELAYER,
+    RICH_NEUR,
+    SLOT,
+    UTILITY,
+    Market,
+    bus_of,
+    bus_prices,
+    charges,
+    market_of,
+    meter,
+    orders,
+    picture,
+    rules,
+    tariffs,
+    terms,
+    trader,
+)
+
+TRADERS = 5
+TARIFF = Tariff(retail=300_000, network_fee=100_000, fit=80_000)
+CHARGES = (0, 1_000, -2_050, 0, 0)
+PRICES = (120_000, 125_000, 122_000, 115_000, 120_000)
+deterministic = settings(derandomize=True, deadline=None, max_examples=60)
+
+
+@pytest.fixture
+def market() -> Market:
+    return market_of(TARIFF, bus_charges=CHARGES)
+
+
+def order(index: int, nonce: int, side: Side, limit: int, quantity: int = 100) -> Order:
+    return Order(trader(index), SLOT, nonce, side, 0, limit, quantity)
+
+
+def traded(market: Market) -> Market:
+    """Trader 0 bought 100 Wh of trader 2 at hub price 100 000."""
+    market.place(order(2, 0, Side.ASK, 100_000), order(0, 0, Side.BID, 101_000))
+    return market
+
+
+def metered(market: Market, *nets: int) -> Market:
+    """Closed, priced, and read: net energies of the first traders, 0 for the others."""
+    market.close()
+    market.post_prices(PRICES)
+    for index in range(TRADERS):
+        market.read(index, nets[index] if index < len(nets) else 0)
+    return market
+
+
+def everybody() -> list[str]:
+    return [UTILITY, *(trader(index) for index in range(TRADERS))]
+
+
+def refused(rule: str):
+    """The contract's revert string, and nothing else of it."""
+    return pytest.raises(Refused, match=rf"^{rule}( \(|$)")
+
+
+# --- a slot's life ------------------------------------------------------------------------------
+
+
+def test_a_slot_from_charges_to_settlement(market):
+    metered(traded(market), 80, -100)
+    events = market.settle(*everybody())
+    assert [type(event) for event in events] == [AccountSettled] * 6 + [SlotSettled]
+    utility, buyer, _, seller, *_ = events
+    assert (utility.contracted, utility.trades, utility.metered) == (0, 0, 0)
+    assert (buyer.contracted, buyer.metered, buyer.delivered) == (100, 80, 80)
+    assert (buyer.trades, buyer.charge) == (100 * 100_000, 80 * 1_000)
+    assert (buyer.closeout, buyer.imbalance) == (20 * 5_000, -20 * 125_000)
+    assert (seller.contracted, seller.metered, seller.delivered) == (-100, 0, 0)
+    assert (seller.trades, seller.charge) == (-100 * 100_000, 0)
+    assert (seller.closeout, seller.imbalance) == (-100 * (115_000 - 120_000), 100 * 115_000)
+    assert market.account(0).balance_neur == RICH_NEUR - 10_000_000 - 80_000 - 100_000 + 2_500_000
+    assert market.account(0).reserved_neur == 0
+    assert market.exchange.accounts.clearing_neur == 0
+    assert market.exchange.slot(SLOT).settled
+
+
+def test_settling_again_is_skipped(market):
+    metered(traded(market))
+    assert len(market.settle(trader(0), trader(0), trader(2))) == 2
+    assert market.settle(trader(2), trader(0)) == ()
+    assert market.exchange.accounts.clearing_neur == 0
+    assert [type(event) for event in market.settle(*everybody())][-1] is SlotSettled
+
+
+def test_clearing_holds_the_trades_of_a_slot_half_settled(market):
+    metered(traded(market), 100)
+    market.settle(trader(0))
+    assert market.exchange.accounts.clearing_neur == 100 * 100_000
+    held = market.exchange.accounts.held_neur
+    assert held == (TRADERS + 1) * RICH_NEUR
+    with refused("accounts: insufficient funds"):
+        market.exchange.withdraw(market.by(UTILITY), RICH_NEUR + 10_000_000)
+
+
+def test_without_prices_the_tariff_settles_from_t_p_on(market):
+    traded(market).close()
+    for index in range(TRADERS):
+        market.read(index, 0)
+    with refused("settlement: no prices yet"):
+        market.settle(*everybody())
+    market.now = market.exchange.terms.prices_due(SLOT)
+    events = market.settle(*everybody())
+    assert {event.rule for event in events if isinstance(event, AccountSettled)} == {Rule.TARIFF}
+    with refused("prices: too late"):
+        market.post_prices(PRICES)
+
+
+def test_without_charges_nobody_trades_and_the_slot_settles_at_nu_0():
+    market = metered(market_of(TARIFF, bus_charges=None), 70)
+    with pytest.raises(OrderRefused, match="order: slot not open"):
+        market.now, late = market.exchange.terms.opens(SLOT), market.now
+        market.exchange.place_order(market.by(), order(0, 0, Side.BID, 90_000), trader(0))
+    market.now = late
+    buyer = market.settle(trader(0))[0]
+    assert (buyer.charge, buyer.imbalance) == (0, 70 * 125_000)
+
+
+def test_who_came_after_the_snapshot_does_not_settle(market):
+    metered(market)
+    market.exchange.register_account(market.by(UTILITY), trader(9), 1, meter(9), 1, 1, 0, 0)
+    with refused("settlement: not in the snapshot"):
+        market.settle(trader(0), trader(9))
+    assert not market.exchange.slot(SLOT).book.position(market.account(0)).settled
+    assert isinstance(market.settle(*everybody())[-1], SlotSettled)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rule"),
+    [
+        (lambda m: m.exchange.settle(m.by(), SLOT + 1, ()), "slots: not scheduled"),
+        (lambda m: m.exchange.settle(m.by(), SLOT, (trader(0), trader(99))), "accounts: unknown account"),
+        (lambda m: m.exchange.settle(m.by(), SLOT, (trader(0), trader(1))), "settlement: no reading"),
+    ],
+)
+def test_settlements_that_are_refused_settle_nobody(market, spoil, rule):
+    traded(market).close()
+    market.post_prices(PRICES)
+    market.read(0, 100)
+    before = picture(market.exchange)
+    with refused(rule):
+        spoil(market)
+    assert picture(market.exchange) == before
+
+
+def test_an_open_gate_is_no_time_to_settle(market):
+    market.now = market.exchange.terms.end(SLOT)
+    with refused("settlement: gate is open"):
+        market.settle(UTILITY)
+
+
+def test_a_batch_that_the_utility_cannot_back_settles_nobody():
+    market = market_of(TARIFF, bus_charges=CHARGES, deposit_neur=50_000_000, utility_neur=0)
+    metered(traded(market), 100, -10_000)  # trader 1 delivers far more than anybody pays for
+    before = picture(market.exchange)
+    with refused("settlement: utility unfunded"):
+        market.settle(*everybody())
+    assert picture(market.exchange) == before
+    market.exchange.deposit(market.by(trader(3)), UTILITY, 2 * 10**9)  # anyone may
+    assert isinstance(market.settle(*everybody())[-1], SlotSettled)
+    assert market.exchange.accounts.backing_neur >= 0
+
+
+# --- properties of whole lives ------------------------------------------------------------------
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> tuple[Market, Valuation, list[int]]:
+    """A market that has traded, closed, and been read; with or without prices."""
+    rule, tariff, bus_charges = draw(rules), draw(tariffs()), draw(charges)
+    poor = draw(st.booleans())
+    market = market_of(
+        tariff,
+        rule=rule,
+        bus_charges=bus_charges,
+        deposit_neur=draw(st.integers(0, 10**7)) if poor else RICH_NEUR,
+        utility_neur=10**12,
+    )
+    for nonce in range(draw(st.integers(0, 25))):
+        market.place(draw(orders(TRADERS, nonce, tariff, bus_charges)))
+        market.now += 1
+    market.close()
+    prices = draw(st.one_of(st.none(), bus_prices(tariff)))
+    if prices is None:
+        market.now = market.exchange.terms.prices_due(SLOT)
+    else:
+        market.post_prices(prices)
+    for index in range(TRADERS):
+        net_wh = market.exchange.slot(SLOT).book.position(market.account(index)).net_wh
+        energy = draw(st.one_of(st.just(net_wh), st.just(0), st.integers(-500, 500)))
+        market.read(index, energy, (draw(st.integers(0, 60)), 0))
+    valuation = Valuation(rule_in_force(rule, prices), tariff, bus_charges, prices, PENALTIES)
+    return market, valuation, draw(st.permutations(range(TRADERS + 1)))
+
+
+@deterministic
+@given(lives())
+def test_the_order_of_settlement_does_not_matter(life):
+    market, _, permutation = life
+    again = Market(deepcopy(market.exchange), market.now)
+    market.settle(*everybody())
+    for index in permutation:
+        again.settle(everybody()[index])
+        assert again.exchange.accounts.backing_neur >= 0
+    assert again.exchange.slot(SLOT).settled
+    assert picture(again.exchange) == picture(market.exchange)
+
+
+@deterministic
+@given(lives())
+def test_money_is_kept_and_the_identity_holds_on_whole_lives(life):
+    market, valuation, _ = life
+    accounts = market.exchange.accounts
+    book, readings = market.exchange.slot(SLOT).book, market.exchange.slot(SLOT).readings
+    held = accounts.held_neur
+    events = market.settle(*everybody())
+    settled = [event for event in events if isinstance(event, AccountSettled)]
+    total = sum(e.charge + e.closeout + e.imbalance + e.penalty for e in settled)
+    assert accounts.held_neur == held and accounts.clearing_neur == 0
+    assert all(account.reserved_neur == 0 for account in accounts)
+    assert sum(event.trades for event in settled) == 0
+    members = [
+        Member(bus_of(i), book.position(market.account(i)), readings[market.account(i).id])
+        for i in range(TRADERS)
+    ]
+    utility = book.position(accounts.utility)
+    substation = Substation(777, 60_000, (0, 10, 0, 30, 5))
+    identity = slot_identity(utility, members, substation, valuation)
+    assert identity.holds
+    passive_bill = valuation.tariff.retail * sum(substation.passive_wh)
+    assert identity.result == total - utility.trades_neur + passive_bill - 60_000 * 777
+
+
+# --- refusals leave no trace --------------------------------------------------------------------
+
+
+def late(market: Market, second: int) -> Market:
+    market.now = second
+    return market
+
+
+WORDS = vectors.pack(PRICES)
+HASHES = vectors.chunk_hashes(PRICES)
+GOOD_READING = Reading(trader(0), SLOT, 10, (0, 0), 1)
+START = terms().opens(SLOT)
+END = terms().end(SLOT)
+
+
+def quorum(*indices: int):
+    return [(index, ORACLES[index]) for index in indices]
+
+
+def post_charges(m: Market, slot: int = SLOT + 1, hashes=HASHES, signed=None):
+    signed = quorum(0, 1, 2) if signed is None else signed
+    return m.exchange.post_charges(m.by(), slot, hashes, INPUT_HASH, CERTIFICATE_HASH, signed)
+
+
+def post_prices(m: Market, hub: int = PRICES[0], hashes=HASHES, signed=None, slot: int = SLOT):
+    signed = quorum(0, 1, 2) if signed is None else signed
+    return m.exchange.post_prices(m.by(), slot, hub, 0, hashes, INPUT_HASH, CERTIFICATE_HASH, signed)
+
+
+REFUSED = {
+    "register: not the utility": (
+        "accounts: not the utility",
+        lambda m: m.exchange.register_account(m.by(), trader(8), 1, meter(8), 0, 0, 0, 0),
+    ),
+    "register: substation": (
+        "accounts: no such bus",
+        lambda m: m.exchange.register_account(m.by(UTILITY), trader(8), 0, meter(8), 0, 0, 0, 0),
+    ),
+    "register: beyond the last bus": (
+        "accounts: no such bus",
+        lambda m: m.exchange.register_account(m.by(UTILITY), trader(8), BUSES, meter(8), 0, 0, 0, 0),
+    ),
+    "register: again": (
+        "accounts: already registered",
+        lambda m: m.exchange.register_account(m.by(UTILITY), trader(0), 1, meter(8), 0, 0, 0, 0),
+    ),
+    "register: no meter": (
+        "accounts: nobody",
+        lambda m: m.exchange.register_account(m.by(UTILITY), trader(8), 1, NOBODY, 0, 0, 0, 0),
+    ),
+    "set account: a stranger's": (
+        "accounts: unknown account",
+        lambda m: m.exchange.set_account(m.by(UTILITY), trader(99), 0, 0, 0, 0),
+    ),
+    "set account: the utility's": (
+        "accounts: is the utility",
+        lambda m: m.exchange.set_account(m.by(UTILITY), UTILITY, 0, 0, 0, 0),
+    ),
+    "set meter: nobody": (
+        "accounts: nobody",
+        lambda m: m.exchange.set_meter(m.by(UTILITY), trader(0), NOBODY),
+    ),
+    "role: by another": (
+        "accounts: not the guardian",
+        lambda m: m.exchange.propose_role(m.by(UTILITY), 1, trader(0)),
+    ),
+    "role: unknown": (
+        "accounts: no such role",
+        lambda m: m.exchange.propose_role(m.by(UTILITY), 2, trader(0)),
+    ),
+    "role: not proposed": ("accounts: not the successor", lambda m: m.exchange.accept_role(m.by(), 0)),
+    "pause: by another": ("accounts: not the guardian", lambda m: m.exchange.pause(m.by(UTILITY))),
+    "unpause: not paused": ("accounts: nothing to change", lambda m: m.exchange.unpause(m.by(GUARDIAN))),
+    "deposit: for a stranger": (
+        "accounts: unknown account",
+        lambda m: m.exchange.deposit(m.by(), trader(99), 1),
+    ),
+    "deposit: too much": (
+        "accounts: amount too large",
+        lambda m: m.exchange.deposit(m.by(), trader(0), 2**126),
+    ),
+    "withdraw: a stranger": ("accounts: unknown account", lambda m: m.exchange.withdraw(m.by(), 1)),
+    "withdraw: reserved": (
+        "accounts: insufficient funds",
+        lambda m: m.exchange.withdraw(m.by(trader(0)), RICH_NEUR - 10_100_000 + 1),
+    ),
+    "schedule: too many": (
+        "slots: too many",
+        lambda m: m.exchange.schedule_slots(m.by(UTILITY), SLOT + 9, 1_025, 3, 1, 2),
+    ),
+    "schedule: import below export": (
+        "slots: import below export",
+        lambda m: m.exchange.schedule_slots(m.by(UTILITY), SLOT + 9, 1, 3, 1, 3),
+    ),
+    "schedule: one is scheduled": (
+        "slots: opening passed",
+        lambda m: m.exchange.schedule_slots(m.by(UTILITY), SLOT, 2, 3, 1, 2),
+    ),
+    "schedule: beyond the last": (
+        "slots: no such slot",
+        lambda m: m.exchange.schedule_slots(m.by(UTILITY), 2**32 - 1, 2, 3, 1, 2),
+    ),
+    "charges: not scheduled": ("slots: not scheduled", post_charges),
+    "charges: late": ("charges: opening passed", lambda m: post_charges(m, SLOT)),
+    "charges: again": (
+        "charges: already posted",
+        lambda m: post_charges(late(m, START - 1), SLOT),
+    ),
+    "charges chunk: again": (
+        "oracle: chunk already posted",
+        lambda m: m.exchange.post_charges_chunk(late(m, START - 1).by(), SLOT, 0, vectors.pack(CHARGES)),
+    ),
+    "prices: early": ("prices: before the gate", post_prices),
+    "prices: off range": (
+        "prices: hub price off range",
+        lambda m: post_prices(late(m, END), TARIFF.hub_import + 1),
+    ),
+    "prices: no quorum": (
+        "oracle: quorum not reached",
+        lambda m: post_prices(late(m, END), signed=quorum(0, 1)),
+    ),
+    "prices: one twice": (
+        "oracle: signers not ascending",
+        lambda m: post_prices(late(m, END), signed=quorum(0, 1, 1)),
+    ),
+    "prices: a stranger": (
+        "oracle: no such oracle",
+        lambda m: post_prices(late(m, END), signed=[*quorum(0, 1), (4, ORACLES[3])]),
+    ),
+    "prices: forged": (
+        "oracle: bad signature",
+        lambda m: post_prices(late(m, END), signed=[*quorum(0, 1), (2, ORACLES[3])]),
+    ),
+    "prices: no chunks": (
+        "oracle: wrong number of chunks",
+        lambda m: post_prices(late(m, END), hashes=()),
+    ),
+    "prices chunk: no header": (
+        "oracle: header not posted",
+        lambda m: m.exchange.post_prices_chunk(late(m, END).by(), SLOT, 0, WORDS),
+    ),
+    "substation: early": (
+        "substation: not due",
+        lambda m: m.exchange.post_substation(late(m, END - 1).by(UTILITY), SLOT, 0, 0, WORDS),
+    ),
+    "substation: wrong length": (
+        "substation: wrong length",
+        lambda m: m.exchange.post_substation(late(m, END).by(UTILITY), SLOT, 0, 0, (0, 0)),
+    ),
+    "substation: beyond the last bus": (
+        "oracle: value beyond the last bus",
+        lambda m: m.exchange.post_substation(late(m, END).by(UTILITY), SLOT, 0, 0, (1 << 32 * BUSES,)),
+    ),
+    "gate: early": ("book: before the gate", lambda m: m.exchange.close_gate(m.by(), SLOT, 1)),
+    "gate: not scheduled": ("slots: not scheduled", lambda m: m.exchange.close_gate(m.by(), SLOT + 1, 1)),
+    "cancel: forged": (
+        "book: bad signature",
+        lambda m: m.exchange.cancel_order(m.by(), CancelRequest(trader(0), SLOT + 7, 0), trader(1)),
+    ),
+    "order alone": (
+        "order: nonce used",
+        lambda m: m.exchange.place_order(m.by(), order(0, 0, Side.BID, 90_000), trader(0)),
+    ),
+    "reading alone": (
+        "reading: not due",
+        lambda m: m.exchange.post_reading(m.by(), GOOD_READING, meter(0)),
+    ),
+    "oracles: bad set": (
+        "oracle: bad set",
+        lambda m: m.exchange.rotate_oracles(m.by(), (ORACLES[0], ORACLES[0]), 1, quorum(0, 1, 2)),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refused_call_changes_nothing(market, case):
+    rule, call = REFUSED[case]
+    market.place(order(0, 0, Side.BID, 101_000))
+    before = picture(market.exchange)
+    with refused(rule):
+        call(market)
+    assert picture(market.exchange) == before
+
+
+def test_a_chunk_must_be_the_one_that_was_signed(market):
+    late(market, END)
+    post_prices(market)
+    for words in ((WORDS[0] + (1 << 32),), (*WORDS, 0), ()):
+        with refused("oracle: wrong chunk"):
+            market.exchange.post_prices_chunk(market.by(), SLOT, 0, words)
+    with refused("oracle: no such chunk"):
+        market.exchange.post_prices_chunk(market.by(), SLOT, 1, WORDS)
+    market.exchange.post_prices_chunk(market.by(), SLOT, 0, WORDS)
+    assert market.exchange.slot(SLOT).bus_prices == PRICES
+
+
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        ((PRICES[0] + 1, *PRICES[1:]), "prices: substation is not the hub price"),
+        ((*PRICES, 0, 0, 1), "oracle: value beyond the last bus"),
+    ],
+)
+def test_signed_vectors_that_are_wrong_are_refused(market, values, rule):
+    late(market, END)
+    post_prices(market, hashes=vectors.chunk_hashes(values))
+    with refused(rule):
+        market.exchange.post_prices_chunk(market.by(), SLOT, 0, vectors.pack(values))
+
+
+def test_a_long_vector_comes_in_chunks_in_any_order():
+    buses = 300
+    market = market_of(TARIFF, bus_charges=None, buses=buses)
+    values = tuple((-1) ** bus * bus * 1_000 for bus in range(buses))
+    late(market, START - 1)
+    (posted,) = post_charges(market, SLOT, vectors.chunk_hashes(values))
+    assert isinstance(posted, ChargesPosted)
+    assert (posted.chunks, posted.signers, posted.values_hash) == (2, 0b111, vectors.values_hash(values))
+    first, second = vectors.chunked(vectors.pack(values))
+    market.exchange.post_charges_chunk(market.by(), SLOT, 1, second)
+    assert market.exchange.slot(SLOT).book.charges is None
+    market.exchange.post_charges_chunk(market.by(), SLOT, 0, first)
+    assert market.exchange.slot(SLOT).book.charges == values
+
+
+# --- orders and readings, alone and in a batch --------------------------------------------------
+
+
+def test_the_same_rule_refuses_alone_and_is_skipped_in_a_batch(market):
+    bad = order(0, 0, Side.BID, 101_000, 0)
+    with pytest.raises(OrderRefused) as caught:
+        market.exchange.place_order(market.by(), bad, trader(0))
+    assert caught.value.reject is Reject.NOT_WHOLE_LOTS
+    rejected, placed = market.place(bad, replace(bad, quantity_wh=10))
+    assert rejected == OrderRejected(SLOT, trader(0), 0, Reject.NOT_WHOLE_LOTS)
+    assert isinstance(placed, OrderPlaced)
+
+
+def test_the_book_is_deep_in_one_call(market):
+    events = market.place(*(order(index, 0, Side.ASK, 90_000, 1) for index in range(1, 5)))
+    events += market.place(order(0, 0, Side.BID, 95_000, 4))
+    assert sum(isinstance(event, OrderFilled) for event in events) == 4
+
+
+READINGS = {
+    ReadingReject.UNKNOWN_ACCOUNT: (replace(GOOD_READING, account=UTILITY), meter(0), END),
+    ReadingReject.BAD_SIGNATURE: (GOOD_READING, trader(0), END),
+    ReadingReject.NOT_DUE: (GOOD_READING, meter(0), terms().final(SLOT)),
+    ReadingReject.WRONG_EPOCH: (replace(GOOD_READING, epoch=2), meter(0), END),
+    ReadingReject.ALREADY_FINAL: (replace(GOOD_READING, account=trader(1)), meter(1), END),
+    ReadingReject.WRONG_CLASSES: (replace(GOOD_READING, certified=(0,)), meter(0), END),
+}
+
+
+@pytest.mark.parametrize("reject", ReadingReject)
+def test_readings_that_are_refused(market, reject):
+    reading, signer, second = READINGS[reject]
+    market.read(1, 5)
+    late(market, second)
+    before = picture(market.exchange)
+    with pytest.raises(ReadingRefused) as caught:
+        market.exchange.post_reading(market.by(), reading, signer)
+    assert (caught.value.reject, caught.value.rule) == (reject, reject.rule)
+    assert picture(market.exchange) == before
+    late(market, min(second, terms().final(SLOT) - 1))
+    skipped, *_ = market.exchange.post_readings(
+        late(market, second).by(), [(reading, signer), (GOOD_READING, meter(0))]
+    )
+    assert skipped == ReadingRejected(SLOT, reading.account, reject)
+    if reject is not ReadingReject.NOT_DUE:
+        assert market.exchange.slot(SLOT).readings[1] == GOOD_READING
+
+
+def test_a_slot_not_scheduled_has_no_readings(market):
+    reading = replace(GOOD_READING, slot=SLOT - 5)
+    assert market.exchange.post_readings(late(market, END).by(), [(reading, meter(0))]) == (
+        ReadingRejected(SLOT - 5, trader(0), ReadingReject.NOT_DUE),
+    )
+
+
+def test_a_new_meter_key_is_a_new_epoch(market):
+    market.exchange.set_meter(market.by(UTILITY), trader(0), meter(77))
+    late(market, END)
+    with pytest.raises(ReadingRefused, match="reading: wrong epoch"):
+        market.exchange.post_reading(market.by(), GOOD_READING, meter(77))
+    with pytest.raises(ReadingRefused, match="reading: bad signature"):
+        market.exchange.post_reading(market.by(), GOOD_READING, meter(0))
+    (event,) = market.exchange.post_reading(market.by(), replace(GOOD_READING, epoch=2), meter(77))
+    assert isinstance(event, ReadingPosted)
+
+
+# --- roles, pause, oracles ----------------------------------------------------------------------
+
+
+def test_deployment_says_who_has_the_roles(market):
+    assert market.exchange.deployed() == (
+        RoleAccepted(0, UTILITY),
+        RoleAccepted(1, GUARDIAN),
+        OraclesRotated(1, QUORUM, ORACLES),
+    )
+    with refused("oracle: bad set"):
+        Exchange(UTILITY, GUARDIAN, ORACLES, 5, terms(), token_decimals=9, hash_of=keccak)
+
+
+def test_the_guardian_pauses_orders_and_nothing_else(market):
+    market.place(order(0, 0, Side.BID, 90_000))
+    market.exchange.pause(market.by(GUARDIAN))
+    with refused("exchange: paused"):
+        market.place()
+    with refused("exchange: paused"):
+        market.exchange.place_order(market.by(), order(0, 1, Side.BID, 90_000), trader(0))
+    market.exchange.cancel_order(market.by(), CancelRequest(trader(0), SLOT, 0), trader(0))
+    market.exchange.withdraw(market.by(trader(0)), RICH_NEUR)
+    metered(market)
+    market.settle(*everybody())
+    market.exchange.unpause(market.by(GUARDIAN))
+
+
+def test_the_utilitys_heir_has_its_money_orders_and_nonces(market):
+    heir = trader(70)
+    ask = Order(UTILITY, SLOT, 0, Side.ASK, 0, 100_000, 50)
+    market.place(ask)
+    market.exchange.propose_role(market.by(UTILITY), 0, heir)
+    market.exchange.accept_role(market.by(heir), 0)
+    assert market.exchange.accounts.utility.address == heir
+    assert market.exchange.accounts.find(UTILITY) is None
+    assert market.place(replace(ask, trader=heir))[0] == OrderRejected(SLOT, heir, 0, Reject.NONCE_USED)
+    _, fill = market.place(order(0, 0, Side.BID, 101_000, 50))
+    assert fill.maker == heir
+    with refused("accounts: not the utility"):
+        market.exchange.schedule_slots(market.by(UTILITY), SLOT + 9, 1, 3, 1, 2)
+    with refused("accounts: not the successor"):
+        market.exchange.accept_role(market.by(heir), 0)
+
+
+def test_a_registered_account_cannot_become_the_utility(market):
+    market.exchange.propose_role(market.by(UTILITY), 0, trader(0))
+    with refused("accounts: already registered"):
+        market.exchange.accept_role(market.by(trader(0)), 0)
+
+
+def test_oracles_rotate_by_a_quorum_of_the_old_ones(market):
+    new = (trader(80), trader(81))
+    assert market.exchange.rotate_oracles(market.by(), new, 2, quorum(1, 2, 3)) == (
+        OraclesRotated(2, 2, new),
+    )
+    late(market, END)
+    with refused("oracle: bad signature"):
+        post_prices(market, signed=quorum(0, 1))
+    (posted,) = post_prices(market, signed=[(0, new[0]), (1, new[1])])
+    assert (posted.epoch, posted.signers) == (2, 0b11)
+
+
+# --- token units --------------------------------------------------------------------------------
+
+
+def test_amounts_are_whole_token_units():
+    market = market_of(TARIFF)
+    coarse = Exchange(
+        UTILITY, GUARDIAN, ORACLES, QUORUM, market.exchange.terms, token_decimals=6, hash_of=keccak
+    )
+    with refused("accounts: not whole token units"):
+        coarse.deposit(market.by(), UTILITY, 1_001)
+    coarse.deposit(market.by(), UTILITY, 1_000)
+    with refused("accounts: not whole token units"):
+        coarse.withdraw(market.by(UTILITY), 1)
+    coarse.withdraw(market.by(UTILITY), 1_000)
+    assert coarse.accounts.held_neur == 0
+    fine = Exchange(
+        UTILITY, GUARDIAN, ORACLES, QUORUM, market.exchange.terms, token_decimals=18, hash_of=keccak
+    )
+    fine.deposit(market.by(RELAYER), UTILITY, 1)
+    assert fine.accounts.held_neur == 1
