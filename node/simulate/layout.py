@@ -48,7 +48,9 @@ class _Block:
         )
 
     def attach(self, lateral: _Block, offset: int) -> None:
-        """Take a lateral in."""
+        """Take a lateral in, and the riser that leads down to it."""
+        riser = lateral.spans[0].first
+        self.spans += [_Span(row, riser, riser) for row in range(1, offset)]
         self.row |= {bus: row + offset for bus, row in lateral.row.items()}
         self.spans += [_Span(span.row + offset, span.first, span.last) for span in lateral.spans]
 

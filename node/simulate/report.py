@@ -119,7 +119,7 @@ def _environment() -> Environment:
         "energy": energy,
         "money": money,
         "kwh": lambda wh: f"{wh / 1_000:,.1f}",
-        "cents": lambda neur: f"{neur / NEUR_PER_EUR:,.2f}",
+        "cents": lambda neur: f"{neur / NEUR_PER_EUR:,.2f}".replace("-", "−"),
         "sentence": share_reached,
         "reached": lambda gap: "–" if gap is None else f"{100 * (1 - gap):.2f} %",
     }

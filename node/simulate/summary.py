@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from market.units import NEUR_PER_EUR, WH_PER_MWH, eur
+from market.units import WH_PER_MWH, eur
 from node.simulate.bills import accounts
 from node.simulate.result import DayResult
 from node.simulate.utility import day_utility_result
@@ -195,9 +195,10 @@ def _money(s: Summary) -> str:
             ),
             _item(
                 "Welfare",
-                f"{s.welfare_eur:,.2f} € with imports at the hub price.",
-                f"Best possible {s.welfare_central_eur:,.2f} €,",
-                f"everyone alone on FiT/retail {s.welfare_alone_eur:,.2f} €: {share_reached(s.welfare_gap)}.",
+                f"{s.welfare_eur - s.welfare_alone_eur:,.2f} € above everyone alone on FiT/retail,",
+                "with imports at the hub price; the best dispatch of all gains",
+                f"{s.welfare_central_eur - s.welfare_alone_eur:,.2f} €:",
+                f"{share_reached(s.welfare_gap)}.",
                 f"Contracts at gate closure: {share_reached(s.book_welfare_gap)}.",
             ),
         )
@@ -248,8 +249,8 @@ def _next_steps(out: Path) -> str:
 
 
 def energy(wh: int) -> str:
-    """Energy for people: kWh below 10 MWh, else MWh."""
-    if abs(wh) < 10 * WH_PER_MWH:
+    """Energy for people: kWh below 1 MWh, else MWh."""
+    if abs(wh) < WH_PER_MWH:
         return f"{wh / 1_000:,.1f} kWh"
     return f"{wh / WH_PER_MWH:,.2f} MWh"
 
@@ -257,11 +258,6 @@ def energy(wh: int) -> str:
 def money(neur: int) -> str:
     """Money for people, to the cent."""
     return f"{eur(neur):,.2f} €"
-
-
-def price(neur: int, wh: int) -> str:
-    """Average price for people, €/MWh."""
-    return "no energy" if wh == 0 else f"{neur / wh * WH_PER_MWH / NEUR_PER_EUR:,.2f} €/MWh"
 
 
 def share_reached(welfare_gap: float | None) -> str:

@@ -1,0 +1,288 @@
+"""The repository polices itself: seams of clock and randomness, integers, rooms, words, sizes.
+
+Every exception is listed with its reason, and an exception that nothing needs any more fails too.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.house.repository import PACKAGES, ROOT, Use, files, imports, modules, packages, text, tree, uses
+
+CLOCK_AND_RANDOMNESS = re.compile(
+    r"time\..*|datetime\.(datetime|date)\.(now|utcnow|today)|os\.(urandom|getrandom)"
+    r"|(random|secrets|uuid)(\..*)?|numpy\.random\.(?!Generator$|BitGenerator$).*"
+)
+
+SEAMS = {
+    ("ledger/chain/rpc.py", "time.sleep"): "a foreign node is asked again until a transaction is in a block",
+    (
+        "node/rpc/engine.py",
+        "time.time",
+    ): "wall_clock: the one place where a chain can follow the machine's time",
+    ("node/simulate/run.py", "time.perf_counter"): "`seconds` of the summary; in no file",
+    (
+        "node/scenario/world.py",
+        "numpy.random.default_rng",
+    ): "`stream`: every draw has a named stream of the seed",
+}
+
+OUTSIDE_THE_MARKET = {
+    *("asyncio", "ftplib", "http", "io", "multiprocessing", "os", "pathlib", "random", "secrets", "shutil"),
+    *(
+        "signal",
+        "smtplib",
+        "socket",
+        "sqlite3",
+        "ssl",
+        "subprocess",
+        "tempfile",
+        "threading",
+        "time",
+        "urllib",
+    ),
+    *("uuid", "eth", "eth_account", "fastapi", "httpx", "lmdb", "requests", "uvicorn", "web3", "websockets"),
+}
+
+FLOATS: dict[tuple[str, str], str] = {}
+"""Floats that `ledger/` may have: (module, expression) to reason."""
+
+PRINTS = {
+    "contracts/build.py": "a command of its own, `python -m contracts.build`, that runs without node",
+}
+
+LONG_FILES = {
+    "contracts/src/book.vy": "the book's storage is internal to its module: levels, matching and gate belong together",
+    "market/exchange.py": "one method for each call of the contract, in the ABI's order",
+}
+LINES_MAX = 500
+
+FORBIDDEN_NAMES = {"utils.py", "base.py", "helpers.py", "common.py", "misc.py"}
+
+
+def exactly(found: Iterable[tuple[str, str]], allowed: dict[tuple[str, str], str]) -> list[str]:
+    """What was found and is not allowed, and what is allowed and was not found."""
+    seen = set(found)
+    return [f"not allowed: {' '.join(one)}" for one in sorted(seen - allowed.keys())] + [
+        f"allowed for nothing: {' '.join(one)}" for one in sorted(allowed.keys() - seen)
+    ]
+
+
+# --- time, chance, numbers --------------------------------------------------------------------------
+
+
+def clock_and_randomness() -> Iterator[Use]:
+    for path in modules(*PACKAGES):
+        yield from (use for use in uses(path) if CLOCK_AND_RANDOMNESS.fullmatch(use.name))
+
+
+def test_clock_and_randomness_come_through_their_seams():
+    assert exactly({(use.path, use.name) for use in clock_and_randomness()}, SEAMS) == []
+
+
+def test_every_random_generator_has_a_seed():
+    unseeded = [
+        str(use)
+        for folder in (*PACKAGES, "tests")
+        for path in modules(folder)
+        for use in uses(path)
+        if use.name == "numpy.random.default_rng" and (use.call is None or not use.call.args)
+    ]
+    assert unseeded == []
+
+
+def test_tests_draw_nothing_from_global_randomness():
+    drawn = [
+        str(use)
+        for path in modules("tests")
+        for use in uses(path)
+        if re.fullmatch(r"(random|numpy\.random)\.[a-z_]+|(secrets|uuid)\..*|os\.urandom", use.name)
+        and use.name != "numpy.random.default_rng"
+    ]
+    assert drawn == []
+
+
+def test_the_market_reaches_nothing_outside_itself():
+    reached = [
+        f"{path}:{line}: {name}"
+        for path in modules("market")
+        for line, name in imports(path)
+        if name.split(".")[0] in OUTSIDE_THE_MARKET
+    ]
+    opened = [
+        f"{path}:{node.lineno}: open"
+        for path in modules("market")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open"
+    ]
+    assert reached + opened == []
+
+
+def floats(path: Path) -> Iterator[tuple[str, str]]:
+    """Every expression of a module that is, makes or names a float."""
+    folders = _paths(tree(path))
+    for node in ast.walk(tree(path)):
+        if (isinstance(node, ast.Constant) and isinstance(node.value, float)) or (
+            isinstance(node, ast.Name) and node.id == "float"
+        ):
+            yield str(path), ast.unparse(node)
+        elif isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div):
+            if not (isinstance(node, ast.BinOp) and _is_path(node, folders)):
+                yield str(path), ast.unparse(node)
+    yield from ((str(path), name) for _, name in imports(path) if name.split(".")[0] in {"numpy", "cmath"})
+
+
+def _paths(module: ast.Module) -> set[str]:
+    """Names that a module declares to be a `Path`, or sets from one."""
+    names: set[str] = set()
+    for node in ast.walk(module):
+        declared = getattr(node, "annotation", None)
+        if declared is not None and "Path" in ast.unparse(declared).split(" | "):
+            names.add(node.arg if isinstance(node, ast.arg) else ast.unparse(node.target))
+    for node in ast.walk(module):
+        if isinstance(node, ast.Assign) and _is_path(node.value, names):
+            names.update(ast.unparse(target) for target in node.targets)
+    return names
+
+
+def _is_path(node: ast.expr, names: set[str]) -> bool:
+    """Whether `a / b / c` starts at a folder."""
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        node = node.left
+    return ast.unparse(node) in names or (isinstance(node, ast.Call) and ast.unparse(node.func) == "Path")
+
+
+def test_the_ledger_counts_in_integers():
+    assert exactly((one for path in modules("ledger") for one in floats(path)), FLOATS) == []
+
+
+@pytest.mark.parametrize("line", ["x = 1.5", "x = float('1')", "x = a / b", "x /= 2", "def f(a: float): ..."])
+def test_a_float_is_seen(line: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(f"{__name__}.tree", lambda _path: ast.parse(line))
+    monkeypatch.setattr(f"{__name__}.imports", lambda _path: ())
+    assert list(floats(Path("ledger/invented.py")))
+
+
+# --- rooms ------------------------------------------------------------------------------------------
+
+
+def test_every_room_says_what_it_holds():
+    silent = [f"{room}: no README.md" for room in packages() if room / "README.md" not in files()]
+    silent += [
+        f"{room}: no docstring" for room in packages() if not ast.get_docstring(tree(room / "__init__.py"))
+    ]
+    assert silent == []
+
+
+def test_no_room_is_empty():
+    empty = [
+        str(room)
+        for room in packages()
+        if len(tree(room / "__init__.py").body) <= 1
+        and not [
+            path for path in files() if room in path.parents and path.name not in {"__init__.py", "README.md"}
+        ]
+    ]
+    assert empty == []
+
+
+def test_no_file_is_named_for_what_has_no_name():
+    assert [str(path) for path in files() if path.name in FORBIDDEN_NAMES] == []
+
+
+def test_tests_shadow_nothing():
+    shadows = [str(path) for path in modules("tests") if path.name == "__init__.py"]
+    names = Counter(path.name for path in modules("tests") if path.name.startswith("test_"))
+    assert shadows + [name for name, count in names.items() if count > 1] == []
+
+
+def test_long_files_have_their_reason():
+    long = {
+        str(path)
+        for path in files()
+        if path.suffix in {".py", ".vy", ".js", ".css", ".html"}
+        and len((text(path) or "").splitlines()) > LINES_MAX
+    }
+    assert long == set(LONG_FILES)
+
+
+def test_only_commands_print():
+    printing = {
+        str(path)
+        for path in modules(*PACKAGES)
+        if path.parts[:2] != ("node", "cli")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    }
+    assert printing == set(PRINTS)
+
+
+# --- words ------------------------------------------------------------------------------------------
+
+# Put together from parts, so that this file does not name what it looks for.
+WORDS = {
+    "work left undone": r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b",
+    "a folder of somebody's machine": r"(?<![\w.~/])/(?:home|root|Users|work|opt|mnt|srv)/\w",
+    "an address that packages come from": r"(?i)\bpypi\."
+    r"org|pythonhosted\."
+    r"org|registry\.npm"
+    r"js|npm"
+    r"mirror|find"
+    r"-links|extra-"
+    r"index-url",
+    "how the text came to be": r"(?i)\b(clau"
+    r"de|anth"
+    r"ropic|ll"
+    r"ms?|chat"
+    r"gpt|gp"
+    r"t-?\d\w*|open"
+    r"ai|cop"
+    r"ilot|gem"
+    r"ini|language mod"
+    r"el|ai[- ]gen"
+    r"erated|helper ses"
+    r"sion|sub-?agen"
+    r"ts?)\b",
+}
+
+
+@pytest.mark.parametrize("what", WORDS)
+def test_no_file_names(what: str):
+    pattern = re.compile(WORDS[what])
+    named = [
+        f"{path}:{number}: {line.strip()[:100]}"
+        for path in files()
+        if path.name != "LICENSE"
+        for number, line in enumerate((text(path) or "").splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert named == []
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        ("work left undone", "# TODO later"),
+        ("a folder of somebody's machine", "see /home/somebody/notes"),
+        ("an address that packages come from", "https://pypi.org/simple"),
+        ("how the text came to be", "as Claude wrote"),
+    ],
+)
+def test_a_word_is_seen(what: str, line: str):
+    assert re.search(WORDS[what], line)
+
+
+def test_locks_hash_everything_and_name_no_address():
+    for lock in sorted((ROOT / "requirements").glob("*.lock")):
+        content = lock.read_text("utf-8")
+        assert "://" not in content and "--index" not in content, lock.name
+        for entry in re.split(r"\n(?=\S)", content.strip()):
+            assert re.match(r"[a-z0-9._-]+==\S+", entry) and "--hash=sha256:" in entry, (
+                f"{lock.name}: {entry[:60]}"
+            )
