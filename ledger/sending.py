@@ -36,11 +36,11 @@ def confirmed(chain: Chain, transaction_hash: bytes) -> Receipt:
     """Wait for the receipt. Raises Reverted with the contract's reason, ChainUnavailable on time-out."""
     receipt = chain.receipt(transaction_hash)
     if receipt.status != 1:
-        raise _why(chain, receipt)
+        raise why(chain, receipt)
     return receipt
 
 
-def _why(chain: Chain, receipt: Receipt) -> Reverted:
+def why(chain: Chain, receipt: Receipt) -> Reverted:
     """Ask again for the reason, which receipts do not carry.
 
     On the block's own state first, since what failed left none behind and rules depend on its time; then

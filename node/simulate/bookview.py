@@ -63,6 +63,14 @@ class SlotView:
             return None
         return max(ticks) if side == Side.BID else min(ticks)
 
+    def ladder(self, side: Side, energy_class: int = 0) -> tuple[tuple[int, int], ...]:
+        """Resting levels of a side as (tick, Wh), best first."""
+        levels: dict[int, int] = {}
+        for order in self._orders.values():
+            if order.side == side and order.energy_class == energy_class:
+                levels[order.tick] = levels.get(order.tick, 0) + order.quantity
+        return tuple(sorted(levels.items(), reverse=side == Side.BID))
+
     def resting_wh(self, trader: Address, side: Side) -> int:
         """Energy of a trader that rests on one side, over all classes."""
         return sum(o.quantity for (who, _), o in self._orders.items() if who == trader and o.side == side)

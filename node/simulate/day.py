@@ -16,7 +16,6 @@ import numpy as np
 from ledger.chain.protocol import Clock
 from ledger.keys import Key
 from market.agents.policies import AgentView, Policy, Truthful, ZeroIntelligenceConstrained
-from market.agents.utility import hub_quotes, passive_bid
 from market.events import AccountSettled
 from market.orders import Order, Side
 from market.pricing.conditions import Clearing
@@ -25,6 +24,7 @@ from node.scenario.world import World, period, stream
 from node.simulate.appraisal import appraise, price_error
 from node.simulate.bookview import SlotView
 from node.simulate.delivery import Delivery, deliver, scheduled_state
+from node.simulate.quotes import utility_orders
 from node.simulate.result import SlotResult
 from node.simulate.session import Member, Session
 
@@ -156,24 +156,9 @@ class TradingDay:
 
     def _quotes(self, due: Due) -> None:
         """The utility's two hub quotes, and its bid for the forecast passive load and losses."""
-        slot = self._slots[due.index]
+        slot, utility = self._slots[due.index], self.session.cast.utility
         assert slot.charges is not None
-        world, utility = self.world, self.session.cast.utility
-        primal, base = slot.charges.solution.primal, world.feeder.base_mw
-        loss = float((world.feeder.r_pu * primal.l[0]).sum())
-        passive = float(world.forecast.passive_p[due.index].sum())
-        lot = world.terms.lot_wh
-        orders = (
-            *hub_quotes(utility.address, slot.view.slot, world.tariff, lot_wh=lot),
-            *passive_bid(
-                utility.address,
-                slot.view.slot,
-                world.tariff,
-                slot.charges.prices.hub_price,
-                (passive + loss) * base * world.hours,
-                lot_wh=lot,
-            ),
-        )
+        orders = utility_orders(self.world, utility.address, slot.view.slot, due.index, slot.charges)
         self._place(slot.view, [(utility, order) for order in orders])
 
     def _round(self, due: Due) -> None:

@@ -1,0 +1,128 @@
+"""The market's pages and their JSON. Everything is read from the chain's events; nothing here trades."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query
+from fastapi.responses import HTMLResponse, JSONResponse
+from jinja2 import DictLoader, Environment, StrictUndefined
+
+from ledger.address import checksummed
+from node.api import documents
+from node.api.documents import UnknownAccountError, UnknownSlotError
+from node.api.projection import Projection
+
+FILLS_SHOWN = 20
+LEVELS_SHOWN = 12
+SLOTS_SHOWN = 24
+
+SlotNumber = Annotated[int | None, Query(ge=0, lt=2**32, description="slot number")]
+
+
+def create_api(projection: Projection, deployment: Mapping[str, Any]) -> FastAPI:
+    """The application over a projection. `deployment` is the document that clients start from."""
+    app = FastAPI(title="Wattbook market", docs_url=None, redoc_url=None)
+    page = _template()
+
+    @app.exception_handler(UnknownSlotError)
+    @app.exception_handler(UnknownAccountError)
+    def unknown(_request: object, failure: Exception) -> JSONResponse:
+        return JSONResponse({"error": str(failure)}, status_code=404)
+
+    @app.get("/health")
+    def health() -> dict[str, Any]:
+        """Whether the market answers, and the newest block's time."""
+        return {"ok": True, "now": projection.now()}
+
+    @app.get("/deployment.json")
+    def deployment_document() -> Any:
+        """Addresses, terms, types to sign, ABIs."""
+        return deployment
+
+    @app.get("/slots.json")
+    def slots() -> Any:
+        """Slots with state and best prices."""
+        return documents.slots_document(projection)
+
+    @app.get("/book.json")
+    def book(slot: SlotNumber = None) -> Any:
+        """Ladder of a slot."""
+        return documents.book_document(projection, slot)
+
+    @app.get("/fills.json")
+    def fills(slot: SlotNumber = None, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> Any:
+        """Newest fills."""
+        return documents.fills_document(projection, slot, limit)
+
+    @app.get("/accounts/{address}.json")
+    def account(address: str) -> Any:
+        """One account."""
+        return documents.account_document(projection, _address(address))
+
+    @app.get("/", response_class=HTMLResponse)
+    def market(slot: SlotNumber = None) -> HTMLResponse:
+        """The market on one page."""
+        return HTMLResponse(page.render(_page(projection, deployment, slot)))
+
+    return app
+
+
+def _address(text: str) -> str:
+    """The checksummed form. Raises UnknownAccountError for what is no address."""
+    try:
+        return checksummed(bytes.fromhex(text.removeprefix("0x")))
+    except ValueError:
+        raise UnknownAccountError(f"{text[:80]}: not an address of 40 hexadecimal digits") from None
+
+
+def _page(projection: Projection, deployment: Mapping[str, Any], slot: int | None) -> dict[str, Any]:
+    """What the template shows."""
+    listed = documents.slots_document(projection)
+    alive = [row for row in listed["slots"] if row["state"] not in ("settled", "scheduled")]
+    try:
+        book = documents.book_document(projection, slot)
+    except UnknownSlotError:
+        if slot is not None:
+            raise
+        book = None
+    return {
+        "now": listed["now"],
+        "slots": alive[:SLOTS_SHOWN],
+        "book": book,
+        "levels": LEVELS_SHOWN,
+        "fills": documents.fills_document(projection, None, FILLS_SHOWN)["fills"],
+        "deployment": deployment,
+    }
+
+
+def _template() -> Any:
+    source = (files("node") / "web" / "templates" / "market.html").read_text(encoding="utf-8")
+    environment = Environment(
+        loader=DictLoader({"market.html": source}),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"clock": _clock, "eur_per_mwh": _eur_per_mwh, "kwh": _kwh, "short": _short}
+    return environment.get_template("market.html")
+
+
+def _clock(timestamp: int) -> str:
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%d %b %H:%M")
+
+
+def _eur_per_mwh(price: int | None) -> str:
+    return "–" if price is None else f"{price / 1_000:.1f}"
+
+
+def _kwh(energy_wh: int) -> str:
+    return f"{energy_wh / 1_000:,.1f}"
+
+
+def _short(address: str) -> str:
+    return f"{address[:8]}…{address[-4:]}"

@@ -1,0 +1,97 @@
+"""`wattbook testnet`: a market to trade on, on this machine."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from node.testnet.running import Running
+
+CLEAN, FAILED, USAGE = 0, 1, 2
+SHUTDOWN = (signal.SIGINT, signal.SIGTERM)
+
+
+def testnet(
+    port: Annotated[int, typer.Option(help="Port of the JSON-RPC (HTTP and WebSocket).")] = 8545,
+    api_port: Annotated[int, typer.Option(help="Port of the market's pages and their JSON.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; only this machine by default.")
+    ] = "127.0.0.1",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder to keep the chain in, and to resume from; else in memory.")
+    ] = None,
+    accounts: Annotated[
+        int | None, typer.Option(help="Prosumers with known keys, 1 to 200.", show_default="10")
+    ] = None,
+    block_time: Annotated[
+        int | None,
+        typer.Option(help="Seconds between blocks.", show_default="a block for each transaction"),
+    ] = None,
+    mnemonic: Annotated[
+        str | None,
+        typer.Option(help="BIP-39 words of the accounts.", show_default="the well-known test ones"),
+    ] = None,
+    config_out: Annotated[
+        Path | None, typer.Option(help="File to write addresses, keys, terms and ABIs to, as JSON.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Run a local market: chain, contracts, oracles, utility, meters and pages, until Ctrl-C.
+
+    Example: wattbook testnet --data my-market --config-out testnet.json
+    """
+    from ledger.chain.protocol import ChainError  # noqa: PLC0415 - loads slowly
+    from node.testnet.running import running  # noqa: PLC0415
+    from node.testnet.settings import SettingError, Settings, StartError  # noqa: PLC0415
+
+    stop = Event()
+    for number in SHUTDOWN:
+        signal.signal(number, lambda *_: stop.set())
+
+    def tell(line: str) -> None:
+        if not quiet:
+            print(line, flush=True)
+
+    try:
+        settings = Settings(port, api_port, host, data, accounts, block_time, mnemonic, config_out)
+        tell("wattbook testnet: deploying token and exchange ...")
+        with running(settings, tell, _complain) as net:
+            for line in greeting(net):
+                tell(line)
+            stop.wait()
+            tell("stopping ...")
+    except SettingError as refusal:
+        _complain(f"error: {refusal}")
+        raise typer.Exit(USAGE) from None
+    except (StartError, ChainError) as refusal:
+        _complain(f"error: {refusal}")
+        raise typer.Exit(FAILED) from None
+
+
+def greeting(net: Running) -> list[str]:
+    """What a visitor needs, as lines: accounts, keys, addresses, where to go."""
+    document = net.document
+    lines = ["", "Accounts (coins for gas, tokens in the wallet, tokens deposited)"]
+    for number, account in enumerate(document["accounts"]):
+        lines.append(f"  ({number}) {account['address']}  {account['private_key']}  bus {account['bus']}")
+    return [
+        *lines,
+        f"Mnemonic: {document['mnemonic']}",
+        f"WARNING: {document['warning']}.",
+        "",
+        f"Token     {document['token']}  ({document['token_decimals']} decimals)",
+        f"Exchange  {document['exchange']}  (chain {document['chain_id']}, block {document['first_block']} on)",
+        f"JSON-RPC  {document['rpc_url']}",
+        f"Market    {document['api_url']}",
+        "",
+        "Ready. The market was resumed." if net.resumed else "Ready. Slots are open; Ctrl-C stops.",
+    ]
+
+
+def _complain(line: str) -> None:
+    typer.echo(" ".join(line.split()), err=True)

@@ -1,0 +1,268 @@
+"""Keeps the market going: schedules slots and takes each through its phases, by the chain's own time.
+
+What is due is read from the chain each time, so that a node that was stopped, a jump in time or a
+snapshot gone back to need no care of their own: the operator does what the contract still allows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from threading import Event as Flag
+
+import numpy as np
+
+from ledger.chain.protocol import ChainError
+from ledger.state import SlotState
+from market.feeder.powerflow import power_flow
+from market.slots import Terms
+from market.units import NEUR_PER_EUR, WH_PER_MWH, quantise_energy
+from node.oracle.signers import OracleError, Proposal
+from node.scenario.world import stream
+from node.simulate.quotes import utility_orders
+from node.testnet.market import SEED, Market
+from node.testnet.narrator import clock_time
+
+TICK_SECONDS = 1.0
+CHARGES_AHEAD_SECONDS = 1_800
+"""Charges go out this long before a slot opens."""
+SCHEDULED_AT_ONCE = 24
+BEFORE_OPENING_SECONDS = 30
+"""Nothing that must be on the chain before a slot opens is begun later than this before it."""
+TRADING_SECONDS_MIN = 300
+"""A slot whose gate is nearer than this is not worth opening."""
+AFTER_DELIVERY_SECONDS = 5
+SLOTS_LOOKED_BACK = 200
+"""How far a resumed market looks for slots that were not settled."""
+DEVIATION_SHARE = 0.05
+"""Standard deviation of what test meters read, as a share of what was contracted."""
+RETRY_SECONDS = 20.0
+ATTEMPTS_MAX = 3
+JUMP_SECONDS = 60
+"""Chain time that gains this much on the machine's clock between two looks was moved by somebody."""
+CALM_SECONDS = 4.0
+"""How long the operator lets somebody move time before it acts again."""
+
+
+class Phase(Enum):
+    """What can be due for a slot, in the order of its life."""
+
+    CHARGES = "charges"
+    QUOTES = "quotes"
+    GATE = "gate closure"
+    PRICES = "prices"
+    METERS = "readings"
+    SETTLE = "settlement"
+
+
+def due(terms: Terms, slot: int, state: SlotState, now: int, *, quoted: bool) -> Phase | None:
+    """The phase that a scheduled slot is due for at chain second `now`, None for none.
+
+    `quoted` says whether the utility's orders are in. Charges are not among them: they are due ahead.
+    """
+    if now < terms.opens(slot) or state.settled:
+        return None
+    if now < terms.gate(slot):
+        return Phase.QUOTES if state.charges_complete and not quoted else None
+    if not state.gate_closed:
+        return Phase.GATE
+    if not state.prices_posted and now < terms.prices_due(slot) - BEFORE_OPENING_SECONDS:
+        return Phase.PRICES
+    if now < terms.end(slot) + AFTER_DELIVERY_SECONDS:
+        return None
+    if not state.substation_posted:
+        return Phase.METERS
+    if state.prices_complete or now >= terms.prices_due(slot):
+        return Phase.SETTLE
+    return None
+
+
+@dataclass(slots=True)
+class _Failure:
+    """How often a slot's phase failed, and the monotonic second before which it is not tried again."""
+
+    attempts: int
+    not_before: float
+
+
+class Operator:
+    """Oracles, utility, meters and relayer of a testnet's market, on one thread."""
+
+    def __init__(
+        self,
+        market: Market,
+        tell: Callable[[str], None],
+        complain: Callable[[str], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._market = market
+        self._session = market.session
+        self._exchange = market.session.exchange
+        self._terms = market.session.terms
+        self._tell = tell
+        self._complain = complain
+        self._monotonic = monotonic
+        self._tracked: set[int] = set()
+        self._charges: dict[int, Proposal] = {}
+        self._failures: dict[int, _Failure] = {}
+        self._drift: float | None = None
+        self._calm_at = 0.0
+
+    # --- living ---------------------------------------------------------------------------------
+
+    def run(self, stop: Flag) -> None:
+        """Do what is due, until `stop` is set."""
+        while not stop.wait(TICK_SECONDS):
+            try:
+                if self._market.chain.moves and not self._time_is_moving():
+                    self.step()
+            except Exception as failure:  # the market must outlive whatever a client does to its chain
+                if not stop.is_set():
+                    self._complain(f"market: {type(failure).__name__}: {failure}")
+                    stop.wait(RETRY_SECONDS)
+
+    def find_unsettled(self) -> None:
+        """Look back for slots that a resumed market has still to serve."""
+        newest = self._market.chain.now() // self._terms.slot_seconds
+        for slot in range(newest - SLOTS_LOOKED_BACK, newest + 1):
+            state = self._exchange.slot_of(slot)
+            if state.charges_complete and not state.settled:  # without charges nobody could trade
+                self._tracked.add(slot)
+
+    def open_ahead(self, target: int) -> None:
+        """Schedule and charge the slots that will be open at chain second `target`, and those next to open."""
+        now, terms = self._market.chain.now(), self._terms
+        earliest = now + BEFORE_OPENING_SECONDS + terms.open_lead
+        tradable = target + TRADING_SECONDS_MIN + terms.gate_lead
+        first = max(earliest, tradable) // terms.slot_seconds + 1
+        last = (target + CHARGES_AHEAD_SECONDS + terms.open_lead) // terms.slot_seconds
+        for slot in range(first, last + 1):
+            state = self._exchange.slot_of(slot)
+            if not state.scheduled:
+                self._session.schedule(slot, SCHEDULED_AT_ONCE, self._market.world.tariff)
+            self._tracked.add(slot)
+            if not state.charges_posted:
+                self._attempt(slot, Phase.CHARGES)
+
+    def step(self) -> None:
+        """Everything that is due now."""
+        self.open_ahead(self._market.chain.now())
+        for slot in sorted(self._tracked):
+            self._serve(slot)
+
+    def _serve(self, slot: int) -> None:
+        """Take a slot through whatever is due for it."""
+        while True:
+            state = self._exchange.slot_of(slot)
+            if state.settled or not state.scheduled:
+                self._forget(slot)
+                return
+            utility = self._session.cast.utility.address
+            quoted = state.charges_complete and self._exchange.nonce_used(slot, utility, 0)
+            phase = due(self._terms, slot, state, self._market.chain.now(), quoted=quoted)
+            if phase is None or not self._attempt(slot, phase):
+                return
+
+    def _attempt(self, slot: int, phase: Phase) -> bool:
+        """Run a phase; after a failure wait before the next attempt, and give the slot up in the end."""
+        failure = self._failures.get(slot)
+        if failure is not None and self._monotonic() < failure.not_before:
+            return False
+        try:
+            said = _PHASES[phase](self, slot)
+        except (ChainError, OracleError, KeyError, ValueError, RuntimeError) as refusal:
+            attempts = 1 if failure is None else failure.attempts + 1
+            self._failures[slot] = _Failure(attempts, self._monotonic() + RETRY_SECONDS)
+            self._complain(f"market  {self._name(slot)}  {phase.value} failed: {refusal}")
+            if attempts >= ATTEMPTS_MAX:
+                self._complain(f"market  {self._name(slot)}  given up after {attempts} attempts")
+                self._forget(slot)
+            return False
+        self._failures.pop(slot, None)
+        self._tell(f"market  {self._name(slot)}  {phase.value}: {said}")
+        return True
+
+    def _forget(self, slot: int) -> None:
+        self._tracked.discard(slot)
+        self._charges.pop(slot, None)
+        self._failures.pop(slot, None)
+
+    def _time_is_moving(self) -> bool:
+        """Whether somebody moved the chain's time within the last seconds: what is due may soon be past."""
+        drift = self._market.chain.now() - self._monotonic()
+        if self._drift is not None and drift - self._drift > JUMP_SECONDS:
+            self._calm_at = self._monotonic() + CALM_SECONDS
+        self._drift = drift
+        return self._monotonic() < self._calm_at
+
+    def _name(self, slot: int) -> str:
+        return f"slot {slot} ({clock_time(self._terms.start(slot))})"
+
+    # --- phases ---------------------------------------------------------------------------------
+
+    def _post_charges(self, slot: int) -> str:
+        world = self._market.world
+        conditions = world.conditions(self._market.index(slot), world.forecast)
+        self._charges[slot] = self._session.post_charges(slot, conditions)
+        return f"posted for {world.feeder.buses} buses, opens {clock_time(self._terms.opens(slot))}"
+
+    def _quote(self, slot: int) -> str:
+        world, index, utility = self._market.world, self._market.index(slot), self._session.cast.utility
+        charges = self._charges.get(slot)
+        if charges is None:  # posted by a process that was stopped since
+            charges, _ = self._session.oracles.agree(world.conditions(index, world.forecast))
+        orders = utility_orders(world, utility.address, slot, index, charges)
+        self._session.place([(utility, order) for order in orders])
+        return f"the utility placed {len(orders)} orders, gate closes {clock_time(self._terms.gate(slot))}"
+
+    def _close(self, slot: int) -> str:
+        self._session.close_gate(slot)
+        return "what rested is voided"
+
+    def _post_prices(self, slot: int) -> str:
+        world = self._market.world
+        proposal = self._session.post_prices(slot, world.conditions(self._market.index(slot), world.last))
+        prices = proposal.prices.bus_price
+        return f"posted, {min(prices) / 1_000:.1f} to {max(prices) / 1_000:.1f} EUR/MWh"
+
+    def _meter(self, slot: int) -> str:
+        """Meters read what was contracted and a seeded deviation; the substation what that makes of the flow."""
+        world, index = self._market.world, self._market.index(slot)
+        base_mw, hours = world.feeder.base_mw, world.hours
+        contracted = np.array(
+            [self._exchange.position_of(slot, key.address).net for key in self._market.accounts]
+        )
+        deviation = stream(SEED, "testnet", "meter", slot).normal(0.0, DEVIATION_SHARE, len(contracted))
+        metered = contracted + np.rint(deviation * np.abs(contracted)).astype(np.int64)
+        net = world.by_bus(metered / (base_mw * hours * WH_PER_MWH))
+        passive = world.actual.passive_p[index]
+        flow = power_flow(world.feeder, passive + net, world.actual.passive_q[index])
+        self._session.post_readings(slot, metered.tolist())
+        self._session.post_substation(
+            slot,
+            int(quantise_energy(flow.net_import[0], base_mw, hours)),
+            int(world.wholesale[index]),
+            [int(energy) for energy in quantise_energy(passive, base_mw, hours)],
+        )
+        return f"{len(metered)} meters, {int(metered.sum())} Wh net"
+
+    def _settle(self, slot: int) -> str:
+        settled = self._session.settle(slot)
+        paid = sum(
+            record.trades + record.charge + record.closeout + record.imbalance + record.penalty
+            for record in settled
+            if record.account != self._session.cast.utility.address
+        )
+        return f"{len(settled)} accounts, prosumers paid {paid / NEUR_PER_EUR:.2f} EUR net"
+
+
+_PHASES: dict[Phase, Callable[[Operator, int], str]] = {
+    Phase.CHARGES: Operator._post_charges,
+    Phase.QUOTES: Operator._quote,
+    Phase.GATE: Operator._close,
+    Phase.PRICES: Operator._post_prices,
+    Phase.METERS: Operator._meter,
+    Phase.SETTLE: Operator._settle,
+}

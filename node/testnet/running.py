@@ -1,0 +1,207 @@
+"""A testnet that runs: chain, servers and the market's threads, started and stopped together."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event as Flag
+from threading import Thread
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from ledger.chain.embedded import EmbeddedChain
+from ledger.chain.protocol import ChainError
+from ledger.keys import Key, mnemonic_keys
+from node.api.app import create_api
+from node.api.projection import Projection
+from node.rpc.app import create_app
+from node.rpc.engine import Engine, wall_clock
+from node.testnet.chain import HeldClock
+from node.testnet.deployment import Record, describe, public, read_record, write_json, write_record
+from node.testnet.market import SLOT_SECONDS, Market, cast_of, deploy_market, payers, resume_market, world_of
+from node.testnet.narrator import Narrator
+from node.testnet.operator import Operator
+from node.testnet.settings import DEFAULT_ACCOUNTS, FolderError, PortError, SettingError, Settings
+
+PREPARATION_SECONDS = 3_600
+"""Chain time before the first opening in which a new market is deployed, a second a transaction."""
+SHUTDOWN_SECONDS = 3
+STARTED_POLL_SECONDS = 0.01
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Running:
+    """A testnet that can be used: its market, its engine and the document for its clients."""
+
+    market: Market
+    engine: Engine
+    document: dict[str, Any]
+    resumed: bool
+
+
+@contextmanager
+def running(settings: Settings, tell: Say, complain: Say) -> Iterator[Running]:
+    """A testnet while the context lasts. Raises StartError, and ChainError for a chain that is damaged."""
+    with ExitStack() as stack:
+        rpc_socket = stack.enter_context(_listening(settings.host, settings.port, "--port"))
+        api_socket = stack.enter_context(_listening(settings.host, settings.api_port, "--api-port"))
+        stop = Flag()
+        clock = HeldClock(_preparation(wall_clock()))
+        engine, cast_keys, record = _open(settings, clock)
+        stack.callback(engine.chain.close)
+        stack.callback(stop.set)
+        cast, world = cast_of(cast_keys), world_of(len(cast_keys))
+        if record is None:
+            market = deploy_market(engine, cast, world, stop)
+            if settings.data is not None:
+                write_record(settings.data, market)
+        else:
+            market = resume_market(engine, cast, world, record, stop)
+        document = describe(
+            market, rpc_url=_url(rpc_socket), api_url=_url(api_socket), mnemonic=settings.words
+        )
+        operator = Operator(market, tell, complain)
+        if record is not None:
+            operator.find_unsettled()
+        operator.open_ahead(wall_clock())
+        _let_go(engine, clock, settings)
+        if settings.block_time_seconds is None:
+            operator.step()
+        if settings.config_out is not None:
+            write_json(settings.config_out, document)
+        narrator = Narrator(market.chain, _names(market), tell)
+        api = create_api(_projection(market), public(document))
+        stack.enter_context(_serving(create_app(engine), rpc_socket))
+        stack.enter_context(_serving(api, api_socket))
+        stack.enter_context(_thread("market", operator.run, stop))
+        stack.enter_context(_thread("narrator", narrator.run, stop))
+        yield Running(market, engine, document, record is not None)
+
+
+# --- the chain ----------------------------------------------------------------------------------
+
+
+def _preparation(wall: int) -> int:
+    """Second at which a new chain begins: before the slots opened that can be traded in now."""
+    openings_ago = 9
+    return (wall // SLOT_SECONDS - openings_ago) * SLOT_SECONDS - PREPARATION_SECONDS
+
+
+def _open(settings: Settings, clock: HeldClock) -> tuple[Engine, tuple[Key, ...], Record | None]:
+    """Engine over the chain, the accounts' keys, and the record of a folder that holds a market."""
+    record = None if settings.data is None else _existing_record(settings.data)
+    count = settings.accounts
+    if count is None:
+        count = DEFAULT_ACCOUNTS if record is None else len(record.accounts)
+    try:
+        keys = mnemonic_keys(count, settings.words)
+    except ValueError as refusal:
+        raise SettingError(f"--mnemonic: {str(refusal).removeprefix('mnemonic: ')}") from None
+    if record is not None and record.accounts != tuple(key.address for key in keys):
+        raise FolderError(
+            f"{settings.data}: holds a market of {len(record.accounts)} accounts from"
+            f" {record.accounts[0]} on; start it with that --mnemonic and --accounts, or name another folder"
+        )
+    try:
+        chain = EmbeddedChain(
+            genesis_timestamp=clock(), time_source=clock, funded=payers(cast_of(keys)), data=settings.data
+        )
+    except (ChainError, OSError) as failure:
+        raise FolderError(f"--data {failure}" if settings.data else str(failure)) from None
+    return Engine(chain, keys), keys, record
+
+
+def _existing_record(folder: Path) -> Record | None:
+    return read_record(folder) if folder.is_dir() else None
+
+
+def _let_go(engine: Engine, clock: HeldClock, settings: Settings) -> None:
+    """Let time run. A chain that was moved ahead of this machine's clock goes on from where it is."""
+    with engine.lock:
+        clock.release()
+        engine.chain.advance_to(engine.chain.now())
+        engine.block_time_seconds = settings.block_time_seconds
+        engine.automine = settings.block_time_seconds is None
+
+
+def _names(market: Market) -> dict[str, str]:
+    session, cast = market.session, market.session.cast
+    names = {session.exchange.address: "exchange", session.token.address: "token"}
+    names |= {
+        cast.utility.address: "utility",
+        cast.guardian.address: "guardian",
+        cast.relayer.address: "relayer",
+    }
+    return names
+
+
+def _projection(market: Market) -> Projection:
+    return Projection(market.chain, market.session.exchange, market.session.token, market.first_block)
+
+
+# --- servers and threads ------------------------------------------------------------------------
+
+
+@contextmanager
+def _listening(host: str, port: int, option: str) -> Iterator[socket.socket]:
+    """A socket of ours at an address, before anything costly is begun. Raises PortError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as failure:
+        raise PortError(f"--host {host}: {failure.strerror}") from None
+    with listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(address)
+            listening.listen()
+        except OSError as failure:
+            reason = (failure.strerror or "cannot be used").lower()
+            raise PortError(f"{option} {port}: {reason} at {host}; name another one") from None
+        yield listening
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextmanager
+def _serving(app: FastAPI, listening: socket.socket) -> Iterator[None]:
+    """A server on a thread of its own while the context lasts."""
+    config = uvicorn.Config(
+        app,
+        log_level="error",
+        access_log=False,
+        ws="websockets-sansio",
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    thread = Thread(target=lambda: server.run(sockets=[listening]), daemon=True)
+    thread.start()
+    try:
+        while not server.started and thread.is_alive():
+            time.sleep(STARTED_POLL_SECONDS)
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@contextmanager
+def _thread(name: str, run: Callable[[Flag], None], stop: Flag) -> Iterator[None]:
+    thread = Thread(target=run, args=(stop,), name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,67 @@
+"""What `wattbook testnet` is asked for, and why it may refuse to start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.keys import TEST_MNEMONIC
+
+DEFAULT_ACCOUNTS = 10
+ACCOUNTS_MAX = 200
+"""Prosumers that a testnet registers and meters at most."""
+
+
+class StartError(Exception):
+    """The testnet cannot start; the message is one line for the person at the terminal.
+
+    StartError
+    ├── SettingError    an option's value is not allowed: wrong usage
+    ├── PortError       the address or port is not ours to listen on
+    └── FolderError     the data folder, or the file to write, cannot be used
+    """
+
+
+class SettingError(StartError):
+    """An option's value is not allowed."""
+
+
+class PortError(StartError):
+    """Nothing can listen there."""
+
+
+class FolderError(StartError):
+    """A folder or file cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options of the command. `accounts` and `mnemonic` None: those of the data folder, or the default.
+
+    Port 0 lets the system choose. Raises SettingError.
+    """
+
+    port: int = 8545
+    api_port: int = 8000
+    host: str = "127.0.0.1"
+    data: Path | None = None
+    accounts: int | None = None
+    block_time_seconds: int | None = None
+    mnemonic: str | None = None
+    config_out: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, port in (("--port", self.port), ("--api-port", self.api_port)):
+            if not 0 <= port <= 65_535:
+                raise SettingError(f"{name} {port}: a port is a number from 0 to 65535")
+        if self.port == self.api_port != 0:
+            raise SettingError(f"--api-port {self.api_port}: is --port already; name another one")
+        if self.accounts is not None and not 1 <= self.accounts <= ACCOUNTS_MAX:
+            raise SettingError(f"--accounts {self.accounts}: from 1 to {ACCOUNTS_MAX}")
+        if self.block_time_seconds is not None and not 1 <= self.block_time_seconds <= 60:
+            raise SettingError(f"--block-time {self.block_time_seconds}: from 1 to 60 seconds")
+
+    @property
+    def words(self) -> str:
+        """The mnemonic in force."""
+        return TEST_MNEMONIC if self.mnemonic is None else self.mnemonic
