@@ -1,0 +1,25 @@
+"""Programs that some tests run beside Wattbook, and where they are."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+COMMANDS = {
+    "anvil": ("anvil",),
+    "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "node": ("node", "nodejs"),
+}
+"""The names under which systems install a program."""
+
+
+def find(program: str) -> Path | None:
+    """Where a program is, or None; `make tools` puts some of them into `node_modules`."""
+    path = os.pathsep.join([str(ROOT / "node_modules" / ".bin"), os.environ.get("PATH", os.defpath)])
+    for command in COMMANDS[program]:
+        if found := shutil.which(command, path=path):
+            return Path(found)
+    return None
