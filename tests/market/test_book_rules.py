@@ -255,7 +255,7 @@ def test_immediate_or_cancel_never_rests(book):
     assert book.position(account(book, 0)).reserve_neur == 30 * 91_000
 
 
-@pytest.mark.parametrize("flags", Flag)
+@pytest.mark.parametrize("flags", [Flag.NONE, Flag.IMMEDIATE_OR_CANCEL])
 def test_after_128_visits_the_rest_is_void(flags):
     book = open_book(terms(), TARIFF, traders=10)
     makers = [ask(1 + n // RESTING_MAX, n, 90_000, 1) for n in range(VISITS_MAX + 1)]

@@ -17,6 +17,7 @@ LATECOMER, STRANGER, HEIR = (key_of("person", i) for i in (4, 5, 6))
 FIRST_SLOT_START = GENESIS_SECOND + 20_000
 
 often = st.integers(0, 5).map(lambda number: number > 0)
+sometimes = st.integers(0, 3).map(lambda number: number == 0)
 seldom = st.integers(0, 11).map(lambda number: number == 0)
 price_shifts = st.sampled_from([0, 0, 0, 1, 99, 100, -1, -250])
 

@@ -16,7 +16,7 @@ from ledger import calls
 from ledger.keys import Key
 from market.messages import Reading
 from tests.twins.delivery import Delivery
-from tests.twins.life import EUR, FIRST_SLOT_START, TRADERS, meter_of, often, seldom
+from tests.twins.life import EUR, FIRST_SLOT_START, TRADERS, meter_of, often, sometimes
 from tests.twins.pair import Signer, key_of
 from tests.twins.posting import ORACLES
 from tests.twins.trading import Trading
@@ -49,8 +49,11 @@ class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
         retail, fee, fit = self.tariff
         schedule = calls.ScheduleSlots(self.slots[0], 2, retail, fee, fit)
         assert isinstance(pair.same(self.utility, schedule), tuple)
-        for slot in self.slots[:1] if data.draw(seldom) else self.slots:
-            self.post_vector_of_charges(data, slot, good=True)
+        for slot in self.slots:
+            if data.draw(sometimes):
+                self.draw_charges(data, slot, good=False)
+            if data.draw(often):
+                self.post_charges_of(slot, self.draw_vector(data, 0, good=True))
         self.plan_time(data)
         self.plan_end(data)
         self.go(self.terms.opens(self.slots[-1]))
@@ -105,7 +108,7 @@ class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
             assert isinstance(pair.same(pair.payer, calls.CloseGate(slot, 7)), tuple)
         if self.with_prices and self.now() < terms.prices_due(slot):
             _, _, fit = self.tariff
-            self.post_vector_of_prices(slot, fit, [fit] * terms.buses, self.good_quorum())
+            self.post_prices_of(slot, [fit] * terms.buses)
         self.go(terms.end(slot))
         people = [pair.people[pair.twin.accounts.at(i).address] for i in range(book.snapshot or 0)]
         pair.read_all(pair.payer, [self.last_reading(slot, index, who) for index, who in enumerate(people)])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ledger import calls, vectors
 from ledger.keys import Key
 from market.messages import ChargesHeader, OracleSet, PricesHeader
-from tests.twins.life import STRANGER, TRADERS, Life, often, seldom
+from tests.twins.life import STRANGER, TRADERS, Life, often, sometimes
 from tests.twins.pair import Signer, key_of
 
 ORACLES = tuple(key_of("oracle", i) for i in range(4))
@@ -24,7 +24,7 @@ class Posting(Life):
         return [(index, Signer(key)) for index, key in enumerate(self.oracles)][-QUORUM:]
 
     def draw_quorum(self, data: st.DataObject, good: bool) -> list[tuple[int, Signer]]:
-        if good or data.draw(often):
+        if good or not data.draw(sometimes):
             return self.good_quorum()
         order = [(index, Signer(key)) for index, key in enumerate(self.oracles)]
         return data.draw(
@@ -46,29 +46,41 @@ class Posting(Life):
         shifts = st.sampled_from([0, 0, 100, -100, 1_234, -30_000, 40_001])
         pattern = [substation + data.draw(shifts) for _ in range(TRADERS)]
         values = [substation, *(pattern[i % TRADERS] for i in range(self.terms.buses - 1))]
-        if not good and data.draw(seldom):
+        if not good and data.draw(sometimes):
             values[0] += 1
         return values
 
     def draw_words(self, data: st.DataObject, values: list[int], good: bool) -> list[tuple[int, ...]]:
         """The chunks as posted; seldom with a value beyond the last bus, which the hashes commit to."""
         words = list(vectors.pack(values))
-        if not good and data.draw(seldom):
+        if not good and data.draw(sometimes):
             words[-1] |= 1 << 255
         return list(vectors.chunked(words))
 
-    def post_vector_of_charges(self, data: st.DataObject, slot: int, good: bool) -> None:
+    def draw_charges(self, data: st.DataObject, slot: int, good: bool) -> None:
+        """Charges of a slot, signed and posted, or spoilt in some way."""
         chunks = self.draw_words(data, self.draw_vector(data, 0, good), good)
         hashes = tuple(vectors.chunk_hash(words) for words in chunks)
-        if not good and data.draw(seldom):
+        if not good and data.draw(sometimes):
             hashes = hashes[1:]
-        epoch = self.pair.twin.oracles.epoch
-        header = ChargesHeader(slot, epoch, vectors.keccak(b"".join(hashes)), INPUT_HASH, CERTIFICATE_HASH)
-        proofs, named = self.pair.prove(header, self.draw_quorum(data, good))
-        arguments = (slot, hashes, INPUT_HASH, CERTIFICATE_HASH)
-        self.pair.plain(self.pair.payer, calls.PostCharges(*arguments, proofs), *arguments, named)
+        self.post_charges_header(slot, hashes, self.draw_quorum(data, good))
         for index, words in self.draw_chunks(data, chunks, good):
             self.pair.same(self.pair.payer, calls.PostChargesChunk(slot, index, words))
+
+    def post_charges_of(self, slot: int, values: list[int]) -> None:
+        """A good header and all its chunks; what is posted already is refused."""
+        self.post_charges_header(slot, vectors.chunk_hashes(values), self.good_quorum())
+        for index, words in enumerate(vectors.chunked(vectors.pack(values))):
+            self.pair.same(self.pair.payer, calls.PostChargesChunk(slot, index, words))
+
+    def post_charges_header(
+        self, slot: int, hashes: tuple[bytes, ...], quorum: list[tuple[int, Signer]]
+    ) -> None:
+        epoch, values_hash = self.pair.twin.oracles.epoch, vectors.keccak(b"".join(hashes))
+        header = ChargesHeader(slot, epoch, values_hash, INPUT_HASH, CERTIFICATE_HASH)
+        proofs, named = self.pair.prove(header, quorum)
+        arguments = (slot, hashes, INPUT_HASH, CERTIFICATE_HASH)
+        self.pair.plain(self.pair.payer, calls.PostCharges(*arguments, proofs), *arguments, named)
 
     def draw_chunks(
         self, data: st.DataObject, chunks: list[tuple[int, ...]], good: bool
@@ -81,9 +93,9 @@ class Posting(Life):
         return data.draw(st.lists(st.sampled_from(numbered), max_size=4))
 
     def post_other_charges(self, data: st.DataObject) -> None:
-        """Too late, or for a slot nobody scheduled, unless time has stood still."""
+        """Too late, or for a slot nobody scheduled."""
         slot = self.draw_slot(data)
-        self.post_vector_of_charges(data, slot, good=False)
+        self.draw_charges(data, slot, good=data.draw(often))
         self.check_touched(slot, ())
 
     def draw_prices(self, data: st.DataObject) -> None:
@@ -91,28 +103,25 @@ class Posting(Life):
         slot, good = self.draw_slot(data), data.draw(often)
         retail, fee, fit = self.tariff
         hub = data.draw(st.sampled_from([fit, retail - fee, (fit + retail - fee) // 2]))
-        if not good and data.draw(seldom):
+        if not good and data.draw(sometimes):
             hub = data.draw(st.sampled_from([fit - 1, retail - fee + 1]))
         chunks = self.draw_words(data, self.draw_vector(data, hub, good), good)
-        self.post_prices_header(slot, hub, chunks, self.draw_quorum(data, good))
+        hashes = tuple(vectors.chunk_hash(words) for words in chunks)
+        self.post_prices_header(slot, hub, hashes, self.draw_quorum(data, good))
         for index, words in self.draw_chunks(data, chunks, good):
             self.pair.same(self.pair.payer, calls.PostPricesChunk(slot, index, words))
         self.check_touched(slot, ())
         self.pair.compare_vectors(slot, (0, 1, 2, self.terms.buses - 1))
 
-    def post_vector_of_prices(
-        self, slot: int, hub: int, values: list[int], quorum: list[tuple[int, Signer]]
-    ) -> None:
+    def post_prices_of(self, slot: int, values: list[int]) -> None:
         """A good header and all its chunks; what is posted already is refused."""
-        chunks = list(vectors.chunked(vectors.pack(values)))
-        self.post_prices_header(slot, hub, chunks, quorum)
-        for index, words in enumerate(chunks):
+        self.post_prices_header(slot, values[0], vectors.chunk_hashes(values), self.good_quorum())
+        for index, words in enumerate(vectors.chunked(vectors.pack(values))):
             self.pair.same(self.pair.payer, calls.PostPricesChunk(slot, index, words))
 
     def post_prices_header(
-        self, slot: int, hub: int, chunks: list[tuple[int, ...]], quorum: list[tuple[int, Signer]]
+        self, slot: int, hub: int, hashes: tuple[bytes, ...], quorum: list[tuple[int, Signer]]
     ) -> None:
-        hashes = tuple(vectors.chunk_hash(words) for words in chunks)
         epoch, values_hash = self.pair.twin.oracles.epoch, vectors.keccak(b"".join(hashes))
         header = PricesHeader(slot, epoch, hub, -55, values_hash, INPUT_HASH, CERTIFICATE_HASH)
         proofs, named = self.pair.prove(header, quorum)
@@ -122,7 +131,7 @@ class Posting(Life):
     def rotate_oracles(self, data: st.DataObject) -> None:
         keys = data.draw(st.permutations(ORACLES))[: data.draw(st.integers(3, 4))]
         addresses = tuple(key.address for key in keys)
-        if data.draw(seldom):
+        if data.draw(sometimes):
             addresses = (addresses[0], addresses[0], addresses[1])
         quorum = data.draw(st.sampled_from([QUORUM, QUORUM, QUORUM, 0, 5]))
         present = OracleSet(self.pair.twin.oracles.epoch, quorum, addresses)
