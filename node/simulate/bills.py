@@ -16,8 +16,9 @@ from enum import StrEnum
 from market.events import AccountSettled
 from market.orders import OrderFilled, Side
 from market.slots import Rule, Tariff
-from market.units import NEUR_PER_EUR, UEUR_PER_KWH_PER_EUR_PER_MWH, hub_price
+from market.units import hub_price
 from node.simulate.result import DayResult, Participant, SlotResult
+from node.simulate.wording import average_price, change, energy
 
 
 class FillsMismatchError(ValueError):
@@ -50,7 +51,7 @@ COSTLIER = {
     Kind.EXTRA_IMPORT: "consumed {energy} more than contracted, at a price {price} above retail",
     Kind.EXTRA_EXPORT: "injected {energy} more than contracted, at a price {price} below the feed-in tariff",
     Kind.ROUND_TRIP: "bought and sold again {energy} at a loss of {price}",
-    Kind.PENALTY: "penalty for {energy} sold as certified and not generated",
+    Kind.PENALTY: "penalty for energy sold as certified and not generated",
 }
 """A positive term in words."""
 CHEAPER = {
@@ -77,17 +78,11 @@ class Term:
     difference_neur: int
 
     def __str__(self) -> str:
-        money = f"{self.difference_neur / NEUR_PER_EUR:+.2f} €"
         if self.difference_neur <= 0:
-            return f"{CHEAPER[self.kind]}: {money}"
-        energy = f"{self.energy_wh / 1_000:,.1f} kWh"
-        return f"{COSTLIER[self.kind].format(energy=energy, price=self._price())}: {money}"
-
-    def _price(self) -> str:
-        """The difference per energy, €/MWh."""
-        if self.energy_wh == 0:
-            return "a price"
-        return f"{self.difference_neur / self.energy_wh / UEUR_PER_KWH_PER_EUR_PER_MWH:,.2f} €/MWh"
+            return f"{CHEAPER[self.kind]}: {change(self.difference_neur)}"
+        price = average_price(self.difference_neur, self.energy_wh) if self.energy_wh else ""
+        words = COSTLIER[self.kind].format(energy=energy(self.energy_wh), price=price)
+        return f"{words}: {change(self.difference_neur)}"
 
 
 @dataclass(frozen=True, slots=True)

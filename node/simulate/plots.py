@@ -160,8 +160,7 @@ def _volumes(axes: Any, day: DayResult, peer: list[list[OrderFilled]], theme: Th
     axes.set_ylabel("traded, MWh")
     axes.grid(axis="y")
     axes.set_axisbelow(True)
-    axes.margins(y=0.25)
-    axes.legend(loc="upper left", ncols=2)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2)
 
 
 def _peer_fills(day: DayResult, slot: SlotResult) -> list[OrderFilled]:

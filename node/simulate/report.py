@@ -11,13 +11,13 @@ from functools import cache
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from market.units import NEUR_PER_EUR
 from node.simulate.bills import Account, Kind, accounts, total
 from node.simulate.plots import DARK, PLOTS, Plot, draw
 from node.simulate.result import DayResult, NetworkState
-from node.simulate.summary import energy, money, share_reached, summarise
+from node.simulate.summary import share_reached, summarise
 from node.simulate.tables import iso, tables
 from node.simulate.utility import UtilityResult, day_utility_result
+from node.simulate.wording import cents, energy, euros, money
 
 CAUSES = {
     Kind.BOUGHT: "bought in the book above the utility's hub price",
@@ -119,7 +119,8 @@ def _environment() -> Environment:
         "energy": energy,
         "money": money,
         "kwh": lambda wh: f"{wh / 1_000:,.1f}",
-        "cents": lambda neur: f"{neur / NEUR_PER_EUR:,.2f}".replace("-", "−"),
+        "cents": cents,
+        "euros": euros,
         "sentence": share_reached,
         "reached": lambda gap: "–" if gap is None else f"{100 * (1 - gap):.2f} %",
     }

@@ -6,10 +6,10 @@ import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from market.units import WH_PER_MWH, eur
 from node.simulate.bills import accounts
 from node.simulate.result import DayResult
 from node.simulate.utility import day_utility_result
+from node.simulate.wording import NBSP, energy, euros, money
 
 WELFARE_EPSILON_EUR = 1e-9
 """Below this, nothing was to be gained from the market and a gap says nothing."""
@@ -152,7 +152,8 @@ def gap(reached: float, best: float, alone: float) -> float | None:
 
 def _item(label: str, *sentences: str) -> str:
     first, rest = f"  {label:<11}", " " * 13
-    return textwrap.fill(" ".join(sentences), WIDTH, initial_indent=first, subsequent_indent=rest)
+    text = textwrap.fill(" ".join(sentences), WIDTH, initial_indent=first, subsequent_indent=rest)
+    return text.replace(NBSP, " ")
 
 
 def _trading(s: Summary) -> str:
@@ -195,9 +196,9 @@ def _money(s: Summary) -> str:
             ),
             _item(
                 "Welfare",
-                f"{s.welfare_eur - s.welfare_alone_eur:,.2f} € above everyone alone on FiT/retail,",
+                f"{euros(s.welfare_eur - s.welfare_alone_eur)} above everyone alone on FiT/retail,",
                 "with imports at the hub price; the best dispatch of all gains",
-                f"{s.welfare_central_eur - s.welfare_alone_eur:,.2f} €:",
+                f"{euros(s.welfare_central_eur - s.welfare_alone_eur)}:",
                 f"{share_reached(s.welfare_gap)}.",
                 f"Contracts at gate closure: {share_reached(s.book_welfare_gap)}.",
             ),
@@ -246,18 +247,6 @@ def _next_steps(out: Path) -> str:
             "      take one payment apart, line by line",
         )
     )
-
-
-def energy(wh: int) -> str:
-    """Energy for people: kWh below 1 MWh, else MWh."""
-    if abs(wh) < WH_PER_MWH:
-        return f"{wh / 1_000:,.1f} kWh"
-    return f"{wh / WH_PER_MWH:,.2f} MWh"
-
-
-def money(neur: int) -> str:
-    """Money for people, to the cent."""
-    return f"{eur(neur):,.2f} €"
 
 
 def share_reached(welfare_gap: float | None) -> str:

@@ -137,7 +137,7 @@ def test_the_cause_of_a_higher_bill_is_named(
     assert found.worse_off
     assert found.causes == (cause,)
     assert found.difference_neur == cause.difference_neur
-    assert f"{cause.difference_neur / 1e9:+.2f} €" in str(found.causes[0])
+    assert str(found.causes[0]).endswith(f": +{cause.difference_neur / 1e9:.2f}\N{NO-BREAK SPACE}€")
 
 
 def test_a_cheaper_bill_has_no_causes() -> None:
