@@ -1,0 +1,275 @@
+"""Documents cannot drift: commands, checks, events, reject codes and scenario keys are all described."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from fastapi.routing import APIRoute
+
+import contracts
+from ledger.audit import checks
+from market.messages import ReadingReject
+from market.orders import Reject, VoidReason
+from node.scenario import builtin_names, load
+from node.scenario.schema import ScenarioFile
+from tests.house.repository import ROOT, files, text
+
+PAGES = tuple(path for path in files() if path.suffix == ".md")
+PROGRAMS = {"source", "make", "wattbook", "python", "python3", "git", "pip", "cd", "anvil"}
+
+SCENARIO_PAGE = Path("node/scenario/README.md")
+UNITS = {
+    "eur_per_mwh": "€/MWh",
+    "eur": "€",
+    "seconds": "s",
+    "pu": "pu",
+    "mva": "MVA",
+    "mw": "MW",
+    "wh": "Wh",
+    "deg": "°",
+}
+"""The unit that the end of a key's name promises."""
+
+
+def page(path: str | Path) -> str:
+    return (ROOT / path).read_text("utf-8")
+
+
+def rows(markdown: str) -> list[list[str]]:
+    """Cells of every table row, heads and rules left out."""
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    table = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    heads = {number - 1 for number, cells in enumerate(table) if set("".join(cells)) <= set("-: ")}
+    return [cells for number, cells in enumerate(table) if number not in heads | {head + 1 for head in heads}]
+
+
+def sections(markdown: str) -> dict[str, str]:
+    """Text under each heading of the second level."""
+    parts = re.split(r"^## +(.*)$", markdown, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+# --- links and commands -------------------------------------------------------------------------
+
+
+def links(path: Path) -> Iterator[str]:
+    """Targets of a page's links that are files, code left out."""
+    prose = re.sub(r"```.*?```|`[^`\n]*`", "", text(path) or "", flags=re.DOTALL)
+    for target in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", prose):
+        if not re.match(r"[a-z]+:|#", target):
+            yield target.split("#")[0]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=str)
+def test_links_resolve(path: Path):
+    broken = [target for target in links(path) if not (ROOT / path.parent / target).exists()]
+    assert not broken
+
+
+def shell_lines() -> Iterator[tuple[Path, str]]:
+    """Every command in a `sh` block of a page."""
+    for path in PAGES:
+        for block in re.findall(r"^```sh\n(.*?)^```", text(path) or "", re.MULTILINE | re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                if line.strip() and not line.lstrip().startswith("#"):
+                    yield path, line
+
+
+def test_shell_examples_start_with_programs_that_a_reader_has():
+    unknown = [
+        f"{path}: {line}"
+        for path, line in shell_lines()
+        if Path(shlex.split(line, comments=True)[0]).name not in PROGRAMS
+    ]
+    assert not unknown, "\n".join(unknown)
+
+
+def test_make_targets_of_the_pages_exist():
+    targets = set(re.findall(r"^([a-z]+):", page("Makefile"), re.MULTILINE))
+    named = {
+        (str(path), target)
+        for path in PAGES
+        for target in re.findall(r"`make ([a-z]+)`", text(path) or "")
+        if target not in targets
+    }
+    assert not named
+
+
+# --- the command line ---------------------------------------------------------------------------
+
+
+def commands() -> Mapping[str, Any]:
+    from node.cli import app
+
+    group: Any = typer.main.get_command(app)
+    return group.commands
+
+
+def test_every_command_is_in_the_readme():
+    named = {
+        word for cells in rows(page("README.md")) for word in re.findall(r"`wattbook ([a-z]+)", cells[0])
+    }
+    assert named == {name for name, command in commands().items() if not command.hidden}
+
+
+def test_options_of_the_examples_exist():
+    """An example's options are those of its command."""
+    unknown = []
+    for path, line in shell_lines():
+        program, *words = shlex.split(line, comments=True)
+        if Path(program).name != "wattbook" or not words or words[0].startswith("-"):
+            continue
+        command = commands()[words[0]]
+        if words[1:2] and words[1] in getattr(command, "commands", {}):
+            command = command.commands[words[1]]
+        known = {
+            option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+        unknown += [
+            f"{path}: {line}: {word}" for word in words if word.startswith("--") and word not in known
+        ]
+    assert not unknown, "\n".join(unknown)
+
+
+def test_every_route_is_described():
+    from node.api.app import create_api
+
+    nothing: Any = None  # routes are asked for nothing here
+    app = create_api(nothing, {})
+    routes = {route.path for route in app.routes if isinstance(route, APIRoute)}
+    described = {
+        cells[0].strip("`") for cells in rows(page("node/api/README.md")) if cells[0].startswith("`/")
+    }
+    assert described == routes
+
+
+# --- audit and contract -------------------------------------------------------------------------
+
+
+def test_every_check_is_described():
+    described = [cells[0].strip("`") for cells in rows(page("ledger/audit/README.md"))]
+    assert described == [name for name, _ in checks()]
+
+
+def test_every_event_and_function_of_the_contract_is_specified():
+    specification = page("contracts/README.md")
+    events = sections(specification)["Events"]
+    abi = contracts.load("Exchange").abi
+    unspecified = [
+        entry["name"]
+        for entry in abi
+        if (entry["type"] == "event" and f"`{entry['name']}(" not in events)
+        or (entry["type"] == "function" and not re.search(rf"`{entry['name']}\b", specification))
+    ]
+    assert not unspecified
+    assert set(re.findall(r"`(\w+)\(", events)) == {
+        entry["name"] for entry in abi if entry["type"] == "event"
+    }
+
+
+def test_every_code_is_specified():
+    specification = page("contracts/README.md")
+    orders = {
+        int(cells[0]): cells[1].strip("`") for cells in rows(sections(specification)["Placing an order"])
+    }
+    assert orders == {reject.value: reject.rule for reject in Reject}
+    events = sections(specification)["Events"]
+    readings = re.search(r"Reading reject codes:(.*)", events, re.DOTALL)
+    voids = re.search(r"Void reasons:(.*)", events)
+    assert readings and voids
+    assert {int(code): rule for code, rule in re.findall(r"(\d) `([^`]+)`", readings[1])} == {
+        reject.value: reject.rule for reject in ReadingReject
+    }
+    assert {int(code) for code in re.findall(r"(\d) \w", voids[1])} == {reason.value for reason in VoidReason}
+
+
+# --- scenarios ----------------------------------------------------------------------------------
+
+
+def keys() -> Iterator[tuple[str, str, dict[str, Any], bool]]:
+    """Section ("" for the top), key, its JSON schema, and whether it must be given."""
+    schema = ScenarioFile.model_json_schema()
+    for name, entry in schema["properties"].items():
+        if "$ref" not in entry:
+            yield "", name, entry, name in schema["required"]
+    for section, entry in schema["properties"].items():
+        if "$ref" in entry:
+            table = schema["$defs"][entry["$ref"].split("/")[-1]]
+            for name, field in table["properties"].items():
+                yield section, name, field, name in table.get("required", ())
+
+
+def shown_default(field: Mapping[str, Any], required: bool) -> str:
+    """A default as TOML, `must be given`, or `none`."""
+    if required:
+        return "must be given"
+    value = field["default"]
+    if value is None:
+        return "none"
+    return f"`{value}`" if field.get("format") == "date-time" else f"`{json.dumps(value)}`"
+
+
+def shown_values(field: Mapping[str, Any]) -> str:
+    """What a key may hold."""
+    if "anyOf" in field:
+        (field,) = (choice for choice in field["anyOf"] if choice["type"] != "null")
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if field["type"] == "array":
+        return "[low, high]" if field.get("maxItems") == 2 else f"list, each {shown_values(field['items'])}"
+    if field["type"] == "string":
+        if "pattern" in field:
+            return "`" + field["pattern"].strip("^$") + "`"
+        if field.get("format") == "date-time":
+            return "a time with its offset"
+        return f"text, at most {field['maxLength']} characters" if "maxLength" in field else "text"
+    low, above, high = (field.get(bound) for bound in ("minimum", "exclusiveMinimum", "maximum"))
+    kind = "whole, " if field["type"] == "integer" else ""
+    if above is not None:
+        return f"{kind}> {above}"
+    return f"{kind}{low} to {high}" if high is not None else f"{kind}≥ {low}"
+
+
+def test_every_scenario_key_is_described():
+    """Each row says key, unit, default, values and meaning; the first four are the schema's."""
+    described = sections(page(SCENARIO_PAGE))
+    for section in dict.fromkeys(section for section, *_ in keys()):
+        heading = f"`[{section}]`" if section else "Top of the file"
+        table = [(cells[0], cells[2], cells[3]) for cells in rows(described[heading])]
+        assert table == [
+            (f"`{name}`", shown_default(field, required), shown_values(field))
+            for of, name, field, required in keys()
+            if of == section
+        ]
+
+
+def test_scenario_units_are_those_of_the_names():
+    for _, content in sections(page(SCENARIO_PAGE)).items():
+        for key, unit, _, _, meaning in (cells for cells in rows(content) if len(cells) == 5):
+            for ending in sorted(UNITS, key=len, reverse=True):
+                if key.strip("`").endswith(ending):
+                    assert unit == UNITS[ending], key
+                    break
+            assert meaning.endswith("."), key
+
+
+def test_the_worked_scenario_loads(tmp_path: Path):
+    examples = re.findall(r"^```toml\n(.*?)^```", page(SCENARIO_PAGE), re.MULTILINE | re.DOTALL)
+    assert examples
+    for number, example in enumerate(examples):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(example, "utf-8")
+        load(path)
+
+
+def test_every_built_in_scenario_loads_and_is_named_by_its_file():
+    assert [load(name).name for name in builtin_names()] == list(builtin_names())
+    described = page(SCENARIO_PAGE)
+    assert not [name for name in builtin_names() if f"`{name}`" not in described]
