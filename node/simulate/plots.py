@@ -232,28 +232,21 @@ def feeder_by_price(day: DayResult, theme: Theme) -> Figure:
     shown = _contrasting_slots(day)
     layout = radial_layout([int(bus) for bus in day.parent])
     rows = max(layout.row) - min(layout.row) + 1
-    height = min(max(0.62 * rows, 1.6), 6.0) * len(shown) + 1.9
+    height = min(max(0.62 * rows, 1.6), 6.0) * len(shown) + 0.9
     figure = Figure(figsize=(9.0, height), layout="constrained")
     panels = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
-    prices = eur_per_mwh(np.array([slot.prices.bus_price for _, slot in shown]))
-    norm = Normalize(float(prices.min()), max(float(prices.max()), float(prices.min()) + 0.1))
-    widest = max(float(np.abs(slot.delivered.flow_mw).max()) for _, slot in shown) or 1.0
-    for axes, (what, slot) in zip(panels, shown, strict=True):
+    widest = max(float(np.abs(slot.delivered.flow_mw).max()) for slot in shown) or 1.0
+    for axes, slot in zip(panels, shown, strict=True):
+        price = eur_per_mwh(np.array(slot.prices.bus_price))
+        norm = Normalize(float(price.min()), max(float(price.max()), float(price.min()) + 0.1))
         _draw_lines(axes, day, slot, layout, widest=widest, theme=theme)
-        _draw_buses(axes, day, slot, layout, norm=norm, theme=theme)
-        axes.set_title(f"{_clock(slot.start)} UTC, {what}: {slot.delivered.import_mw:.2f} MW")
+        _draw_buses(axes, day, price, layout, norm=norm, theme=theme)
+        axes.set_title(f"{_clock(slot.start)} UTC, {_exchange(slot.delivered.import_mw)}")
         axes.set_xlim(-0.7, max(layout.column) + 0.7)
         axes.set_ylim(max(layout.row) + 0.6, min(layout.row) - 0.6)
         axes.set_axis_off()
-    figure.colorbar(
-        ScalarMappable(norm, "cividis"),
-        ax=list(panels),
-        location="bottom",
-        aspect=45,
-        shrink=0.6,
-        anchor=(0.0, 1.0),
-        label="DLMP, €/MWh",
-    )
+        scale = ScalarMappable(norm, "cividis")
+        figure.colorbar(scale, ax=axes, aspect=18, shrink=0.85, pad=0.01, label="DLMP, €/MWh")
     figure.legend(
         handles=_flow_legend(widest, theme),
         loc="outside upper left",
@@ -264,12 +257,15 @@ def feeder_by_price(day: DayResult, theme: Theme) -> Figure:
     return figure
 
 
-def _contrasting_slots(day: DayResult) -> list[tuple[str, SlotResult]]:
+def _contrasting_slots(day: DayResult) -> list[SlotResult]:
+    """The slots of least and of most import; one where they are the same."""
     least = min(day.slots, key=lambda slot: slot.delivered.import_mw)
     most = max(day.slots, key=lambda slot: slot.delivered.import_mw)
-    if least is most:
-        return [("import", most)]
-    return [("least import", least), ("most import", most)]
+    return [most] if least is most else [least, most]
+
+
+def _exchange(import_mw: float) -> str:
+    return f"import {import_mw:.2f} MW" if import_mw >= 0 else f"export {-import_mw:.2f} MW"
 
 
 def _line_width(flow_mw: float, widest: float) -> float:
@@ -299,15 +295,8 @@ def _draw_lines(
 
 
 def _draw_buses(
-    axes: Any,
-    day: DayResult,
-    slot: SlotResult,
-    layout: Layout,
-    *,
-    norm: Normalize,
-    theme: Theme,
+    axes: Any, day: DayResult, price: Floats, layout: Layout, *, norm: Normalize, theme: Theme
 ) -> None:
-    price = eur_per_mwh(np.array(slot.prices.bus_price))
     few = len(day.bus_names) <= LABELLED_BUSES
     axes.scatter(
         layout.column,
@@ -433,7 +422,8 @@ PLOTS = (
     Plot(
         "feeder",
         "The feeder, coloured by price",
-        "The slots of least and of most import: buses by DLMP, lines by the active power they carried.",
+        "The slots of least and of most import, each with its own scale: buses by DLMP, lines by the active"
+        " power they carried.",
         feeder_by_price,
     ),
     Plot(
