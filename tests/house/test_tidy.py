@@ -26,6 +26,11 @@ SEAMS = {
         "node/rpc/engine.py",
         "time.time",
     ): "wall_clock: the one place where a chain can follow the machine's time",
+    (
+        "node/testnet/operator.py",
+        "time.monotonic",
+    ): "an argument's default: whether somebody moves the chain's time",
+    ("node/testnet/running.py", "time.sleep"): "the start waits for its own servers to listen",
     ("node/simulate/run.py", "time.perf_counter"): "`seconds` of the summary; in no file",
     (
         "node/scenario/world.py",
