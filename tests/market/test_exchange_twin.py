@@ -122,14 +122,19 @@ def test_settling_again_is_skipped(market):
     assert [type(event) for event in market.settle(*everybody())][-1] is SlotSettled
 
 
-def test_clearing_holds_the_trades_of_a_slot_half_settled(market):
-    metered(traded(market), 100)
-    market.settle(trader(0))
-    assert market.exchange.accounts.clearing_neur == 100 * 100_000
-    held = market.exchange.accounts.held_neur
-    assert held == (TRADERS + 1) * RICH_NEUR
+@pytest.mark.parametrize(("first", "clearing"), [(0, 100 * 100_000), (2, -100 * 100_000)])
+def test_the_utility_leaves_clearing_alone(market, first, clearing):
+    """Trades of a slot half settled are others' money, and what they still owe is not there yet."""
+    metered(traded(market), 100, 0, -100)
+    market.settle(trader(first))
+    accounts, utility = market.exchange.accounts, market.by(UTILITY)
+    assert accounts.clearing_neur == clearing
+    assert accounts.held_neur == (TRADERS + 1) * RICH_NEUR
+    free = accounts.utility.balance_neur + min(0, clearing)
     with refused("accounts: insufficient funds"):
-        market.exchange.withdraw(market.by(UTILITY), RICH_NEUR + 10_000_000)
+        market.exchange.withdraw(utility, free + 1)
+    market.exchange.withdraw(utility, free)
+    assert accounts.backing_neur == max(0, clearing)
 
 
 def test_without_prices_the_tariff_settles_from_t_p_on(market):
