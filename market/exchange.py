@@ -5,7 +5,8 @@ the chain's calls through this one. A call takes who calls and when (`Caller`), 
 in its order, and in the place of each signature whom it names (None if it is invalid). It returns the
 contract's events in the contract's order. A call that breaks a rule raises `Refused` and changes nothing.
 
-Tokens are outside: a deposit always arrives here.
+Outside the twin: the token, so a deposit always arrives; calldata beyond its type's range and arithmetic
+beyond 128 bits, which the contract reverts without a name.
 
 Refused           a rule is broken; `rule` is the revert string (tree in `market.accounts`)
 OrderRefused      an order sent alone broke the rule of `reject`
@@ -54,6 +55,8 @@ from market.settlement import (
 )
 from market.slots import Tariff, Terms
 
+BUSES_MAX = 1_024
+TOKEN_DECIMALS_MAX = 36
 SLOTS_PER_CALL = 1_024
 SLOT_LIMIT = 2**32
 """Slots are numbered in 32 bits."""
@@ -61,6 +64,14 @@ UTILITY, GUARDIAN = 0, 1
 """Roles."""
 BY_READING = 0
 """Basis of a settlement: a signed reading."""
+
+
+def require_sound(terms: Terms) -> None:
+    """Refuse terms under which no slot could go its way."""
+    in_order = terms.open_lead > terms.gate_lead and terms.resettle_grace >= terms.meter_grace
+    in_range = terms.slot_seconds > 0 and terms.lot_wh > 0 and 2 <= terms.buses <= BUSES_MAX
+    penalties = terms.penalties_ueur_per_kwh
+    require(in_order and in_range and min(penalties, default=0) >= 0, "slots: bad terms", terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +132,8 @@ class Exchange:
         hash_of: Hash,
     ) -> None:
         """Deploy. `hash_of` is Keccak-256, `token_decimals` those of the ERC-20. Raises Refused."""
+        require_sound(terms)
+        require(token_decimals <= TOKEN_DECIMALS_MAX, "accounts: too many decimals", token_decimals)
         require(NOBODY not in (utility, guardian), "accounts: nobody")
         self.terms = terms
         self.accounts = Accounts(utility, token_decimals)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 from hypothesis import given, settings
@@ -577,6 +579,42 @@ def test_deployment_says_who_has_the_roles(market):
     )
     with refused("oracle: bad set"):
         Exchange(UTILITY, GUARDIAN, ORACLES, 5, terms(), token_decimals=9, hash_of=keccak)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"slot_seconds": 0},
+        {"lot_wh": 0},
+        {"buses": 1},
+        {"buses": 1_025},
+        {"open_lead": 900},
+        {"resettle_grace": 3_599},
+        {"penalties_ueur_per_kwh": (0, -1)},
+    ],
+)
+def test_terms_that_cannot_work_are_refused(bad):
+    with refused("slots: bad terms"):
+        Exchange(UTILITY, GUARDIAN, ORACLES, QUORUM, terms(**bad), token_decimals=9, hash_of=keccak)
+
+
+def test_tokens_finer_than_the_contract_can_count_are_refused():
+    with refused("accounts: too many decimals"):
+        Exchange(UTILITY, GUARDIAN, ORACLES, QUORUM, terms(), token_decimals=37, hash_of=keccak)
+    with refused("accounts: nobody"):
+        Exchange(UTILITY, NOBODY, ORACLES, QUORUM, terms(), token_decimals=36, hash_of=keccak)
+
+
+def test_every_rule_of_the_specification_is_a_rule_of_the_twin():
+    """The strings of contracts/README.md, but those of the token, which is outside."""
+    page = files("contracts").joinpath("README.md").read_text("utf-8")
+    named = set(re.findall(r"`\"?([a-z]+: [a-z0-9 _]+)\"?`", page))
+    known = {reject.rule for reject in (*Reject, *ReadingReject)}
+    for module in files("market").iterdir():
+        if module.name.endswith(".py"):
+            known |= set(re.findall(r'"([a-z]+: [a-z0-9 _]+)"', module.read_text("utf-8")))
+    assert len(named) > 60
+    assert named - known == {"accounts: transfer failed", "module: rule"}
 
 
 def test_the_guardian_pauses_orders_and_nothing_else(market):
