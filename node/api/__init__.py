@@ -1,0 +1,1 @@
+"""The market's pages and their JSON, read from the chain's events."""

@@ -73,7 +73,7 @@ class SlotFacts:
 
 
 class Projection:
-    """Slots, books and fills of one exchange. Every method brings it up to date first; safe between threads."""
+    """Slots, books and fills of one exchange. Each method brings it up to date first, from any thread."""
 
     def __init__(self, chain: Chain, exchange: Exchange, token: Token, first_block: int) -> None:
         self.exchange = exchange

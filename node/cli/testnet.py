@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import signal
+from ipaddress import ip_address
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
+
+from ledger.chain.protocol import ChainError
+from node.testnet.settings import SettingError, Settings, StartError
 
 if TYPE_CHECKING:
     from node.testnet.running import Running
@@ -16,7 +21,7 @@ CLEAN, FAILED, USAGE = 0, 1, 2
 SHUTDOWN = (signal.SIGINT, signal.SIGTERM)
 
 
-def testnet(
+def testnet(  # noqa: PLR0917 - the options of the command
     port: Annotated[int, typer.Option(help="Port of the JSON-RPC (HTTP and WebSocket).")] = 8545,
     api_port: Annotated[int, typer.Option(help="Port of the market's pages and their JSON.")] = 8000,
     host: Annotated[
@@ -45,10 +50,6 @@ def testnet(
 
     Example: wattbook testnet --data my-market --config-out testnet.json
     """
-    from ledger.chain.protocol import ChainError  # noqa: PLC0415 - loads slowly
-    from node.testnet.running import running  # noqa: PLC0415
-    from node.testnet.settings import SettingError, Settings, StartError  # noqa: PLC0415
-
     stop = Event()
     for number in SHUTDOWN:
         signal.signal(number, lambda *_: stop.set())
@@ -59,6 +60,8 @@ def testnet(
 
     try:
         settings = Settings(port, api_port, host, data, accounts, block_time, mnemonic, config_out)
+        from node.testnet.running import running  # noqa: PLC0415 - loads slowly
+
         tell("wattbook testnet: deploying token and exchange ...")
         with running(settings, tell, _complain) as net:
             for line in greeting(net):
@@ -76,6 +79,7 @@ def testnet(
 def greeting(net: Running) -> list[str]:
     """What a visitor needs, as lines: accounts, keys, addresses, where to go."""
     document = net.document
+    first_block = document["first_block"]
     lines = ["", "Accounts (coins for gas, tokens in the wallet, tokens deposited)"]
     for number, account in enumerate(document["accounts"]):
         lines.append(f"  ({number}) {account['address']}  {account['private_key']}  bus {account['bus']}")
@@ -85,12 +89,22 @@ def greeting(net: Running) -> list[str]:
         f"WARNING: {document['warning']}.",
         "",
         f"Token     {document['token']}  ({document['token_decimals']} decimals)",
-        f"Exchange  {document['exchange']}  (chain {document['chain_id']}, block {document['first_block']} on)",
+        f"Exchange  {document['exchange']}  (chain {document['chain_id']}, from block {first_block})",
         f"JSON-RPC  {document['rpc_url']}",
         f"Market    {document['api_url']}",
+        *(
+            []
+            if _is_loopback(net)
+            else ["WARNING: whoever reaches this address can spend from these accounts."]
+        ),
         "",
         "Ready. The market was resumed." if net.resumed else "Ready. Slots are open; Ctrl-C stops.",
     ]
+
+
+def _is_loopback(net: Running) -> bool:
+    host = urlsplit(net.document["rpc_url"]).hostname
+    return host is not None and ip_address(host).is_loopback
 
 
 def _complain(line: str) -> None:

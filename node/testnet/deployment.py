@@ -100,7 +100,11 @@ def describe(market: Market, *, rpc_url: str, api_url: str, mnemonic: str) -> di
         "guardian": cast.guardian.address,
         "relayer": cast.relayer.address,
         "oracles": [key.address for key in cast.oracles],
-        "terms": {**asdict(session.terms), "rule": session.terms.rule.name.lower()},
+        "terms": {
+            **asdict(session.terms),
+            "rule": session.terms.rule.name.lower(),
+            "penalties_ueur_per_kwh": list(session.terms.penalties_ueur_per_kwh),
+        },
         "tariff_ueur_per_kwh": asdict(world.tariff),
         "eip712": {
             "domain": example["domain"],
@@ -118,7 +122,7 @@ def describe(market: Market, *, rpc_url: str, api_url: str, mnemonic: str) -> di
         ],
         "mnemonic": mnemonic,
         "warning": WARNING,
-        "abi": {name.lower(): contracts.load(name).abi for name in ("Exchange", "Token")},
+        "abi": {name.lower(): list(contracts.load(name).abi) for name in ("Exchange", "Token")},
     }
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from threading import Event as Flag
 
 import contracts
-from ledger import calls, sending
+from ledger import sending
 from ledger.abi import signature
 from ledger.chain.protocol import Block, Chain, ChainError, Receipt
 from ledger.keccak import keccak

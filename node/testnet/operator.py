@@ -17,6 +17,7 @@ import numpy as np
 from ledger.chain.protocol import ChainError
 from ledger.state import SlotState
 from market.feeder.powerflow import power_flow
+from market.orders import OrderRejected, Reject
 from market.slots import Terms
 from market.units import NEUR_PER_EUR, WH_PER_MWH, quantise_energy
 from node.oracle.signers import OracleError, Proposal
@@ -132,7 +133,7 @@ class Operator:
                 self._tracked.add(slot)
 
     def open_ahead(self, target: int) -> None:
-        """Schedule and charge the slots that will be open at chain second `target`, and those next to open."""
+        """Schedule and charge the slots that will be open at chain second `target`, and the next to open."""
         now, terms = self._market.chain.now(), self._terms
         earliest = now + BEFORE_OPENING_SECONDS + terms.open_lead
         tradable = target + TRADING_SECONDS_MIN + terms.gate_lead
@@ -214,7 +215,10 @@ class Operator:
         if charges is None:  # posted by a process that was stopped since
             charges, _ = self._session.oracles.agree(world.conditions(index, world.forecast))
         orders = utility_orders(world, utility.address, slot, index, charges)
-        self._session.place([(utility, order) for order in orders])
+        events = self._session.place([(utility, order) for order in orders])
+        rejected = [event for event in events if isinstance(event, OrderRejected)]
+        if rejected:
+            raise RuntimeError(f"the utility's order was refused: {Reject(rejected[0].code).rule}")
         return f"the utility placed {len(orders)} orders, gate closes {clock_time(self._terms.gate(slot))}"
 
     def _close(self, slot: int) -> str:
@@ -228,7 +232,7 @@ class Operator:
         return f"posted, {min(prices) / 1_000:.1f} to {max(prices) / 1_000:.1f} EUR/MWh"
 
     def _meter(self, slot: int) -> str:
-        """Meters read what was contracted and a seeded deviation; the substation what that makes of the flow."""
+        """Meters read what was contracted and a seeded deviation; the substation what then flows."""
         world, index = self._market.world, self._market.index(slot)
         base_mw, hours = world.feeder.base_mw, world.hours
         contracted = np.array(

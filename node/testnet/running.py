@@ -51,6 +51,7 @@ class Running:
 def running(settings: Settings, tell: Say, complain: Say) -> Iterator[Running]:
     """A testnet while the context lasts. Raises StartError, and ChainError for a chain that is damaged."""
     with ExitStack() as stack:
+        _check_writable(settings.config_out)
         rpc_socket = stack.enter_context(_listening(settings.host, settings.port, "--port"))
         api_socket = stack.enter_context(_listening(settings.host, settings.api_port, "--api-port"))
         stop = Flag()
@@ -71,7 +72,7 @@ def running(settings: Settings, tell: Say, complain: Say) -> Iterator[Running]:
         operator = Operator(market, tell, complain)
         if record is not None:
             operator.find_unsettled()
-        operator.open_ahead(wall_clock())
+        operator.open_ahead(max(wall_clock(), market.chain.now()))
         _let_go(engine, clock, settings)
         if settings.block_time_seconds is None:
             operator.step()
@@ -117,6 +118,12 @@ def _open(settings: Settings, clock: HeldClock) -> tuple[Engine, tuple[Key, ...]
     except (ChainError, OSError) as failure:
         raise FolderError(f"--data {failure}" if settings.data else str(failure)) from None
     return Engine(chain, keys), keys, record
+
+
+def _check_writable(path: Path | None) -> None:
+    """Refuse a file that cannot be written before anything costly is begun. Raises FolderError."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise FolderError(f"--config-out {path}: is no file in a folder that exists")
 
 
 def _existing_record(folder: Path) -> Record | None:

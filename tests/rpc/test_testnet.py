@@ -1,0 +1,295 @@
+"""A testnet as people meet it: servers on real ports, a visitor's script, a simulation, jumps in time."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from eth_account import Account
+from web3 import HTTPProvider, Web3
+
+from ledger.chain.rpc import RpcChain
+from ledger.exchange import Exchange
+from ledger.keys import TEST_MNEMONIC
+from ledger.state import SlotState
+from market.orders import OrderFilled, Side
+from market.slots import Terms
+from market.units import hub_price
+from node.scenario.loading import load
+from node.simulate.run import simulate
+from node.testnet.deployment import public
+from node.testnet.market import cast_of, payers, paying_keys_of_simulations
+from node.testnet.operator import Phase, due
+from node.testnet.running import Running, running
+from node.testnet.settings import Settings
+
+FIRST_ORDER = Path(__file__).with_name("first_order.py")
+PATIENCE_SECONDS = 60
+"""Far more than anything here takes, so that a failure is one of the testnet and not of a slow machine."""
+
+
+@pytest.fixture(scope="module")
+def told() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def complaints() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def net(told: list[str], complaints: list[str]) -> Iterator[Running]:
+    with running(Settings(port=0, api_port=0), told.append, complaints.append) as started:
+        yield started
+
+
+def get(net: Running, path: str) -> Any:
+    answer = httpx.get(net.document["api_url"] + path)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def rpc(net: Running, method: str, *params: Any) -> Any:
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    return httpx.post(net.document["rpc_url"], json=body).json()["result"]
+
+
+def eventually(what: Callable[[], Any]) -> Any:
+    """The first true answer."""
+    for _ in range(PATIENCE_SECONDS * 5):
+        if found := what():
+            return found
+        time.sleep(0.2)
+    raise AssertionError("it never happened")
+
+
+def open_slots(net: Running) -> list[dict[str, Any]]:
+    return [slot for slot in get(net, "/slots.json")["slots"] if slot["state"] == "open"]
+
+
+def visit(net: Running) -> subprocess.CompletedProcess[str]:
+    """Run the visitor's script in a process of its own."""
+    command = [sys.executable, str(FIRST_ORDER), net.document["api_url"]]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+
+
+# --- a visitor ----------------------------------------------------------------------------------
+
+
+def test_slots_are_open_with_the_utility_on_both_sides(net: Running) -> None:
+    slots = open_slots(net)
+    assert len(slots) >= 6
+    for slot in slots:
+        assert slot["best_ask_ueur_per_kwh"] == 160_000, "retail less the network fee"
+        assert 70_000 <= slot["best_bid_ueur_per_kwh"] < 160_000, "the feed-in tariff at least"
+
+
+def test_visitor_trades_with_web3_alone(net: Running, told: list[str]) -> None:
+    me = net.document["accounts"][0]
+    before = get(net, f"/accounts/{me['address']}.json")
+    assert before["balance"] == 1_000 * 10**9
+    assert before["wallet_units"] == 1_000 * 10**6
+    done = visit(net)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("bought 1000 Wh at 160.0 EUR/MWh for slot ")
+    after = get(net, f"/accounts/{me['address'].lower()}.json")
+    assert after["balance"] - before["balance"] == 100 * 10**9
+    assert before["wallet_units"] - after["wallet_units"] == 100 * 10**6
+    assert after["reserved"] > 0
+    assert [slot["contracted_wh"] for slot in after["slots"]] == [1_000]
+    slot = int(done.stdout.split()[-1])
+    fill = get(net, f"/fills.json?slot={slot}")["fills"][0]
+    assert (fill["taker"], fill["quantity"], fill["price_ueur_per_kwh"]) == (me["address"], 1_000, 160_000)
+    eventually(lambda: any("exchange placeOrder" in line and line.endswith("ok") for line in told))
+
+
+def test_refused_order_is_told_by_its_rule(net: Running, told: list[str]) -> None:
+    document = net.document
+    web3 = Web3(HTTPProvider(document["rpc_url"]))
+    exchange = web3.eth.contract(document["exchange"], abi=document["abi"]["exchange"])
+    thief, victim = (Account.from_key(each["private_key"]) for each in document["accounts"][1:3])
+    slot = open_slots(net)[-1]["slot"]
+    values = (victim.address, slot, 0, 0, 0, 240_000, 1_000, 0, 0, "0x" + "00" * 20)
+    names = [member["name"] for member in document["eip712"]["types"]["Order"]]
+    message = dict(zip(names, values, strict=True))
+    signed = thief.sign_typed_data(document["eip712"]["domain"], document["eip712"]["types"], message)
+    r, vs = (part.to_bytes(32, "big") for part in (signed.r, signed.s | (signed.v - 27) << 255))
+    sent = exchange.functions.placeOrder(values, r, vs).transact({"from": thief.address, "gas": 1_000_000})
+    assert web3.eth.wait_for_transaction_receipt(sent)["status"] == 0
+    eventually(lambda: any(line.endswith("reverted: order: bad signature") for line in told))
+
+
+# --- pages --------------------------------------------------------------------------------------
+
+
+def test_page_shows_slots_book_and_fills_without_scripts(net: Running) -> None:
+    page = httpx.get(net.document["api_url"] + "/")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<script" not in page.text and "http://" not in page.text and "https://" not in page.text
+    slot = open_slots(net)[0]["slot"]
+    assert f"Book of slot {slot}, open" in page.text
+    assert '<tr class="ask"><td>ask</td><td>160.0</td>' in page.text
+    other = open_slots(net)[1]["slot"]
+    assert f"Book of slot {other}, open" in httpx.get(f"{net.document['api_url']}/?slot={other}").text
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/book.json?slot=3", 404),
+        ("/?slot=3", 404),
+        ("/book.json?slot=-1", 422),
+        ("/fills.json?limit=0", 422),
+        ("/accounts/0x12.json", 404),
+        ("/accounts/0x" + "11" * 20 + ".json", 404),
+        ("/nothing", 404),
+    ],
+)
+def test_api_refuses(net: Running, path: str, status: int) -> None:
+    answer = httpx.get(net.document["api_url"] + path)
+    assert answer.status_code == status
+    assert answer.json()
+
+
+def test_served_document_has_keys_only_if_everybody_has_them(net: Running) -> None:
+    served = get(net, "/deployment.json")
+    assert served == net.document
+    assert net.document["mnemonic"] == TEST_MNEMONIC
+    private = public({**net.document, "mnemonic": "words of my own"})
+    assert "mnemonic" not in private
+    assert all("private_key" not in account for account in private["accounts"])
+    assert all("private_key" in account for account in net.document["accounts"])
+
+
+# --- a simulation on the same node --------------------------------------------------------------
+
+
+def test_simulation_on_the_testnet_has_the_fills_of_the_embedded_one(net: Running, tmp_path: Path) -> None:
+    scenario = load("ieee33-day", {"slots.count": "2", "prosumers.count": "12"})
+    local = simulate(scenario, tmp_path / "out")
+    remote = simulate(scenario, None, net.document["rpc_url"])
+    own_to_a_chain = {"head_number": 0, "head_hash": "", "gas_used": 0, "exchange": "", "seconds": 0.0}
+    assert replace(local, **own_to_a_chain) == replace(remote, **own_to_a_chain)
+    fills = fills_on_chain(net.document["rpc_url"], remote.exchange)
+    first = min(fill.slot for fill in fills)
+    with (tmp_path / "out" / "fills.csv").open(newline="") as file:
+        expected = sorted(fill_of_row(row) for row in csv.DictReader(file))
+    assert expected == sorted(
+        (fill.slot - first, hub_price(fill.tick), fill.quantity, *buyer(fill), *seller(fill))
+        for fill in fills
+    )
+    assert len(fills) == local.fills > 20
+    assert first * scenario.slots.seconds % 86_400 == 0, "moved by whole days"
+
+
+def fills_on_chain(url: str, exchange: str) -> list[OrderFilled]:
+    history = Exchange(RpcChain(url), exchange).history()
+    return [event for event in history if isinstance(event, OrderFilled)]
+
+
+def fill_of_row(row: dict[str, str]) -> tuple[int | str, ...]:
+    return (
+        int(row["slot_index"]),
+        int(row["hub_price_ueur_per_kwh"]),
+        int(row["quantity_wh"]),
+        row["buyer_address"],
+        int(row["buyer_nonce"]),
+        row["seller_address"],
+        int(row["seller_nonce"]),
+    )
+
+
+def buyer(fill: OrderFilled) -> tuple[str, int]:
+    return (fill.taker, fill.taker_nonce) if fill.taker_side == Side.BID else (fill.maker, fill.maker_nonce)
+
+
+def seller(fill: OrderFilled) -> tuple[str, int]:
+    return (fill.maker, fill.maker_nonce) if fill.taker_side == Side.BID else (fill.taker, fill.taker_nonce)
+
+
+# --- time ---------------------------------------------------------------------------------------
+
+
+def test_market_settles_and_goes_on_after_jumps_in_time(
+    net: Running, told: list[str], complaints: list[str]
+) -> None:
+    def posting() -> Any:
+        slots = get(net, f"/accounts/{me}.json")["slots"]
+        return next((each["posting"] for each in slots if each["contracted_wh"] and each["posting"]), None)
+
+    def slots_ahead() -> list[dict[str, Any]]:
+        document = get(net, "/slots.json")
+        return [slot for slot in document["slots"] if slot["gate"] > document["now"]]
+
+    def charged() -> bool:
+        slot = slots_ahead()[0]["slot"]
+        return get(net, f"/book.json?slot={slot}")["charges_ueur_per_kwh"] is not None
+
+    me = net.document["accounts"][0]["address"]
+    rpc(net, "evm_increaseTime", hex(3 * 86_400))
+    posted = eventually(posting)
+    assert (posted["contracted"], posted["trades"]) == (1_000, 160_000 * 1_000)
+    eventually(lambda: get(net, f"/accounts/{me}.json")["reserved"] == 0)
+    eventually(lambda: bool(slots_ahead()) and charged())
+    rpc(net, "evm_increaseTime", hex(900))
+    rpc(net, "evm_mine")
+    slot = eventually(lambda: (opened := open_slots(net)) and opened[-1]["orders"] and opened[-1])
+    assert slot["best_ask_ueur_per_kwh"] == 160_000
+    assert visit(net).returncode == 0
+    assert complaints == []
+
+
+# --- what is due --------------------------------------------------------------------------------
+
+TERMS = Terms(slot_seconds=900, open_lead=7_200, gate_lead=300, price_grace=3_600, buses=33)
+SLOT = 2_000_000
+SCHEDULED = SlotState(True, 0, 0, 0, False, False, False, False, False, False, False, 0, 0, 0, 0)
+CHARGED = replace(SCHEDULED, charges_posted=True, charges_complete=True)
+CLOSED = replace(CHARGED, gate_closed=True)
+PRICED = replace(CLOSED, prices_posted=True, prices_complete=True)
+OPENS, GATE, END = TERMS.opens(SLOT), TERMS.gate(SLOT), TERMS.end(SLOT)
+LATE = TERMS.prices_due(SLOT)
+
+
+@pytest.mark.parametrize(
+    ("state", "now", "quoted", "phase"),
+    [
+        (CHARGED, OPENS - 1, False, None),
+        (CHARGED, OPENS, False, Phase.QUOTES),
+        (CHARGED, OPENS, True, None),
+        (SCHEDULED, OPENS, False, None),  # nobody can trade without charges
+        (CHARGED, GATE - 1, True, None),
+        (CHARGED, GATE, True, Phase.GATE),
+        (SCHEDULED, GATE, False, Phase.GATE),
+        (CLOSED, GATE, True, Phase.PRICES),
+        (replace(CLOSED, prices_posted=True), GATE, True, None),  # a chunk is missing, and never comes
+        (PRICED, END, True, None),
+        (PRICED, END + 60, True, Phase.METERS),
+        (replace(PRICED, substation_posted=True), END + 60, True, Phase.SETTLE),
+        (CLOSED, LATE, True, Phase.METERS),  # too late for prices
+        (replace(CLOSED, substation_posted=True), LATE, True, Phase.SETTLE),
+        (replace(CLOSED, prices_posted=True, substation_posted=True), LATE - 1, True, None),
+        (replace(PRICED, substation_posted=True, settled=True), LATE, True, None),
+    ],
+)
+def test_phase_that_is_due(state: SlotState, now: int, quoted: bool, phase: Phase | None) -> None:
+    assert due(TERMS, SLOT, state, now, quoted=quoted) is phase
+
+
+def test_operators_share_no_key_with_visitors_or_simulations(net: Running) -> None:
+    cast = cast_of(net.market.accounts)
+    keys = (cast.utility, cast.guardian, cast.relayer, *cast.oracles, *cast.meters)
+    operators = {key.address for key in keys}
+    assert len(operators) == len(keys)
+    visitors = {account["address"] for account in net.document["accounts"]}
+    assert operators.isdisjoint(visitors | paying_keys_of_simulations())
+    assert paying_keys_of_simulations() <= set(payers(cast_of(())))
