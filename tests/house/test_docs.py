@@ -105,36 +105,40 @@ def test_make_targets_of_the_pages_exist():
 # --- the command line ---------------------------------------------------------------------------
 
 
-def commands() -> Mapping[str, Any]:
-    from node.cli import app
+def commands() -> dict[str, Any]:
+    """Every command by its words, `audit explain` among them."""
+    from node.cli.app import app
 
     group: Any = typer.main.get_command(app)
-    return group.commands
+    return dict(_within(group, ""))
+
+
+def _within(group: Any, before: str) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        yield before + name, command
+        if hasattr(command, "commands"):
+            yield from _within(command, f"{before}{name} ")
 
 
 def test_every_command_is_in_the_readme():
-    named = {
-        word for cells in rows(page("README.md")) for word in re.findall(r"`wattbook ([a-z]+)", cells[0])
+    forms = (re.match(r"`wattbook ([a-z ]*[a-z])(?= [A-Z]|`)", cells[0]) for cells in rows(page("README.md")))
+    assert {form[1] for form in forms if form} == {
+        name for name, command in commands().items() if not command.hidden
     }
-    assert named == {name for name, command in commands().items() if not command.hidden}
 
 
 def test_options_of_the_examples_exist():
-    """An example's options are those of its command."""
+    """An example in a page calls a command that is there, with options that it has."""
     unknown = []
     for path, line in shell_lines():
         program, *words = shlex.split(line, comments=True)
-        if Path(program).name != "wattbook" or not words or words[0].startswith("-"):
+        if Path(program).name != "wattbook" or words[0].startswith("-"):
             continue
-        command = commands()[words[0]]
-        if words[1:2] and words[1] in getattr(command, "commands", {}):
-            command = command.commands[words[1]]
-        known = {
-            option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
-        }
-        unknown += [
-            f"{path}: {line}: {word}" for word in words if word.startswith("--") and word not in known
-        ]
+        name = " ".join(words[:2]) if " ".join(words[:2]) in commands() else words[0]
+        command = commands().get(name)
+        options = [option for parameter in command.params for option in parameter.opts] if command else []
+        wrong = [word for word in words if word.startswith("--") and word.split("=")[0] not in options]
+        unknown += [f"{path}: {line}: {', '.join(wrong) or name}"] if wrong or not command else []
     assert not unknown, "\n".join(unknown)
 
 

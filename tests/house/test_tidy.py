@@ -98,6 +98,27 @@ def test_clock_and_randomness_come_through_their_seams():
     none(exactly({(use.path, use.name) for use in clock_and_randomness()}, SEAMS))
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "import time\ntime.time()",
+        "from time import monotonic as now\nclock = now",
+        "from datetime import datetime\ndatetime.now()",
+        "import datetime as dates\ndates.date.today()",
+        "import numpy as np\nnp.random.normal()",
+        "from numpy.random import default_rng\ndefault_rng(1)",
+        "import random\nrandom.Random(1)",
+        "from os import urandom\nurandom(32)",
+        "import secrets\nsecrets.token_bytes()",
+    ],
+)
+def test_a_clock_or_a_draw_is_seen(lines: str, monkeypatch: pytest.MonkeyPatch):
+    module = ast.parse(lines)
+    monkeypatch.setattr("tests.house.repository.tree", lambda _path: module)
+    found = [use.name for use in uses(Path("market/invented.py")) if CLOCK_AND_RANDOMNESS.fullmatch(use.name)]
+    assert len(found) == 1
+
+
 def test_every_random_generator_has_a_seed():
     unseeded = [
         str(use)
