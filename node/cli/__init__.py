@@ -1,2 +1,5 @@
-def main() -> None:
-    """Entry point."""
+"""The `wattbook` command."""
+
+from node.cli.app import main
+
+__all__ = ["main"]

@@ -21,7 +21,7 @@ CLEAN, FAILED, USAGE = 0, 1, 2
 SHUTDOWN = (signal.SIGINT, signal.SIGTERM)
 
 
-def testnet(  # noqa: PLR0917 - the options of the command
+def testnet(
     port: Annotated[int, typer.Option(help="Port of the JSON-RPC (HTTP and WebSocket).")] = 8545,
     api_port: Annotated[int, typer.Option(help="Port of the market's pages and their JSON.")] = 8000,
     host: Annotated[

@@ -1,0 +1,5 @@
+"""`python -m node` is `wattbook`."""
+
+from node.cli import main
+
+main()

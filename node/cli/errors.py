@@ -1,0 +1,18 @@
+"""What a command says when it cannot go on: one line on stderr, and an exit status that scripts can read.
+
+0 clean    1 findings, or a failure while running    2 wrong usage    3 could not verify
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import typer
+
+CLEAN, FAILED, USAGE, UNVERIFIABLE = 0, 1, 2, 3
+
+
+def stop(problem: object, status: int) -> NoReturn:
+    """Say what is wrong on one line and leave. `problem` is an exception or a sentence."""
+    typer.echo(f"error: {' '.join(str(problem).split())}", err=True)
+    raise typer.Exit(status)

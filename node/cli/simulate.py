@@ -1,0 +1,66 @@
+"""`wattbook simulate`: trading sessions of a scenario, and the folder they leave."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from node.cli.errors import FAILED, USAGE, stop
+from node.cli.options import Json, ScenarioPath, Seed, Settings, load_scenario
+
+Progress = Callable[[int, int, str], None]
+
+
+def simulate(
+    scenario: ScenarioPath,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for tables, pictures, report and bundle; replaced whole.")
+    ] = None,
+    seed: Seed = None,
+    rpc_url: Annotated[
+        str | None, typer.Option(help="Trade on this node instead of the embedded chain.")
+    ] = None,
+    settings: Settings = (),
+    as_json: Json = False,
+) -> None:
+    """Trade the sessions of a scenario, from charges to settlement.
+
+    Example: wattbook simulate ieee33-day --out out/demo --seed 7 --set forecast.error=0
+    """
+    loaded = load_scenario(scenario, settings, seed)
+    from ledger.chain.protocol import ChainError  # noqa: PLC0415 - all of these load slowly
+    from market.feeder.model import FeederError  # noqa: PLC0415
+    from market.feeder.powerflow import PowerFlowError  # noqa: PLC0415
+    from market.pricing.admission import PricingError  # noqa: PLC0415
+    from node.oracle.signers import OracleError  # noqa: PLC0415
+    from node.simulate.run import OutputFolderError  # noqa: PLC0415
+    from node.simulate.run import simulate as run  # noqa: PLC0415
+
+    try:
+        with _progress() as progress:
+            summary = run(loaded, out, rpc_url, progress)
+    except (OutputFolderError, FeederError) as refusal:
+        stop(refusal, USAGE)
+    except (OracleError, PricingError, PowerFlowError, ChainError, OSError) as failure:
+        stop(failure, FAILED)
+    typer.echo(json.dumps(summary.to_json()) if as_json else summary.render(out))
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar on stderr where that is a terminal, and nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, what: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - loads slowly
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("opening the market", total=None)
+        yield lambda done, total, what: bar.update(task, completed=done, total=total, description=what)

@@ -1,0 +1,148 @@
+"""Clear one slot of a scenario by a method of choice, and lay the prices out bus by bus."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from market.feeder.model import Feeder
+from market.pricing.certificate import certificate, check
+from market.pricing.conditions import Clearing, Solution
+from node.scenario.schema import ScenarioFile
+from node.scenario.world import build
+
+
+class MethodError(ValueError):
+    """No clearing of this name; the message lists those there are."""
+
+
+class SlotError(ValueError):
+    """The scenario has no slot of this number."""
+
+
+@dataclass(frozen=True, slots=True)
+class BusPrice:
+    """One bus, €/MWh: λ with its components, ν = λ − λ_0, and the reactive price λq (€/Mvarh)."""
+
+    bus: str
+    dlmp: float
+    energy: float
+    loss: float
+    voltage: float
+    congestion: float
+    nuc: float
+    dlmp_q: float
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTable:
+    """A cleared slot. `certified`: its certificate holds for the NumPy-only checker.
+
+    LinDistFlow has no losses, so its certificate of the exact equations cannot hold.
+    """
+
+    scenario: str
+    slot: int
+    method: str
+    status: str
+    buses: tuple[BusPrice, ...]
+    hub_price: float
+    import_mw: float
+    iterations: int
+    residual: float
+    certified: bool
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as JSON, by the names of its fields."""
+        return asdict(self)
+
+
+def _atc(feeder: Feeder) -> Clearing:
+    from market.atc.clearing import AtcClearing  # noqa: PLC0415 - each method loads its own solver
+
+    return AtcClearing(feeder)
+
+
+def _admm(feeder: Feeder) -> Clearing:
+    from market.atc.clearing import AtcClearing  # noqa: PLC0415
+    from market.atc.coordination import METHODS as COORDINATIONS  # noqa: PLC0415
+
+    return AtcClearing(feeder, COORDINATIONS["admm"])
+
+
+def _socp(feeder: Feeder) -> Clearing:
+    from market.pricing.socp import SocpClearing  # noqa: PLC0415
+
+    return SocpClearing(feeder)
+
+
+def _direct(feeder: Feeder) -> Clearing:
+    from market.pricing.direct import clear  # noqa: PLC0415
+
+    return clear
+
+
+def _lindistflow(feeder: Feeder) -> Clearing:
+    from market.pricing.lindistflow import LinDistFlowClearing  # noqa: PLC0415
+
+    return LinDistFlowClearing(feeder)
+
+
+METHODS: dict[str, Callable[[Feeder], Clearing]] = {
+    "atc": _atc,
+    "admm": _admm,
+    "socp": _socp,
+    "direct": _direct,
+    "lindistflow": _lindistflow,
+}
+
+
+def price(scenario: ScenarioFile, slot: int, method: str) -> PriceTable:
+    """Clear slot `slot` of the scenario on its opening forecast.
+
+    Raises MethodError, SlotError, FeederError, PricingError.
+    """
+    if method not in METHODS:
+        raise MethodError(f"--method {method}: not one of {', '.join(METHODS)}")
+    if not 0 <= slot < scenario.slots.count:
+        raise SlotError(f"--slot {slot}: {scenario.name} has slots 0 to {scenario.slots.count - 1}")
+    world = build(scenario)
+    conditions = world.conditions(slot)
+    clearing = METHODS[method](world.feeder)
+    started = time.perf_counter()
+    solution = clearing(world.feeder, conditions)
+    seconds = time.perf_counter() - started
+    findings = check(certificate(solution, world.feeder, conditions), world.feeder, conditions)
+    return PriceTable(
+        scenario=scenario.name,
+        slot=slot,
+        method=method,
+        status=solution.status,
+        buses=_by_bus(world.feeder, solution),
+        hub_price=float(solution.duals.price[0, 0]),
+        import_mw=float(solution.primal.net_import[0]) * world.feeder.base_mw,
+        iterations=solution.iterations,
+        residual=solution.residual,
+        certified=not findings,
+        seconds=seconds,
+    )
+
+
+def _by_bus(feeder: Feeder, solution: Solution) -> tuple[BusPrice, ...]:
+    price, parts = solution.duals.price[0], solution.components
+    return tuple(
+        BusPrice(
+            bus=feeder.bus_names[bus],
+            dlmp=float(price[bus]),
+            energy=float(parts.energy[0, bus]),
+            loss=float(parts.loss[0, bus]),
+            voltage=float(parts.voltage[0, bus]),
+            congestion=float(parts.congestion[0, bus]),
+            nuc=float(price[bus] - price[0]),
+            dlmp_q=float(solution.duals.reactive[0, bus]),
+        )
+        for bus in range(feeder.buses)
+    )
