@@ -94,9 +94,7 @@ class Trading(Life):
 
     def place_batch(self, data: st.DataObject) -> None:
         orders = [self.draw_order(data) for _ in range(data.draw(st.integers(2, 12)))]
-        events = self.pair.place_all(self.pair.payer, orders)
-        if orders:
-            self.check_orders(orders, events)
+        self.check_orders(orders, self.pair.place_all(self.pair.payer, orders))
 
     def place_many_small(self, data: st.DataObject) -> None:
         """One trader fills up one side of the book: the limit of resting orders."""
@@ -104,10 +102,10 @@ class Trading(Life):
         trader = data.draw(st.sampled_from(self.traders))
         slot = data.draw(st.sampled_from(self.slots))
         good = replace(order, trader=trader.address, slot=slot, quantity_wh=self.terms.lot_wh)
-        orders = [
-            (replace(good, nonce=self.draw_nonce(data, trader, slot)), Signer(trader)) for _ in range(18)
-        ]
-        self.check_orders(orders, self.pair.place_all(self.pair.payer, orders))
+        orders = [replace(good, nonce=self.draw_nonce(data, trader, slot)) for _ in range(17)]
+        last = replace(good, nonce=self.draw_nonce(data, trader, slot), flags=Flag.IMMEDIATE_OR_CANCEL)
+        signed = [(order, Signer(trader)) for order in (*orders, last)]
+        self.check_orders(signed, self.pair.place_all(self.pair.payer, signed))
 
     def cancel(self, data: st.DataObject) -> None:
         trader = self.draw_person(data)
