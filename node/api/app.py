@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import DictLoader, Environment, StrictUndefined
 
 from ledger.address import checksummed
+from market.agents.utility import WITHOUT_LIMIT_WH
 from node.api import documents
 from node.api.documents import UnknownAccountError, UnknownSlotError
 from node.api.projection import Projection
@@ -19,6 +20,8 @@ from node.api.projection import Projection
 FILLS_SHOWN = 20
 LEVELS_SHOWN = 12
 SLOTS_SHOWN = 24
+LOT_WH_MAX = 1_000_000
+"""Quotes without limit are the largest quantity in whole lots, so up to a lot below it."""
 
 SlotNumber = Annotated[int | None, Query(ge=0, lt=2**32, description="slot number")]
 
@@ -121,6 +124,8 @@ def _eur_per_mwh(price: int | None) -> str:
 
 
 def _kwh(energy_wh: int) -> str:
+    if energy_wh > WITHOUT_LIMIT_WH - LOT_WH_MAX:
+        return "without limit"
     return f"{energy_wh / 1_000:,.1f}"
 
 

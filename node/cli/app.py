@@ -13,6 +13,7 @@ from node.cli.audit import audit, explain
 from node.cli.doctor import doctor
 from node.cli.price import price
 from node.cli.simulate import simulate
+from node.cli.testnet import testnet
 
 
 class AuditOrExplain(TyperGroup):
@@ -58,21 +59,7 @@ app.command()(audit)
 app.command("audit explain")(explain)
 app.command()(price)
 app.command()(doctor)
-
-
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-)
-def testnet(context: typer.Context) -> None:
-    """Run a local market: chain, contracts, oracles, utility, meters and pages, until Ctrl-C.
-
-    Example: wattbook testnet --config-out testnet.json
-    """
-    from node.cli.testnet import testnet as run  # noqa: PLC0415 - the servers load slowly
-
-    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    single.command(context_settings={"help_option_names": ["-h", "--help"]})(run)
-    single(args=context.args, prog_name="wattbook testnet")
+app.command()(testnet)
 
 
 def main() -> None:

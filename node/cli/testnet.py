@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import typer
 
 from ledger.chain.protocol import ChainError
+from node.cli import errors as problem
 from node.testnet.settings import SettingError, Settings, StartError
 
 if TYPE_CHECKING:
     from node.testnet.running import Running
 
-CLEAN, FAILED, USAGE = 0, 1, 2
 SHUTDOWN = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -69,11 +69,9 @@ def testnet(
             stop.wait()
             tell("stopping ...")
     except SettingError as refusal:
-        _complain(f"error: {refusal}")
-        raise typer.Exit(USAGE) from None
+        problem.stop(refusal, problem.USAGE)
     except (StartError, ChainError) as refusal:
-        _complain(f"error: {refusal}")
-        raise typer.Exit(FAILED) from None
+        problem.stop(refusal, problem.FAILED)
 
 
 def greeting(net: Running) -> list[str]:

@@ -11,7 +11,7 @@ from web3.logs import DISCARD
 api = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000"
 net = json.load(urlopen(f"{api}/deployment.json"))
 slots = json.load(urlopen(f"{api}/slots.json"))["slots"]
-slot = [each["slot"] for each in slots if each["state"] == "open"][-1]
+slot = [each["slot"] for each in slots if each["best_ask_ueur_per_kwh"]][-1]  # somebody sells there
 
 web3 = Web3(Web3.HTTPProvider(net["rpc_url"]))
 token = web3.eth.contract(net["token"], abi=net["abi"]["token"])
