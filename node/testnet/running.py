@@ -73,9 +73,10 @@ def running(settings: Settings, tell: Say, complain: Say) -> Iterator[Running]:
         if record is not None:
             operator.find_unsettled()
         operator.open_ahead(max(wall_clock(), market.chain.now()))
-        _let_go(engine, clock, settings)
-        if settings.block_time_seconds is None:
-            operator.step()
+        _let_go(engine, clock)
+        operator.step()
+        engine.block_time_seconds = settings.block_time_seconds
+        engine.automine = settings.block_time_seconds is None
         if settings.config_out is not None:
             write_json(settings.config_out, document)
         narrator = Narrator(market.chain, _names(market), tell)
@@ -130,13 +131,11 @@ def _existing_record(folder: Path) -> Record | None:
     return read_record(folder) if folder.is_dir() else None
 
 
-def _let_go(engine: Engine, clock: HeldClock, settings: Settings) -> None:
+def _let_go(engine: Engine, clock: HeldClock) -> None:
     """Let time run. A chain that was moved ahead of this machine's clock goes on from where it is."""
     with engine.lock:
         clock.release()
         engine.chain.advance_to(engine.chain.now())
-        engine.block_time_seconds = settings.block_time_seconds
-        engine.automine = settings.block_time_seconds is None
 
 
 def _names(market: Market) -> dict[str, str]:
