@@ -131,7 +131,15 @@ class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
             if self.pair.same(self.pair.payer, call) == "settlement: utility unfunded":
                 self.deposit(self.utility, 100 * EUR)
                 assert isinstance(self.pair.same(self.pair.payer, call), tuple)
+            self.overdraw()
         assert self.pair.twin.slot(slot).settled
+
+    def overdraw(self) -> None:
+        """The utility asks for a token unit more than is its own while others are still to settle."""
+        accounts, unit = self.pair.twin.accounts, self.pair.neur_per_unit
+        free = max(0, accounts.backing_neur - max(0, accounts.clearing_neur))
+        call = calls.Withdraw(free - free % unit + unit)
+        assert self.pair.same(self.utility, call) == "accounts: insufficient funds"
 
     def pay_out(self) -> None:
         """Everybody takes out all they can, the utility last; less than a token unit stays."""
