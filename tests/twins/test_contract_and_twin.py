@@ -43,7 +43,7 @@ def run(name: str, examples: int, steps: int) -> None:
 
 @pytest.mark.parametrize("name", MARKETS)
 def test_contract_and_twin_agree(name):
-    run(name, examples=12, steps=42)
+    run(name, examples=10, steps=42)
 
 
 @pytest.mark.long
