@@ -281,7 +281,7 @@ class Identity:
 def slot_identity(
     utility: Position, members: Sequence[Member], substation: Substation, valuation: Valuation
 ) -> Identity:
-    """The utility's result of a slot, and where it comes from (DESIGN §4, for the rules as implemented).
+    """The utility's result of a slot, and where it comes from.
 
     With M_b, D_b metered and passive energy by bus, loss := import − ΣM − ΣD, c_u and h_u the energy and
     money of the utility's hub trades, P what penalties bring, ν the firm charge, ν' := λ_b − λ_0:

@@ -11,7 +11,7 @@ from enum import IntEnum
 
 
 class Rule(IntEnum):
-    """Settlement rule of a market (DESIGN §4)."""
+    """Settlement rule of a market (contracts/README.md)."""
 
     DLMP = 0
     TARIFF = 1

@@ -1,4 +1,4 @@
-"""Welfare of schedules, and how much of the possible gain a market reached (DESIGN §10).
+"""Welfare of schedules, and how much of the possible gain a market reached.
 
 Welfare is what devices are worth less what the import costs at the hub: W = −(Σ C_k + h(import)), the
 import being that of the AC power flow, losses included. Firm load is the same in every schedule and

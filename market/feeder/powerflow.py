@@ -27,9 +27,9 @@ SETTLED_PU = 1e-13
 SWEEPS = 500
 """A loadable feeder contracts by at least 0.9 a sweep; who is not settled by then has no solution."""
 VOLTAGE_TOLERANCE_PU = 1e-4
-"""A voltage beyond its limit by more is a violation (DESIGN §10)."""
+"""A voltage beyond its limit by more is a violation."""
 LOADING_TOLERANCE = 1e-3
-"""A current beyond its rating by more than this share of it is a violation (DESIGN §10)."""
+"""A current beyond its rating by more than this share of it is a violation."""
 
 
 class PowerFlowError(ValueError):

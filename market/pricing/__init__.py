@@ -1,1 +1,1 @@
-"""Prices of the feeder: clearings, components, the quantiser and the certificate (DESIGN §6)."""
+"""Prices of the feeder: clearings, components, the quantiser and the certificate."""

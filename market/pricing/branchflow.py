@@ -242,7 +242,7 @@ class NetworkProblem:
         )
 
     def point(self, answer: Any) -> NetworkPoint:
-        """Turn Clarabel's solution into powers and prices with the signs of DESIGN §6."""
+        """Turn Clarabel's solution into powers and prices with the signs of README.md."""
         feeder, layout = self.feeder, self.layout
         x, z = np.asarray(answer.x), np.asarray(answer.z)
         p, q, current = (_lines(x[block]) for block in (layout.flow_p, layout.flow_q, layout.current))

@@ -25,7 +25,7 @@ from market.units import Floats
 
 
 def solve(feeder: Feeder, conditions: Conditions) -> tuple[Primal, Duals, int]:
-    """Schedule, prices with the signs of DESIGN §6, and rounds of every period. Raises PricingError."""
+    """Schedule, prices with the signs of README.md, and rounds of every period. Raises PricingError."""
     admit(feeder, conditions)
     problem = NetworkProblem(feeder, conditions.devices.bus)
     points, gens, loads = [], [], []

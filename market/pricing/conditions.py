@@ -15,7 +15,7 @@ from market.units import Floats, Ints
 VOLL_EUR_PER_MWH = 3_000.0
 """Default value of lost load."""
 TIE_BREAK_PU_PER_EUR_PER_MWH = 1e-6
-"""ε of the tie-break rule (DESIGN §6): the whole feeder's elasticity that makes prices unique."""
+"""ε of the tie-break rule (README.md): the whole feeder's elasticity that makes prices unique."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class Primal:
 
 @dataclass(frozen=True, eq=False)
 class Duals:
-    """Multipliers with the signs of DESIGN §6, periods × buses, €/MWh (entry 0 of line arrays zero).
+    """Multipliers with the signs of README.md, periods × buses, €/MWh (entry 0 of line arrays zero).
 
     price: λ (entry 0 is the hub price λ_0); reactive: λq (entry 0 is 0); voltage: ξ; cone: σ (≤ 0 where
     the relaxation is exact); v_low, v_high: μ; current: η.

@@ -1,4 +1,4 @@
-"""The optimality conditions of the clearing, measured at a point with NumPy alone (DESIGN §6).
+"""The optimality conditions of the clearing, measured at a point with NumPy alone (README.md).
 
 With L = f − wᵀF, price differences along a line, reactive prices, currents and voltages obey
 

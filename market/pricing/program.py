@@ -52,7 +52,7 @@ class CompiledClearing:
         self._compiled: dict[bytes, _Program] = {}
 
     def solve(self, feeder: Feeder, conditions: Conditions) -> tuple[Primal, Duals, int]:
-        """Schedule, prices with the signs of DESIGN §6, and rounds of every period. Raises PricingError."""
+        """Schedule, prices with the signs of README.md, and rounds of every period. Raises PricingError."""
         if feeder is not self.feeder and feeder.hash != self.feeder.hash:
             raise ConditionsError(f"compiled for feeder {self.feeder.name}, asked for {feeder.name}")
         admit(feeder, conditions)
@@ -226,7 +226,7 @@ def _solve(feeder: Feeder, program: _Program, conditions: Conditions, t: int) ->
 def _stack(
     feeder: Feeder, program: _Program, conditions: Conditions, answers: list[dict[str, Any]]
 ) -> tuple[Primal, Duals]:
-    """Turn the answers into powers and prices with the signs of DESIGN §6."""
+    """Turn the answers into powers and prices with the signs of README.md."""
     devices = conditions.devices
 
     def of(name: str) -> Floats:

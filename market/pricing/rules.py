@@ -1,4 +1,4 @@
-"""Rules of the clearing that every method shares: the tie-break and the cost of shedding (DESIGN §6)."""
+"""Rules of the clearing that every method shares: the tie-break and the cost of shedding (README.md)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The reference clearing: the branch-flow relaxation, solved by Clarabel through cvxpy.
 
-The model is DESIGN §6's, after M. Farivar and S. H. Low, "Branch flow model: relaxations and
+The model is README.md's, after M. Farivar and S. H. Low, "Branch flow model: relaxations and
 convexification", IEEE Transactions on Power Systems 28(3):2554–2572, 2013. P² + Q² = l·v_π is relaxed
 to a second-order cone; where the answer meets it with equality it is the global optimum. It does not
 when an upper voltage limit binds under reverse flow, or at negative prices, when burning power in the

@@ -1,7 +1,7 @@
 """The oracles: each clears for itself, checks the proposer's certificate, and signs the same digest.
 
 One signer proposes bytes; every other one checks the certificate, clears the same inputs with a
-solver of its own and compares integer prices within ±1 unit, and only then signs (DESIGN §4).
+solver of its own and compares integer prices within ±1 unit, and only then signs.
 """
 
 from __future__ import annotations

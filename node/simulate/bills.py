@@ -148,7 +148,7 @@ class Prices:
     price: int
 
     def beyond_contract(self, rule: Rule, consumed: bool) -> int:
-        """Price of energy beyond the contract (DESIGN §4): λ_b, or λ⁺_b and λ⁻_b under `tariff`."""
+        """Price of energy beyond the contract (contracts/README.md): λ_b, or λ⁺_b and λ⁻_b under `tariff`."""
         if rule is Rule.DLMP:
             return self.price
         tariff = self.tariff

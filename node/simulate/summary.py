@@ -19,7 +19,7 @@ WIDTH = 96
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Figures of a session; the fields are the keys of `simulate --json` (DESIGN §10).
+    """Figures of a session; the fields are the keys of `simulate --json`.
 
     `volume_wh` counts every fill, `volume_peer_wh` those without the utility. Gaps are
     Σ(W* − W)/|Σ(W* − W_0)|, None where the market had nothing to gain. `worse_off` counts prosumers whose day

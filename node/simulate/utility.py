@@ -1,4 +1,4 @@
-"""The utility's result of a slot and where it comes from: the identity of DESIGN §4 on real postings.
+"""The utility's result of a slot and where it comes from: the slot's identity on real postings.
 
 The left side adds up what the chain posted; the right side (`market.settlement.slot_identity`) is
 computed from energies and prices alone. They are equal to the nano-euro unless a posting is wrong.

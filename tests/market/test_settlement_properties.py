@@ -1,4 +1,4 @@
-"""What holds of settlement for any contracts, readings, prices and tariffs (DESIGN §4)."""
+"""What holds of settlement for any contracts, readings, prices and tariffs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`conservation`: no money appears or disappears, in a slot, in the market, or in the token.
 
 In each settled slot the trades of all accounts sum to exactly 0, and the utility's result is what the
-slot's identity says it comes from (DESIGN §4; `market.settlement.slot_identity` derives it for both
+slot's identity says it comes from (`market.settlement.slot_identity` derives it for both
 rules). Each deposit and withdrawal moved exactly that many tokens, at one scale, and the exchange holds
 the tokens that its balances promise (it may hold more: anyone can send it some).
 """
