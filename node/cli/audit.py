@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,8 +28,9 @@ def audit(
         str | None, typer.Argument(help="A bundle's folder, or the URL of a node.", metavar="BUNDLE|URL")
     ] = None,
     check: Annotated[
-        Sequence[str], typer.Option("--check", metavar="NAME", help="Only this check; may be repeated.")
-    ] = (),
+        list[str] | None,
+        typer.Option("--check", metavar="NAME", help="Only this check; may be repeated."),
+    ] = None,
     list_checks: Annotated[bool, typer.Option("--list", help="List the checks and what they do.")] = False,
     head: Annotated[
         str | None, typer.Option(metavar="HASH", help="The head's hash as you know it from elsewhere.")
@@ -58,7 +58,7 @@ def audit(
     expected_head = None if head is None else bytes.fromhex(head.removeprefix("0x"))
     record = _read(source, exchange)
     try:
-        report = run(record, tuple(check) or None, expected_head)
+        report = run(record, check or None, expected_head)
     except UnknownCheckError as refusal:
         stop(refusal, USAGE)
     typer.echo(json.dumps(report.to_json()) if as_json else str(report).replace("BUNDLE", source))

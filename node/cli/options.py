@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 ScenarioPath = Annotated[str, typer.Argument(help="A TOML file, or a built-in scenario such as ieee33-day.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of every random draw, instead of the scenario's.")]
 Settings = Annotated[
-    Sequence[str],
+    list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Another value for a scenario key, as forecast.error=0."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
-def load_scenario(path: str, settings: Sequence[str], seed: int | None) -> ScenarioFile:
+def load_scenario(path: str, settings: Sequence[str] | None, seed: int | None) -> ScenarioFile:
     """Read a scenario with its overrides; leaves with status 2 where it breaks a rule."""
     from node.scenario import ScenarioError, load  # noqa: PLC0415 - pydantic loads slowly
 
     overrides: dict[str, str] = {}
-    for setting in settings:
+    for setting in settings or ():
         key, equals, value = setting.partition("=")
         if not equals or not key:
             stop(f"--set {setting}: a setting is KEY=VALUE, as forecast.error=0", USAGE)

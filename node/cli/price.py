@@ -19,7 +19,7 @@ def price(
     slot: Annotated[int, typer.Option(help="Index of the slot in the scenario, from 0.")] = 0,
     method: Annotated[str, typer.Option(help="atc, admm, socp, direct or lindistflow.")] = "atc",
     seed: Seed = None,
-    settings: Settings = (),
+    settings: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Clear one slot of a scenario on its forecast: DLMPs, their components, charges.

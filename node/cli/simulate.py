@@ -26,7 +26,7 @@ def simulate(
     rpc_url: Annotated[
         str | None, typer.Option(help="Trade on this node instead of the embedded chain.")
     ] = None,
-    settings: Settings = (),
+    settings: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Trade the sessions of a scenario, from charges to settlement.
