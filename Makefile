@@ -45,8 +45,10 @@ node_modules/.anvil-$(ANVIL):
 test: $(DEV) ## every test whose tools are there
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" $(BIN)/python -m pytest $(PYTEST) -m "not long"
 
-long: $(DEV) ## the tests that take minutes, full counts
-	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" $(BIN)/python -m pytest -m long
+long: $(DEV) ## the tests that take minutes, full counts; writes tests/long/REPORT.md
+	@mkdir -p out
+	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" $(BIN)/python -m pytest $(PYTEST) -m long --junitxml=out/long.xml; \
+	  $(BIN)/python tests/long/report.py out/long.xml tests/long/REPORT.md
 
 check: $(DEV) ## lint, types, import rules, artifacts, tidiness
 	@$(BIN)/ruff check .
