@@ -8,7 +8,9 @@ from pathlib import Path
 from platform import python_version
 from xml.etree import ElementTree
 
-HEADING = "# The long tests\n\nWritten by `make long`. Every random draw is derandomised: a run draws the same again."
+HEADING = (
+    "# The long tests\n\nWritten by `make long`. Random draws are derandomised: a run draws the same again."
+)
 
 
 def main(junit: Path, report: Path) -> int:
@@ -25,6 +27,10 @@ def main(junit: Path, report: Path) -> int:
     report.write_text(f"{HEADING}\n\n{facts}\n\n{table}\n", encoding="utf-8")
     print(report.read_text(encoding="utf-8"))
     return int(not cases or any(_outcome(case) != "passed" for case in cases))
+
+
+def _row(case: ElementTree.Element) -> str:
+    return f"| `{case.get('name')}` | {_outcome(case)} | {float(case.get('time', 0)):.0f} s |"
 
 
 def _outcome(case: ElementTree.Element) -> str:
