@@ -74,9 +74,7 @@ def _link(record: Record, previous: RecordedBlock | None, block: RecordedBlock) 
     )
     # Local clients give several blocks of one second the same time; none goes back.
     if block.header.timestamp < previous.header.timestamp:
-        yield compare(
-            NAME, f"{where} time", f"{previous.header.timestamp} or later", block.header.timestamp
-        )
+        yield compare(NAME, f"{where} time", f"{previous.header.timestamp} or later", block.header.timestamp)
 
 
 def _content(block: RecordedBlock) -> Iterator[Verdict]:
