@@ -38,7 +38,7 @@ class BusPrice:
 
 @dataclass(frozen=True, slots=True)
 class PriceTable:
-    """A cleared slot. `certified`: its certificate holds for the NumPy-only checker.
+    """A cleared slot. `certified`: its certificate holds for the NumPy-only checker; else `doubt` says why.
 
     LinDistFlow has no losses, so its certificate of the exact equations cannot hold.
     """
@@ -53,6 +53,7 @@ class PriceTable:
     iterations: int
     residual: float
     certified: bool
+    doubt: str
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -127,6 +128,7 @@ def price(scenario: ScenarioFile, slot: int, method: str) -> PriceTable:
         iterations=solution.iterations,
         residual=solution.residual,
         certified=not findings,
+        doubt=str(findings[0]) if findings else "",
         seconds=seconds,
     )
 

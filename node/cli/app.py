@@ -3,32 +3,65 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from node.cli.audit import audit, explain
 from node.cli.doctor import doctor
+from node.cli.errors import FAILED, complain
 from node.cli.price import price
 from node.cli.simulate import simulate
 from node.cli.testnet import testnet
 
 
-class AuditOrExplain(TyperGroup):
-    """Reads `audit explain BUNDLE PAYMENT` as the command `audit-explain`."""
+class Commands(TyperGroup):
+    """A group that says what was wrong in one line, and knows `audit explain` as a command of two words."""
 
     def resolve_command(self, ctx: typer.Context, args: list[str]):  # type: ignore[no-untyped-def,override]
-        """Join the two words before looking the command up."""
+        """Join the two words before looking the command up, and refuse a name that is none."""
         if args[:2] == ["audit", "explain"]:
             args = ["audit explain", *args[2:]]
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            ctx.fail(f"{args[0]}: no such command; there are {', '.join(self.commands)}")
         return super().resolve_command(ctx, args)
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command; wrong usage leaves with its status and one line on stderr."""
+        run = partial(super().main, args, prog_name, complete_var, False, windows_expand_args, **extra)
+        if not standalone_mode:
+            return run()
+        try:
+            sys.exit(run())
+        except typer.TyperException as refusal:
+            if message := refusal.format_message().strip():  # without any argument the help was the answer
+                complain(f"{message}{_see_help(refusal)}")
+            sys.exit(refusal.exit_code)
+        except typer.Abort:
+            sys.exit(FAILED)
+
+
+def _see_help(refusal: typer.TyperException) -> str:
+    """Where to read what is allowed, if it is known which command was meant."""
+    context = getattr(refusal, "ctx", None)
+    return "" if context is None else f" (see {context.command_path} --help)"
 
 
 app = typer.Typer(
     name="wattbook",
-    cls=AuditOrExplain,
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -63,8 +96,8 @@ app.command()(testnet)
 
 
 def main() -> None:
-    """Run the command line; an interrupt ends it quietly with status 130."""
+    """Run the command line as `wattbook`; an interrupt ends it quietly with status 130."""
     try:
-        app()
+        app(prog_name="wattbook")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -15,6 +15,7 @@ from node.cli.options import Json
 if TYPE_CHECKING:
     from ledger.record import Record
 
+SHOWN_PAYMENTS = 5
 HASH = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
 Source = Annotated[str, typer.Argument(help="A bundle's folder, or the URL of a node.", metavar="BUNDLE|URL")]
@@ -63,15 +64,17 @@ def audit(
         stop(refusal, USAGE)
     typer.echo(json.dumps(report.to_json()) if as_json else str(report).replace("BUNDLE", source))
     if not as_json:
-        typer.echo("clean" if report.ok else f"{len(report.findings)} findings")
+        number = len(report.findings)
+        typer.echo("clean" if report.ok else f"{number} finding{'s' if number > 1 else ''}")
     raise typer.Exit(CLEAN if report.ok else FAILED)
 
 
 def explain(
     source: Source,
     payment: Annotated[
-        str, typer.Argument(help="BLOCK:LOG of a settlement, or ACCOUNT@SLOT.", metavar="PAYMENT")
-    ],
+        str | None,
+        typer.Argument(help="BLOCK:LOG of a settlement, or ACCOUNT@SLOT.", metavar="PAYMENT"),
+    ] = None,
     exchange: ExchangeAddress = None,
     as_json: Json = False,
 ) -> None:
@@ -84,16 +87,38 @@ def explain(
     from ledger.history import NoHistory  # noqa: PLC0415
 
     record = _read(source, exchange)
-    account, at, slot = payment.partition("@")
-    if at and not slot.isdecimal():
-        stop(f"{payment}: a payment is BLOCK:LOG, or ACCOUNT@SLOT with the slot's number", USAGE)
     try:
-        found = run(record, account=account, slot=int(slot)) if at else run(record, payment)
+        if payment is None:
+            stop(f"audit explain: name a payment as BLOCK:LOG or ACCOUNT@SLOT; {_payments(record)}", USAGE)
+        account, at, slot = payment.partition("@")
+        if at and not (slot.isascii() and slot.isdecimal()):
+            stop(f"payment {payment}: the slot of ACCOUNT@SLOT is a number; {_payments(record)}", USAGE)
+        owner = _address(account, f"payment {payment}") if at else None
+        found = run(record, account=owner, slot=int(slot)) if at else run(record, payment)
     except ExplainError as refusal:
-        stop(refusal, USAGE)
+        stop(f"{refusal}; {_payments(record)}", USAGE)
     except NoHistory as failure:
-        stop(failure, UNVERIFIABLE)
+        stop(f"{source}: {failure}", UNVERIFIABLE)
     typer.echo(json.dumps(found.to_json()) if as_json else str(found))
+
+
+def _payments(record: Record) -> str:
+    """Which payments a record has, the first few by their places."""
+    from ledger.history import history  # noqa: PLC0415 - loads slowly
+
+    places = [logged.where for slot in history(record) for logged, _ in slot.settled]
+    shown = ", ".join(places[:SHOWN_PAYMENTS]) + (", ..." if len(places) > SHOWN_PAYMENTS else "")
+    return f"its payments are {shown} ({len(places)} in all)" if places else "it has no payments"
+
+
+def _address(text: str, where: str) -> str:
+    """An account or contract in the one form that records know; leaves with 2 where it is none."""
+    from ledger.address import address_bytes, checksummed  # noqa: PLC0415 - loads slowly
+
+    try:
+        return checksummed(address_bytes(text))
+    except ValueError:
+        stop(f"{where}: {text!r} is no address, which is 0x and 40 hexadecimal digits", USAGE)
 
 
 def _read(source: str, exchange: str | None) -> Record:
@@ -102,11 +127,21 @@ def _read(source: str, exchange: str | None) -> Record:
     from ledger.chain.protocol import ChainError  # noqa: PLC0415
     from ledger.record import Record, RecordError  # noqa: PLC0415
 
+    wanted = None if exchange is None else _address(exchange, f"--exchange {exchange}")
     try:
         if source.startswith(("http://", "https://")):
-            return Record.from_url(source, exchange)
-        return Record.from_bundle(Path(source))
+            return Record.from_url(source, wanted)
+        record = Record.from_bundle(Path(source))
     except BundleNotFoundError as refusal:
         stop(refusal, USAGE)
-    except (BundleError, RecordError, ChainError) as failure:
+    except BundleError as failure:
+        if (Path(source) / "bundle").is_dir():
+            stop(f"{source}: a result folder; its bundle is {Path(source) / 'bundle'}", USAGE)
         stop(failure, UNVERIFIABLE)
+    except (RecordError, ChainError, OSError) as failure:
+        stop(failure, UNVERIFIABLE)
+    except RecursionError:
+        stop(f"{source}: a file is nested too deeply to be a bundle's", UNVERIFIABLE)
+    if wanted not in (None, record.exchange):
+        stop(f"--exchange {wanted}: {source} is the record of {record.exchange}", USAGE)
+    return record

@@ -24,6 +24,6 @@ def doctor(as_json: Json = False) -> None:
     else:
         for answer in answers:
             typer.echo(f"{'ok ' if answer.ok else 'NO '} {answer.question}: {answer.found}")
-            if not answer.ok and answer.remedy:
-                typer.echo(f"    {answer.remedy}")
+            if not answer.ok:
+                typer.echo(f"    to do: {answer.remedy}")
     raise typer.Exit(CLEAN if ok else FAILED)

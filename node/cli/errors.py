@@ -12,7 +12,12 @@ import typer
 CLEAN, FAILED, USAGE, UNVERIFIABLE = 0, 1, 2, 3
 
 
+def complain(problem: object, kind: str = "error") -> None:
+    """Say what is wrong on one line. `problem` is an exception or a sentence."""
+    typer.echo(f"{kind}: {' '.join(str(problem).split())}", err=True)
+
+
 def stop(problem: object, status: int) -> NoReturn:
-    """Say what is wrong on one line and leave. `problem` is an exception or a sentence."""
-    typer.echo(f"error: {' '.join(str(problem).split())}", err=True)
+    """Say what is wrong on one line and leave."""
+    complain(problem)
     raise typer.Exit(status)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.errors import USAGE, stop
+from node.cli.errors import FAILED, USAGE, stop
 
 if TYPE_CHECKING:
     from node.scenario.schema import ScenarioFile
 
-ScenarioPath = Annotated[str, typer.Argument(help="A TOML file, or a built-in scenario such as ieee33-day.")]
+ScenarioPath = Annotated[
+    str,
+    typer.Argument(help="A TOML file, or a built-in scenario such as ieee33-day.", metavar="SCENARIO"),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of every random draw, instead of the scenario's.")]
 Settings = Annotated[
     list[str] | None,
@@ -35,3 +39,20 @@ def load_scenario(path: str, settings: Sequence[str] | None, seed: int | None) -
         return load(path, overrides, seed)
     except ScenarioError as refusal:
         stop(refusal, USAGE)
+    except RecursionError:
+        stop(f"{path}: not TOML that can be read: a value is nested too deeply", USAGE)
+
+
+@contextmanager
+def refusals(path: str) -> Iterator[None]:
+    """Leave with status 2 where a scenario's feeder cannot be priced, with 1 where a solver gave up."""
+    from market.feeder.model import FeederError  # noqa: PLC0415 - these load slowly
+    from market.feeder.powerflow import PowerFlowError  # noqa: PLC0415
+    from market.pricing.admission import ClearingFailed, PricingError  # noqa: PLC0415
+
+    try:
+        yield
+    except (ClearingFailed, PowerFlowError) as failure:
+        stop(f"{path}: {failure}", FAILED)
+    except (FeederError, PricingError) as refusal:
+        stop(f"{path}: {refusal}", USAGE)

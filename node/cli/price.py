@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.errors import FAILED, USAGE, stop
-from node.cli.options import Json, ScenarioPath, Seed, Settings, load_scenario
+from node.cli.errors import USAGE, complain, stop
+from node.cli.options import Json, ScenarioPath, Seed, Settings, load_scenario, refusals
 
 if TYPE_CHECKING:
     from node.price import PriceTable
@@ -27,28 +27,27 @@ def price(
     Example: wattbook price ieee33-day --slot 9 --method socp
     """
     loaded = load_scenario(scenario, settings, seed)
-    from market.feeder.model import FeederError  # noqa: PLC0415 - these load slowly
-    from market.pricing.admission import PricingError  # noqa: PLC0415
-    from node.price import MethodError, SlotError  # noqa: PLC0415
+    from node.price import MethodError, SlotError  # noqa: PLC0415 - loads slowly
     from node.price import price as run  # noqa: PLC0415
 
     try:
-        table = run(loaded, slot, method)
-    except (MethodError, SlotError, FeederError) as refusal:
+        with refusals(scenario):
+            table = run(loaded, slot, method)
+    except (MethodError, SlotError) as refusal:
         stop(refusal, USAGE)
-    except PricingError as failure:
-        stop(failure, FAILED)
     if as_json:
         typer.echo(json.dumps(table.to_json()))
     else:
         _show(table)
+    if not table.certified:
+        complain(f"--method {method}: {table.doubt}", "warning: these prices are not certified")
 
 
 def _show(table: PriceTable) -> None:
     from rich.console import Console  # noqa: PLC0415 - loads slowly
     from rich.table import Table  # noqa: PLC0415
 
-    proof = "certificate holds" if table.certified else "no certificate: see --method socp"
+    proof = "certificate holds" if table.certified else "not certified"
     sheet = Table(
         title=f"{table.scenario}, slot {table.slot}, {table.method}: €/MWh",
         caption=f"hub price {table.hub_price:.3f} €/MWh, import {table.import_mw:.3f} MW, {table.status},"

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from node.cli.errors import FAILED, USAGE, stop
-from node.cli.options import Json, ScenarioPath, Seed, Settings, load_scenario
+from node.cli.options import Json, ScenarioPath, Seed, Settings, load_scenario, refusals
 
 Progress = Callable[[int, int, str], None]
 
@@ -34,20 +34,20 @@ def simulate(
     Example: wattbook simulate ieee33-day --out out/demo --seed 7 --set forecast.error=0
     """
     loaded = load_scenario(scenario, settings, seed)
-    from ledger.chain.protocol import ChainError  # noqa: PLC0415 - all of these load slowly
-    from market.feeder.model import FeederError  # noqa: PLC0415
-    from market.feeder.powerflow import PowerFlowError  # noqa: PLC0415
-    from market.pricing.admission import PricingError  # noqa: PLC0415
+    from ledger.bundle import BundleError  # noqa: PLC0415 - all of these load slowly
+    from ledger.chain.protocol import ChainError  # noqa: PLC0415
     from node.oracle.signers import OracleError  # noqa: PLC0415
     from node.simulate.run import OutputFolderError  # noqa: PLC0415
     from node.simulate.run import simulate as run  # noqa: PLC0415
 
     try:
-        with _progress() as progress:
+        with refusals(scenario), _progress() as progress:
             summary = run(loaded, out, rpc_url, progress)
-    except (OutputFolderError, FeederError) as refusal:
-        stop(refusal, USAGE)
-    except (OracleError, PricingError, PowerFlowError, ChainError, OSError) as failure:
+    except OutputFolderError as refusal:
+        stop(f"--out {refusal}", USAGE)
+    except OracleError as failure:
+        stop(f"{scenario}: {failure}", FAILED)
+    except (ChainError, BundleError, OSError) as failure:
         stop(failure, FAILED)
     typer.echo(json.dumps(summary.to_json()) if as_json else summary.render(out))
 
