@@ -328,7 +328,9 @@ def _decode_manifest(content: bytes) -> Manifest:
     if fields["format"] != FORMAT or fields["version"] != VERSION:
         raise ValueError(f"not a {FORMAT} of version {VERSION}")
     files = fields["files"]
-    if not all(isinstance(item, str) for entry in files.items() for item in entry):
+    if not isinstance(files, dict) or not all(
+        isinstance(item, str) for entry in files.items() for item in entry
+    ):
         raise ValueError("files: not names and digests")
     if any(name.startswith("/") or ".." in name.split("/") for name in files):
         raise ValueError("files: a name leads out of the folder")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from market.feeder.model import Feeder
+from market.findings import Finding
 from market.pricing.certificate import certificate, check
 from market.pricing.conditions import Clearing, Solution
 from node.scenario.schema import ScenarioFile
@@ -128,9 +129,18 @@ def price(scenario: ScenarioFile, slot: int, method: str) -> PriceTable:
         iterations=solution.iterations,
         residual=solution.residual,
         certified=not findings,
-        doubt=str(findings[0]) if findings else "",
+        doubt=_doubt(findings),
         seconds=seconds,
     )
+
+
+def _doubt(findings: Sequence[Finding]) -> str:
+    """The first thing that a certificate does not prove, and how many more there are."""
+    if not findings:
+        return ""
+    first, more = findings[0], len(findings) - 1
+    text = f"{first.check} of {first.where} is {first.found}, expected {first.expected}"
+    return text + (f" (and {more} more)" if more else "")
 
 
 def _by_bus(feeder: Feeder, solution: Solution) -> tuple[BusPrice, ...]:

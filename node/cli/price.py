@@ -40,7 +40,7 @@ def price(
     else:
         _show(table)
     if not table.certified:
-        complain(f"--method {method}: {table.doubt}", "warning: these prices are not certified")
+        complain(f"--method {method}: not certified: {table.doubt}", "warning")
 
 
 def _show(table: PriceTable) -> None:

@@ -133,11 +133,15 @@ class OutputFolderError(ValueError):
 
 
 def check_output(out: Path) -> None:
-    """Refuse a folder that is neither empty nor an earlier result. Raises OutputFolderError."""
+    """Refuse a folder that holds something else, or cannot be made. Raises OutputFolderError."""
     if out.exists() and not out.is_dir():
         raise OutputFolderError(f"{out}: not a folder")
     if out.is_dir() and any(out.iterdir()) and not (out / RESULT_MANIFEST).is_file():
         raise OutputFolderError(f"{out}: holds files that are not a Wattbook result; name another folder")
+    try:
+        out.resolve().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputFolderError(f"{out}: {error.strerror}; name another folder") from None
 
 
 def _write(result: DayResult, session: Session, out: Path, first_block: int) -> None:
@@ -145,6 +149,7 @@ def _write(result: DayResult, session: Session, out: Path, first_block: int) -> 
     from node.simulate.folder import write_manifest, write_results  # noqa: PLC0415 - plots load slowly
 
     check_output(out)
+    out = out.resolve()  # "." has no name beside which to write, and a link is kept
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
