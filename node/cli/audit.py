@@ -138,7 +138,9 @@ def _read(source: str, exchange: str | None) -> Record:
         if (Path(source) / "bundle").is_dir():
             stop(f"{source}: a result folder; its bundle is {Path(source) / 'bundle'}", USAGE)
         stop(failure, UNVERIFIABLE)
-    except (RecordError, ChainError, OSError) as failure:
+    except RecordError as failure:
+        stop(f"{source}: {failure} (--exchange ADDRESS)", UNVERIFIABLE)
+    except (ChainError, OSError) as failure:
         stop(failure, UNVERIFIABLE)
     except RecursionError:
         stop(f"{source}: a file is nested too deeply to be a bundle's", UNVERIFIABLE)

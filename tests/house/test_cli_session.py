@@ -1,0 +1,390 @@
+"""Commands on a whole small session: simulate, audit, audit explain, price, and the same against a node."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from node.cli.app import app
+from node.price import METHODS
+from node.testnet.running import running
+from node.testnet.settings import Settings
+from tests.house.repository import ROOT
+
+SCENARIO = """
+name = "tiny"
+seed = 3
+[slots]
+start = 2026-06-23T18:00:00Z
+count = 1
+[prosumers]
+count = 4
+"""
+PROMISED = {
+    "simulate": "slots orders fills volume_wh welfare_eur welfare_gap book_welfare_gap violations"
+    " violations_delivered worse_off payments_sum_neur gas_used atc_iterations_max head_hash seconds",
+    "price": "buses hub_price import_mw iterations residual certified seconds",
+    "bus": "bus dlmp energy loss voltage congestion nuc dlmp_q",
+}
+"""What `--json` prints at least."""
+AGREEMENT = 1e-4
+"""Relative difference that methods may have on the same conditions: what ATC's stop rule promises."""
+STOP = 1e-5
+"""Relative residual at which ATC's rounds end: the components of its DLMP add up as far as that."""
+
+Edit = Callable[[Path], object]
+
+
+def wattbook(*arguments: object) -> Result:
+    """Run the command in this process; an exception of ours is a failure of the test."""
+    done = CliRunner().invoke(app, [str(word) for word in arguments], prog_name="wattbook")
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+def told(*arguments: object, status: int = 0) -> Any:
+    """The one JSON object that a command prints, and nothing else."""
+    done = wattbook(*arguments, "--json")
+    assert (done.exit_code, done.stderr) == (status, "")
+    return json.loads(done.stdout)
+
+
+def refused(*arguments: object) -> tuple[int, str]:
+    """Exit status and the one line on stderr."""
+    done = wattbook(*arguments)
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    return done.exit_code, done.stderr.removeprefix("error: ").rstrip("\n")
+
+
+@pytest.fixture(scope="module")
+def scenario(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("scenario") / "tiny.toml"
+    path.write_text(SCENARIO)
+    return path
+
+
+@pytest.fixture(scope="module")
+def session(scenario: Path) -> tuple[Path, str]:
+    """A result folder, and what the command said of it."""
+    out = scenario.with_name("out")
+    done = wattbook("simulate", scenario, "--out", out)
+    assert (done.exit_code, done.stderr) == (0, "")
+    return out, done.stdout
+
+
+@pytest.fixture(scope="module")
+def bundle(session: tuple[Path, str]) -> Path:
+    return session[0] / "bundle"
+
+
+@pytest.fixture(scope="module")
+def payments(bundle: Path) -> list[str]:
+    """Places of all payments, as the refusal of none lists them."""
+    status, line = refused("audit", "explain", bundle)
+    assert status == 2
+    listed, _, number = line.partition("its payments are ")[2].removesuffix(" in all)").rpartition(" (")
+    places = listed.split(", ")
+    assert len(places) == int(number) == 5  # four prosumers and the utility
+    return places
+
+
+# --- simulate -----------------------------------------------------------------------------------
+
+
+def test_summary_leads_on(session: tuple[Path, str]):
+    out, summary = session
+    assert "Sum to exactly 0" in summary
+    assert f"wattbook audit {out / 'bundle'}" in summary
+    assert (out / "report.html").is_file()
+
+
+def test_simulate_as_json_keeps_its_promise(scenario: Path, session: tuple[Path, str]):
+    summary = told("simulate", scenario)
+    assert set(summary) >= set(PROMISED["simulate"].split())
+    assert (summary["slots"], summary["payments_sum_neur"], summary["violations"]) == (1, 0, 0)
+    manifest = json.loads((session[0] / "manifest.json").read_text())
+    assert summary["head_hash"] == manifest["head_hash"], "the same inputs give the same chain"
+
+
+def test_seed_and_settings_reach_the_session(scenario: Path, session: tuple[Path, str]):
+    summary = told(
+        "simulate", scenario, "--seed", 4, "--set", "forecast.error=0", "--set", "prosumers.count=3"
+    )
+    assert (summary["seed"], summary["participants"]) == (4, 3)
+    manifest = json.loads((session[0] / "manifest.json").read_text())
+    assert summary["head_hash"] != manifest["head_hash"]
+
+
+def test_progress_is_for_terminals(scenario: Path):
+    """On a terminal there is a bar on stderr; stdout is one JSON object all the same."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "node", "simulate", str(scenario), "--json"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs) as started:
+        os.close(theirs)
+        drawn = b""
+        try:
+            while part := os.read(ours, 65_536):
+                drawn += part
+        except OSError:  # Linux says so when the other end is closed
+            pass
+        assert started.stdout is not None
+        assert json.loads(started.stdout.read())["slots"] == 1
+    os.close(ours)
+    assert b"opening the market" in drawn
+
+
+def test_folder_of_something_else_is_left_alone(scenario: Path, tmp_path: Path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    for out in (tmp_path, tmp_path / "thesis.txt", tmp_path / "thesis.txt" / "out"):
+        status, line = refused("simulate", scenario, "--out", out)
+        assert status == 2
+        assert line.startswith(f"--out {out}: ")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("thesis.txt", "mine")]
+
+
+def test_node_that_does_not_answer(scenario: Path):
+    nobody = "http://127.0.0.1:1"
+    status, line = refused("simulate", scenario, "--rpc-url", nobody)
+    assert (status, line.startswith(f"{nobody} does not answer")) == (1, True)
+    status, line = refused("audit", nobody)
+    assert (status, line.startswith(f"{nobody} does not answer")) == (3, True)
+
+
+# --- audit --------------------------------------------------------------------------------------
+
+
+def test_clean_audit_says_what_it_verified(bundle: Path):
+    done = wattbook("audit", bundle)
+    assert (done.exit_code, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "clean"
+    assert any(line.startswith("settlement ") and " ok " in line for line in lines)
+    assert any(line.startswith("verified: ") for line in lines)
+    assert any(line.startswith("assumed: ") and "--head" in line for line in lines)
+
+
+def test_audit_as_json_keeps_its_promise(bundle: Path):
+    report = told("audit", bundle)
+    assert set(report) >= {"ok", "checks", "verified", "assumed"}
+    assert report["ok"] is True
+    assert all(check["ok"] and check["findings"] == [] for check in report["checks"])
+
+
+def test_checks_can_be_listed_and_chosen(bundle: Path):
+    listed = [line.split()[0] for line in wattbook("audit", "--list").stdout.splitlines()]
+    assert listed == [check["name"] for check in told("audit", bundle)["checks"]]
+    chosen = told("audit", bundle, "--check", "prices", "--check", "headers")["checks"]
+    assert [check["name"] for check in chosen] == ["headers", "prices"]
+    status, line = refused("audit", bundle, "--check", "fills")
+    assert status == 2
+    assert line.startswith("check 'fills': there are headers, ")
+
+
+def test_head_that_is_known_is_no_assumption(bundle: Path, session: tuple[Path, str]):
+    head = json.loads((session[0] / "manifest.json").read_text())["head_hash"]
+    assert not any("--head" in line for line in told("audit", bundle, "--head", head)["assumed"])
+    report = told("audit", bundle, "--head", "0x" + "11" * 32, status=1)
+    assert [check["name"] for check in report["checks"] if not check["ok"]] == ["checkpoint"]
+
+
+def test_findings_are_status_1_in_the_words_of_a_finding(bundle: Path, tmp_path: Path):
+    copy = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    proof = min((copy / "certificates").iterdir())
+    proof.write_bytes(proof.read_bytes() + b"!")
+    done = wattbook("audit", copy)
+    assert (done.exit_code, done.stderr) == (1, "")
+    assert done.stdout.startswith("error[headers] ")
+    assert "expected " in done.stdout and "found " in done.stdout
+    assert "finding" in done.stdout.splitlines()[-1]
+    assert told("audit", copy, status=1)["ok"] is False
+
+
+def _cut(name: str) -> Edit:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-40])
+
+
+def _rewrite(**fields: object) -> Edit:
+    def edit(folder: Path) -> None:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps({**manifest, **fields}))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "names"),
+    [
+        (_cut("headers.rlp"), "headers.rlp"),
+        (_cut("transactions.rlp"), "transactions.rlp"),
+        (_cut("receipts.rlp"), "receipts.rlp"),
+        (_cut("manifest.json"), "manifest.json"),
+        (_cut("checkpoint"), "checkpoint"),
+        (lambda folder: (folder / "manifest.json").unlink(), "manifest.json"),
+        (lambda folder: (folder / "receipts.rlp").unlink(), "receipts.rlp"),
+        (lambda folder: shutil.rmtree(folder / "certificates"), "certificates"),
+        (_rewrite(version=2), "manifest.json: not a wattbook-bundle of version 1"),
+        (_rewrite(files=[]), "manifest.json: files: not names and digests"),
+        (_rewrite(exchange="0x12"), "manifest.json: not an address"),
+    ],
+)
+def test_bundle_that_cannot_be_read_is_status_3(bundle: Path, tmp_path: Path, edit: Edit, names: str):
+    copy = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    edit(copy)
+    for command in (("audit", copy), ("audit", "explain", copy, "1:1")):
+        status, line = refused(*command)
+        assert status == 3
+        assert line.startswith(str(copy))
+        assert names in line
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "headers.rlp"])
+def test_bundle_that_is_nested_without_end(bundle: Path, tmp_path: Path, name: str):
+    """In a process of its own: the virtual machine, once loaded, lifts Python's limit of recursion."""
+    copy = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    nested = b"\xc0"
+    while len(nested) < 10_000:
+        size = len(nested)
+        nested = (bytes([0xC0 + size]) if size < 56 else b"\xf9" + size.to_bytes(2, "big")) + nested
+    (copy / name).write_bytes(b"[" * 100_000 if name == "manifest.json" else nested)
+    command = [sys.executable, "-m", "node", "audit", str(copy)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    line = f"error: {copy}: a file is nested too deeply to be a bundle's\n"
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", line)
+
+
+def test_wrong_path_is_status_2(bundle: Path, session: tuple[Path, str], tmp_path: Path):
+    assert refused("audit", tmp_path / "missing") == (2, f"{tmp_path / 'missing'}: no such folder")
+    assert refused("audit", bundle / "manifest.json")[0] == 2
+    result = session[0]
+    assert refused("audit", result) == (2, f"{result}: a result folder; its bundle is {result / 'bundle'}")
+
+
+def test_bundle_of_another_exchange_is_not_taken_for_it(bundle: Path):
+    exchange = json.loads((bundle / "manifest.json").read_text())["exchange"]
+    assert told("audit", bundle, "--exchange", exchange.lower())["ok"] is True
+    other = "0x" + "1" * 40
+    assert refused("audit", bundle, "--exchange", other) == (
+        2,
+        f"--exchange {other}: {bundle} is the record of {exchange}",
+    )
+
+
+# --- audit explain ------------------------------------------------------------------------------
+
+
+def test_lines_add_up_to_the_payment(bundle: Path, payments: list[str]):
+    explained = [told("audit", "explain", bundle, place) for place in payments]
+    for each in explained:
+        assert all(
+            set(line) >= {"what", "amount_neur", "source"} and line["source"] for line in each["lines"]
+        )
+        assert sum(line["amount_neur"] for line in each["lines"]) == each["posted_neur"]
+        assert each["lines"]
+
+
+def test_payment_by_account_and_slot_is_the_same(bundle: Path, payments: list[str]):
+    for place in payments:
+        each = told("audit", "explain", bundle, place)
+        assert told("audit", "explain", bundle, f"{each['account'].lower()}@{each['slot']}") == each
+
+
+def test_explanation_as_text_names_its_sources(bundle: Path, payments: list[str]):
+    done = wattbook("audit", "explain", bundle, payments[0])
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert f"in all  [{payments[0]}]" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("payment", "says"),
+    [
+        ("1:1", "payment 1:1: no account was settled there"),
+        ("first", "payment 'first': a place is BLOCK:LOG"),
+        ("0x12@3", "'0x12' is no address"),
+        ("0x" + "1" * 40 + "@3", "in slot 3: no account was settled there"),
+        ("0x" + "1" * 40 + "@noon", "the slot of ACCOUNT@SLOT is a number"),
+    ],
+)
+def test_payment_that_is_none(bundle: Path, payments: list[str], payment: str, says: str):
+    status, line = refused("audit", "explain", bundle, payment)
+    assert status == 2
+    assert says in line
+    assert line.endswith(f"its payments are {', '.join(payments)} (5 in all)") or "no address" in line
+
+
+# --- price --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def central(scenario: Path) -> Any:
+    return told("price", scenario, "--method", "socp")
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"lindistflow"}))
+def test_methods_agree_and_are_certified(scenario: Path, central: Any, method: str):
+    table = told("price", scenario, "--method", method)
+    assert set(table) >= set(PROMISED["price"].split())
+    assert table["certified"] is True
+    assert len(table["buses"]) == 33
+    for bus, reference in zip(table["buses"], central["buses"], strict=True):
+        assert set(bus) >= set(PROMISED["bus"].split())
+        assert bus["bus"] == reference["bus"]
+        assert bus["dlmp"] == pytest.approx(reference["dlmp"], rel=AGREEMENT)
+        parts = bus["energy"] + bus["loss"] + bus["voltage"] + bus["congestion"]
+        assert parts == pytest.approx(bus["dlmp"], rel=STOP)
+        assert bus["nuc"] == pytest.approx(bus["dlmp"] - table["hub_price"], abs=1e-9)
+
+
+def test_prices_without_losses_are_not_certified_and_say_so(scenario: Path):
+    done = wattbook("price", scenario, "--method", "lindistflow", "--json")
+    table = json.loads(done.stdout)
+    assert (done.exit_code, table["certified"]) == (0, False)
+    assert {bus["loss"] for bus in table["buses"]} == {0.0}
+    assert done.stderr == f"warning: --method lindistflow: not certified: {table['doubt']}\n"
+
+
+def test_table_shows_every_bus_with_its_components(scenario: Path):
+    done = wattbook("price", scenario, "--method", "direct")
+    assert (done.exit_code, done.stderr) == (0, "")
+    rows = [line.split("│")[1:-1] for line in done.stdout.splitlines() if line.startswith("│")]
+    assert [row[0].strip() for row in rows] == [str(bus) for bus in range(1, 34)]
+    assert all(len(row) == len(PROMISED["bus"].split()) for row in rows)
+    assert "certificate holds" in " ".join(done.stdout.split())
+
+
+def test_settings_and_slot_change_the_prices(scenario: Path, central: Any):
+    scarce = told("price", scenario, "--method", "socp", "--set", "tariff.retail_eur_per_mwh=300")
+    assert scarce["hub_price"] > central["hub_price"]
+    noon, evening = (told("price", "ieee33-day", "--method", "direct", "--slot", slot) for slot in (11, 19))
+    assert noon["import_mw"] < evening["import_mw"]
+
+
+# --- the same commands against a node -----------------------------------------------------------
+
+
+def test_simulate_and_audit_on_a_node(scenario: Path, session: tuple[Path, str], tmp_path: Path):
+    embedded = told("simulate", scenario)
+    with running(Settings(port=0, api_port=0, accounts=1), lambda line: None, lambda line: None) as net:
+        url, first = net.document["rpc_url"], net.document["exchange"]
+        assert told("audit", url)["ok"] is True  # the only exchange needs no name
+        remote = told("simulate", scenario, "--rpc-url", url, "--out", tmp_path / "out")
+        status, line = refused("audit", url)
+        assert status == 3
+        assert all(address in line for address in (first, remote["exchange"], "--exchange"))
+        assert told("audit", url, "--exchange", remote["exchange"])["ok"] is True
+        assert refused("audit", url, "--exchange", "0x" + "1" * 40)[0] == 3
+    assert told("audit", tmp_path / "out" / "bundle")["ok"] is True
+    for figure in ("orders", "fills", "volume_wh", "bills_neur"):
+        assert remote[figure] == embedded[figure]
+    assert (tmp_path / "out" / "fills.csv").is_file()
