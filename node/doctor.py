@@ -89,11 +89,11 @@ def places(name: str, path: list[str]) -> set[Path]:
 
 
 def _signatures() -> Iterator[Answer]:
-    from eth_keys.backends import get_backend  # noqa: PLC0415 - as of here, each question loads its own
+    from eth.precompiles.ecrecover import keys  # noqa: PLC0415 - as of here, each question loads its own
 
-    backend = type(get_backend()).__name__
+    backend = type(keys.backend).__name__
     yield Answer(
-        "signatures by coincurve, 100 times faster",
+        "contracts check signatures by coincurve, 100 times faster",
         backend == "CoinCurveECCBackend",
         backend,
         "`pip install coincurve`, and unset ECC_BACKEND_CLASS",
