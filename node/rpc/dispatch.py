@@ -7,6 +7,7 @@ import json
 import logging
 from typing import Any
 
+from node.rpc import untrusted
 from node.rpc.engine import Engine
 from node.rpc.errors import (
     InternalError,
@@ -41,8 +42,8 @@ def refusal(error: RpcError) -> bytes:
 
 def _parsed(body: bytes) -> Any:
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
+        return untrusted.parse(body)
+    except ValueError:
         raise ParseError("the body is not JSON") from None
 
 

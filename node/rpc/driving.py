@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ledger.keccak import keccak
 from ledger.transactions import decode_transaction
-from node.rpc import params
+from node.rpc import params, untrusted
 from node.rpc.engine import Engine
 from node.rpc.errors import InvalidParamsError
 from node.rpc.views import hexadecimal, transaction_view
@@ -60,7 +59,7 @@ def _parsed(typed: Any) -> Any:
     if not isinstance(typed, str):
         return typed
     try:
-        return json.loads(typed)
+        return untrusted.parse(typed)
     except ValueError:
         raise InvalidParamsError("typed data: the string is not JSON") from None
 
