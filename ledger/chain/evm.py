@@ -18,6 +18,7 @@ from eth.vm.execution_context import ExecutionContext
 from eth.vm.forks.prague.state import PragueState, PragueTransactionExecutor
 
 from ledger.address import address_bytes
+from ledger.chain.accounts import Accounts
 from ledger.chain.encoding import EMPTY_ROOT, Header, RawLog
 from ledger.chain.store import Store
 from ledger.chain.translate import TranslatedComputation
@@ -145,6 +146,7 @@ class _Executor(PragueTransactionExecutor):  # type: ignore[misc]  # py-evm is u
 
 
 class _State(PragueState):  # type: ignore[misc]  # py-evm is untyped
+    account_db_class = Accounts
     computation_class = TranslatedComputation
     transaction_executor_class = _Executor
 
