@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Literal
 
 from eth.constants import CREATE_CONTRACT_ADDRESS
 from eth.exceptions import VMError
@@ -145,10 +146,18 @@ class _Executor(PragueTransactionExecutor):  # type: ignore[misc]  # py-evm is u
         pass
 
 
-class _State(PragueState):  # type: ignore[misc]  # py-evm is untyped
+class _StockState(PragueState):  # type: ignore[misc]  # py-evm is untyped
+    transaction_executor_class = _Executor
+
+
+class _FastState(_StockState):
     account_db_class = Accounts
     computation_class = TranslatedComputation
-    transaction_executor_class = _Executor
+
+
+Interpreter = Literal["fast", "stock"]
+"""Translated code over storage of our own, or py-evm as it is: slower, and equal in every result."""
+_STATES: dict[Interpreter, type[_StockState]] = {"fast": _FastState, "stock": _StockState}
 
 
 class Machine:
@@ -157,7 +166,15 @@ class Machine:
     `ancestors` are the hashes of the blocks before it, newest first (BLOCKHASH).
     """
 
-    def __init__(self, store: Store, chain_id: int, header: Header, ancestors: Iterable[bytes] = ()) -> None:
+    def __init__(
+        self,
+        store: Store,
+        chain_id: int,
+        header: Header,
+        ancestors: Iterable[bytes] = (),
+        *,
+        interpreter: Interpreter = "fast",
+    ) -> None:
         context = ExecutionContext(
             coinbase=header.coinbase,
             timestamp=header.timestamp,
@@ -170,7 +187,7 @@ class Machine:
             base_fee_per_gas=header.base_fee,
             excess_blob_gas=0,
         )
-        self._state = _State(store, context, header.state_root)
+        self._state = _STATES[interpreter](store, context, header.state_root)
 
     def apply(self, transaction: Transaction, sender: Address) -> Execution:
         """Execute a transaction that satisfies the rules of its block. Its effects stay."""

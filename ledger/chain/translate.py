@@ -1,27 +1,34 @@
-"""Contract code as Python functions, a straight run of it at a time: py-evm's loop without the loop.
+"""Contract code as Python functions, a run of it at a time: py-evm's loop without the loop.
 
 py-evm spends most of its time between opcodes: looking one up, charging its gas, checking and converting
-the stack. A *run* is code without a way in or out but at its ends. Its gas and its stack bounds are known
-beforehand, so that both are checked once; between its ends values live in local variables. What a run
-cannot do (storage, calls, logs, whatever has a price of its own) ends it, and is left to py-evm's opcode.
+the stack. A *run* is code with one way in. It goes on through jumps whose destination is written in the
+code, and is left by a conditional jump that is taken; what it cannot do (calls, logs, changes of storage,
+jumps to where the stack says) ends it, the rest being left to an opcode of the interpreter.
 
-Checking early is safe: a run that would exhaust gas or stack anywhere fails as a whole, and with it the
-frame, whose effects are undone and whose gas is burnt in either case (Yellow Paper §9.4.2).
+Its stack bounds are known beforehand and checked once; gas is charged for each *stretch* between two jumps
+at the start of the stretch, and checked before the jump that ends it; in between values live in local
+variables. Charging early is safe: nothing else can fail within a stretch, and a frame that runs out of gas
+anywhere in it is undone with all its gas burnt (Yellow Paper §9.4.2). Where the first stretch or the stack
+would not do, the interpreter goes on instead, so that the first rule to be broken is the one that is named.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from eth.exceptions import FullStack, Halt, InsufficientStack, InvalidJumpDestination, OutOfGas
+from eth.exceptions import Halt, InvalidJumpDestination, OutOfGas
 from eth.vm.forks.prague.computation import PragueComputation
 from eth.vm.logic.invalid import InvalidOpcode
 
+from ledger.chain.interpreter import JUMP, JUMPDEST, JUMPI, OPCODES, interpret, load_word
 from ledger.keccak import keccak
 
 STACK_LIMIT = 1_024
+RUN_OPCODES_MAX = 400
+"""Where runs meet, each has a copy of what follows: this bounds how much."""
 
 Run = Callable[[Any, list[Any], Any], int]
 """A run of code over (computation, stack, gas meter); returns where code goes on."""
@@ -29,8 +36,8 @@ Run = Callable[[Any, list[Any], Any], int]
 _WORD = (1 << 256) - 1
 _SIGN = 1 << 255
 
-JUMP, JUMPI, PC, JUMPDEST = 0x56, 0x57, 0x58, 0x5B
-POP, MLOAD, MSTORE, MCOPY, SHA3 = 0x50, 0x51, 0x52, 0x5E, 0x20
+POP, MLOAD, MSTORE, SLOAD, PC, MCOPY = 0x50, 0x51, 0x52, 0x54, 0x58, 0x5E
+STOP, SHA3, CALLDATACOPY, CODECOPY = 0x00, 0x20, 0x37, 0x39
 PUSH0, PUSH32, DUP1, SWAP1, SWAP16 = 0x5F, 0x7F, 0x80, 0x90, 0x9F
 
 _EXPRESSIONS: dict[int, tuple[int, str]] = {
@@ -69,6 +76,9 @@ _EXPRESSIONS: dict[int, tuple[int, str]] = {
 """Opcodes that are an expression: how many operands, the top of the stack being {0}, and the result."""
 
 _PURE = frozenset(opcode for opcode in _EXPRESSIONS if opcode < 0x30)
+_COPIES = {CALLDATACOPY: "frame.msg.data_as_bytes", CODECOPY: "code", MCOPY: "memory"}
+_KNOWN = re.compile(r"[0-9< ]+")
+"""A condition on numbers only."""
 
 
 def _as_signed(value: int) -> int:
@@ -113,11 +123,6 @@ def _grown(frame: Any, meter: Any, gas: int, start: int, size: int) -> int:
     return left
 
 
-def _stack_fault(height: int, needed: int) -> Exception:
-    fault: Exception = InsufficientStack("stack") if height < needed else FullStack("stack")
-    return fault
-
-
 _GLOBALS: dict[str, Any] = {
     "WORD": _WORD,
     "SIGN": _SIGN,
@@ -125,7 +130,8 @@ _GLOBALS: dict[str, Any] = {
     "number": int.from_bytes,
     "keccak": keccak,
     "grown": _grown,
-    "stack_fault": _stack_fault,
+    "interpret": interpret,
+    "load_word": load_word,
     "signed_quotient": _signed_quotient,
     "signed_remainder": _signed_remainder,
     "sign_extended": _sign_extended,
@@ -167,28 +173,43 @@ class _Translation:
         self.lines: list[str] = []
         self.stack: list[str] = []  # what the run has pushed, the top last
         self.taken: list[str] = []  # what it found on the stack, from the top down
-        self.gas = 0
         self.height = 0  # highest the stack gets above where it was
         self.names = 0
+        self.passed: set[int] = set()  # destinations the run has come through
+        self.gas = 0  # of the stretch so far
+        self.charge = 0  # the line that charges it
         self.has_memory = False
+        self.memory_bytes = 0  # that are there for certain
 
     def function(self) -> Run:
         """Translate up to the end of the run, and compile."""
+        self._begin_stretch()
         end = self._body()
+        self._end_stretch()
         needed, room = len(self.taken), STACK_LIMIT - self.height
-        reads = [f"{name} = stack[-{depth}]" for depth, name in enumerate(self.taken, 1)]
+        first_charge, *body = self.lines
         head = [
-            f"gas = meter.gas_remaining - {self.gas}",
-            "if gas < 0: raise OutOfGas('run')",
-            f"if not {needed} <= len(stack) <= {room}: raise stack_fault(len(stack), {needed})",
+            "gas = meter.gas_remaining",
+            first_charge,
+            f"if gas < 0 or not {needed} <= len(stack) <= {room}: return interpret(frame, {self.start})",
+            *(f"{name} = stack[-{depth}]" for depth, name in enumerate(self.taken, 1)),
         ]
-        source = "\n ".join(
-            ["def run(frame, stack, meter):", *head, *reads, *self.lines, *self._put_back(), *end]
-        )
-        names = _GLOBALS | {"destinations": self.program.destinations, "opcode": self._last_opcode}
+        source = "\n ".join(["def run(frame, stack, meter):", *head, *body, *end])
+        names = _GLOBALS | {
+            "code": self.program.code,
+            "destinations": self.program.destinations,
+            "opcode": self._last_opcode,
+        }
         exec(compile(source, f"<run at {self.start}>", "exec"), names)
         run: Run = names["run"]
         return run
+
+    def _begin_stretch(self) -> None:
+        self.charge, self.gas = len(self.lines), 0
+        self.lines.append("")
+
+    def _end_stretch(self) -> None:
+        self.lines[self.charge] = f"gas -= {self.gas}"
 
     # --- operands -------------------------------------------------------------------------------
 
@@ -210,10 +231,14 @@ class _Translation:
             below.append(self.taken[-1])
         self.stack[:0] = reversed(below)
 
-    def _name(self, expression: str) -> str:
+    def _new_name(self) -> str:
         self.names += 1
-        self.lines.append(f"v{self.names} = {expression}")
         return f"v{self.names}"
+
+    def _name(self, expression: str) -> str:
+        name = self._new_name()
+        self.lines.append(f"{name} = {expression}")
+        return name
 
     def _put_back(self) -> list[str]:
         """Leave the stack as the run does; what it found and left in place is not touched."""
@@ -234,18 +259,29 @@ class _Translation:
         """Translate opcodes until one ends the run; returns the lines that end it."""
         code, at = self.program.code, self.start
         self._last_opcode: Any = None
-        while at < len(code):
-            opcode = code[at]
-            if opcode == JUMPDEST and at != self.start:
-                return self._ending(f"return {at}")
-            if opcode in (JUMP, JUMPI):
-                return self._jump(opcode, at)
+        for _ in range(RUN_OPCODES_MAX):
+            opcode = code[at] if at < len(code) else STOP
+            if opcode == JUMPDEST:
+                if at in self.passed:  # a loop comes to its begin again
+                    break
+                self.passed.add(at)
+            if opcode == JUMP:
+                self.gas += self.program.opcodes[JUMP].gas_cost
+                target = self._pop()
+                if not self._is_destination(target):
+                    return self._leaving(target)
+                at = int(target)
+                continue
+            if opcode == JUMPI:
+                self._branch()
+                at += 1
+                continue
             width = opcode - PUSH0 if PUSH0 <= opcode <= PUSH32 else 0
             if not self._inline(opcode, at, code[at + 1 : at + 1 + width].ljust(width, b"\0")):
-                return self._leave_to_py_evm(opcode, at)
+                return self._leave_to_opcode(opcode, at)
             self.gas += self.program.opcodes[opcode].gas_cost
             at += 1 + width
-        return self._leave_to_py_evm(0, at)  # code ends with a STOP that is not written
+        return self._ending(f"return {at}")
 
     def _inline(self, opcode: int, at: int, pushed: bytes) -> bool:
         """Translate an opcode inside the run; False if it has to end the run."""
@@ -264,8 +300,14 @@ class _Translation:
             self._pop()
         elif opcode == PC:
             self._push(str(at))
-        elif opcode in (MLOAD, MSTORE, MCOPY, SHA3):
+        elif opcode in (MLOAD, MSTORE, SHA3):
             self._memory(opcode)
+        elif opcode in _COPIES:
+            self._copy(_COPIES[opcode])
+        elif opcode == SLOAD:
+            slot, word = self._pop(), self._new_name()
+            self.lines.append(f"{word}, price = load_word(frame, {slot}); gas -= price")
+            self._push(word)
         else:
             return opcode == JUMPDEST
         return True
@@ -277,7 +319,7 @@ class _Translation:
         if opcode in _PURE and all(operand.isdigit() for operand in operands):
             self._push(str(eval(expression, _GLOBALS)))
         else:
-            self._push(self._name(expression))
+            self._push(self._name(_decided(expression)))
 
     def _memory(self, opcode: int) -> None:
         start = self._pop()
@@ -286,11 +328,6 @@ class _Translation:
             self.lines.append(f"gas -= 6 * ({size} + 31 >> 5)")
             self._grow(start, size)
             self._push(self._name(f"number(keccak(bytes(memory[{start} : {start} + {size}])), 'big')"))
-        elif opcode == MCOPY:
-            source, size = self._pop(), self._pop()
-            self.lines.append(f"gas -= 3 * ({size} + 31 >> 5)")
-            self._grow(f"max({start}, {source})", size)
-            self.lines.append(f"memory[{start} : {start} + {size}] = memory[{source} : {source} + {size}]")
         elif opcode == MLOAD:
             self._grow(start, "32")
             self._push(self._name(f"number(memory[{start} : {start} + 32], 'big')"))
@@ -300,41 +337,71 @@ class _Translation:
             word = repr(int(value).to_bytes(32, "big")) if value.isdigit() else f"{value}.to_bytes(32, 'big')"
             self.lines.append(f"memory[{start} : {start} + 32] = {word}")
 
+    def _copy(self, origin: str) -> None:
+        start, source, size = self._pop(), self._pop(), self._pop()
+        self.lines.append(f"gas -= 3 * ({size} + 31 >> 5)")
+        self._grow(f"max({start}, {source})" if origin == "memory" else start, size)
+        copied = f"{origin}[{source} : {source} + {size}].ljust({size}, ZERO)"
+        self.lines.append(f"memory[{start} : {start} + {size}] = {copied}")
+
     def _grow(self, start: str, size: str) -> None:
+        """Make memory hold `size` bytes from `start`; where both are known, only once."""
         if not self.has_memory:
             self.lines.append("memory = frame._memory._bytes")
             self.has_memory = True
+        if start.isdigit() and size.isdigit():
+            if size == "0" or int(start) + int(size) <= self.memory_bytes:
+                return
+            self.memory_bytes = int(start) + int(size)
         self.lines.append(
             f"if {size} and {start} + {size} > len(memory): "
             f"gas = grown(frame, meter, gas, {start}, {size}); memory = frame._memory._bytes"
         )
 
-    # --- ends of a run --------------------------------------------------------------------------
+    # --- ways out of a run ----------------------------------------------------------------------
 
     def _ending(self, *lines: str) -> list[str]:
-        """Settle gas, which memory and hashing may have taken below zero, and go on."""
-        return ["if gas < 0: raise OutOfGas('run')", "meter.gas_remaining = gas", *lines]
+        """Settle gas and stack, and go on."""
+        settled = ["if gas < 0: raise OutOfGas('run')", "meter.gas_remaining = gas"]
+        return [*settled, *self._put_back(), *lines]
 
-    def _jump(self, opcode: int, at: int) -> list[str]:
-        self.gas += self.program.opcodes[opcode].gas_cost
-        target = self._pop()
-        jump = [f"return {target}"]
-        if not target.isdigit():
-            jump.insert(0, f"if {target} not in destinations: raise InvalidJumpDestination({target})")
-        elif int(target) not in self.program.destinations:
-            jump = [f"raise InvalidJumpDestination({target})"]
-        if opcode == JUMP:
-            return self._ending(*jump)
-        return self._ending(f"if not {self._pop()}: return {at + 1}", *jump)
+    def _is_destination(self, target: str) -> bool:
+        """Whether the code says where a jump goes, and it may go there."""
+        return target.isdigit() and int(target) in self.program.destinations
 
-    def _leave_to_py_evm(self, opcode: int, at: int) -> list[str]:
-        """Let py-evm's opcode end the run, and turn the bytes it may push into a number."""
+    def _leaving(self, target: str) -> list[str]:
+        """Jump out of the run."""
+        if self._is_destination(target):
+            return self._ending(f"return {target}")
+        check = f"if {target} not in destinations: raise InvalidJumpDestination({target})"
+        return self._ending(check, f"return {target}")
+
+    def _branch(self) -> None:
+        """Leave the run if a condition holds; a new stretch goes on where it does not."""
+        self.gas += self.program.opcodes[JUMPI].gas_cost
+        target, condition = self._pop(), self._pop()
+        self._end_stretch()
+        self.lines.append(f"if {condition}:")
+        self.lines.extend(f" {line}" for line in self._leaving(target))
+        self._begin_stretch()
+
+    def _leave_to_opcode(self, opcode: int, at: int) -> list[str]:
+        """Let the interpreter's opcode end the run, and turn the bytes it may push into a number."""
         self._last_opcode = self.program.opcodes.get(opcode) or InvalidOpcode(opcode)
         return self._ending(
             "opcode(computation=frame)",
             "if stack and type(stack[-1]) is bytes: stack[-1] = number(stack[-1], 'big')",
             f"return {at + 1}",
         )
+
+
+def _decided(expression: str) -> str:
+    """An expression without its condition, where that is known."""
+    value, _, choice = expression.partition(" if ")
+    condition, _, other = choice.partition(" else ")
+    if not _KNOWN.fullmatch(condition):
+        return expression
+    return value if eval(condition, {}) else other
 
 
 def _destinations(code: bytes) -> frozenset[int]:
@@ -349,7 +416,7 @@ def _destinations(code: bytes) -> frozenset[int]:
 
 @lru_cache(maxsize=64)
 def _program(code: bytes) -> Program:
-    return Program(code, PragueComputation.opcodes)
+    return Program(code, OPCODES)
 
 
 class TranslatedComputation(PragueComputation):  # type: ignore[misc]  # py-evm is untyped

@@ -1,0 +1,100 @@
+"""What translated runs leave to an interpreter: opcodes one at a time, and the price of storage.
+
+Opcodes are py-evm's, but for SSTORE, which there reads a word through four calls and describes each
+change in words. The prices are those of EIP-2200 as EIP-2929 and EIP-3529 left them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eth.exceptions import InsufficientStack, OutOfGas, WriteProtection
+from eth.vm.forks.prague.computation import PragueComputation
+from eth.vm.logic.invalid import InvalidOpcode
+
+JUMP, JUMPI, JUMPDEST, SSTORE = 0x56, 0x57, 0x5B, 0x55
+
+GAS_COLD_WORD = 2_100
+GAS_WARM_WORD = 100
+GAS_NEW_WORD = 20_000
+GAS_CHANGED_WORD = 5_000 - GAS_COLD_WORD
+GAS_RESERVED_AT_CHANGE = 2_300
+"""With no more gas than this, storage cannot change: a transfer of coins comes with so much."""
+REFUND_CLEARED_WORD = 4_800
+
+
+def load_word(frame: Any, slot: int) -> tuple[int, int]:
+    """The word that SLOAD finds, and what it costs."""
+    accounts, address = frame.state._account_db, frame.msg.storage_address
+    gas = GAS_WARM_WORD
+    if not accounts.is_storage_warm(address, slot):
+        accounts.mark_storage_warm(address, slot)
+        gas = GAS_COLD_WORD
+    word: int = accounts.get_storage(address, slot)
+    return word, gas
+
+
+class _StoreWord:
+    """SSTORE, in the form of py-evm's opcodes."""
+
+    mnemonic = "SSTORE"
+    gas_cost = 0
+
+    def __call__(self, computation: Any) -> None:
+        """Change a word. Raises WriteProtection, OutOfGas, InsufficientStack, in this order."""
+        stack = computation._stack.values
+        if computation.msg.is_static:
+            raise WriteProtection(self.mnemonic)
+        if computation._gas_meter.gas_remaining <= GAS_RESERVED_AT_CHANGE:
+            raise OutOfGas(self.mnemonic)
+        if len(stack) < 2:
+            raise InsufficientStack(self.mnemonic)
+        slot, word = stack.pop(), stack.pop()
+        accounts, address = computation.state._account_db, computation.msg.storage_address
+        now = accounts.get_storage(address, slot)
+        before = accounts.get_storage(address, slot, from_journal=False)
+        gas, refund = _change(before, now, word)
+        if not accounts.is_storage_warm(address, slot):
+            accounts.mark_storage_warm(address, slot)
+            gas += GAS_COLD_WORD
+        computation.consume_gas(gas, self.mnemonic)
+        computation.refund_gas(refund)
+        if word != now:
+            accounts.set_storage(address, slot, word)
+
+
+def _change(before: int, now: int, word: int) -> tuple[int, int]:
+    """Gas and refund of a change, given the word before the transaction (EIP-2200, EIP-3529)."""
+    if word == now:
+        return GAS_WARM_WORD, 0
+    if now == before:
+        if not before:
+            return GAS_NEW_WORD, 0
+        return GAS_CHANGED_WORD, 0 if word else REFUND_CLEARED_WORD
+    refund = 0
+    if before:
+        refund += REFUND_CLEARED_WORD * ((not word) - (not now))
+    if word == before:
+        refund += (GAS_CHANGED_WORD if before else GAS_NEW_WORD) - GAS_WARM_WORD
+    return GAS_WARM_WORD, refund
+
+
+OPCODES: dict[int, Any] = {**PragueComputation.opcodes, SSTORE: _StoreWord()}
+
+
+def interpret(frame: Any, at: int) -> int:
+    """Execute opcode by opcode from `at` to the next jump or its destination; returns where code goes on.
+
+    This is how py-evm goes on, so that the first rule to be broken is the one that is named. Raises VMError.
+    """
+    stack, stream = frame._stack.values, frame.code
+    stream.program_counter = at
+    for opcode in stream:
+        execute = OPCODES.get(opcode) or InvalidOpcode(opcode)
+        execute(computation=frame)
+        if stack and type(stack[-1]) is bytes:  # translated runs calculate with numbers only
+            stack[-1] = int.from_bytes(stack[-1], "big")
+        if opcode in (JUMP, JUMPI) or stream.peek() == JUMPDEST:
+            break
+    after: int = stream.program_counter
+    return after
