@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from eth.exceptions import Halt, InvalidJumpDestination, OutOfGas
+from eth.exceptions import Halt, InvalidInstruction, InvalidJumpDestination, OutOfGas
 from eth.vm.forks.prague.computation import PragueComputation
 from eth.vm.logic.invalid import InvalidOpcode
 
@@ -123,6 +123,13 @@ def _grown(frame: Any, meter: Any, gas: int, start: int, size: int) -> int:
     return left
 
 
+def _invalid_jump(code: bytes, target: int) -> Exception:
+    """The rule that a jump to no destination breaks; py-evm has another one for data of a PUSH."""
+    in_push = target < len(code) and code[target] == JUMPDEST
+    fault: Exception = InvalidInstruction(target) if in_push else InvalidJumpDestination(target)
+    return fault
+
+
 _GLOBALS: dict[str, Any] = {
     "WORD": _WORD,
     "SIGN": _SIGN,
@@ -137,7 +144,7 @@ _GLOBALS: dict[str, Any] = {
     "sign_extended": _sign_extended,
     "shifted_with_sign": _shifted_with_sign,
     "OutOfGas": OutOfGas,
-    "InvalidJumpDestination": InvalidJumpDestination,
+    "invalid_jump": _invalid_jump,
 }
 
 
@@ -373,7 +380,7 @@ class _Translation:
         """Jump out of the run."""
         if self._is_destination(target):
             return self._ending(f"return {target}")
-        check = f"if {target} not in destinations: raise InvalidJumpDestination({target})"
+        check = f"if {target} not in destinations: raise invalid_jump(code, {target})"
         return self._ending(check, f"return {target}")
 
     def _branch(self) -> None:
