@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-NAMES = ("Clearinghouse", "Exchange", "Token")
+NAMES = ("Clearinghouse", "Exchange", "Registry", "Token")
 """Contracts that are shipped."""
 
 
@@ -37,9 +37,24 @@ class Artifact:
     source_sha256: str
 
 
+BLUEPRINT = bytes.fromhex("fe7100")
+"""What a blueprint's code begins with (EIP-5202, version 0): it cannot be called."""
+
+
+def blueprint(creation_code: bytes) -> bytes:
+    """Code of a contract that only holds another's creation code (EIP-5202)."""
+    return BLUEPRINT + creation_code
+
+
+def deploying(code: bytes) -> bytes:
+    """Creation code of a contract that has `code`, shorter than 64 kB, as its code."""
+    # PUSH2 length, RETURNDATASIZE (0), DUP2, PUSH1 10, RETURNDATASIZE, CODECOPY, RETURN
+    return b"\x61" + len(code).to_bytes(2, "big") + bytes.fromhex("3d81600a3d39f3") + code
+
+
 @cache
 def load(name: str) -> Artifact:
-    """Artifact of a contract by name, "Exchange", "Clearinghouse" or "Token". Raises ArtifactError."""
+    """Artifact of a contract by name, one of `NAMES`. Raises ArtifactError."""
     try:
         text = files(__name__).joinpath("artifacts", f"{name}.json").read_text("utf-8")
         fields = json.loads(text)

@@ -1,8 +1,8 @@
 """Compile the contracts: `python -m contracts.build` writes the artifacts, `--check` compares them.
 
-Exchange.vy and Clearinghouse.vy are one contract to the world, at one address. The Exchange creates its
-Clearinghouse, so its creation code carries the other's (as a constant in a module that is made here),
-and its ABI is that of both. They work on one storage: that both lay it out alike is checked here.
+Exchange.vy, Clearinghouse.vy and Registry.vy are one contract to the world, at one address. The Exchange
+creates the other two from blueprints whose hashes it knows (constants in a module that is made here), and
+its ABI is that of all. They work on one storage: that they lay it out alike is checked here.
 
 Vyper is a development dependency and imported only here.
 
@@ -19,11 +19,11 @@ from hashlib import sha256
 from pathlib import Path, PurePath
 from typing import Any
 
-from contracts import NAMES
+from contracts import NAMES, blueprint
 
 SOURCES = Path(__file__).parent / "src"
 ARTIFACTS = Path(__file__).parent / "artifacts"
-SETTINGS = {"evm_version": "prague", "optimize": "codesize"}
+SETTINGS = {"evm_version": "prague", "optimize": "gas"}
 RUNTIME_LIMIT = 24_576
 """EIP-170: the largest code that a contract may have, bytes."""
 CREATION_LIMIT = 49_152
@@ -44,15 +44,15 @@ class BuildError(Exception):
 def sources_of(name: str) -> tuple[str, ...]:
     """File names of a contract's source and of the modules it imports from ours, sorted.
 
-    Those of Exchange include those of the Clearinghouse that its creation code carries.
+    Those of Exchange include those of the parts whose hashes it knows.
     """
     found: set[str] = set()
     waiting = [name]
     while waiting:
         module = waiting.pop()
-        if module == "clearinghouse_code":
-            module = "Clearinghouse"
-        if module not in found:
+        if module == "known_code":
+            waiting += ["Clearinghouse", "Registry"]
+        elif module not in found:
             found.add(module)
             lines = (SOURCES / f"{module}.vy").read_text("utf-8").splitlines()
             waiting += [line.removeprefix("import ").strip() for line in lines if line.startswith("import ")]
@@ -103,18 +103,27 @@ def compile_text(text: str, modules: Mapping[str, str] | None = None) -> Output:
 
 def compile_contracts() -> dict[str, Output]:
     """Artifacts by name, as their files hold them. Raises BuildError."""
-    clearinghouse = compile_source("Clearinghouse", {})
-    creation = clearinghouse["bytecode"].removeprefix("0x")
-    code = f'CODE: constant(Bytes[{len(creation) // 2}]) = x"{creation}"\n'
-    exchange = compile_source("Exchange", {"clearinghouse_code.vy": code})
-    check_layouts(exchange["layout"], clearinghouse["layout"])
-    exchange["abi"] = merged_abi(exchange["abi"], clearinghouse["abi"])
-    outputs = {
-        "Clearinghouse": clearinghouse,
-        "Exchange": exchange,
-        "Token": compile_source("Token", {}),
-    }
+    from vyper.utils import keccak256  # noqa: PLC0415 - a development dependency
+
+    parts = {name: compile_source(name, {}) for name in ("Clearinghouse", "Registry")}
+    known = "".join(
+        f"{name.upper()}: constant(bytes32) = 0x{keccak256(code_of(name, part)).hex()}\n"
+        for name, part in parts.items()
+    )
+    exchange = compile_source("Exchange", {"known_code.vy": known})
+    for part in parts.values():
+        check_layouts(exchange["layout"], part["layout"])
+    exchange["abi"] = merged_abi(exchange["abi"], [entry for part in parts.values() for entry in part["abi"]])
+    outputs = {**parts, "Exchange": exchange, "Token": compile_source("Token", {})}
     return {name: artifact(name, outputs[name]) for name in NAMES}
+
+
+def code_of(name: str, output: Output) -> bytes:
+    """Code of a part's blueprint. Raises BuildError where it is too long to be deployed."""
+    code = blueprint(bytes.fromhex(output["bytecode"].removeprefix("0x")))
+    if len(code) > RUNTIME_LIMIT:
+        raise BuildError(f"{name}: a blueprint of {len(code)} bytes is too long (EIP-170)")
+    return code
 
 
 def artifact(name: str, output: Output) -> Output:
@@ -148,10 +157,12 @@ def check_layouts(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
                 raise BuildError(f"{kind} of {module} differs: {left[module]} and {right[module]}")
 
 
-def merged_abi(exchange: Sequence[Output], clearinghouse: Sequence[Output]) -> list[Output]:
-    """One ABI of both parts: the Exchange's constructor, every function and event once, no fallback."""
+def merged_abi(exchange: Sequence[Output], parts: Sequence[Output]) -> list[Output]:
+    """One ABI of all parts: the Exchange's constructor, every function and event once, no fallback."""
     entries = [entry for entry in exchange if entry["type"] != "fallback"]
-    entries += [entry for entry in clearinghouse if entry["type"] != "constructor" and entry not in entries]
+    for entry in parts:
+        if entry["type"] not in ("constructor", "fallback") and entry not in entries:
+            entries.append(entry)
     return sorted(entries, key=lambda entry: (entry["type"], entry.get("name", "")))
 
 

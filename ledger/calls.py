@@ -17,7 +17,7 @@ from ledger.abi import Codec, FunctionCodec, function_codec, record_codec
 from ledger.eip712 import Domain, digest
 from ledger.keys import Key, Signature
 from market.messages import CancelRequest, ChargesHeader, OracleSet, PricesHeader, Reading
-from market.orders import Address, Order
+from market.orders import Address, Berth, Order
 from market.slots import Terms
 
 
@@ -210,10 +210,11 @@ class PlaceOrders:
 
 @dataclass(frozen=True, slots=True)
 class CancelOrder:
-    """A signed cancel."""
+    """A signed cancel, and where the order rests."""
 
     cancel: CancelRequest
     signature: Signature
+    berth: Berth
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,12 +360,19 @@ class Deployment:
     oracles: tuple[Address, ...]
     quorum: int
     terms: Terms
+    clearinghouse: Address
+    registry: Address
 
 
 @cache
 def _constructor() -> Codec:
     entry = next(entry for entry in contracts.load("Exchange").abi if entry["type"] == "constructor")
     return record_codec(entry["inputs"], Deployment)
+
+
+def encode_blueprint(name: str) -> bytes:
+    """Creation code of the blueprint from which the exchange creates a part of itself (EIP-5202)."""
+    return contracts.deploying(contracts.blueprint(contracts.load(name).bytecode))
 
 
 def encode_deployment(deployment: Deployment) -> bytes:

@@ -23,7 +23,7 @@ from ledger.state import Account, Best, Position, RestingOrder, SlotState, Store
 from ledger.token import Token, deploy_token
 from market.events import Event
 from market.messages import CancelRequest, OracleSet, Reading
-from market.orders import Address, Order
+from market.orders import Address, Berth, Order
 from market.slots import Terms
 
 __all__ = [
@@ -206,9 +206,13 @@ class Exchange:
             for batch in _batches(orders, ORDERS_PER_TRANSACTION)
         )
 
-    def cancel_order(self, cancel: CancelRequest, signature: Signature, *, sender: Key) -> bytes:
-        """Relay a signed cancel."""
-        return self.send(calls.CancelOrder(cancel, signature), sender)
+    def cancel_order(
+        self, cancel: CancelRequest, signature: Signature, *, sender: Key, berth: Berth | None = None
+    ) -> bytes:
+        """Relay a signed cancel; without a berth the node is asked where the order rests."""
+        if berth is None:
+            berth = self.order_of(cancel.slot, cancel.trader, cancel.nonce).berth
+        return self.send(calls.CancelOrder(cancel, signature, berth), sender)
 
     def close_gate(self, slot: int, limit: int, *, sender: Key) -> bytes:
         """Void up to `limit` entries of the slot's placing list."""
@@ -411,9 +415,13 @@ def deploy(
     quorum: int,
     terms: Terms,
 ) -> Exchange:
-    """Deploy an exchange and wait for it. Raises Reverted."""
-    deployment = Deployment(token, utility, guardian, tuple(oracles), quorum, terms)
-    data = calls.encode_deployment(deployment)
-    receipt = sending.confirmed(chain, sending.send(chain, sender, None, data, DEPLOY_GAS))
+    """Deploy an exchange, the blueprints of its parts first, and wait for it. Raises Reverted."""
+    parts = (_created(chain, sender, calls.encode_blueprint(name)) for name in ("Clearinghouse", "Registry"))
+    deployment = Deployment(token, utility, guardian, tuple(oracles), quorum, terms, *parts)
+    return Exchange(chain, _created(chain, sender, calls.encode_deployment(deployment)))
+
+
+def _created(chain: Chain, sender: Key, creation_code: bytes) -> Address:
+    receipt = sending.confirmed(chain, sending.send(chain, sender, None, creation_code, DEPLOY_GAS))
     assert receipt.contract is not None, "a creation that succeeded has an address"
-    return Exchange(chain, receipt.contract)
+    return receipt.contract

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from market.orders import Address
+from market.orders import Address, Berth
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class SlotState:
-    """How far a slot has come; tariff in µ€/kWh. `placed` and `voided` count the placing list."""
+    """How far a slot has come; tariff in µ€/kWh."""
 
     scheduled: bool
     retail: int
@@ -38,8 +38,7 @@ class SlotState:
     gate_closed: bool
     substation_posted: bool
     settled: bool
-    placed: int
-    voided: int
+    closing: bool
     accounts: int
     settled_accounts: int
 
@@ -60,12 +59,10 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class RestingOrder:
-    """An order that rests; all 0 where it does not."""
+    """Where an order rests, and its Wh; all 0 where it does not."""
 
-    side: int
-    energy_class: int
-    tick: int
-    resting: int
+    berth: Berth
+    quantity: int
 
 
 @dataclass(frozen=True, slots=True)

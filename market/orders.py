@@ -65,6 +65,7 @@ class VoidReason(IntEnum):
     VISITS = 5
     GATE_CLOSED = 6
     VETO = 7
+    LEVEL_FULL = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,16 @@ class Order:
 
 
 # --- commands of a book -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Berth:
+    """Where an order rests: its level, and its place in the level's queue."""
+
+    energy_class: int = 0
+    side: int = 0
+    tick: int = 0
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,18 +162,20 @@ class OrderPlaced:
 
 
 @dataclass(frozen=True, slots=True)
-class OrderFilled:
-    """`quantity` Wh changed hands at the maker's tick."""
+class OrdersFilled:
+    """All that one order took at one tick, oldest maker first.
+
+    A maker is its account's id << 40 | its nonce << 32 | Wh, as the contract logs it; `market.fills`
+    reads them.
+    """
 
     slot: int
-    energy_class: int
-    tick: int
-    quantity: int
-    maker: Address
-    maker_nonce: int
     taker: Address
     taker_nonce: int
     taker_side: int
+    energy_class: int
+    tick: int
+    makers: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,4 +216,4 @@ class GateClosed:
     accounts: int
 
 
-BookEvent = OrderPlaced | OrderFilled | OrderVoided | OrderRejected | NonceCancelled | GateClosed
+BookEvent = OrderPlaced | OrdersFilled | OrderVoided | OrderRejected | NonceCancelled | GateClosed

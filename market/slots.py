@@ -31,6 +31,7 @@ class Terms:
     price_grace: int = 3_600
     meter_grace: int = 3_600
     resettle_grace: int = 86_400
+    veto_grace: int = 0
     rule: Rule = Rule.DLMP
     lot_wh: int = 1
     buses: int = 33

@@ -7,38 +7,42 @@
         Energy is in Wh, prices in µ€/kWh, money in n€, so that price × energy is money exactly. Net
         consumption is positive, and so is what an account pays. The specification is contracts/README.md.
 
-        Money and trading are here. The rest is in Clearinghouse.vy: code has a size limit, so the constructor
-        creates a Clearinghouse, and calls that this code does not know run there, on the storage of this
-        contract. The pair is fixed for good.
+        Money and trading are here. The rest is in Clearinghouse.vy and Registry.vy: code has a size limit, so the
+        constructor creates both from blueprints whose hashes it knows, and calls that this code does not know run
+        there, on the storage of this contract. The three are fixed for good.
 """
 
 import accounts
 import book
-import clearinghouse_code
+import known_code
+import levels
 import oracle
 import orders
+import positions
 import rules
 import signatures
 import slots
 
-# In the order of Clearinghouse.vy: both must lay out storage alike.
+# In the order of Clearinghouse.vy and Registry.vy: all three must lay out storage alike.
 initializes: accounts
 initializes: slots
-initializes: orders
+initializes: levels
+initializes: positions
 initializes: oracle[slots := slots]
-initializes: book[accounts := accounts, oracle := oracle, orders := orders, slots := slots]
+initializes: book[accounts := accounts, levels := levels, oracle := oracle, positions := positions, slots := slots]
 
 
 # ---- constants -------------------------------------------------------------------------------------
 
 ORDERS_PER_CALL: constant(uint256) = 200
-# The longest answer of a view that runs in the Clearinghouse, bytes.
+# The longest answer of a view that runs elsewhere, bytes.
 ANSWER_MAX: constant(uint256) = 1024
 
 
 # ---- immutables ------------------------------------------------------------------------------------
 
 CLEARINGHOUSE: immutable(address)
+REGISTRY: immutable(address)
 
 
 # ---- constructor -----------------------------------------------------------------------------------
@@ -52,6 +56,8 @@ def __init__(
     oracles: DynArray[address, 16],
     quorum: uint8,
     terms: slots.Terms,
+    clearinghouse: address,
+    registry: address,
 ):
     """
     @notice Opens a market; nothing of this can be changed but who holds the roles and the oracle set.
@@ -61,12 +67,17 @@ def __init__(
     @param oracles The first oracle set.
     @param quorum How many of them must sign.
     @param terms What the market fixes for all slots.
+    @param clearinghouse Blueprint of the Clearinghouse (EIP-5202).
+    @param registry Blueprint of the Registry.
     """
+    known: bool = clearinghouse.codehash == known_code.CLEARINGHOUSE and registry.codehash == known_code.REGISTRY
+    rules._require(known, "exchange: wrong blueprint")
     slots.__init__(terms)
     accounts.__init__(token)
     accounts._open(utility, guardian)
     oracle._install(oracles, quorum)
-    CLEARINGHOUSE = raw_create(clearinghouse_code.CODE, token, terms)
+    REGISTRY = create_from_blueprint(registry, token, terms)
+    CLEARINGHOUSE = create_from_blueprint(clearinghouse, token, terms, REGISTRY)
 
 
 # ---- money ------------------------------------------------------------------------------------------
@@ -129,14 +140,15 @@ def placeOrders(batch: DynArray[orders.SignedOrder, ORDERS_PER_CALL]):
 
 
 @external
-def cancelOrder(cancel: orders.Cancel, r: bytes32, vs: bytes32):
+def cancelOrder(cancel: orders.Cancel, r: bytes32, vs: bytes32, berth: book.Berth):
     """
     @notice Voids what rests of an order, or kills a nonce not seen yet; before the gate, paused or not.
     @param cancel What the trader signed.
     @param r Signature, first half.
     @param vs Signature, second half with the parity on top (EIP-2098).
+    @param berth Where the order rests, as `orderOf` says; of no account for a nonce not seen yet.
     """
-    book._cancel(cancel, r, vs)
+    book._cancel(cancel, r, vs, berth)
 
 
 @external
@@ -154,18 +166,12 @@ def closeGate(slot: uint32, limit: uint32):
 
 @external
 @view
-def orderOf(slot: uint32, trader: address, nonce: uint8) -> (uint8, uint8, int16, uint32):
+def orderOf(slot: uint32, trader: address, nonce: uint8) -> (book.Berth, uint256):
     """
-    @notice Side, class, tick and Wh of a resting order; zeros for one that does not rest.
+    @notice Where an order rests and its Wh; zeros for one that does not rest. To be called, not to be used on
+            chain: it looks through the slot's whole book.
     """
-    seat: uint256 = ((accounts._id(trader) << 8) | convert(nonce, uint256)) + 1
-    order: book.Resting = book._resting(convert(slot, uint256), seat)
-    return (
-        convert(order.side, uint8),
-        convert(order.energy_class, uint8),
-        convert(order.tick, int16),
-        convert(order.quantity, uint32),
-    )
+    return book._find(convert(slot, uint256), accounts._id(trader), convert(nonce, uint256))
 
 
 @external
@@ -174,16 +180,17 @@ def nonceUsed(slot: uint32, trader: address, nonce: uint8) -> bool:
     """
     @notice Whether a nonce was placed or cancelled.
     """
-    return orders._is_used(convert(slot, uint256), accounts._id(trader), convert(nonce, uint256))
+    key: uint256 = (convert(slot, uint256) << 24) | accounts._id(trader)
+    return positions._is_used(key, positions.words[key], convert(nonce, uint256))
 
 
 @external
 @view
-def positionOf(slot: uint32, account: address) -> book.Position:
+def positionOf(slot: uint32, account: address) -> positions.Position:
     """
-    @notice What an account has in a slot.
+    @notice What an account has in a slot. Until the gate is closed, fills of its resting orders count as resting.
     """
-    return book._position(convert(slot, uint256), accounts._id(account))
+    return positions._position((convert(slot, uint256) << 24) | accounts._id(account), slots.TICK)
 
 
 @external
@@ -192,8 +199,8 @@ def classNetOf(slot: uint32, account: address, energyClass: uint8) -> int64:
     """
     @notice Wh that an account has net in an energy class from 1, bought positive.
     """
-    key: uint256 = (convert(slot, uint256) << 32) | accounts._id(account)
-    return convert(book.class_nets[(key << 8) | convert(energyClass, uint256)], int64)
+    key: uint256 = (convert(slot, uint256) << 24) | accounts._id(account)
+    return convert(positions.class_nets[(key << 2) | convert(energyClass, uint256)], int64)
 
 
 @external
@@ -221,9 +228,9 @@ def levelOf(slot: uint32, energyClass: uint8, side: uint8, tick: int16) -> uint2
     @notice Wh resting at a tick.
     """
     number: uint256 = convert(slot, uint256)
-    shelf: uint256 = book._shelf(number, convert(energyClass, uint256), convert(side, uint256))
-    rank: uint256 = book._rank(convert(tick, int256), convert(side, uint256))
-    return book._level_quantity(number, shelf, rank)
+    shelf: uint256 = levels._shelf(number, convert(energyClass, uint256), convert(side, uint256))
+    rank: uint256 = levels._rank(convert(tick, int256), convert(side, uint256))
+    return book._level_quantity(number, (shelf << 16) | rank)
 
 
 @external
@@ -292,11 +299,11 @@ def domainSeparator() -> bytes32:
 
 @external
 @view
-def clearinghouse() -> address:
+def parts() -> (address, address):
     """
-    @notice Where the rest of this contract's code is.
+    @notice Where the rest of this contract's code is: Clearinghouse and Registry.
     """
-    return CLEARINGHOUSE
+    return CLEARINGHOUSE, REGISTRY
 
 
 # ---- everything else --------------------------------------------------------------------------------

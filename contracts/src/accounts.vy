@@ -3,7 +3,8 @@
 @title Accounts
 @license Apache-2.0
 @notice Who takes part, and their money in n€. Ids count up in order of registration; id 0 is the utility.
-        An account's balance and reserve share one word, and so do clearing and arrears.
+        One word by address holds what order entry needs: id, bus, capacities, reserve and balance. Clearing and
+        arrears share another.
 """
 
 from ethereum.ercs import IERC20
@@ -81,19 +82,26 @@ struct Account:
 UTILITY: constant(uint8) = 0
 GUARDIAN: constant(uint8) = 1
 
-# The profile word of an address.
-ID_AT: constant(uint256) = 0
-BUS_AT: constant(uint256) = 32
-IMPORT_AT: constant(uint256) = 48
-EXPORT_AT: constant(uint256) = 80
-CLASSES_AT: constant(uint256) = 112
-EPOCH_AT: constant(uint256) = 120
-REGISTERED: constant(uint256) = 1 << 152
-# The part of it that setAccount changes.
-CHANGEABLE: constant(uint256) = ((1 << 72) - 1) << 48
+# The word of an account.
+ID_AT: constant(uint256) = 0  # 24 bits
+BUS_AT: constant(uint256) = 24  # 10 bits
+IMPORT_AT: constant(uint256) = 34  # 32 bits
+EXPORT_AT: constant(uint256) = 66  # 32 bits
+RESERVED_AT: constant(uint256) = 98  # 74 bits
+BALANCE_AT: constant(uint256) = 172  # 84 bits, signed
+CAPACITIES: constant(uint256) = ((1 << 64) - 1) << 34
+# The utility's capacities are the largest there are, so its word is never 0.
+UTILITY_WORD: constant(uint256) = ((1 << 64) - 1) << 34
 
+# The profile word of an id: what order entry rarely needs.
+CLASSES_AT: constant(uint256) = 0  # 8 bits
+EPOCH_AT: constant(uint256) = 8  # 32 bits
+CREDIT_AT: constant(uint256) = 128  # 128 bits
+
+IDS: constant(uint256) = 1 << 24
+BALANCE_MAX: constant(int256) = (1 << 83) - 1
 NEUR_DIGITS: constant(uint256) = 9
-AMOUNT_MAX: constant(uint256) = (1 << 126) - 1
+AMOUNT_MAX: constant(uint256) = (1 << 80) - 1
 
 
 # ---- immutables ------------------------------------------------------------------------------------
@@ -105,12 +113,10 @@ UNITS_PER_NEUR: immutable(uint256)
 
 # ---- storage ---------------------------------------------------------------------------------------
 
-profiles: HashMap[address, uint256]
+words: HashMap[address, uint256]
+profiles: HashMap[uint256, uint256]
 holders: HashMap[uint256, address]
 meters: HashMap[uint256, address]
-credits: HashMap[uint256, uint256]
-# Balance in the upper half, signed; reserve in the lower.
-money: HashMap[uint256, uint256]
 # Clearing in the upper half, signed; arrears in the lower.
 common: uint256
 count: uint256
@@ -143,7 +149,7 @@ def _open(utility: address, guardian: address):
     @notice Says who holds the roles first.
     """
     rules._require(utility != empty(address) and guardian != empty(address), "accounts: nobody")
-    self.profiles[utility] = REGISTERED
+    self.words[utility] = UTILITY_WORD
     self.holders[0] = utility
     self.count = 1
     self.guardian = guardian
@@ -171,12 +177,23 @@ def _only_guardian():
 
 @internal
 @view
-def _profile(account: address) -> uint256:
+def _word(account: address) -> uint256:
     """
-    @notice Profile word of a registered account.
+    @notice Word of a registered account.
     """
-    word: uint256 = self.profiles[account]
+    word: uint256 = self.words[account]
     rules._require(word != 0, "accounts: unknown account")
+    return word
+
+
+@internal
+@view
+def _prosumer(account: address) -> uint256:
+    """
+    @notice Word of a registered account other than the utility.
+    """
+    word: uint256 = self._word(account)
+    rules._require(word & packing.UINT24 != 0, "accounts: is the utility")
     return word
 
 
@@ -186,18 +203,43 @@ def _id(account: address) -> uint256:
     """
     @notice Id of a registered account.
     """
-    return self._profile(account) & packing.UINT32
+    return self._word(account) & packing.UINT24
 
 
 @internal
 @pure
-def _changeable(import_capacity: uint32, export_capacity: uint32, classes: uint8) -> uint256:
+def _bus(word: uint256) -> uint256:
     """
-    @notice The changeable part of a profile word.
+    @notice Where an account is on the feeder.
     """
-    word: uint256 = convert(import_capacity, uint256) << IMPORT_AT
-    word = word | (convert(export_capacity, uint256) << EXPORT_AT)
-    return word | (convert(classes, uint256) << CLASSES_AT)
+    return (word >> BUS_AT) & packing.UINT10
+
+
+@internal
+@pure
+def _capacities(import_capacity: uint32, export_capacity: uint32) -> uint256:
+    """
+    @notice Both capacities in their place in the word.
+    """
+    return (convert(import_capacity, uint256) << IMPORT_AT) | (convert(export_capacity, uint256) << EXPORT_AT)
+
+
+@internal
+@pure
+def _profile(credit_limit: uint128, epoch: uint256, classes: uint8) -> uint256:
+    """
+    @notice The profile word.
+    """
+    return (convert(credit_limit, uint256) << CREDIT_AT) | (epoch << EPOCH_AT) | convert(classes, uint256)
+
+
+@internal
+@view
+def _epoch(id: uint256) -> uint256:
+    """
+    @notice Epoch of an account's meter key.
+    """
+    return (self.profiles[id] >> EPOCH_AT) & packing.UINT32
 
 
 @internal
@@ -214,14 +256,14 @@ def _register(
     @notice Gives an account the next id, at a bus that the caller has checked.
     """
     rules._require(account != empty(address) and meter_key != empty(address), "accounts: nobody")
-    rules._require(self.profiles[account] == 0, "accounts: already registered")
+    rules._require(self.words[account] == 0, "accounts: already registered")
     id: uint256 = self.count
+    rules._require(id < IDS, "accounts: too many")
     self.count = id + 1
-    word: uint256 = REGISTERED | (1 << EPOCH_AT) | (bus << BUS_AT) | (id << ID_AT)
-    self.profiles[account] = word | self._changeable(import_capacity, export_capacity, classes)
+    self.words[account] = self._capacities(import_capacity, export_capacity) | (bus << BUS_AT) | id
+    self.profiles[id] = self._profile(credit_limit, 1, classes)
     self.holders[id] = account
     self.meters[id] = meter_key
-    self.credits[id] = convert(credit_limit, uint256)
     log AccountRegistered(
         account=account,
         id=convert(id, uint32),
@@ -235,24 +277,14 @@ def _register(
 
 
 @internal
-@view
-def _prosumer(account: address) -> uint256:
-    """
-    @notice Profile word of a registered account other than the utility.
-    """
-    word: uint256 = self._profile(account)
-    rules._require(word & packing.UINT32 != 0, "accounts: is the utility")
-    return word
-
-
-@internal
 def _change(account: address, import_capacity: uint32, export_capacity: uint32, credit_limit: uint128, classes: uint8):
     """
     @notice Changes capacities, credit limit and classes of an account.
     """
     word: uint256 = self._prosumer(account)
-    self.profiles[account] = (word & ~CHANGEABLE) | self._changeable(import_capacity, export_capacity, classes)
-    self.credits[word & packing.UINT32] = convert(credit_limit, uint256)
+    id: uint256 = word & packing.UINT24
+    self.words[account] = (word & ~CAPACITIES) | self._capacities(import_capacity, export_capacity)
+    self.profiles[id] = self._profile(credit_limit, self._epoch(id), classes)
     log AccountChanged(
         account=account,
         importCapacity=import_capacity,
@@ -268,10 +300,10 @@ def _change_meter(account: address, meter_key: address):
     @notice Puts a new meter key in force; readings of the old epoch are refused from now on.
     """
     rules._require(meter_key != empty(address), "accounts: nobody")
-    word: uint256 = self._prosumer(account)
-    epoch: uint256 = ((word >> EPOCH_AT) & packing.UINT32) + 1
-    self.profiles[account] = packing._put(word, EPOCH_AT, 32, epoch)
-    self.meters[word & packing.UINT32] = meter_key
+    id: uint256 = self._prosumer(account) & packing.UINT24
+    epoch: uint256 = self._epoch(id) + 1
+    self.profiles[id] = packing._put(self.profiles[id], EPOCH_AT, 32, epoch)
+    self.meters[id] = meter_key
     log MeterChanged(account=account, meterKey=meter_key, epoch=convert(epoch, uint32))
 
 
@@ -279,22 +311,25 @@ def _change_meter(account: address, meter_key: address):
 @view
 def _account(account: address) -> Account:
     """
-    @notice Everything about a registered account.
+    @notice Everything about a registered account; the utility has no capacity, credit, class or meter.
     """
-    word: uint256 = self._profile(account)
-    id: uint256 = word & packing.UINT32
-    money: uint256 = self.money[id]
+    word: uint256 = self._word(account)
+    id: uint256 = word & packing.UINT24
+    capacities: uint256 = word
+    if id == 0:
+        capacities = 0
+    profile: uint256 = self.profiles[id]
     return Account(
         id=convert(id, uint32),
-        bus=convert((word >> BUS_AT) & packing.UINT16, uint16),
+        bus=convert(self._bus(word), uint16),
         meterKey=self.meters[id],
-        meterEpoch=convert((word >> EPOCH_AT) & packing.UINT32, uint32),
-        importCapacity=convert((word >> IMPORT_AT) & packing.UINT32, uint32),
-        exportCapacity=convert((word >> EXPORT_AT) & packing.UINT32, uint32),
-        creditLimit=convert(self.credits[id], uint128),
-        classes=convert((word >> CLASSES_AT) & packing.UINT8, uint8),
-        balance=convert(packing._signed(money, 128, 128), int128),
-        reserved=convert(money & packing.UINT128, uint128),
+        meterEpoch=convert((profile >> EPOCH_AT) & packing.UINT32, uint32),
+        importCapacity=convert((capacities >> IMPORT_AT) & packing.UINT32, uint32),
+        exportCapacity=convert((capacities >> EXPORT_AT) & packing.UINT32, uint32),
+        creditLimit=convert(profile >> CREDIT_AT, uint128),
+        classes=convert(profile & packing.UINT8, uint8),
+        balance=convert(self._balance(word), int128),
+        reserved=convert(self._reserved(word), uint128),
     )
 
 
@@ -323,9 +358,9 @@ def _accept_role(role: uint8):
     rules._require(msg.sender == self.successors[role], "accounts: not the successor")
     self.successors[role] = empty(address)
     if role == UTILITY:
-        rules._require(self.profiles[msg.sender] == 0, "accounts: already registered")
-        self.profiles[self.holders[0]] = 0
-        self.profiles[msg.sender] = REGISTERED
+        rules._require(self.words[msg.sender] == 0, "accounts: already registered")
+        self.words[msg.sender] = self.words[self.holders[0]]
+        self.words[self.holders[0]] = 0
         self.holders[0] = msg.sender
     else:
         self.guardian = msg.sender
@@ -350,21 +385,21 @@ def _set_paused(paused: bool):
 
 
 @internal
-@view
-def _balance(id: uint256) -> int256:
+@pure
+def _balance(word: uint256) -> int256:
     """
     @notice Balance in n€.
     """
-    return packing._signed(self.money[id], 128, 128)
+    return packing._signed(word, BALANCE_AT, 84)
 
 
 @internal
-@view
-def _reserved(id: uint256) -> uint256:
+@pure
+def _reserved(word: uint256) -> uint256:
     """
     @notice Sum of an account's reserves over slots, n€.
     """
-    return self.money[id] & packing.UINT128
+    return (word >> RESERVED_AT) & packing.UINT74
 
 
 @internal
@@ -391,45 +426,44 @@ def _backing() -> int256:
     """
     @notice Utility's balance + clearing − arrears; never negative after a call.
     """
-    return self._balance(0) + self._clearing() - convert(self._arrears(), int256)
+    balance: int256 = self._balance(self.words[self.holders[0]])
+    return balance + self._clearing() - convert(self._arrears(), int256)
 
 
 @internal
 @view
-def _affords(id: uint256, amount: uint256) -> bool:
+def _affords(word: uint256, amount: uint256) -> bool:
     """
-    @notice Whether balance + credit limit − reserved covers a further reserve.
+    @notice Whether balance + credit limit − reserved covers a further reserve, and the word can hold it.
     """
-    word: uint256 = self.money[id]
-    free: int256 = packing._signed(word, 128, 128) - convert(word & packing.UINT128, int256)
-    need: int256 = convert(amount, int256)
+    reserved: uint256 = self._reserved(word) + amount
+    free: int256 = self._balance(word) - convert(reserved, int256)
     # Most orders are covered by deposits: the credit limit is read only if it matters.
-    return free >= need or free + convert(self.credits[id], int256) >= need
+    if free < 0:
+        free += convert(self.profiles[word & packing.UINT24] >> CREDIT_AT, int256)
+    return free >= 0 and reserved <= packing.UINT74
 
 
 @internal
-def _reserve(id: uint256, change: int256):
+def _release(account: address, amount: uint256):
     """
-    @notice Raises or lowers what is reserved.
+    @notice Gives back a part of what is reserved.
     """
-    if change != 0:
-        word: uint256 = self.money[id]
-        reserved: uint256 = convert(convert(word & packing.UINT128, int256) + change, uint256)
-        self.money[id] = packing._put(word, 0, 128, reserved)
+    if amount != 0:
+        self.words[account] -= amount << RESERVED_AT
 
 
 @internal
-def _credit(id: uint256, amount: int256, released: uint256):
+def _credit(account: address, amount: int256, released: uint256):
     """
     @notice Adds to a balance (or takes from it, if negative), releases reserve, and keeps arrears.
     """
-    word: uint256 = self.money[id]
-    before: int256 = packing._signed(word, 128, 128)
-    # Out of 128 bits is beyond any money there is, and reverts.
-    after: int256 = convert(convert(before + amount, int128), int256)
-    reserved: uint256 = (word & packing.UINT128) - released
-    self.money[id] = (packing._bits(after, 128) << 128) | reserved
-    if id != 0 and (before < 0 or after < 0):
+    word: uint256 = self.words[account]
+    before: int256 = self._balance(word)
+    after: int256 = before + amount
+    rules._require(abs(after) <= BALANCE_MAX, "accounts: balance out of range")
+    self.words[account] = packing._put(word - (released << RESERVED_AT), BALANCE_AT, 84, packing._bits(after, 84))
+    if word & packing.UINT24 != 0 and (before < 0 or after < 0):
         owed: int256 = max(-after, 0) - max(-before, 0)
         arrears: int256 = convert(self._arrears(), int256) + owed
         self.common = packing._put(self.common, 0, 128, convert(arrears, uint256))
@@ -461,7 +495,8 @@ def _deposit(account: address, amount: uint256):
     @notice Pulls tokens from the caller for an account; the token must deliver all of them.
     """
     units: uint256 = self._units(amount)
-    self._credit(self._id(account), convert(amount, int256), 0)
+    rules._require(self.words[account] != 0, "accounts: unknown account")
+    self._credit(account, convert(amount, int256), 0)
     log Deposited(account=account, payer=msg.sender, amount=amount)
     held: uint256 = staticcall TOKEN.balanceOf(self)
     moved: bool = extcall TOKEN.transferFrom(msg.sender, self, units, default_return_value=True)
@@ -475,14 +510,14 @@ def _withdraw(amount: uint256):
     @notice Pays out to the caller: no more than is free of reserves; for the utility, no more than backing allows.
     """
     units: uint256 = self._units(amount)
-    id: uint256 = self._id(msg.sender)
-    free: int256 = self._balance(id)
-    if id == 0:
+    word: uint256 = self._word(msg.sender)
+    free: int256 = self._balance(word)
+    if word & packing.UINT24 == 0:
         free += min(self._clearing(), 0) - convert(self._arrears(), int256)
     else:
-        free -= convert(self._reserved(id), int256)
+        free -= convert(self._reserved(word), int256)
     rules._require(convert(amount, int256) <= free, "accounts: insufficient funds")
-    self._credit(id, -convert(amount, int256), 0)
+    self._credit(msg.sender, -convert(amount, int256), 0)
     log Withdrawn(account=msg.sender, amount=amount)
     moved: bool = extcall TOKEN.transfer(msg.sender, units, default_return_value=True)
     rules._require(moved, "accounts: transfer failed")

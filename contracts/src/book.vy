@@ -2,26 +2,25 @@
 """
 @title Book
 @license Apache-2.0
-@notice Order entry, matching in price-time priority, cancel and gate closure.
+@notice Order entry, matching in price-time priority, cancel, veto and gate closure.
 
-        A shelf is one side of one class's book in one slot. Prices on it are ranks, the higher the better
-        for whoever meets it: 32 768 + tick for bids, 32 768 − tick for asks. A level is the queue of the
-        orders of one rank, doubly linked. Which levels hold orders is marked by one bit a rank in 256 words,
-        and which words are not empty by one bit each in the shelf's summary.
-
-        A seat names an order inside its slot: (trader's id << 8 | nonce) + 1, so that 0 is no order.
+        Whoever takes resting orders writes to their levels and to its own position, not to the makers'. Makers
+        are credited when the gate closes; until then what they have at rest counts as it was placed.
 """
 
 import accounts
+import levels
 import oracle
 import orders
 import packing
+import positions
 import rules
 import slots
 
 uses: accounts
+uses: levels
 uses: oracle
-uses: orders
+uses: positions
 uses: slots
 
 
@@ -39,16 +38,15 @@ event OrderPlaced:
     flags: uint8
     expiry: uint32
 
-event OrderFilled:
+# What one order takes at one tick, at most 16 makers a log. A maker is trader's id << 40 | nonce << 32 | Wh.
+event OrdersFilled:
     slot: indexed(uint32)
-    energyClass: uint8
-    tick: int16
-    quantity: uint32
-    maker: indexed(address)
-    makerNonce: uint8
     taker: indexed(address)
     takerNonce: uint8
     takerSide: uint8
+    energyClass: uint8
+    tick: int16
+    makers: DynArray[uint256, MAKERS_PER_LOG]
 
 event OrderVoided:
     slot: indexed(uint32)
@@ -57,6 +55,17 @@ event OrderVoided:
     quantity: uint32
     reason: uint8
 
+event FillVetoed:
+    slot: indexed(uint32)
+    taker: indexed(address)
+    takerNonce: uint8
+    takerSide: uint8
+    energyClass: uint8
+    tick: int16
+    quantity: uint32
+    reason: uint8
+    element: uint16
+
 event GateClosed:
     slot: indexed(uint32)
     accounts: uint32
@@ -64,53 +73,49 @@ event GateClosed:
 
 # ---- structs ---------------------------------------------------------------------------------------
 
-struct Position:
-    net: int64
-    restingBids: uint64
-    restingAsks: uint64
-    bids: uint8
-    asks: uint8
-    reserve: uint128
-    trades: int256
-    settled: bool
+# Where an order rests: its level, and its place in the queue.
+struct Berth:
+    energyClass: uint8
+    side: uint8
+    tick: int16
+    place: uint16
 
-# The same in memory. Arrays are by side; trades are in ticks × Wh.
-struct Standing:
-    net: int256
-    trades: int256
-    reserve: uint256
-    resting: uint256[2]
-    count: uint256[2]
-    settled: uint256
+# What an order took of a level, and how much of it the utility takes back.
+struct Veto:
+    taker: address
+    takerNonce: uint8
+    energyClass: uint8
+    takerSide: uint8
+    tick: int16
+    quantity: uint32
+    before: bytes32
+    cut: uint32
+    reason: uint8
+    element: uint16
 
-# What entry has found out about an order.
+# What entry has found out about an order, and what matching makes of it.
 struct Ticket:
     code: uint256
-    id: uint256
     slot: uint256
+    id: uint256
     side: uint256
     tick: int256
     charge: int256
     state: uint256
-    standing: Standing
-
-struct Resting:
-    quantity: uint256
-    side: uint256
-    energy_class: uint256
-    tick: int256
-    expiry: uint256
-    before: uint256
-    behind: uint256
+    account: uint256
+    position: uint256
+    unit: uint256
+    left: uint256
+    visits: uint256
 
 
 # ---- constants -------------------------------------------------------------------------------------
 
-TICK: constant(int256) = 100
 TICK_MAX: constant(int256) = 32767
 VISITS_MAX: constant(uint256) = 128
+MAKERS_PER_LOG: constant(uint256) = 16
 RESTING_MAX: constant(uint256) = 16
-VOIDS_PER_CALL: constant(uint256) = 4096
+ENTRIES_PER_CALL: constant(uint256) = 4096
 WALK_MAX: constant(uint256) = 1048576
 
 CANCELLED: constant(uint8) = 1
@@ -119,274 +124,41 @@ OWN_ORDER: constant(uint8) = 3
 VOID_IMMEDIATE: constant(uint8) = 4
 VISITS: constant(uint8) = 5
 CLOSED: constant(uint8) = 6
-
-SEAT_MASK: constant(uint256) = (1 << 40) - 1
-SEATS_PER_WORD: constant(uint256) = 6
-ZERO_RANK: constant(int256) = 32768
+LEVEL_FULL: constant(uint8) = 8
 
 
 # ---- storage ---------------------------------------------------------------------------------------
 
-# By slot << 32 | id.
-standings: HashMap[uint256, uint256]
-# Net Wh in a class, bought positive: by (slot << 32 | id) << 8 | class.
-class_nets: HashMap[uint256, int256]
-# Resting orders: by slot << 40 | seat.
-resting: HashMap[uint256, uint256]
-# Queues: by shelf << 16 | rank; the first seat in the low 40 bits, the last in the 40 above.
-levels: HashMap[uint256, uint256]
-# By shelf << 8 | high byte of the rank, and by shelf; a shelf is slot << 4 | class << 1 | side.
-ranks: HashMap[uint256, uint256]
-summaries: HashMap[uint256, uint256]
-# Placing list: six seats a word, by slot << 32 | index of the word.
-placings: HashMap[uint256, uint256]
+# Hash over the fills of a slot, in markets with a veto: keccak256(hash before, level, taker's id << 8 | nonce, Wh).
+fills: HashMap[uint256, bytes32]
 
 
-# ---- internal functions: standings -----------------------------------------------------------------
+# ---- internal functions: reserves ------------------------------------------------------------------
 
 
 @internal
 @view
-def _standing(slot: uint256, id: uint256) -> Standing:
+def _unit_reserve(state: uint256, side: uint256, tick: int256, charge: int256) -> uint256:
     """
-    @notice What an account has in a slot.
+    @notice The most that one Wh at a tick can cost a prosumer under any reading, µ€/kWh.
     """
-    word: uint256 = self.standings[(slot << 32) | id]
-    return Standing(
-        net=packing._signed(word, 215, 41),
-        trades=packing._signed(word, 158, 57),
-        reserve=(word >> 84) & packing.UINT74,
-        resting=[word & packing.UINT36, (word >> 36) & packing.UINT36],
-        count=[(word >> 72) & packing.UINT5, (word >> 77) & packing.UINT5],
-        settled=(word >> 82) & packing.UINT1,
-    )
-
-
-@internal
-def _store_standing(slot: uint256, id: uint256, standing: Standing):
-    """
-    @notice Packs it into its word.
-    """
-    # The widths hold: 256 nonces of at most 2^32 Wh are below 2^40 Wh, a tick is 15 bits and the reserve of
-    # a Wh below 2^34, and 16 resting orders a side are at most 2^36 Wh.
-    word: uint256 = (packing._bits(standing.net, 41) << 215) | (packing._bits(standing.trades, 57) << 158)
-    word = word | (standing.reserve << 84) | (standing.settled << 82)
-    word = word | (standing.count[1] << 77) | (standing.count[0] << 72)
-    self.standings[(slot << 32) | id] = word | (standing.resting[1] << 36) | standing.resting[0]
-
-
-@internal
-@view
-def _position(slot: uint256, id: uint256) -> Position:
-    """
-    @notice An account's position in a slot.
-    """
-    standing: Standing = self._standing(slot, id)
-    return Position(
-        net=convert(standing.net, int64),
-        restingBids=convert(standing.resting[0], uint64),
-        restingAsks=convert(standing.resting[1], uint64),
-        bids=convert(standing.count[0], uint8),
-        asks=convert(standing.count[1], uint8),
-        reserve=convert(standing.reserve, uint128),
-        trades=standing.trades * TICK,
-        settled=standing.settled != 0,
-    )
-
-
-@internal
-@view
-def _unit_reserve(state: uint256, id: uint256, side: uint256, tick: int256, charge: int256) -> uint256:
-    """
-    @notice The most that one Wh at a tick can cost under any reading, µ€/kWh; nothing for the utility.
-    """
-    if id == 0:
-        return 0
-    tariff: slots.Tariff = slots._tariff(state)
-    price: int256 = tick * TICK
-    delivered: int256 = price + charge
+    price: int256 = unsafe_mul(tick, slots.TICK)
+    delivered: int256 = unsafe_add(price, charge)
     undelivered: int256 = 0
-    if side == 0:
-        if slots.RULE == slots.DLMP:
-            undelivered = price - tariff.hub_export
+    fit: int256 = packing._signed(state, 64, 32)
+    if slots.RULE == slots.DLMP:
+        if side == 0:
+            undelivered = unsafe_sub(price, fit)
         else:
-            undelivered = price + max(charge, 0) - tariff.hub_export - min(charge, 0)
+            undelivered = unsafe_sub(slots._hub_import(state), price)
+    elif side == 0:
+        undelivered = price + max(charge, 0) - fit - min(charge, 0)
     else:
-        delivered = -delivered
-        if slots.RULE == slots.DLMP:
-            undelivered = tariff.hub_import - price
-        else:
-            undelivered = max(tariff.retail, tariff.hub_import + charge) + max(-charge, 0) - price
-    return convert(max(0, max(delivered, undelivered)), uint256)
-
-
-@internal
-@pure
-def _traded(standing: Standing, side: uint256, quantity: uint256, tick: int256) -> Standing:
-    """
-    @notice A standing after a fill.
-    """
-    after: Standing = standing
-    bought: int256 = convert(quantity, int256)
+        retail: int256 = packing._signed(state, 0, 32)
+        undelivered = max(retail, slots._hub_import(state) + charge) + max(-charge, 0) - price
     if side == 1:
-        bought = -bought
-    after.net += bought
-    after.trades += bought * tick
-    return after
-
-
-# ---- internal functions: shelves and levels --------------------------------------------------------
-
-
-@internal
-@pure
-def _rank(tick: int256, side: uint256) -> uint256:
-    """
-    @notice Where a tick stands on a shelf of one side.
-    """
-    if side == 0:
-        return convert(ZERO_RANK + tick, uint256)
-    return convert(ZERO_RANK - tick, uint256)
-
-
-@internal
-@pure
-def _shelf(slot: uint256, energy_class: uint256, side: uint256) -> uint256:
-    """
-    @notice One side of one class's book in one slot.
-    """
-    return (slot << 4) | (energy_class << 1) | side
-
-
-@internal
-@view
-def _best_rank(shelf: uint256) -> uint256:
-    """
-    @notice The best rank that holds an order, 0 for none.
-    """
-    summary: uint256 = self.summaries[shelf]
-    if summary == 0:
-        return 0
-    high: uint256 = packing._highest_bit(summary)
-    return (high << 8) | packing._highest_bit(self.ranks[(shelf << 8) | high])
-
-
-@internal
-def _mark(shelf: uint256, rank: uint256):
-    """
-    @notice Notes that a level holds orders.
-    """
-    high: uint256 = rank >> 8
-    word: uint256 = self.ranks[(shelf << 8) | high]
-    self.ranks[(shelf << 8) | high] = word | (1 << (rank & 255))
-    if word == 0:
-        self.summaries[shelf] |= 1 << high
-
-
-@internal
-def _store_level(shelf: uint256, rank: uint256, first: uint256, last: uint256):
-    """
-    @notice Writes a level's ends; an empty level loses its mark.
-    """
-    if first != 0:
-        self.levels[(shelf << 16) | rank] = (last << 40) | first
-        return
-    self.levels[(shelf << 16) | rank] = 0
-    high: uint256 = rank >> 8
-    word: uint256 = self.ranks[(shelf << 8) | high] ^ (1 << (rank & 255))
-    self.ranks[(shelf << 8) | high] = word
-    if word == 0:
-        self.summaries[shelf] ^= 1 << high
-
-
-# ---- internal functions: resting orders ------------------------------------------------------------
-
-
-@internal
-@view
-def _resting(slot: uint256, seat: uint256) -> Resting:
-    """
-    @notice A resting order; quantity 0 if it does not rest.
-    """
-    word: uint256 = self.resting[(slot << 40) | seat]
-    return Resting(
-        quantity=word & packing.UINT32,
-        side=(word >> 32) & packing.UINT1,
-        energy_class=(word >> 33) & packing.UINT3,
-        tick=packing._signed(word, 36, 16),
-        expiry=(word >> 52) & packing.UINT32,
-        before=(word >> 84) & packing.UINT40,
-        behind=(word >> 124) & packing.UINT40,
-    )
-
-
-@internal
-def _append(slot: uint256, seat: uint256, order: Resting):
-    """
-    @notice Puts an order at the end of its level, and of the slot's placing list.
-    """
-    shelf: uint256 = self._shelf(slot, order.energy_class, order.side)
-    rank: uint256 = self._rank(order.tick, order.side)
-    level: uint256 = self.levels[(shelf << 16) | rank]
-    last: uint256 = level >> 40
-    if last == 0:
-        level = seat
-        self._mark(shelf, rank)
-    else:
-        key: uint256 = (slot << 40) | last
-        self.resting[key] = packing._put(self.resting[key], 124, 40, seat)
-    self.levels[(shelf << 16) | rank] = (seat << 40) | (level & SEAT_MASK)
-    word: uint256 = order.quantity | (order.side << 32) | (order.energy_class << 33)
-    word = word | (packing._bits(order.tick, 16) << 36) | (order.expiry << 52)
-    self.resting[(slot << 40) | seat] = word | (last << 84)
-    state: uint256 = slots.states[slot]
-    placed: uint256 = (state >> slots.PLACED_AT) & packing.UINT32
-    key: uint256 = (slot << 32) | (placed // SEATS_PER_WORD)
-    self.placings[key] |= seat << (40 * (placed % SEATS_PER_WORD))
-    slots.states[slot] = packing._put(state, slots.PLACED_AT, 32, placed + 1)
-
-
-@internal
-def _unlink(slot: uint256, seat: uint256, order: Resting):
-    """
-    @notice Takes an order out of its level.
-    """
-    shelf: uint256 = self._shelf(slot, order.energy_class, order.side)
-    rank: uint256 = self._rank(order.tick, order.side)
-    level: uint256 = self.levels[(shelf << 16) | rank]
-    first: uint256 = level & SEAT_MASK
-    last: uint256 = level >> 40
-    # `before` of the first order is stale: matching takes from the front without writing to the next.
-    if seat == first:
-        first = order.behind
-    else:
-        key: uint256 = (slot << 40) | order.before
-        self.resting[key] = packing._put(self.resting[key], 124, 40, order.behind)
-    if seat == last:
-        last = order.before
-    elif seat != level & SEAT_MASK:
-        key: uint256 = (slot << 40) | order.behind
-        self.resting[key] = packing._put(self.resting[key], 84, 40, order.before)
-    self._store_level(shelf, rank, first, last)
-
-
-@internal
-def _void(state: uint256, slot: uint256, seat: uint256, order: Resting, reason: uint8):
-    """
-    @notice Clears an order that somebody else than the present taker has at rest, and releases its reserve.
-    """
-    id: uint256 = (seat - 1) >> 8
-    self.resting[(slot << 40) | seat] = 0
-    standing: Standing = self._standing(slot, id)
-    account: address = accounts.holders[id]
-    charge: int256 = oracle._charge(state, slot, (accounts.profiles[account] >> accounts.BUS_AT) & packing.UINT16)
-    released: uint256 = order.quantity * self._unit_reserve(state, id, order.side, order.tick, charge)
-    standing.reserve -= released
-    standing.resting[order.side] -= order.quantity
-    standing.count[order.side] -= 1
-    self._store_standing(slot, id, standing)
-    accounts._reserve(id, -convert(released, int256))
-    self._log_voided(slot, account, (seat - 1) & 255, order.quantity, reason)
+        delivered = unsafe_sub(0, delivered)
+    return convert(max(0, max(delivered, undelivered)), uint256)
 
 
 @internal
@@ -413,23 +185,40 @@ def _place(order: orders.Order, r: bytes32, vs: bytes32) -> uint256:
     @return The reject code; nothing has changed unless it is 0.
     """
     ticket: Ticket = self._admit(order, r, vs)
-    if ticket.code == orders.ACCEPTED:
-        nonce: uint256 = convert(order.nonce, uint256)
-        orders._use(ticket.slot, ticket.id, nonce)
-        log OrderPlaced(
-            slot=order.slot,
-            trader=order.trader,
-            nonce=order.nonce,
-            side=order.side,
-            energyClass=order.energyClass,
-            tick=convert(ticket.tick, int16),
-            limitPrice=order.limitPrice,
-            quantity=order.quantity,
-            flags=order.flags,
-            expiry=order.expiry,
-        )
-        self._match(order, ticket)
-    return ticket.code
+    if ticket.code != orders.ACCEPTED:
+        return ticket.code
+    nonce: uint256 = convert(order.nonce, uint256)
+    key: uint256 = (ticket.slot << 24) | ticket.id
+    reserve: uint256 = positions._reserve(ticket.position)
+    ticket.position = positions._use(key, ticket.position, nonce)
+    log OrderPlaced(
+        slot=order.slot,
+        trader=order.trader,
+        nonce=order.nonce,
+        side=order.side,
+        energyClass=order.energyClass,
+        tick=convert(ticket.tick, int16),
+        limitPrice=order.limitPrice,
+        quantity=order.quantity,
+        flags=order.flags,
+        expiry=order.expiry,
+    )
+    before: uint256 = ticket.state
+    opposite: uint256 = unsafe_sub(1, ticket.side)
+    shelf: uint256 = levels._shelf(ticket.slot, convert(order.energyClass, uint256), opposite)
+    worst: uint256 = levels._rank(ticket.tick, opposite)
+    if levels._best(ticket.state, shelf) >= worst:
+        ticket = self._match(order, ticket, shelf, worst)
+    if ticket.left != 0:
+        ticket = self._rest(order, ticket)
+    if ticket.state != before:
+        slots.states[ticket.slot] = ticket.state
+    positions.words[key] = ticket.position
+    reserved: uint256 = (positions._reserve(ticket.position) << accounts.RESERVED_AT)
+    account: uint256 = ticket.account + reserved - (reserve << accounts.RESERVED_AT)
+    if account != ticket.account:
+        accounts.words[order.trader] = account
+    return orders.ACCEPTED
 
 
 @internal
@@ -440,8 +229,8 @@ def _admit(order: orders.Order, r: bytes32, vs: bytes32) -> Ticket:
     @return The code of the first rule broken, or 0, and what was found out on the way.
     """
     ticket: Ticket = empty(Ticket)
-    profile: uint256 = accounts.profiles[order.trader]
-    if profile == 0:
+    ticket.account = accounts.words[order.trader]
+    if ticket.account == 0:
         ticket.code = orders.UNKNOWN_TRADER
         return ticket
     if not orders._order_signed(order, r, vs):
@@ -450,7 +239,6 @@ def _admit(order: orders.Order, r: bytes32, vs: bytes32) -> Ticket:
     if order.relayer != empty(address) and order.relayer != msg.sender:
         ticket.code = orders.WRONG_RELAYER
         return ticket
-    ticket.id = profile & packing.UINT32
     ticket.slot = convert(order.slot, uint256)
     ticket.state = slots.states[ticket.slot]
     is_open: bool = not slots._before_opening(ticket.slot) and slots._before_gate(ticket.slot)
@@ -460,42 +248,45 @@ def _admit(order: orders.Order, r: bytes32, vs: bytes32) -> Ticket:
     if order.expiry != 0 and block.timestamp >= convert(order.expiry, uint256):
         ticket.code = orders.EXPIRED
         return ticket
-    if orders._is_used(ticket.slot, ticket.id, convert(order.nonce, uint256)):
+    ticket.id = ticket.account & packing.UINT24
+    key: uint256 = (ticket.slot << 24) | ticket.id
+    ticket.position = positions.words[key]
+    if positions._is_used(key, ticket.position, convert(order.nonce, uint256)):
         ticket.code = orders.NONCE_USED
         return ticket
     if order.side > 1 or order.flags > 1:
         ticket.code = orders.MALFORMED
         return ticket
+    ticket.side = convert(order.side, uint256)
     energy_class: uint256 = convert(order.energyClass, uint256)
-    if energy_class > len(slots.PENALTIES):
-        ticket.code = orders.UNKNOWN_CLASS
-        return ticket
-    if order.side == orders.ASK and energy_class != 0:
-        if (profile >> (accounts.CLASSES_AT + energy_class - 1)) & 1 == 0:
+    if energy_class != 0:
+        if energy_class > len(slots.PENALTIES):
+            ticket.code = orders.UNKNOWN_CLASS
+            return ticket
+        if ticket.side == 1 and (accounts.profiles[ticket.id] >> (energy_class - 1)) & 1 == 0:
             ticket.code = orders.NOT_REGISTERED_SELLER
             return ticket
-    quantity: uint256 = convert(order.quantity, uint256)
-    if quantity == 0 or quantity % slots.LOT != 0:
+    ticket.left = convert(order.quantity, uint256)
+    if ticket.left == 0 or ticket.left % slots.LOT != 0:
         ticket.code = orders.NOT_WHOLE_LOTS
         return ticket
-    ticket.side = convert(order.side, uint256)
-    ticket.charge = oracle._charge(ticket.state, ticket.slot, (profile >> accounts.BUS_AT) & packing.UINT16)
-    ticket.tick = self._tick(ticket.side, convert(order.limitPrice, int256) - ticket.charge)
+    ticket.charge = oracle._charge(ticket.state, ticket.slot, accounts._bus(ticket.account))
+    ticket.tick = self._tick(ticket.side, unsafe_sub(convert(order.limitPrice, int256), ticket.charge))
     if abs(ticket.tick) > TICK_MAX:
         ticket.code = orders.PRICE_OFF_RANGE
         return ticket
-    ticket.standing = self._standing(ticket.slot, ticket.id)
-    if order.flags != orders.IMMEDIATE_OR_CANCEL and ticket.standing.count[ticket.side] >= RESTING_MAX:
+    if order.flags == 0 and positions._count(ticket.position, ticket.side) >= RESTING_MAX:
         ticket.code = orders.TOO_MANY_RESTING
         return ticket
+    if self._over_capacity(ticket):
+        ticket.code = orders.OVER_CAPACITY
+        return ticket
     if ticket.id != 0:
-        if self._over_capacity(profile, ticket, quantity):
-            ticket.code = orders.OVER_CAPACITY
-            return ticket
-        unit: uint256 = self._unit_reserve(ticket.state, ticket.id, ticket.side, ticket.tick, ticket.charge)
-        if not accounts._affords(ticket.id, quantity * unit):
+        ticket.unit = self._unit_reserve(ticket.state, ticket.side, ticket.tick, ticket.charge)
+        needed: uint256 = unsafe_mul(ticket.left, ticket.unit)
+        affordable: bool = unsafe_add(positions._reserve(ticket.position), needed) <= packing.UINT64
+        if not affordable or not accounts._affords(ticket.account, needed):
             ticket.code = orders.INSUFFICIENT_FUNDS
-            return ticket
     return ticket
 
 
@@ -517,206 +308,365 @@ def _floor(price: int256) -> int256:
     @notice Whole ticks of a price, rounded down (the division itself rounds towards zero).
     """
     if price >= 0:
-        return price // TICK
-    return -((TICK - 1 - price) // TICK)
+        return price // slots.TICK
+    return -((slots.TICK - 1 - price) // slots.TICK)
 
 
 @internal
 @pure
-def _over_capacity(profile: uint256, ticket: Ticket, quantity: uint256) -> bool:
+def _over_capacity(ticket: Ticket) -> bool:
     """
-    @notice Whether filled net, what rests on that side, and this order exceed the registered capacity.
+    @notice Whether net trades, what rests on that side, and this order exceed the registered capacity; or trades
+            are worth more than a position can tell.
     """
-    net: int256 = ticket.standing.net
-    capacity: uint256 = (profile >> accounts.IMPORT_AT) & packing.UINT32
+    net: int256 = positions._net(ticket.position)
+    capacity: uint256 = ticket.account >> accounts.IMPORT_AT
     if ticket.side == 1:
-        net = -net
-        capacity = (profile >> accounts.EXPORT_AT) & packing.UINT32
-    return net + convert(ticket.standing.resting[ticket.side] + quantity, int256) > convert(capacity, int256)
+        net = unsafe_sub(0, net)
+        capacity = ticket.account >> accounts.EXPORT_AT
+    more: uint256 = unsafe_add(positions._resting(ticket.position, ticket.side), ticket.left)
+    if unsafe_add(net, convert(more, int256)) > convert(capacity & packing.UINT32, int256):
+        return True
+    return abs(positions._trades(ticket.position)) > positions.TRADES_MAX
 
 
 # ---- internal functions: matching ------------------------------------------------------------------
 
 
 @internal
-def _match(order: orders.Order, ticket: Ticket):
+def _match(order: orders.Order, ticket: Ticket, shelf: uint256, worst: uint256) -> Ticket:
     """
-    @notice Visits the best opposite orders while they cross, oldest first, at their price; what is left
-            rests or is voided.
+    @notice Meets the best level of the opposite shelf while it is no worse than the order's own tick.
     """
-    standing: Standing = ticket.standing
-    energy_class: uint256 = convert(order.energyClass, uint256)
-    left: uint256 = convert(order.quantity, uint256)
-    opposite: uint256 = 1 - ticket.side
-    shelf: uint256 = self._shelf(ticket.slot, energy_class, opposite)
-    worst: uint256 = self._rank(ticket.tick, opposite)
-    reserved_before: uint256 = standing.reserve
-    visits: uint256 = 0
-    rank: uint256 = 0
-    first: uint256 = 0
-    last: uint256 = 0
-    moved: bool = False
+    after: Ticket = ticket
     for _: uint256 in range(VISITS_MAX):
-        if left == 0:
+        best: uint256 = levels._best(after.state, shelf)
+        if after.left == 0 or best < worst or best == 0 or after.visits == VISITS_MAX:
             break
-        if first == 0:
-            rank = self._best_rank(shelf)
-            if rank == 0 or rank < worst:
-                break
-            level: uint256 = self.levels[(shelf << 16) | rank]
-            first = level & SEAT_MASK
-            last = level >> 40
-            moved = False
-        visits += 1
-        seat: uint256 = first
-        maker: Resting = self._resting(ticket.slot, seat)
-        gone: bool = True
-        if maker.expiry != 0 and block.timestamp >= maker.expiry or (seat - 1) >> 8 == ticket.id:
-            reason: uint8 = OWN_ORDER
-            if maker.expiry != 0 and block.timestamp >= maker.expiry:
-                reason = VOID_EXPIRED
-            if (seat - 1) >> 8 == ticket.id:
-                unit: uint256 = self._unit_reserve(ticket.state, ticket.id, opposite, maker.tick, ticket.charge)
-                standing.reserve -= maker.quantity * unit
-                standing.resting[opposite] -= maker.quantity
-                standing.count[opposite] -= 1
-                self.resting[(ticket.slot << 40) | seat] = 0
-                self._log_voided(ticket.slot, order.trader, (seat - 1) & 255, maker.quantity, reason)
+        after = self._meet(order, after, (shelf << 16) | best)
+    return after
+
+
+@internal
+def _meet(order: orders.Order, ticket: Ticket, level: uint256) -> Ticket:
+    """
+    @notice Visits the entries of one level, oldest first: gaps are passed, expired and own orders voided, others
+            filled at the level's tick.
+    """
+    after: Ticket = ticket
+    word: uint256 = levels.heads[level]
+    place: uint256 = levels._head(word)
+    tail: uint256 = levels._tail(word)
+    taken: uint256 = levels._taken(word)
+    makers: DynArray[uint256, MAKERS_PER_LOG] = []
+    filled: uint256 = 0
+    # The further word that was read last.
+    entries: uint256 = 0
+    entries_of: uint256 = max_value(uint256)
+    for _: uint256 in range(VISITS_MAX):
+        if after.left == 0 or place == tail or after.visits == VISITS_MAX:
+            break
+        after.visits = unsafe_add(after.visits, 1)
+        entry: uint256 = 0
+        if place < levels.ENTRIES_INSIDE:
+            entry = (word >> levels._shift(place)) & levels.ENTRY
+        else:
+            if levels._word_of(place) != entries_of:
+                entries_of = levels._word_of(place)
+                entries = levels.queues[(level << 16) | entries_of]
+            entry = (entries >> levels._shift(place)) & levels.ENTRY
+        open: uint256 = unsafe_sub(entry & packing.UINT32, taken)
+        if open != 0:
+            expired: bool = slots._expired(ticket.slot, (entry >> levels.EXPIRY_AT) & packing.UINT21)
+            if expired or entry >> levels.TRADER_AT == ticket.id:
+                word = levels._lessen(level, word, place, open)
+                after = self._void_met(order, after, level, entry, open, expired)
             else:
-                self._void(ticket.state, ticket.slot, seat, maker, reason)
-        else:
-            quantity: uint256 = min(left, maker.quantity)
-            left -= quantity
-            gone = quantity == maker.quantity
-            self._fill_maker(ticket.slot, seat, maker, quantity)
-            standing = self._traded(standing, ticket.side, quantity, maker.tick)
-            unit: uint256 = self._unit_reserve(ticket.state, ticket.id, ticket.side, maker.tick, ticket.charge)
-            standing.reserve += quantity * unit
-            if energy_class != 0:
-                self._class_traded(ticket.slot, ticket.id, energy_class, ticket.side, quantity)
-            log OrderFilled(
-                slot=order.slot,
-                energyClass=order.energyClass,
-                tick=convert(maker.tick, int16),
-                quantity=convert(quantity, uint32),
-                maker=accounts.holders[(seat - 1) >> 8],
-                makerNonce=convert((seat - 1) & 255, uint8),
-                taker=order.trader,
-                takerNonce=order.nonce,
-                takerSide=order.side,
-            )
-        if gone:
-            first = maker.behind
-            moved = True
-            if first == 0:
-                self._store_level(shelf, rank, 0, 0)
-    if first != 0 and moved:
-        self._store_level(shelf, rank, first, last)
-    if left > 0:
-        if visits == VISITS_MAX:
-            self._log_voided(ticket.slot, order.trader, convert(order.nonce, uint256), left, VISITS)
-        elif order.flags == orders.IMMEDIATE_OR_CANCEL:
-            self._log_voided(ticket.slot, order.trader, convert(order.nonce, uint256), left, VOID_IMMEDIATE)
-        else:
-            unit: uint256 = self._unit_reserve(ticket.state, ticket.id, ticket.side, ticket.tick, ticket.charge)
-            standing.reserve += left * unit
-            standing.resting[ticket.side] += left
-            standing.count[ticket.side] += 1
-            rest: Resting = Resting(
-                quantity=left,
-                side=ticket.side,
-                energy_class=energy_class,
-                tick=ticket.tick,
-                expiry=convert(order.expiry, uint256),
-                before=0,
-                behind=0,
-            )
-            self._append(ticket.slot, ((ticket.id << 8) | convert(order.nonce, uint256)) + 1, rest)
-    self._store_standing(ticket.slot, ticket.id, standing)
-    accounts._reserve(ticket.id, convert(standing.reserve, int256) - convert(reserved_before, int256))
+                part: uint256 = min(after.left, open)
+                after.left = unsafe_sub(after.left, part)
+                filled = unsafe_add(filled, part)
+                makers.append(((entry >> levels.NONCE_AT) << 32) | part)
+                if len(makers) == MAKERS_PER_LOG:
+                    self._log_filled(order, level, makers)
+                    makers = []
+                if part != open:
+                    taken = unsafe_add(taken, part)
+                    break
+        place = unsafe_add(place, 1)
+        taken = 0
+    if place == tail:
+        after.state = levels._unmark(after.state, level)
+    levels.heads[level] = levels._advanced(word, place, taken)
+    if len(makers) != 0:
+        self._log_filled(order, level, makers)
+    if filled != 0:
+        after.position = self._taken(order, after, level, filled)
+    return after
 
 
 @internal
-def _fill_maker(slot: uint256, seat: uint256, maker: Resting, quantity: uint256):
+def _log_filled(order: orders.Order, level: uint256, makers: DynArray[uint256, MAKERS_PER_LOG]):
     """
-    @notice The maker's side of a fill. Its reserve stays: the fill is at its own tick.
+    @notice Says what an order took of a level.
     """
-    id: uint256 = (seat - 1) >> 8
-    standing: Standing = self._traded(self._standing(slot, id), maker.side, quantity, maker.tick)
-    standing.resting[maker.side] -= quantity
-    key: uint256 = (slot << 40) | seat
-    if quantity == maker.quantity:
-        standing.count[maker.side] -= 1
-        self.resting[key] = 0
+    log OrdersFilled(
+        slot=order.slot,
+        taker=order.trader,
+        takerNonce=order.nonce,
+        takerSide=order.side,
+        energyClass=order.energyClass,
+        tick=convert(levels._tick(level), int16),
+        makers=makers,
+    )
+
+
+@internal
+def _taken(order: orders.Order, ticket: Ticket, level: uint256, quantity: uint256) -> uint256:
+    """
+    @notice The taker's position after it took so much of a level.
+    """
+    tick: int256 = levels._tick(level)
+    worth: int256 = unsafe_mul(convert(quantity, int256), tick)
+    position: uint256 = positions._traded(ticket.position, ticket.side, quantity, worth)
+    if slots.VETO_GRACE != 0:
+        fill: uint256 = (ticket.id << 8) | convert(order.nonce, uint256)
+        self.fills[ticket.slot] = keccak256(abi_encode(self.fills[ticket.slot], level, fill, quantity))
+    if order.energyClass != 0:
+        key: uint256 = (ticket.slot << 24) | ticket.id
+        positions._trade_class(key, convert(order.energyClass, uint256), ticket.side, quantity)
+    if ticket.id == 0:
+        return position
+    unit: uint256 = self._unit_reserve(ticket.state, ticket.side, tick, ticket.charge)
+    return position + ((quantity * unit) << positions.RESERVE_AT)
+
+
+@internal
+def _void_met(
+    order: orders.Order, ticket: Ticket, level: uint256, entry: uint256, quantity: uint256, expired: bool
+) -> Ticket:
+    """
+    @notice Voids an order that the taker met and does not trade with: expired, or the taker's own.
+    """
+    reason: uint8 = OWN_ORDER
+    if expired:
+        reason = VOID_EXPIRED
+    if entry >> levels.TRADER_AT != ticket.id:
+        self._void(ticket.state, level, entry, quantity, reason)
+        return ticket
+    after: Ticket = ticket
+    after.position = positions._without_rest(ticket.position, 1 - ticket.side, quantity, 1)
+    if ticket.id != 0:
+        unit: uint256 = self._unit_reserve(ticket.state, 1 - ticket.side, levels._tick(level), ticket.charge)
+        after.position -= (quantity * unit) << positions.RESERVE_AT
+    self._log_voided(ticket.slot, order.trader, (entry >> levels.NONCE_AT) & packing.UINT8, quantity, reason)
+    return after
+
+
+@internal
+def _void(state: uint256, level: uint256, entry: uint256, quantity: uint256, reason: uint8):
+    """
+    @notice Voids what rests of somebody's order: takes it out of the position and releases its reserve.
+    """
+    slot: uint256 = level >> 19
+    side: uint256 = (level >> 16) & 1
+    id: uint256 = entry >> levels.TRADER_AT
+    trader: address = accounts.holders[id]
+    key: uint256 = (slot << 24) | id
+    position: uint256 = positions._without_rest(positions.words[key], side, quantity, 1)
+    if id != 0:
+        account: uint256 = accounts.words[trader]
+        charge: int256 = oracle._charge(state, slot, accounts._bus(account))
+        released: uint256 = quantity * self._unit_reserve(state, side, levels._tick(level), charge)
+        position -= released << positions.RESERVE_AT
+        accounts.words[trader] = account - (released << accounts.RESERVED_AT)
+    positions.words[key] = position
+    self._log_voided(slot, trader, (entry >> levels.NONCE_AT) & packing.UINT8, quantity, reason)
+
+
+@internal
+def _rest(order: orders.Order, ticket: Ticket) -> Ticket:
+    """
+    @notice Lets what is left of an order rest, or voids it.
+    """
+    after: Ticket = ticket
+    shelf: uint256 = levels._shelf(ticket.slot, convert(order.energyClass, uint256), ticket.side)
+    level: uint256 = (shelf << 16) | levels._rank(ticket.tick, ticket.side)
+    nonce: uint256 = convert(order.nonce, uint256)
+    reason: uint8 = 0
+    if ticket.visits == VISITS_MAX:
+        reason = VISITS
+    elif order.flags == orders.IMMEDIATE_OR_CANCEL:
+        reason = VOID_IMMEDIATE
     else:
-        self.resting[key] -= quantity
-    self._store_standing(slot, id, standing)
-    if maker.energy_class != 0:
-        self._class_traded(slot, id, maker.energy_class, maker.side, quantity)
-
-
-@internal
-def _class_traded(slot: uint256, id: uint256, energy_class: uint256, side: uint256, quantity: uint256):
-    """
-    @notice Keeps what an account has net in a class.
-    """
-    bought: int256 = convert(quantity, int256)
-    if side == 1:
-        bought = -bought
-    self.class_nets[(slot << 40) | (id << 8) | energy_class] += bought
+        entry: uint256 = (ticket.id << levels.TRADER_AT) | (nonce << levels.NONCE_AT) | ticket.left
+        if order.expiry != 0:
+            entry |= slots._before_gate_by(ticket.slot, order.expiry) << levels.EXPIRY_AT
+        after.state = levels._append(ticket.state, level, entry)
+        if after.state == 0:
+            after.state = ticket.state
+            reason = LEVEL_FULL
+    if reason != 0:
+        self._log_voided(ticket.slot, order.trader, nonce, ticket.left, reason)
+    else:
+        position: uint256 = positions._with_rest(ticket.position, ticket.side, ticket.left)
+        after.position = position + (unsafe_mul(ticket.left, ticket.unit) << positions.RESERVE_AT)
+    return after
 
 
 # ---- internal functions: cancel and gate closure ---------------------------------------------------
 
 
 @internal
-def _cancel(cancel: orders.Cancel, r: bytes32, vs: bytes32):
+def _cancel(cancel: orders.Cancel, r: bytes32, vs: bytes32, berth: Berth):
     """
     @notice Voids what rests of an order, or kills a nonce not seen yet; before the gate.
     """
     slot: uint256 = convert(cancel.slot, uint256)
     nonce: uint256 = convert(cancel.nonce, uint256)
     id: uint256 = accounts._id(cancel.trader)
+    key: uint256 = (slot << 24) | id
     rules._require(orders._cancel_signed(cancel, r, vs), "book: bad signature")
     rules._require(slots._before_gate(slot), "book: gate passed")
-    if not orders._is_used(slot, id, nonce):
-        orders._use(slot, id, nonce)
+    position: uint256 = positions.words[key]
+    if not positions._is_used(key, position, nonce):
+        positions.words[key] = positions._use(key, position, nonce)
         log orders.NonceCancelled(slot=cancel.slot, trader=cancel.trader, nonce=cancel.nonce)
         return
-    seat: uint256 = ((id << 8) | nonce) + 1
-    order: Resting = self._resting(slot, seat)
-    rules._require(order.quantity != 0, "book: nothing to cancel")
+    level: uint256 = self._level_of(slot, berth)
+    word: uint256 = levels.heads[level]
+    place: uint256 = convert(berth.place, uint256)
+    entry: uint256 = levels._entry(level, word, place)
+    open: uint256 = levels._open(word, place, entry)
+    owned: bool = entry >> levels.NONCE_AT == (id << 8) | nonce
+    rules._require(owned and open != 0, "book: nothing to cancel")
+    state: uint256 = slots.states[slot]
+    word = levels._lessen(level, word, place, open)
+    if place == levels._head(word):
+        word = levels._passed(level, word)
+        if levels._head(word) == levels._tail(word):
+            slots.states[slot] = levels._unmark(state, level)
+    levels.heads[level] = word
     log orders.NonceCancelled(slot=cancel.slot, trader=cancel.trader, nonce=cancel.nonce)
-    self._unlink(slot, seat, order)
-    self._void(slots.states[slot], slot, seat, order, CANCELLED)
+    self._void(state, level, entry, open, CANCELLED)
+
+
+@internal
+def _veto(slot: uint32, veto: Veto):
+    """
+    @notice Takes back the fill that was last of all, or a part of it: the taker's trade is undone, and what the
+            makers sold rests again until closing voids it.
+    """
+    number: uint256 = convert(slot, uint256)
+    state: uint256 = slots._scheduled(number)
+    rules._require(not slots._before_gate(number) and not slots._may_close(number), "veto: not now")
+    side: uint256 = convert(veto.takerSide, uint256)
+    quantity: uint256 = convert(veto.quantity, uint256)
+    cut: uint256 = convert(veto.cut, uint256)
+    rules._require(side <= 1 and veto.tick > min_value(int16), "veto: not the last fill")
+    berth: Berth = Berth(energyClass=veto.energyClass, side=1 - veto.takerSide, tick=veto.tick, place=0)
+    level: uint256 = self._level_of(number, berth)
+    account: uint256 = accounts._word(veto.taker)
+    id: uint256 = account & packing.UINT24
+    fill: uint256 = (id << 8) | convert(veto.takerNonce, uint256)
+    named: bytes32 = keccak256(abi_encode(veto.before, level, fill, quantity))
+    rules._require(named == self.fills[number], "veto: not the last fill")
+    rules._require(cut != 0 and cut <= quantity, "veto: more than was filled")
+    self.fills[number] = veto.before
+    if cut != quantity:
+        self.fills[number] = keccak256(abi_encode(veto.before, level, fill, quantity - cut))
+    levels.heads[level] = levels._returned(level, levels.heads[level], cut)
+    key: uint256 = (number << 24) | id
+    tick: int256 = convert(veto.tick, int256)
+    position: uint256 = positions._traded(positions.words[key], 1 - side, cut, convert(cut, int256) * tick)
+    if id != 0:
+        charge: int256 = oracle._charge(state, number, accounts._bus(account))
+        released: uint256 = cut * self._unit_reserve(state, side, tick, charge)
+        position -= released << positions.RESERVE_AT
+        accounts._release(veto.taker, released)
+    positions.words[key] = position
+    if veto.energyClass != 0:
+        positions._trade_class(key, convert(veto.energyClass, uint256), 1 - side, cut)
+    log FillVetoed(
+        slot=slot,
+        taker=veto.taker,
+        takerNonce=veto.takerNonce,
+        takerSide=veto.takerSide,
+        energyClass=veto.energyClass,
+        tick=veto.tick,
+        quantity=veto.cut,
+        reason=veto.reason,
+        element=veto.element,
+    )
+
+
+@internal
+@pure
+def _level_of(slot: uint256, berth: Berth) -> uint256:
+    """
+    @notice The level that a berth names.
+    """
+    sound: bool = berth.energyClass <= 3 and berth.side <= 1 and berth.tick > min_value(int16)
+    rules._require(sound, "book: nothing to cancel")
+    side: uint256 = convert(berth.side, uint256)
+    shelf: uint256 = levels._shelf(slot, convert(berth.energyClass, uint256), side)
+    return (shelf << 16) | levels._rank(convert(berth.tick, int256), side)
 
 
 @internal
 def _close_gate(slot: uint32, limit: uint32):
     """
-    @notice Voids entries of the placing list in order; past its end the gate is closed and the accounts that
-            must settle are fixed.
+    @notice Goes along the levels' entries: credits makers with what was filled, voids what rests. Past the last
+            entry the gate is closed and the accounts that must settle are fixed.
     """
     number: uint256 = convert(slot, uint256)
     state: uint256 = slots._scheduled(number)
-    rules._require(not slots._before_gate(number), "book: before the gate")
+    rules._require(slots._may_close(number), "book: before the gate")
     rules._require(state & slots.GATE_CLOSED == 0, "book: gate is closed")
-    placed: uint256 = (state >> slots.PLACED_AT) & packing.UINT32
-    voided: uint256 = (state >> slots.VOIDED_AT) & packing.UINT32
-    entries: uint256 = min(placed - voided, min(convert(limit, uint256), VOIDS_PER_CALL))
-    # Levels keep their links: nothing is matched in this slot any more.
-    for _: uint256 in range(entries, bound=VOIDS_PER_CALL):
-        word: uint256 = self.placings[(number << 32) | (voided // SEATS_PER_WORD)]
-        seat: uint256 = (word >> (40 * (voided % SEATS_PER_WORD))) & packing.UINT40
-        order: Resting = self._resting(number, seat)
-        if order.quantity != 0:
-            self._void(state, number, seat, order, CLOSED)
-        voided += 1
-    state = packing._put(state, slots.VOIDED_AT, 32, voided)
-    if voided == placed:
-        state = packing._put(state | slots.GATE_CLOSED, slots.ACCOUNTS_AT, 32, accounts.count)
+    progress: uint256 = slots.progress[number]
+    link: uint256 = (progress >> slots.LEVEL_AT) & packing.UINT19
+    place: uint256 = (progress >> slots.PLACE_AT) & packing.UINT16
+    if state & slots.CLOSING == 0:
+        link = (state >> slots.OPENED_AT) & packing.UINT19
+    for _: uint256 in range(min(convert(limit, uint256), ENTRIES_PER_CALL), bound=ENTRIES_PER_CALL):
+        if link == 0:
+            break
+        level: uint256 = (number << 19) | link
+        word: uint256 = levels.heads[level]
+        self._close_entry(state, level, word, place)
+        place += 1
+        if place == levels._tail(word):
+            link = (word >> levels.OLDER_AT) & packing.UINT19
+            place = 0
+    state = state | slots.CLOSING
+    progress = packing._put(progress, slots.LEVEL_AT, 19, link)
+    progress = packing._put(progress, slots.PLACE_AT, 16, place)
+    if link == 0:
+        state = state | slots.GATE_CLOSED
+        progress = packing._put(progress, slots.ACCOUNTS_AT, 32, accounts.count)
         log GateClosed(slot=slot, accounts=convert(accounts.count, uint32))
     slots.states[number] = state
+    slots.progress[number] = progress
+
+
+@internal
+def _close_entry(state: uint256, level: uint256, word: uint256, place: uint256):
+    """
+    @notice Credits a maker with what was filled of one entry, and voids the rest of it.
+    """
+    entry: uint256 = levels._entry(level, word, place)
+    rest: uint256 = levels._open(word, place, entry)
+    filled: uint256 = (entry & packing.UINT32) - rest
+    if filled != 0:
+        side: uint256 = (level >> 16) & 1
+        key: uint256 = ((level >> 19) << 24) | (entry >> levels.TRADER_AT)
+        worth: int256 = convert(filled, int256) * levels._tick(level)
+        position: uint256 = positions._traded(positions.words[key], side, filled, worth)
+        positions.words[key] = positions._without_rest(position, side, filled, 0)
+        energy_class: uint256 = (level >> 17) & 3
+        if energy_class != 0:
+            positions._trade_class(key, energy_class, side, filled)
+    if rest != 0:
+        self._void(state, level, entry, rest, CLOSED)
 
 
 # ---- internal functions: views ---------------------------------------------------------------------
@@ -724,21 +674,52 @@ def _close_gate(slot: uint32, limit: uint32):
 
 @internal
 @view
-def _level_quantity(slot: uint256, shelf: uint256, rank: uint256) -> uint256:
+def _find(slot: uint256, id: uint256, nonce: uint256) -> (Berth, uint256):
+    """
+    @notice Where an order rests, and its Wh; zeros for one that does not rest.
+    """
+    state: uint256 = slots.states[slot]
+    if state & slots.CLOSING != 0:
+        return empty(Berth), 0
+    link: uint256 = (state >> slots.OPENED_AT) & packing.UINT19
+    place: uint256 = 0
+    for _: uint256 in range(WALK_MAX):
+        if link == 0:
+            break
+        level: uint256 = (slot << 19) | link
+        word: uint256 = levels.heads[level]
+        entry: uint256 = levels._entry(level, word, place)
+        open: uint256 = levels._open(word, place, entry)
+        if entry >> levels.NONCE_AT == (id << 8) | nonce and open != 0:
+            side: uint256 = (level >> 16) & 1
+            berth: Berth = Berth(
+                energyClass=convert((level >> 17) & 3, uint8),
+                side=convert(side, uint8),
+                tick=convert(levels._tick(level), int16),
+                place=convert(place, uint16),
+            )
+            return berth, open
+        place += 1
+        if place == levels._tail(word):
+            link = (word >> levels.OLDER_AT) & packing.UINT19
+            place = 0
+    return empty(Berth), 0
+
+
+@internal
+@view
+def _level_quantity(slot: uint256, level: uint256) -> uint256:
     """
     @notice Wh resting on a level while the book is in force.
     """
     total: uint256 = 0
-    state: uint256 = slots.states[slot]
-    if state & slots.GATE_CLOSED != 0 or (state >> slots.VOIDED_AT) & packing.UINT32 != 0:
+    if slots.states[slot] & slots.CLOSING != 0:
         return 0
-    seat: uint256 = self.levels[(shelf << 16) | rank] & SEAT_MASK
-    for _: uint256 in range(WALK_MAX):
-        if seat == 0:
-            break
-        order: Resting = self._resting(slot, seat)
-        total += order.quantity
-        seat = order.behind
+    word: uint256 = levels.heads[level]
+    first: uint256 = levels._head(word)
+    count: uint256 = levels._tail(word) - first
+    for offset: uint256 in range(count, bound=65536):
+        total += levels._open(word, first + offset, levels._entry(level, word, first + offset))
     return total
 
 
@@ -748,12 +729,9 @@ def _best(slot: uint256, energy_class: uint256, side: uint256) -> (bool, int16, 
     """
     @notice Best tick of one side and the Wh resting there.
     """
-    shelf: uint256 = self._shelf(slot, energy_class, side)
-    rank: uint256 = self._best_rank(shelf)
-    quantity: uint256 = self._level_quantity(slot, shelf, rank)
-    if quantity == 0:
+    shelf: uint256 = levels._shelf(slot, energy_class, side)
+    rank: uint256 = levels._best(slots.states[slot], shelf)
+    quantity: uint256 = self._level_quantity(slot, (shelf << 16) | rank)
+    if rank == 0 or quantity == 0:
         return False, 0, 0
-    tick: int256 = convert(rank, int256) - ZERO_RANK
-    if side == 1:
-        tick = -tick
-    return True, convert(tick, int16), quantity
+    return True, convert(levels._tick((shelf << 16) | rank), int16), quantity

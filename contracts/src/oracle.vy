@@ -52,6 +52,14 @@ event PricesChunk:
     words: DynArray[uint256, 32]
 
 
+event ForecastsPosted:
+    slot: indexed(uint32)
+    epoch: uint32
+    index: uint16
+    words: DynArray[uint256, 32]
+    signers: uint16
+
+
 # ---- structs ---------------------------------------------------------------------------------------
 
 struct OracleSignature:
@@ -81,6 +89,9 @@ CHARGES: constant(uint256) = 0
 PRICES: constant(uint256) = 1
 
 
+FORECASTS_TYPE: constant(bytes32) = keccak256("Forecasts(uint32 slot,uint32 epoch,uint16 index,bytes32 valuesHash)")
+
+
 # ---- storage ---------------------------------------------------------------------------------------
 
 epoch: uint256
@@ -88,6 +99,8 @@ quorum: uint256
 oracles: DynArray[address, 16]
 # By slot << 16 | kind << 8 | index of the chunk.
 chunk_hashes: HashMap[uint256, bytes32]
+# Hash of the forecast net energy of 256 accounts, by slot << 16 | id >> 8.
+forecasts: HashMap[uint256, bytes32]
 # By slot << 16 | kind << 8 | index of the word. Word 0 of the prices holds the hub price from their header on.
 vectors: HashMap[uint256, uint256]
 
@@ -259,6 +272,36 @@ def _prices_in_time(slot: uint256) -> bool:
     return block.timestamp < slots._end(slot) + slots.PRICE_GRACE
 
 
+@internal
+def _post_forecasts(slot: uint32, index: uint16, words: DynArray[uint256, 32], proofs: DynArray[OracleSignature, 16]):
+    """
+    @notice Takes what a quorum forecasts of 256 accounts' net energy, after the gate and before readings are due,
+            once; it is kept as its hash, and estimates show it again.
+    """
+    number: uint256 = convert(slot, uint256)
+    slots._scheduled(number)
+    rules._require(not slots._before_gate(number), "forecasts: before the gate")
+    rules._require(block.timestamp < slots._end(number) + slots.METER_GRACE, "forecasts: too late")
+    key: uint256 = (number << 16) | convert(index, uint256)
+    rules._require(self.forecasts[key] == empty(bytes32), "forecasts: already posted")
+    rules._require(len(words) == WORDS_PER_CHUNK, "forecasts: wrong length")
+    values_hash: bytes32 = self._forecasts_hash(words)
+    signers: uint16 = self._quorum_of(
+        keccak256(abi_encode(FORECASTS_TYPE, slot, self.epoch, index, values_hash)), proofs
+    )
+    self.forecasts[key] = values_hash
+    log ForecastsPosted(slot=slot, epoch=convert(self.epoch, uint32), index=index, words=words, signers=signers)
+
+
+@internal
+@pure
+def _forecasts_hash(words: DynArray[uint256, 32]) -> bytes32:
+    """
+    @notice Hash of the packed words.
+    """
+    return keccak256(slice(abi_encode(words), 64, 32 * len(words)))
+
+
 # ---- internal functions: vectors -------------------------------------------------------------------
 
 
@@ -293,7 +336,8 @@ def _post_chunk(kind: uint256, slot: uint256, index: uint256, words: DynArray[ui
     count: uint256 = self._chunk_count()
     rules._require(index < count, "oracle: no such chunk")
     arrived_at: uint256 = slots.CHUNKS_AT + 8 * kind
-    arrived: uint256 = (state >> arrived_at) & packing.UINT8
+    progress: uint256 = slots.progress[slot]
+    arrived: uint256 = (progress >> arrived_at) & packing.UINT8
     rules._require((arrived >> index) & 1 == 0, "oracle: chunk already posted")
     length: uint256 = min(WORDS_PER_CHUNK, self._word_count() - WORDS_PER_CHUNK * index)
     rules._require(len(words) == length, "oracle: wrong chunk")
@@ -312,10 +356,9 @@ def _post_chunk(kind: uint256, slot: uint256, index: uint256, words: DynArray[ui
     for offset: uint256 in range(length, bound=WORDS_PER_CHUNK):
         self.vectors[key | (first + offset)] = words[offset]
     arrived = arrived | (1 << index)
-    state = packing._put(state, arrived_at, 8, arrived)
+    slots.progress[slot] = packing._put(progress, arrived_at, 8, arrived)
     if arrived == (1 << count) - 1:
-        state = state | (slots.CHARGES_COMPLETE << (2 * kind))
-    slots.states[slot] = state
+        slots.states[slot] = state | (slots.CHARGES_COMPLETE << (2 * kind))
 
 
 @internal

@@ -2,7 +2,7 @@
 """
 @title Orders
 @license Apache-2.0
-@notice What traders sign, nonces, and the codes of refusal. A nonce is unique per (trader, slot), in any order.
+@notice What traders sign, and the codes of refusal.
 """
 
 import signatures
@@ -75,12 +75,6 @@ OVER_CAPACITY: constant(uint256) = 13
 INSUFFICIENT_FUNDS: constant(uint256) = 14
 
 
-# ---- storage ---------------------------------------------------------------------------------------
-
-# One bit a nonce, by slot << 32 | trader's id.
-nonces: HashMap[uint256, uint256]
-
-
 # ---- internal functions ----------------------------------------------------------------------------
 
 
@@ -101,23 +95,6 @@ def _cancel_signed(cancel: Cancel, r: bytes32, vs: bytes32) -> bool:
     @notice Whether the trader signed the cancel.
     """
     return signatures._signed_by(cancel.trader, keccak256(abi_encode(CANCEL_TYPE, cancel)), r, vs)
-
-
-@internal
-@view
-def _is_used(slot: uint256, id: uint256, nonce: uint256) -> bool:
-    """
-    @notice Whether a nonce was placed or cancelled.
-    """
-    return (self.nonces[(slot << 32) | id] >> nonce) & 1 != 0
-
-
-@internal
-def _use(slot: uint256, id: uint256, nonce: uint256):
-    """
-    @notice Consumes a nonce.
-    """
-    self.nonces[(slot << 32) | id] |= 1 << nonce
 
 
 @internal

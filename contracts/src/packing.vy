@@ -11,13 +11,16 @@
 
 # Masks of unsigned fields.
 UINT1: constant(uint256) = (1 << 1) - 1
-UINT3: constant(uint256) = (1 << 3) - 1
 UINT5: constant(uint256) = (1 << 5) - 1
 UINT8: constant(uint256) = (1 << 8) - 1
+UINT10: constant(uint256) = (1 << 10) - 1
 UINT16: constant(uint256) = (1 << 16) - 1
+UINT19: constant(uint256) = (1 << 19) - 1
+UINT21: constant(uint256) = (1 << 21) - 1
+UINT24: constant(uint256) = (1 << 24) - 1
 UINT32: constant(uint256) = (1 << 32) - 1
-UINT36: constant(uint256) = (1 << 36) - 1
-UINT40: constant(uint256) = (1 << 40) - 1
+UINT33: constant(uint256) = (1 << 33) - 1
+UINT64: constant(uint256) = (1 << 64) - 1
 UINT74: constant(uint256) = (1 << 74) - 1
 UINT128: constant(uint256) = (1 << 128) - 1
 
@@ -50,8 +53,8 @@ def _put(word: uint256, offset: uint256, width: uint256, field: uint256) -> uint
     """
     @notice Replaces a field by one that fits `width` bits.
     """
-    mask: uint256 = ((1 << width) - 1) << offset
-    return (word & ~mask) | (field << offset)
+    mask: uint256 = (1 << width) - 1
+    return word ^ ((((word >> offset) ^ field) & mask) << offset)
 
 
 @internal

@@ -10,13 +10,14 @@ import accounts
 import book
 import oracle
 import packing
+import positions
 import rules
 import signatures
 import slots
 
 uses: accounts
-uses: book
 uses: oracle
+uses: positions
 uses: slots
 
 
@@ -26,13 +27,19 @@ event ReadingPosted:
     slot: indexed(uint32)
     account: indexed(address)
     netEnergy: int64
-    certified: DynArray[uint32, 7]
+    certified: DynArray[uint32, 3]
     epoch: uint32
 
 event ReadingRejected:
     slot: indexed(uint32)
     account: indexed(address)
     code: uint8
+
+event ReadingEstimated:
+    slot: indexed(uint32)
+    account: indexed(address)
+    netEnergy: int64
+    basis: uint8
 
 event SubstationPosted:
     slot: indexed(uint32)
@@ -54,6 +61,17 @@ event AccountSettled:
     imbalance: int256
     penalty: int256
 
+# Differences to what was settled by the estimate.
+event AccountResettled:
+    slot: indexed(uint32)
+    account: indexed(address)
+    metered: int64
+    delivered: int64
+    charge: int256
+    closeout: int256
+    imbalance: int256
+    penalty: int256
+
 event SlotSettled:
     slot: indexed(uint32)
 
@@ -64,7 +82,7 @@ struct Reading:
     account: address
     slot: uint32
     netEnergy: int64
-    certified: DynArray[uint32, 7]
+    certified: DynArray[uint32, 3]
     epoch: uint32
 
 struct SignedReading:
@@ -96,14 +114,29 @@ WRONG_EPOCH: constant(uint256) = 4
 ALREADY_FINAL: constant(uint256) = 5
 WRONG_CLASSES: constant(uint256) = 6
 
-BY_READING: constant(uint8) = 0
-# The reading word: net energy in the low 64 bits, the meter's epoch in 32 above, then this mark.
-METERED: constant(uint256) = 1 << 96
+OUT_OF_RANGE: constant(uint256) = 7
+
+# What a settlement stands on.
+BY_READING: constant(uint256) = 0
+BY_CONTRACT: constant(uint256) = 1
+BY_FORECAST: constant(uint256) = 2
+
+# No meter of a distribution feeder shows more in a slot; and no bill of less leaves its word.
+ENERGY_MAX: constant(int256) = 1 << 40
+
+# The reading word: metered and estimated net energy, the meter's epoch, what there is, and what was settled.
+METERED_AT: constant(uint256) = 0  # 64 bits, signed
+ESTIMATED_AT: constant(uint256) = 64  # 64 bits, signed
+EPOCH_AT: constant(uint256) = 128  # 32 bits
+BASIS_AT: constant(uint256) = 160  # 2 bits: basis of the estimate
+METERED: constant(uint256) = 1 << 162
+ESTIMATED: constant(uint256) = 1 << 163
+RESETTLED: constant(uint256) = 1 << 164
 
 
 # ---- storage ---------------------------------------------------------------------------------------
 
-# By slot << 32 | id; certified generation packs 32 bits a class, class 1 lowest.
+# By slot << 24 | id; certified generation packs 32 bits a class, class 1 lowest.
 readings: HashMap[uint256, uint256]
 certified: HashMap[uint256, uint256]
 
@@ -118,8 +151,7 @@ def _post_reading(reading: Reading, r: bytes32, vs: bytes32) -> uint256:
     @return The code of the first rule broken, or 0.
     """
     slot: uint256 = convert(reading.slot, uint256)
-    profile: uint256 = accounts.profiles[reading.account]
-    id: uint256 = profile & packing.UINT32
+    id: uint256 = accounts.words[reading.account] & packing.UINT24
     if id == 0:
         return UNKNOWN_ACCOUNT
     if not signatures._signed_by(accounts.meters[id], self._hash(reading), r, vs):
@@ -127,15 +159,18 @@ def _post_reading(reading: Reading, r: bytes32, vs: bytes32) -> uint256:
     end: uint256 = slots._end(slot)
     if slots.states[slot] == 0 or block.timestamp < end or block.timestamp >= end + slots.RESETTLE_GRACE:
         return NOT_DUE
-    if convert(reading.epoch, uint256) != (profile >> accounts.EPOCH_AT) & packing.UINT32:
+    if convert(reading.epoch, uint256) != accounts._epoch(id):
         return WRONG_EPOCH
-    key: uint256 = (slot << 32) | id
-    if self.readings[key] != 0:
+    key: uint256 = (slot << 24) | id
+    stored: uint256 = self.readings[key]
+    if stored & METERED != 0:
         return ALREADY_FINAL
     if len(reading.certified) != len(slots.PENALTIES):
         return WRONG_CLASSES
-    word: uint256 = METERED | (convert(reading.epoch, uint256) << 64)
-    self.readings[key] = word | packing._bits(convert(reading.netEnergy, int256), 64)
+    energy: int256 = convert(reading.netEnergy, int256)
+    if abs(energy) > ENERGY_MAX:
+        return OUT_OF_RANGE
+    self.readings[key] = stored | METERED | (convert(reading.epoch, uint256) << EPOCH_AT) | packing._bits(energy, 64)
     certified: uint256 = 0
     for index: uint256 in range(len(reading.certified), bound=slots.CLASSES_MAX):
         certified = certified | (convert(reading.certified[index], uint256) << (32 * index))
@@ -180,27 +215,79 @@ def _rule(code: uint256) -> String[27]:
         return "reading: wrong epoch"
     if code == ALREADY_FINAL:
         return "reading: already final"
-    return "reading: wrong classes"
+    if code == WRONG_CLASSES:
+        return "reading: wrong classes"
+    return "reading: out of range"
 
 
 @internal
 @view
-def _reading(slot: uint256, id: uint256) -> (bool, int64, DynArray[uint32, 7], uint32):
+def _reading(slot: uint256, id: uint256) -> (bool, int64, DynArray[uint32, 3], uint32):
     """
     @notice Whether there is a reading, its net energy, certified generation by class, and epoch.
     """
-    key: uint256 = (slot << 32) | id
+    key: uint256 = (slot << 24) | id
     word: uint256 = self.readings[key]
-    certified: DynArray[uint32, 7] = []
+    certified: DynArray[uint32, 3] = []
     if word != 0:
         for index: uint256 in range(len(slots.PENALTIES), bound=slots.CLASSES_MAX):
             certified.append(convert((self.certified[key] >> (32 * index)) & packing.UINT32, uint32))
     return (
-        word != 0,
-        convert(packing._signed(word, 0, 64), int64),
+        word & METERED != 0,
+        convert(packing._signed(word, METERED_AT, 64), int64),
         certified,
-        convert((word >> 64) & packing.UINT32, uint32),
+        convert((word >> EPOCH_AT) & packing.UINT32, uint32),
     )
+
+
+@internal
+def _estimate(slot: uint256, account: address, index: uint256, words: DynArray[uint256, 32]):
+    """
+    @notice Puts an estimate in the place of a reading that did not come by T1: of what the account contracted
+            and what was forecast, the one that costs it more, and the contract if both cost the same. Skips
+            accounts that need none.
+    """
+    word: uint256 = accounts._prosumer(account)
+    id: uint256 = word & packing.UINT24
+    key: uint256 = (slot << 24) | id
+    rules._require(id >> 8 == index, "settlement: not in this forecast")
+    progress: uint256 = slots.progress[slot]
+    rules._require(id < (progress >> slots.ACCOUNTS_AT) & packing.UINT32, "settlement: not in the snapshot")
+    if self.readings[key] != 0:
+        return
+    rule: uint256 = self._rule_of(slot)
+    state: uint256 = slots.states[slot]
+    bus: uint256 = accounts._bus(word)
+    position: uint256 = positions.words[key]
+    basis: uint256 = BY_CONTRACT
+    energy: int256 = positions._net(position)
+    if len(words) != 0:
+        place: uint256 = id & packing.UINT8
+        forecast: int256 = packing._signed(words[place >> 3], (place & 7) << 5, 32)
+        by_contract: Bill = self._bill(state, slot, bus, rule, position, energy)
+        by_forecast: Bill = self._bill(state, slot, bus, rule, position, forecast)
+        if self._to_utility(by_forecast) > self._to_utility(by_contract):
+            basis = BY_FORECAST
+            energy = forecast
+    self.readings[key] = ESTIMATED | (basis << BASIS_AT) | (packing._bits(energy, 64) << ESTIMATED_AT)
+    log ReadingEstimated(
+        slot=convert(slot, uint32), account=account, netEnergy=convert(energy, int64), basis=convert(basis, uint8)
+    )
+
+
+@internal
+@view
+def _check_forecast(slot: uint256, index: uint256, words: DynArray[uint256, 32]):
+    """
+    @notice Refuses a forecast that is not the one posted; none is given where none was posted.
+    """
+    posted: bytes32 = oracle.forecasts[(slot << 16) | index]
+    if posted == empty(bytes32):
+        rules._require(len(words) == 0, "settlement: not the forecast")
+    else:
+        rules._require(oracle._forecasts_hash(words) == posted, "settlement: not the forecast")
+    due: uint256 = slots._end(slot) + slots.METER_GRACE
+    rules._require(block.timestamp >= due, "settlement: readings may still come")
 
 
 @internal
@@ -240,28 +327,47 @@ def _settle(slot: uint256, rule: uint256, account: address):
     """
     @notice Settles one account by a rule, unless it is settled.
     """
-    profile: uint256 = accounts._profile(account)
-    id: uint256 = profile & packing.UINT32
-    state: uint256 = slots.states[slot]
-    snapshot: uint256 = (state >> slots.ACCOUNTS_AT) & packing.UINT32
+    word: uint256 = accounts._word(account)
+    id: uint256 = word & packing.UINT24
+    key: uint256 = (slot << 24) | id
+    progress: uint256 = slots.progress[slot]
+    snapshot: uint256 = (progress >> slots.ACCOUNTS_AT) & packing.UINT32
     rules._require(id < snapshot, "settlement: not in the snapshot")
-    standing: book.Standing = book._standing(slot, id)
-    if standing.settled != 0:
+    position: uint256 = positions.words[key]
+    if position & positions.SETTLED != 0:
         return
-    bill: Bill = self._bill(state, slot, id, (profile >> accounts.BUS_AT) & packing.UINT16, rule, standing)
-    to_utility: int256 = bill.charge + bill.closeout + bill.imbalance + bill.penalty
-    accounts._credit(id, -bill.trades - to_utility, standing.reserve)
+    state: uint256 = slots.states[slot]
+    basis: uint256 = BY_READING
+    bill: Bill = empty(Bill)
+    if id == 0:
+        bill.contracted = positions._net(position)
+    else:
+        reading: uint256 = self.readings[key]
+        rules._require(reading != 0, "settlement: no reading")
+        energy: int256 = packing._signed(reading, METERED_AT, 64)
+        if reading & METERED == 0:
+            basis = (reading >> BASIS_AT) & 3
+            energy = packing._signed(reading, ESTIMATED_AT, 64)
+        elif reading & ESTIMATED != 0:
+            # The estimate was replaced before anything was settled by it.
+            self.readings[key] = reading | RESETTLED
+        bill = self._bill(state, slot, accounts._bus(word), rule, position, energy)
+        if basis == BY_READING:
+            bill.penalty = self._penalty(key, True)
+        else:
+            bill.penalty = self._penalty(key, False)
+    bill.trades = positions._trades(position) * slots.TICK
+    to_utility: int256 = self._to_utility(bill)
+    accounts._credit(account, -bill.trades - to_utility, positions._reserve(position))
     accounts._clear(bill.trades)
     if to_utility != 0:
-        accounts._credit(0, to_utility, 0)
-    standing.reserve = 0
-    standing.settled = 1
-    book._store_standing(slot, id, standing)
+        accounts._credit(accounts.holders[0], to_utility, 0)
+    positions.words[key] = packing._put(position, positions.RESERVE_AT, 64, 0) | positions.SETTLED
     log AccountSettled(
         slot=convert(slot, uint32),
         account=account,
         rule=convert(rule, uint8),
-        basis=BY_READING,
+        basis=convert(basis, uint8),
         contracted=convert(bill.contracted, int64),
         metered=convert(bill.metered, int64),
         delivered=convert(bill.delivered, int64),
@@ -271,36 +377,70 @@ def _settle(slot: uint256, rule: uint256, account: address):
         imbalance=bill.imbalance,
         penalty=bill.penalty,
     )
-    settled: uint256 = ((state >> slots.SETTLED_AT) & packing.UINT32) + 1
-    state = packing._put(state, slots.SETTLED_AT, 32, settled)
+    settled: uint256 = ((progress >> slots.SETTLED_AT) & packing.UINT32) + 1
+    slots.progress[slot] = packing._put(progress, slots.SETTLED_AT, 32, settled)
     if settled == snapshot:
-        state = state | slots.SETTLED
+        slots.states[slot] = state | slots.SETTLED
         log SlotSettled(slot=convert(slot, uint32))
-    slots.states[slot] = state
+
+
+@internal
+def _resettle(slot: uint256, rule: uint256, account: address):
+    """
+    @notice Posts what a reading changes of a settlement by estimate, at unchanged prices, once; skips accounts
+            where there is nothing of the kind.
+    """
+    word: uint256 = accounts._prosumer(account)
+    key: uint256 = (slot << 24) | (word & packing.UINT24)
+    position: uint256 = positions.words[key]
+    reading: uint256 = self.readings[key]
+    both: uint256 = METERED | ESTIMATED
+    if position & positions.SETTLED == 0 or reading & (both | RESETTLED) != both:
+        return
+    self.readings[key] = reading | RESETTLED
+    state: uint256 = slots.states[slot]
+    bus: uint256 = accounts._bus(word)
+    metered: int256 = packing._signed(reading, METERED_AT, 64)
+    now: Bill = self._bill(state, slot, bus, rule, position, metered)
+    was: Bill = self._bill(state, slot, bus, rule, position, packing._signed(reading, ESTIMATED_AT, 64))
+    now.charge -= was.charge
+    now.closeout -= was.closeout
+    now.imbalance -= was.imbalance
+    now.penalty = self._penalty(key, True) - self._penalty(key, False)
+    change: int256 = self._to_utility(now)
+    if change != 0:
+        accounts._credit(account, -change, 0)
+        accounts._credit(accounts.holders[0], change, 0)
+    log AccountResettled(
+        slot=convert(slot, uint32),
+        account=account,
+        metered=convert(now.metered, int64),
+        delivered=convert(now.delivered, int64),
+        charge=now.charge,
+        closeout=now.closeout,
+        imbalance=now.imbalance,
+        penalty=now.penalty,
+    )
 
 
 @internal
 @view
 def _bill(
-    state: uint256, slot: uint256, id: uint256, bus: uint256, rule: uint256, standing: book.Standing
+    state: uint256, slot: uint256, bus: uint256, rule: uint256, position: uint256, metered: int256
 ) -> Bill:
     """
-    @notice The postings of an account: c is what it contracted, m what it metered, d what it delivered of c.
+    @notice What an account pays the utility, penalties apart: c is what it contracted, m what it metered, d what
+            it delivered of c.
     """
     bill: Bill = empty(Bill)
-    c: int256 = standing.net
-    bill.contracted = c
-    bill.trades = standing.trades * book.TICK
-    if id == 0:
-        return bill
-    reading: uint256 = self.readings[(slot << 32) | id]
-    rules._require(reading != 0, "settlement: no reading")
-    m: int256 = packing._signed(reading, 0, 64)
+    c: int256 = positions._net(position)
+    m: int256 = metered
     d: int256 = 0
     if c > 0:
         d = max(0, min(c, m))
     else:
         d = min(0, max(c, m))
+    bill.contracted = c
     bill.metered = m
     bill.delivered = d
     charge: int256 = oracle._charge(state, slot, bus)
@@ -318,21 +458,32 @@ def _bill(
             bill.imbalance = max(tariff.retail, tariff.hub_import + charge) * (m - c)
         else:
             bill.imbalance = (tariff.hub_export + min(0, charge)) * (m - c)
-    bill.penalty = self._penalty(slot, id)
     return bill
 
 
 @internal
+@pure
+def _to_utility(bill: Bill) -> int256:
+    """
+    @notice All that goes to the utility: everything but trades.
+    """
+    return bill.charge + bill.closeout + bill.imbalance + bill.penalty
+
+
+@internal
 @view
-def _penalty(slot: uint256, id: uint256) -> int256:
+def _penalty(key: uint256, metered: bool) -> int256:
     """
-    @notice What an account pays for energy sold in a class beyond its certified generation.
+    @notice What an account pays for energy sold in a class beyond its certified generation; an estimate
+            certifies nothing.
     """
-    key: uint256 = (slot << 32) | id
     penalty: int256 = 0
+    certified: uint256 = 0
+    if metered:
+        certified = self.certified[key]
     for index: uint256 in range(len(slots.PENALTIES), bound=slots.CLASSES_MAX):
-        sold: int256 = -book.class_nets[(key << 8) | (index + 1)]
+        sold: int256 = -positions.class_nets[(key << 2) | (index + 1)]
         if sold > 0:
-            certified: int256 = convert((self.certified[key] >> (32 * index)) & packing.UINT32, int256)
-            penalty += max(0, sold - certified) * convert(slots.PENALTIES[index], int256)
+            generated: int256 = convert((certified >> (32 * index)) & packing.UINT32, int256)
+            penalty += max(0, sold - generated) * convert(slots.PENALTIES[index], int256)
     return penalty

@@ -3,7 +3,8 @@
 @title Slots
 @license Apache-2.0
 @notice The terms of the market, the times of a delivery slot, its tariff and how far it has come.
-        A slot's state is one word: the tariff, marks, and the counters of the placing list and of settlement.
+        What order entry needs of a slot is in one word: the tariff, marks, and the best ranks of its books. What
+        only comes later, arrivals of vectors, closing and settlement, is in its progress word.
 """
 
 import packing
@@ -29,10 +30,11 @@ struct Terms:
     priceGrace: uint32
     meterGrace: uint32
     resettleGrace: uint32
+    vetoGrace: uint32
     rule: uint8
     lot: uint32
     buses: uint16
-    penalties: DynArray[int32, 7]
+    penalties: DynArray[int32, 3]
 
 struct SlotState:
     scheduled: bool
@@ -46,8 +48,7 @@ struct SlotState:
     gateClosed: bool
     substationPosted: bool
     settled: bool
-    placed: uint32
-    voided: uint32
+    closing: bool
     accounts: uint32
     settledAccounts: uint32
 
@@ -59,11 +60,14 @@ struct Tariff:
 
 # ---- constants -------------------------------------------------------------------------------------
 
+# Ticks are 100 µ€/kWh.
+TICK: constant(int256) = 100
 DLMP: constant(uint256) = 0
 TARIFF: constant(uint256) = 1
-CLASSES_MAX: constant(uint256) = 7
+CLASSES_MAX: constant(uint256) = 3
 BUSES_MAX: constant(uint256) = 1024
 SLOTS_PER_CALL: constant(uint256) = 1024
+EXPIRY_LIMIT: constant(uint32) = 2097152
 
 # The state word: retail, network fee and feed-in tariff take the low 96 bits, 32 each.
 SCHEDULED: constant(uint256) = 1 << 96
@@ -74,13 +78,20 @@ PRICES_COMPLETE: constant(uint256) = 1 << 100
 GATE_CLOSED: constant(uint256) = 1 << 101
 SUBSTATION_POSTED: constant(uint256) = 1 << 102
 SETTLED: constant(uint256) = 1 << 103
-# One bit a chunk that is in: charges from 104, prices from 112.
-CHUNKS_AT: constant(uint256) = 104
-# 32-bit counters.
-PLACED_AT: constant(uint256) = 120
-VOIDED_AT: constant(uint256) = 152
-ACCOUNTS_AT: constant(uint256) = 184
-SETTLED_AT: constant(uint256) = 216
+# Closing has begun: nothing is matched any more.
+CLOSING: constant(uint256) = 1 << 104
+# Link to the level opened last, 19 bits: the part of its key below the slot.
+OPENED_AT: constant(uint256) = 105
+# Best rank of each book, 16 bits by class << 1 | side; 0 for none.
+BEST_AT: constant(uint256) = 124
+
+# The progress word: one bit a chunk that is in, charges from 0 and prices from 8; then 32-bit counters, and
+# where closing goes on: 19 bits of the level's key, 16 of the place in its queue.
+CHUNKS_AT: constant(uint256) = 0
+ACCOUNTS_AT: constant(uint256) = 16
+SETTLED_AT: constant(uint256) = 48
+LEVEL_AT: constant(uint256) = 80
+PLACE_AT: constant(uint256) = 99
 
 
 # ---- immutables ------------------------------------------------------------------------------------
@@ -91,15 +102,17 @@ GATE_LEAD: immutable(uint256)
 PRICE_GRACE: immutable(uint256)
 METER_GRACE: immutable(uint256)
 RESETTLE_GRACE: immutable(uint256)
+VETO_GRACE: immutable(uint256)
 RULE: immutable(uint256)
 LOT: immutable(uint256)
 BUSES: immutable(uint256)
-PENALTIES: immutable(DynArray[int32, 7])
+PENALTIES: immutable(DynArray[int32, 3])
 
 
 # ---- storage ---------------------------------------------------------------------------------------
 
 states: HashMap[uint256, uint256]
+progress: HashMap[uint256, uint256]
 
 
 # ---- constructor -----------------------------------------------------------------------------------
@@ -113,6 +126,8 @@ def __init__(terms: Terms):
     """
     sound: bool = terms.slotSeconds > 0 and terms.lot > 0 and terms.rule <= 1
     sound = sound and terms.openLead > terms.gateLead and terms.resettleGrace >= terms.meterGrace
+    # An order's expiry is kept as 21 bits of seconds before the gate.
+    sound = sound and terms.openLead - terms.gateLead < EXPIRY_LIMIT
     sound = sound and terms.buses >= 2 and convert(terms.buses, uint256) <= BUSES_MAX
     for penalty: int32 in terms.penalties:
         sound = sound and penalty >= 0
@@ -123,6 +138,7 @@ def __init__(terms: Terms):
     PRICE_GRACE = convert(terms.priceGrace, uint256)
     METER_GRACE = convert(terms.meterGrace, uint256)
     RESETTLE_GRACE = convert(terms.resettleGrace, uint256)
+    VETO_GRACE = convert(terms.vetoGrace, uint256)
     RULE = convert(terms.rule, uint256)
     LOT = convert(terms.lot, uint256)
     BUSES = convert(terms.buses, uint256)
@@ -145,6 +161,7 @@ def _terms() -> Terms:
         priceGrace=convert(PRICE_GRACE, uint32),
         meterGrace=convert(METER_GRACE, uint32),
         resettleGrace=convert(RESETTLE_GRACE, uint32),
+        vetoGrace=convert(VETO_GRACE, uint32),
         rule=convert(RULE, uint8),
         lot=convert(LOT, uint32),
         buses=convert(BUSES, uint16),
@@ -199,6 +216,15 @@ def _tariff(word: uint256) -> Tariff:
 
 
 @internal
+@pure
+def _hub_import(word: uint256) -> int256:
+    """
+    @notice What the utility asks for at the substation.
+    """
+    return unsafe_sub(packing._signed(word, 0, 32), packing._signed(word, 32, 32))
+
+
+@internal
 @view
 def _before_opening(slot: uint256) -> bool:
     """
@@ -218,6 +244,40 @@ def _before_gate(slot: uint256) -> bool:
 
 @internal
 @view
+def _may_close(slot: uint256) -> bool:
+    """
+    @notice time ≥ start − gateLead + vetoGrace.
+    """
+    start: uint256 = unsafe_mul(slot, SLOT_SECONDS)
+    return unsafe_add(block.timestamp, GATE_LEAD) >= unsafe_add(start, VETO_GRACE)
+
+
+@internal
+@view
+def _before_gate_by(slot: uint256, expiry: uint32) -> uint256:
+    """
+    @notice Seconds by which an expiry is before the gate; 0 for one that is not, and for none.
+    """
+    gate: uint256 = unsafe_sub(unsafe_mul(slot, SLOT_SECONDS), GATE_LEAD)
+    if expiry == 0 or convert(expiry, uint256) >= gate:
+        return 0
+    return unsafe_sub(gate, convert(expiry, uint256))
+
+
+@internal
+@view
+def _expired(slot: uint256, before_gate: uint256) -> bool:
+    """
+    @notice Whether an expiry, given in seconds before the gate, has come.
+    """
+    if before_gate == 0:
+        return False
+    now: uint256 = unsafe_add(unsafe_add(block.timestamp, GATE_LEAD), before_gate)
+    return now >= unsafe_mul(slot, SLOT_SECONDS)
+
+
+@internal
+@view
 def _end(slot: uint256) -> uint256:
     """
     @notice First second after delivery.
@@ -229,9 +289,10 @@ def _end(slot: uint256) -> uint256:
 @view
 def _state(slot: uint256) -> SlotState:
     """
-    @notice The state word unpacked.
+    @notice State and progress unpacked.
     """
     word: uint256 = self.states[slot]
+    progress: uint256 = self.progress[slot]
     return SlotState(
         scheduled=word != 0,
         retail=convert(packing._signed(word, 0, 32), int32),
@@ -244,8 +305,7 @@ def _state(slot: uint256) -> SlotState:
         gateClosed=word & GATE_CLOSED != 0,
         substationPosted=word & SUBSTATION_POSTED != 0,
         settled=word & SETTLED != 0,
-        placed=convert((word >> PLACED_AT) & packing.UINT32, uint32),
-        voided=convert((word >> VOIDED_AT) & packing.UINT32, uint32),
-        accounts=convert((word >> ACCOUNTS_AT) & packing.UINT32, uint32),
-        settledAccounts=convert((word >> SETTLED_AT) & packing.UINT32, uint32),
+        closing=word & CLOSING != 0,
+        accounts=convert((progress >> ACCOUNTS_AT) & packing.UINT32, uint32),
+        settledAccounts=convert((progress >> SETTLED_AT) & packing.UINT32, uint32),
     )
