@@ -7,10 +7,12 @@ Addresses are EIP-55 checksummed strings and opaque here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 Address = str
+UINT8, UINT32 = 2**8 - 1, 2**32 - 1
 NOBODY: Address = "0x0000000000000000000000000000000000000000"
 
 
@@ -162,11 +164,25 @@ class OrderPlaced:
 
 
 @dataclass(frozen=True, slots=True)
-class OrdersFilled:
-    """All that one order took at one tick, oldest maker first.
+class Fill:
+    """`quantity` Wh changed hands between two orders, at the maker's tick."""
 
-    A maker is its account's id << 40 | its nonce << 32 | Wh, as the contract logs it; `market.fills`
-    reads them.
+    slot: int
+    energy_class: int
+    tick: int
+    quantity: int
+    maker: Address
+    maker_nonce: int
+    taker: Address
+    taker_nonce: int
+    taker_side: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersFilled:
+    """What one order took at one tick, at most 16 makers an event, oldest first.
+
+    A maker is its account's id << 40 | its nonce << 32 | Wh, as the contract logs it; `fills` reads them.
     """
 
     slot: int
@@ -176,6 +192,28 @@ class OrdersFilled:
     energy_class: int
     tick: int
     makers: tuple[int, ...]
+
+    @property
+    def quantity(self) -> int:
+        """Wh over all makers."""
+        return sum(maker & UINT32 for maker in self.makers)
+
+    def fills(self, address_of: Callable[[int], Address]) -> tuple[Fill, ...]:
+        """One fill a maker; `address_of` gives the address of an account's id."""
+        return tuple(
+            Fill(
+                self.slot,
+                self.energy_class,
+                self.tick,
+                maker & UINT32,
+                address_of(maker >> 40),
+                maker >> 32 & UINT8,
+                self.taker,
+                self.taker_nonce,
+                self.taker_side,
+            )
+            for maker in self.makers
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -727,11 +727,12 @@ def _level_quantity(slot: uint256, level: uint256) -> uint256:
 @view
 def _best(slot: uint256, energy_class: uint256, side: uint256) -> (bool, int16, uint256):
     """
-    @notice Best tick of one side and the Wh resting there.
+    @notice Best tick of one side and the Wh resting there (0 where more than 128 gaps were left behind).
     """
+    state: uint256 = slots.states[slot]
     shelf: uint256 = levels._shelf(slot, energy_class, side)
-    rank: uint256 = levels._best(slots.states[slot], shelf)
-    quantity: uint256 = self._level_quantity(slot, (shelf << 16) | rank)
-    if rank == 0 or quantity == 0:
+    rank: uint256 = levels._best(state, shelf)
+    if rank == 0 or state & slots.CLOSING != 0:
         return False, 0, 0
-    return True, convert(levels._tick((shelf << 16) | rank), int16), quantity
+    level: uint256 = (shelf << 16) | rank
+    return True, convert(levels._tick(level), int16), self._level_quantity(slot, level)
