@@ -390,7 +390,7 @@ def _balance(word: uint256) -> int256:
     """
     @notice Balance in n€.
     """
-    return packing._signed(word, BALANCE_AT, 84)
+    return convert(convert(word, bytes32), int256) >> BALANCE_AT
 
 
 @internal

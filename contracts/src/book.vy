@@ -278,7 +278,15 @@ def _admit(order: orders.Order, r: bytes32, vs: bytes32) -> Ticket:
     if order.flags == 0 and positions._count(ticket.position, ticket.side) >= RESTING_MAX:
         ticket.code = orders.TOO_MANY_RESTING
         return ticket
-    if self._over_capacity(ticket):
+    capacity: uint256 = ticket.account >> accounts.IMPORT_AT
+    net: int256 = positions._net(ticket.position)
+    if ticket.side == 1:
+        capacity = ticket.account >> accounts.EXPORT_AT
+        net = unsafe_sub(0, net)
+    wanted: uint256 = unsafe_add(positions._resting(ticket.position, ticket.side), ticket.left)
+    over: bool = unsafe_add(net, convert(wanted, int256)) > convert(capacity & packing.UINT32, int256)
+    # A position can tell trades up to a worth that nobody reaches within its capacity but in circles.
+    if over or abs(positions._trades(ticket.position)) > positions.TRADES_MAX:
         ticket.code = orders.OVER_CAPACITY
         return ticket
     if ticket.id != 0:
@@ -310,24 +318,6 @@ def _floor(price: int256) -> int256:
     if price >= 0:
         return price // slots.TICK
     return -((slots.TICK - 1 - price) // slots.TICK)
-
-
-@internal
-@pure
-def _over_capacity(ticket: Ticket) -> bool:
-    """
-    @notice Whether net trades, what rests on that side, and this order exceed the registered capacity; or trades
-            are worth more than a position can tell.
-    """
-    net: int256 = positions._net(ticket.position)
-    capacity: uint256 = ticket.account >> accounts.IMPORT_AT
-    if ticket.side == 1:
-        net = unsafe_sub(0, net)
-        capacity = ticket.account >> accounts.EXPORT_AT
-    more: uint256 = unsafe_add(positions._resting(ticket.position, ticket.side), ticket.left)
-    if unsafe_add(net, convert(more, int256)) > convert(capacity & packing.UINT32, int256):
-        return True
-    return abs(positions._trades(ticket.position)) > positions.TRADES_MAX
 
 
 # ---- internal functions: matching ------------------------------------------------------------------
@@ -451,7 +441,7 @@ def _void_met(
     if expired:
         reason = VOID_EXPIRED
     if entry >> levels.TRADER_AT != ticket.id:
-        self._void(ticket.state, level, entry, quantity, reason)
+        self._void(accounts.holders[entry >> levels.TRADER_AT], ticket.state, level, entry, quantity, reason)
         return ticket
     after: Ticket = ticket
     after.position = positions._without_rest(ticket.position, 1 - ticket.side, quantity, 1)
@@ -463,14 +453,13 @@ def _void_met(
 
 
 @internal
-def _void(state: uint256, level: uint256, entry: uint256, quantity: uint256, reason: uint8):
+def _void(trader: address, state: uint256, level: uint256, entry: uint256, quantity: uint256, reason: uint8):
     """
     @notice Voids what rests of somebody's order: takes it out of the position and releases its reserve.
     """
     slot: uint256 = level >> 19
     side: uint256 = (level >> 16) & 1
     id: uint256 = entry >> levels.TRADER_AT
-    trader: address = accounts.holders[id]
     key: uint256 = (slot << 24) | id
     position: uint256 = positions._without_rest(positions.words[key], side, quantity, 1)
     if id != 0:
@@ -546,8 +535,7 @@ def _cancel(cancel: orders.Cancel, r: bytes32, vs: bytes32, berth: Berth):
         if levels._head(word) == levels._tail(word):
             slots.states[slot] = levels._unmark(state, level)
     levels.heads[level] = word
-    log orders.NonceCancelled(slot=cancel.slot, trader=cancel.trader, nonce=cancel.nonce)
-    self._void(state, level, entry, open, CANCELLED)
+    self._void(cancel.trader, state, level, entry, open, CANCELLED)
 
 
 @internal
@@ -666,7 +654,7 @@ def _close_entry(state: uint256, level: uint256, word: uint256, place: uint256):
         if energy_class != 0:
             positions._trade_class(key, energy_class, side, filled)
     if rest != 0:
-        self._void(state, level, entry, rest, CLOSED)
+        self._void(accounts.holders[entry >> levels.TRADER_AT], state, level, entry, rest, CLOSED)
 
 
 # ---- internal functions: views ---------------------------------------------------------------------

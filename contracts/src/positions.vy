@@ -59,7 +59,7 @@ def _net(word: uint256) -> int256:
     """
     @notice Wh bought, less Wh sold.
     """
-    return packing._signed(word, NET_AT, 34)
+    return convert(convert(word << (256 - 34 - NET_AT), bytes32), int256) >> (256 - 34)
 
 
 @internal
@@ -68,7 +68,7 @@ def _trades(word: uint256) -> int256:
     """
     @notice Ticks × Wh of what was bought, less those of what was sold.
     """
-    return packing._signed(word, TRADES_AT, 52)
+    return convert(convert(word << (256 - 52 - TRADES_AT), bytes32), int256) >> (256 - 52)
 
 
 @internal
