@@ -1,4 +1,4 @@
-"""Everything else the contract records: accounts, money, slots, charges, prices, readings, settlement.
+"""Everything else the contract records: accounts, money, slots, vectors, readings, settlement.
 
 With the order events of `market.orders` this is the whole event list of the contract, field for field
 and in its order, so that the twin's events compare equal to those decoded from the chain.
@@ -156,6 +156,17 @@ class PricesChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class ForecastsPosted:
+    """A quorum signed the forecast net energy (Wh) of accounts 256·index to 256·index + 255."""
+
+    slot: int
+    epoch: int
+    index: int
+    words: tuple[int, ...]
+    signers: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReadingPosted:
     """A meter's reading is final."""
 
@@ -173,6 +184,16 @@ class ReadingRejected:
     slot: int
     account: Address
     code: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingEstimated:
+    """Where no reading came by T1: the account's contract (basis 1) or its forecast (basis 2) stands in."""
+
+    slot: int
+    account: Address
+    net_energy: int
+    basis: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +225,20 @@ class AccountSettled:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountResettled:
+    """What a late reading changed of a settlement by estimate: differences, n€; energies as they are now."""
+
+    slot: int
+    account: Address
+    metered: int
+    delivered: int
+    charge: int
+    closeout: int
+    imbalance: int
+    penalty: int
+
+
+@dataclass(frozen=True, slots=True)
 class SlotSettled:
     """Every account of the slot's snapshot is settled."""
 
@@ -227,9 +262,12 @@ Event = (
     | ChargesChunk
     | PricesPosted
     | PricesChunk
+    | ForecastsPosted
     | ReadingPosted
     | ReadingRejected
+    | ReadingEstimated
     | SubstationPosted
     | AccountSettled
+    | AccountResettled
     | SlotSettled
 )

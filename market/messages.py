@@ -1,4 +1,4 @@
-"""What participants sign besides orders: cancels, charges, prices, readings, oracle sets.
+"""What participants sign besides orders: cancels, charges, prices, forecasts, readings, oracle sets.
 
 Field for field the EIP-712 types of the contract; hashes are 32 bytes. No cryptography here.
 """
@@ -45,6 +45,16 @@ class PricesHeader:
 
 
 @dataclass(frozen=True, slots=True)
+class ForecastsHeader:
+    """Forecast net energy of accounts 256·index to 256·index + 255 as oracles sign it, by its words' hash."""
+
+    slot: int
+    epoch: int
+    index: int
+    values_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """A slot as a meter measured it: net energy (Wh, consumption positive), certified generation by class."""
 
@@ -76,6 +86,7 @@ class ReadingReject(IntEnum):
     WRONG_EPOCH = 4
     ALREADY_FINAL = 5
     WRONG_CLASSES = 6
+    OUT_OF_RANGE = 7
 
     @property
     def rule(self) -> str:

@@ -115,33 +115,52 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Cancel by signature; also kills a nonce that was never seen."""
+    """Cancel by signature what rests at `berth`; also kills a nonce never seen, whatever `berth` says."""
 
     trader: Address
     nonce: int
+    berth: Berth
     time: int
     signer: Address | None
 
 
 @dataclass(frozen=True, slots=True)
+class Veto:
+    """The utility takes back `cut` Wh of the slot's last fill.
+
+    The fill is what `taker`'s order took of a level, `quantity` Wh; `before` is the hash of the fills that
+    came before it. `reason` is 0 for a voltage too low, 1 too high, 2 loading; `element` the bus or line.
+    """
+
+    taker: Address
+    taker_nonce: int
+    energy_class: int
+    taker_side: int
+    tick: int
+    quantity: int
+    before: bytes
+    cut: int
+    reason: int
+    element: int
+
+
+@dataclass(frozen=True, slots=True)
+class VetoFills:
+    """The utility takes back fills one after the other, the last first."""
+
+    vetoes: tuple[Veto, ...]
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
 class CloseGate:
-    """Void what rests, at most `limit` orders a call, in the order they were placed."""
+    """Go through at most `limit` entries of the levels: credit what was filled, void what rests."""
 
     time: int
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class Veto:
-    """The DSO takes back contracted energy of one order before gate closure."""
-
-    trader: Address
-    nonce: int
-    quantity_wh: int
-    reason: int
-
-
-Command = Place | Cancel | CloseGate | Veto
+Command = Place | Cancel | VetoFills | CloseGate
 
 
 # --- events of a book ---------------------------------------------------------------------------
@@ -228,6 +247,21 @@ class OrderVoided:
 
 
 @dataclass(frozen=True, slots=True)
+class FillVetoed:
+    """`quantity` Wh that an order took at a tick are taken back; the makers' part rests again."""
+
+    slot: int
+    taker: Address
+    taker_nonce: int
+    taker_side: int
+    energy_class: int
+    tick: int
+    quantity: int
+    reason: int
+    element: int
+
+
+@dataclass(frozen=True, slots=True)
 class OrderRejected:
     """An order of a batch was skipped; its nonce stays usable."""
 
@@ -254,4 +288,6 @@ class GateClosed:
     accounts: int
 
 
-BookEvent = OrderPlaced | OrdersFilled | OrderVoided | OrderRejected | NonceCancelled | GateClosed
+BookEvent = (
+    OrderPlaced | OrdersFilled | FillVetoed | OrderVoided | OrderRejected | NonceCancelled | GateClosed
+)
