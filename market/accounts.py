@@ -5,7 +5,6 @@ call changes nothing.
 
 Refused                  a call broke a rule; `rule` is the contract's revert string
 ├── OrderRefused         (market.book) an order sent alone; `reject` is its code
-├── VetoRefused          (market.book) the contract takes no veto
 └── ReadingRefused       (market.exchange) a reading sent alone; `reject` is its code
 """
 
@@ -16,11 +15,22 @@ from dataclasses import dataclass, field
 
 from market.events import AccountChanged, AccountRegistered, MeterChanged
 from market.orders import NOBODY, Address, Side
+from market.units import hub_price
 
 UTILITY_ID = 0
 """The utility's id, whoever holds the role."""
-AMOUNT_MAX_NEUR = 2**126 - 1
+IDS = 2**24
+"""There are no more accounts than these."""
+AMOUNT_MAX_NEUR = 2**80 - 1
 """No deposit or withdrawal is larger."""
+BALANCE_MAX_NEUR = 2**83 - 1
+"""No balance is further from 0."""
+RESERVE_MAX_NEUR = 2**64 - 1
+"""An account has no larger reserve in a slot."""
+RESERVED_MAX_NEUR = 2**74 - 1
+"""Nor over all slots."""
+UTILITY_CAPACITY_WH = 2**32 - 1
+"""What the utility may trade in a slot, either way; it has no capacity that anybody gave it."""
 NEUR_DIGITS = 9
 """One euro is 10⁹ n€: decimals beyond these in a token are finer than money is counted here."""
 
@@ -65,6 +75,12 @@ class Account:
         """Whether this is the utility's account."""
         return self.id == UTILITY_ID
 
+    def capacity_wh(self, side: Side) -> int:
+        """Wh a slot that it may buy or sell net."""
+        if self.is_utility:
+            return UTILITY_CAPACITY_WH
+        return self.import_capacity_wh if side == Side.BID else self.export_capacity_wh
+
     @property
     def spendable_neur(self) -> int:
         """What a further order may reserve: balance + credit limit − reserves."""
@@ -79,9 +95,11 @@ class Account:
 class Position:
     """What an account holds in one slot. Bought energy is positive, money is positive when it pays.
 
-    `net_wh` sums over classes, `class_net_wh` holds classes from 1 that were traded; `resting_wh` and
-    `resting_count` are by side. `trades_neur` is Σ ±q·π over fills. `reserve_neur` is Σ over resting
-    orders at their own tick + Σ over fills at the fill's tick, and 0 once the account is settled.
+    `net_wh` sums over classes, `class_net_wh` holds classes from 1 that were traded, `trades_neur` is
+    Σ ±q·π over fills. Until closing begins a fill is in them for its taker alone; for its maker it goes
+    on counting as resting. `resting_wh` and `resting_count` are by side, of orders that came to rest and
+    were not voided. `reserve_neur` is Σ over resting energy at its own tick + Σ over fills at the fill's
+    tick, and 0 once the account is settled.
     """
 
     net_wh: int = 0
@@ -92,9 +110,21 @@ class Position:
     reserve_neur: int = 0
     settled: bool = False
 
+    def in_side_wh(self, side: Side) -> int:
+        """Net energy, positive where it was traded on this side."""
+        return self.net_wh if side == Side.BID else -self.net_wh
+
     def sold_wh(self, energy_class: int) -> int:
         """Net energy sold in a class from 1, 0 if it was bought."""
         return max(0, -self.class_net_wh.get(energy_class, 0))
+
+    def trade(self, side: Side, energy_class: int, tick: int, quantity_wh: int) -> None:
+        """Book energy bought or sold at a tick; a negative quantity takes it back."""
+        bought_wh = quantity_wh if side == Side.BID else -quantity_wh
+        self.net_wh += bought_wh
+        self.trades_neur += bought_wh * hub_price(tick)
+        if energy_class != 0:
+            self.class_net_wh[energy_class] = self.class_net_wh.get(energy_class, 0) + bought_wh
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +177,8 @@ class Accounts:
         """The account with an id. Raises IndexError."""
         return self._by_id[account_id]
 
-    def _prosumer(self, address: Address) -> Account:
+    def prosumer(self, address: Address) -> Account:
+        """The account of an address that is not the utility's. Raises Refused."""
         account = self.get(address)
         require(not account.is_utility, "accounts: is the utility", address)
         return account
@@ -167,6 +198,7 @@ class Accounts:
         """Give an address the next id, at a bus that the caller has checked. Raises Refused."""
         require(NOBODY not in (address, meter_key), "accounts: nobody")
         require(address not in self._by_address, "accounts: already registered", address)
+        require(len(self) < IDS, "accounts: too many", address)
         account = Account(
             address,
             len(self),
@@ -200,7 +232,7 @@ class Accounts:
         classes: int,
     ) -> AccountChanged:
         """Change capacities, credit limit and classes. Raises Refused."""
-        account = self._prosumer(address)
+        account = self.prosumer(address)
         account.import_capacity_wh = import_capacity_wh
         account.export_capacity_wh = export_capacity_wh
         account.credit_limit_neur = credit_limit_neur
@@ -210,7 +242,7 @@ class Accounts:
     def change_meter(self, address: Address, meter_key: Address) -> MeterChanged:
         """Put a new meter key in force, in the next epoch. Raises Refused."""
         require(meter_key != NOBODY, "accounts: nobody")
-        account = self._prosumer(address)
+        account = self.prosumer(address)
         account.meter_key = meter_key
         account.meter_epoch += 1
         return MeterChanged(address, meter_key, account.meter_epoch)
@@ -242,7 +274,11 @@ class Accounts:
     def deposit(self, address: Address, amount_neur: int) -> None:
         """Add to a balance. Raises Refused."""
         self._require_payable(amount_neur)
-        self.get(address).balance_neur += amount_neur
+        account = self.get(address)
+        require(
+            account.balance_neur + amount_neur <= BALANCE_MAX_NEUR, "accounts: balance out of range", address
+        )
+        account.balance_neur += amount_neur
 
     def withdraw(self, address: Address, amount_neur: int) -> None:
         """Take what is free of reserves; for the utility, what backing leaves. Raises Refused."""
@@ -260,15 +296,20 @@ class Accounts:
         require(amount_neur % self._neur_per_token_unit == 0, "accounts: not whole token units", amount_neur)
 
     def post(self, transfers: Iterable[Transfer]) -> None:
-        """Book all transfers, or none where the utility could not back the result (then raises Refused)."""
-        booked = list(transfers)
-        for transfer in booked:
-            self._move(transfer, 1)
-        if self.backing_neur < 0:
-            short_neur = -self.backing_neur
+        """Book all transfers; or none, and raise Refused, where the utility could not back the result."""
+        booked: list[Transfer] = []
+        try:
+            for transfer in transfers:
+                booked.append(transfer)
+                self._move(transfer, 1)
+                balances = transfer.account.balance_neur, self.utility.balance_neur
+                in_range = all(abs(balance) <= BALANCE_MAX_NEUR for balance in balances)
+                require(in_range, "accounts: balance out of range", transfer.account.address)
+            require(self.backing_neur >= 0, "settlement: utility unfunded", f"{-self.backing_neur} n€ short")
+        except Refused:
             for transfer in booked:
                 self._move(transfer, -1)
-            raise Refused("settlement: utility unfunded", f"{short_neur} n€ short")
+            raise
 
     def _move(self, transfer: Transfer, sign: int) -> None:
         transfer.account.balance_neur -= sign * (transfer.trades_neur + transfer.to_utility_neur)

@@ -1,39 +1,52 @@
 """The book of one slot: a continuous double auction in price-time priority, one axis of hub ticks a class.
 
-Twin of `book.vy` and of the rules in `orders.vy`. The book belongs to one slot and keeps the slot's
-positions; money is in the accounts it is given. Whatever faster matcher comes later has to answer
-every command with the same events.
+Twin of `book.vy`, of the rules in `orders.vy` and of `positions.vy`; queues of resting orders are in
+`market.levels`. The book belongs to one slot and keeps the slot's positions; money is in the accounts it
+is given. Whoever takes resting orders changes their levels and its own position, not the makers': these are
+credited when the gate closes. Whatever faster matcher comes later has to answer every command with the
+same events.
 
 OrderRefused   raised by callers that place one order alone: its first broken rule
-VetoRefused    the contract takes no veto yet
 """
 
 from __future__ import annotations
 
-from bisect import insort
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from market.accounts import Account, Accounts, Position, Refused, require
+from market.accounts import (
+    RESERVE_MAX_NEUR,
+    RESERVED_MAX_NEUR,
+    Account,
+    Accounts,
+    Position,
+    Refused,
+    require,
+)
+from market.fills import NO_FILLS, TakenLevel, names_a_level
+from market.levels import PLACES_MAX, Entry, Level, Shelf
+from market.oracle import Hash
 from market.orders import (
     NOBODY,
+    Berth,
     BookEvent,
     Cancel,
     CloseGate,
     Command,
+    FillVetoed,
     Flag,
     GateClosed,
     NonceCancelled,
     Order,
-    OrderFilled,
     OrderPlaced,
     OrderRejected,
+    OrdersFilled,
     OrderVoided,
     Place,
     Reject,
     Side,
     Veto,
+    VetoFills,
     VoidReason,
 )
 from market.reserves import reserve_per_wh
@@ -41,11 +54,15 @@ from market.slots import Tariff, Terms
 from market.units import TICK_MAX, ask_tick, bid_tick, hub_price
 
 VISITS_MAX = 128
-"""Resting orders one incoming order may meet."""
+"""Entries one incoming order may meet."""
+MAKERS_PER_EVENT = 16
+"""Makers that one `OrdersFilled` names at most."""
 RESTING_MAX = 16
-"""Resting orders of an account in a slot on one side."""
-VOIDS_PER_CALL = 4_096
-"""Entries of the placing list that one call of gate closure passes."""
+"""Orders of an account in a slot on one side that came to rest and were not voided."""
+TRADES_MAX_NEUR = 2**50 * hub_price(1)
+"""Worth of an account's trades in a slot, bought less sold, beyond which it places no more."""
+ENTRIES_PER_CALL = 4_096
+"""Entries that one call of gate closure goes through."""
 
 OrderKey = tuple[int, int]
 """Account id and nonce: an order of the slot for good, since a nonce is never used twice."""
@@ -59,91 +76,32 @@ class OrderRefused(Refused):
         self.reject = reject
 
 
-class VetoRefused(Refused):
-    """The contract takes no veto."""
-
-    def __init__(self, veto: Veto) -> None:
-        super().__init__("book: no veto in this market", veto)
-
-
 @dataclass(slots=True, eq=False)
 class Incoming:
-    """An accepted order on the hub's axis, with what is left of it; it becomes a resting order as it is."""
+    """An accepted order on the hub's axis, with what is left of it and the entries it visited."""
 
     account: Account
-    nonce: int
+    order: Order
     side: Side
-    energy_class: int
     tick: int
     left_wh: int
-    expiry: int
-
-    @property
-    def key(self) -> OrderKey:
-        """Names the order within its slot."""
-        return self.account.id, self.nonce
-
-    def has_expired(self, time: int) -> bool:
-        """Whether its expiry, if it has one, has come."""
-        return self.expiry != 0 and time >= self.expiry
-
-
-class Ladder:
-    """Resting orders of one side of one class: levels by tick, each a queue in the order of placing."""
-
-    def __init__(self, side: Side) -> None:
-        self._side = side
-        self._ticks: list[int] = []  # ascending, one for each level that holds an order
-        self._levels: dict[int, OrderedDict[OrderKey, Incoming]] = {}
-
-    @property
-    def best_tick(self) -> int | None:
-        """Highest bid or lowest ask, None where nothing rests."""
-        if not self._ticks:
-            return None
-        return self._ticks[-1] if self._side == Side.BID else self._ticks[0]
-
-    def first(self) -> Incoming | None:
-        """The order that trades next: oldest of the best level."""
-        tick = self.best_tick
-        return None if tick is None else next(iter(self._levels[tick].values()))
-
-    def level(self, tick: int) -> Sequence[Incoming]:
-        """Orders resting at a tick, oldest first."""
-        return tuple(self._levels.get(tick, OrderedDict()).values())
-
-    def quantity_wh(self, tick: int) -> int:
-        """Energy resting at a tick."""
-        return sum(order.left_wh for order in self.level(tick))
-
-    def add(self, order: Incoming) -> None:
-        """Put an order at the end of its level."""
-        if order.tick not in self._levels:
-            insort(self._ticks, order.tick)
-            self._levels[order.tick] = OrderedDict()
-        self._levels[order.tick][order.key] = order
-
-    def remove(self, order: Incoming) -> None:
-        """Take an order out, and its level if that is empty then."""
-        level = self._levels[order.tick]
-        del level[order.key]
-        if not level:
-            del self._levels[order.tick]
-            self._ticks.remove(order.tick)
+    visits: int = 0
 
 
 class Book:
     """One slot's book. `tariff` and `charges` (ν by bus, µ€/kWh) are None until they are known.
 
     `accounts` is shared with the market: reserves are taken from it. A book whose charges are not
-    known refuses orders; cancels kill nonces even then.
+    known refuses orders; cancels kill nonces even then. `fills` holds, in markets with a veto, what every
+    order took of every level, the last at the end; the contract keeps its hash alone.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - what a slot is made of
         self,
         slot: int,
         terms: Terms,
         accounts: Accounts,
+        hash_of: Hash,
         tariff: Tariff | None = None,
         charges: Sequence[int] | None = None,
     ) -> None:
@@ -152,35 +110,39 @@ class Book:
         self.accounts = accounts
         self.tariff = tariff
         self.charges = charges
-        self.passed = 0
+        self.fills: list[TakenLevel] = []
+        self.closing = False
         self.snapshot: int | None = None
+        self._hash_of = hash_of
         self._nonces: set[OrderKey] = set()
-        self._orders: dict[OrderKey, Incoming] = {}
-        self._placing_list: list[Incoming] = []
-        self._ladders: dict[tuple[int, Side], Ladder] = {}
+        classes = range(len(terms.penalties_ueur_per_kwh) + 1)
+        self._shelves = {(c, side): Shelf(c, side) for c in classes for side in Side}
+        self._opened: list[Level] = []
+        self._berths: dict[OrderKey, tuple[Level, int]] = {}
         self._positions: dict[int, Position] = {}
+        self._passed = 0
 
     def apply(self, command: Command) -> tuple[BookEvent, ...]:
         """Carry out a command and return its events.
 
-        A bad order changes nothing and answers with OrderRejected alone. Raises Refused for a cancel or
-        a gate closure that breaks a rule, VetoRefused for a veto.
+        A bad order changes nothing and answers with OrderRejected alone. Raises Refused for a cancel, a
+        veto or a gate closure that breaks a rule.
         """
         match command:
             case Place():
                 return self._place(command)
             case Cancel():
                 return self._cancel(command)
+            case VetoFills():
+                return self._veto_fills(command)
             case CloseGate():
                 return self._close_gate(command)
-            case Veto():
-                raise VetoRefused(command)
 
     # --- what anybody may look at ---------------------------------------------------------------
 
     @property
     def gate_closed(self) -> bool:
-        """Whether everything that rested is voided and the accounts that settle are fixed."""
+        """Whether closing went past the last entry and the accounts that settle are fixed."""
         return self.snapshot is not None
 
     def position(self, account: Account) -> Position:
@@ -191,40 +153,36 @@ class Book:
         """An account's position, to be changed."""
         return self._positions.setdefault(account.id, Position())
 
-    def resting(self, account: Account, nonce: int) -> Incoming | None:
-        """What rests of an order, None if nothing does."""
-        return self._orders.get((account.id, nonce))
+    def resting(self, account: Account, nonce: int) -> tuple[Berth, int] | None:
+        """Where an order rests, and its Wh; None where nothing of it does or closing has begun."""
+        level, place = self._berths.get((account.id, nonce), (None, 0))
+        if level is None or self.closing or level.open_wh(place) == 0:
+            return None
+        return level.berth(place), level.open_wh(place)
 
     def nonce_used(self, account: Account, nonce: int) -> bool:
         """Whether a nonce was placed or cancelled."""
         return (account.id, nonce) in self._nonces
 
     def best(self, energy_class: int, side: Side) -> tuple[int, int] | None:
-        """Best tick of a side and the Wh there; None where nothing rests or closing has begun."""
-        ladder = self._ladders.get((energy_class, side))
-        if ladder is None or ladder.best_tick is None or self._closing:
-            return None
-        return ladder.best_tick, ladder.quantity_wh(ladder.best_tick)
+        """Best tick of a side and the Wh there, 0 if gaps are all that is left to meet; None if nothing is.
+
+        It is what an order would meet: energy that a veto gave back to a level that had been passed does
+        not count, and nothing does once closing has begun.
+        """
+        level = self._shelves[energy_class, side].best
+        return None if level is None or self.closing else (level.tick, level.resting_wh())
 
     def level_wh(self, energy_class: int, side: Side, tick: int) -> int:
         """Wh resting at a tick, 0 once closing has begun."""
-        ladder = self._ladders.get((energy_class, side))
-        return 0 if ladder is None or self._closing else ladder.quantity_wh(tick)
+        level = self._shelves[energy_class, side].level(tick)
+        return 0 if level is None or self.closing else level.resting_wh()
 
     def charge(self, account: Account) -> int:
         """ν of an account's bus; 0 where the charges are not known."""
         return 0 if self.charges is None else self.charges[account.bus]
 
-    @property
-    def placed(self) -> int:
-        """Length of the placing list: orders that ever came to rest."""
-        return len(self._placing_list)
-
-    @property
-    def _closing(self) -> bool:
-        return self.passed > 0 or self.gate_closed
-
-    # --- placing --------------------------------------------------------------------------------
+    # --- entry ----------------------------------------------------------------------------------
 
     def reject(self, command: Place) -> Reject | None:
         """The first rule that an order breaks, None where it is good."""
@@ -251,7 +209,7 @@ class Book:
             return Reject.UNKNOWN_CLASS
         if order.side == Side.ASK and not account.may_sell(order.energy_class):
             return Reject.NOT_REGISTERED_SELLER
-        if order.quantity_wh == 0 or order.quantity_wh % terms.lot_wh != 0:
+        if order.quantity_wh == 0 or order.quantity_wh % terms.lot_wh:
             return Reject.NOT_WHOLE_LOTS
         if not -TICK_MAX <= self._tick(order, account) <= TICK_MAX:
             return Reject.PRICE_OFF_RANGE
@@ -263,14 +221,15 @@ class Book:
         rests = order.flags != Flag.IMMEDIATE_OR_CANCEL
         if rests and position.resting_count[side] >= RESTING_MAX:
             return Reject.TOO_MANY_RESTING
-        if account.is_utility:
-            return None
-        in_side_wh = position.net_wh if side == Side.BID else -position.net_wh
-        most_wh = in_side_wh + position.resting_wh[side] + order.quantity_wh
-        if most_wh > (account.import_capacity_wh if side == Side.BID else account.export_capacity_wh):
+        most_wh = position.in_side_wh(side) + position.resting_wh[side] + order.quantity_wh
+        if most_wh > account.capacity_wh(side) or abs(position.trades_neur) > TRADES_MAX_NEUR:
             return Reject.OVER_CAPACITY
         needed_neur = order.quantity_wh * self._reserve_per_wh(account, side, self._tick(order, account))
-        if account.spendable_neur < needed_neur:
+        fits = (
+            position.reserve_neur + needed_neur <= RESERVE_MAX_NEUR
+            and account.reserved_neur + needed_neur <= RESERVED_MAX_NEUR
+        )
+        if not account.is_utility and not (fits and needed_neur <= account.spendable_neur):
             return Reject.INSUFFICIENT_FUNDS
         return None
 
@@ -288,16 +247,8 @@ class Book:
         if reject is not None:
             return (OrderRejected(order.slot, order.trader, order.nonce, reject),)
         account = self.accounts.get(order.trader)
-        taker = Incoming(
-            account,
-            order.nonce,
-            Side(order.side),
-            order.energy_class,
-            self._tick(order, account),
-            order.quantity_wh,
-            order.expiry,
-        )
-        self._nonces.add(taker.key)
+        taker = Incoming(account, order, Side(order.side), self._tick(order, account), order.quantity_wh)
+        self._nonces.add((account.id, order.nonce))
         placed = OrderPlaced(
             self.slot,
             order.trader,
@@ -310,101 +261,99 @@ class Book:
             order.flags,
             order.expiry,
         )
-        return (placed, *self._match(taker, order.flags, command.time))
+        return (placed, *self._match(taker, command.time), *self._rest(taker))
 
-    def _match(self, taker: Incoming, flags: int, time: int) -> Iterator[BookEvent]:
-        """Visit what crosses, best level first and oldest first; then rest or void what is left."""
-        visits = 0
-        while taker.left_wh > 0 and visits < VISITS_MAX:
-            maker = self._crossed_by(taker)
-            if maker is None:
+    # --- matching -------------------------------------------------------------------------------
+
+    def _match(self, taker: Incoming, time: int) -> Iterator[BookEvent]:
+        """Meet level after level of the other side, the best first, while they cross."""
+        shelf = self._shelves[taker.order.energy_class, Side(1 - taker.side)]
+        while taker.left_wh > 0 and taker.visits < VISITS_MAX:
+            level = shelf.best
+            if level is None or not _crosses(taker, level):
                 break
-            visits += 1
-            if maker.has_expired(time):
-                yield self._void(maker, VoidReason.EXPIRED)
-            elif maker.account is taker.account:
-                yield self._void(maker, VoidReason.OWN_ORDER)
+            yield from self._meet(level, taker, time)
+            shelf.unmark_if_passed(level)
+
+    def _meet(self, level: Level, taker: Incoming, time: int) -> Iterator[BookEvent]:
+        """Visit the entries of a level, oldest first: pass gaps, void expired and own orders, fill others."""
+        before_wh, makers = taker.left_wh, list[int]()
+        while taker.left_wh > 0 and taker.visits < VISITS_MAX and not level.is_passed:
+            taker.visits += 1
+            entry, open_wh = level.entries[level.head], level.open_wh(level.head)
+            if open_wh == 0:
+                pass  # a gap
+            elif entry.has_expired(time):
+                yield self._void(level, level.head, VoidReason.EXPIRED)
+            elif entry.account is taker.account:
+                yield self._void(level, level.head, VoidReason.OWN_ORDER)
             else:
-                yield self._fill(maker, taker)
+                filled_wh = min(taker.left_wh, open_wh)
+                taker.left_wh -= filled_wh
+                level.taken_wh += filled_wh
+                makers.append(entry.account.id << 40 | entry.nonce << 32 | filled_wh)
+                if len(makers) == MAKERS_PER_EVENT:
+                    yield _filled(taker, level, makers)
+                    makers = []
+            if level.open_wh(level.head) == 0:
+                level.advance()
+        if makers:
+            yield _filled(taker, level, makers)
+        if taker.left_wh < before_wh:
+            self._take(taker, level, before_wh - taker.left_wh)
+
+    def _take(self, taker: Incoming, level: Level, quantity_wh: int) -> None:
+        """Book what an order took of a level: for the taker alone, and as the slot's last fill."""
+        order = taker.order
+        position = self.held(taker.account)
+        position.trade(taker.side, level.energy_class, level.tick, quantity_wh)
+        self._reserve(taker.account, taker.side, level.tick, quantity_wh)
+        if self.terms.veto_grace > 0:
+            fill = TakenLevel(self.fill_hash, level, taker.account, order.nonce, quantity_wh)
+            self.fills.append(fill)
+
+    def _rest(self, taker: Incoming) -> Iterator[BookEvent]:
+        """Let what is left of an order rest, or void it."""
+        order = taker.order
+        shelf = self._shelves[order.energy_class, taker.side]
+        level = shelf.level(taker.tick)
+        is_full = level is not None and len(level.entries) == PLACES_MAX
         if taker.left_wh == 0:
             return
-        if visits == VISITS_MAX:
+        if taker.visits == VISITS_MAX:
             yield self._voided(taker, VoidReason.VISITS)
-        elif flags == Flag.IMMEDIATE_OR_CANCEL:
+        elif order.flags == Flag.IMMEDIATE_OR_CANCEL:
             yield self._voided(taker, VoidReason.IMMEDIATE_OR_CANCEL)
+        elif is_full:
+            yield self._voided(taker, VoidReason.LEVEL_FULL)
         else:
-            self._rest(taker)
+            if level is None:
+                level = shelf.opened(taker.tick)
+                self._opened.append(level)
+            self._berths[taker.account.id, order.nonce] = level, len(level.entries)
+            shelf.append(level, Entry(taker.account, order.nonce, taker.left_wh, order.expiry))
+            position = self.held(taker.account)
+            position.resting_wh[taker.side] += taker.left_wh
+            position.resting_count[taker.side] += 1
+            self._reserve(taker.account, taker.side, taker.tick, taker.left_wh)
 
-    def _crossed_by(self, taker: Incoming) -> Incoming | None:
-        """The first order of the other side, if it crosses."""
-        ladder = self._ladders.get((taker.energy_class, Side(1 - taker.side)))
-        maker = None if ladder is None else ladder.first()
-        if maker is None:
-            return None
-        bid, ask = (taker, maker) if taker.side == Side.BID else (maker, taker)
-        return maker if bid.tick >= ask.tick else None
-
-    def _fill(self, maker: Incoming, taker: Incoming) -> OrderFilled:
-        """Trade at the maker's tick. The maker's reserve stays as it is, since it rested at that tick."""
-        quantity_wh = min(maker.left_wh, taker.left_wh)
-        for order in (maker, taker):
-            order.left_wh -= quantity_wh
-            self._trade(order, maker.tick, quantity_wh)
-        self._withdraw_from_rest(maker, quantity_wh)
-        self._reserve(taker, maker.tick, quantity_wh)
-        return OrderFilled(
-            self.slot,
-            taker.energy_class,
-            maker.tick,
-            quantity_wh,
-            maker.account.address,
-            maker.nonce,
-            taker.account.address,
-            taker.nonce,
-            taker.side,
-        )
-
-    def _trade(self, order: Incoming, tick: int, quantity_wh: int) -> None:
-        """Book a fill into a position."""
-        bought_wh = quantity_wh if order.side == Side.BID else -quantity_wh
-        position = self.held(order.account)
-        position.net_wh += bought_wh
-        position.trades_neur += bought_wh * hub_price(tick)
-        if order.energy_class != 0:
-            nets = position.class_net_wh
-            nets[order.energy_class] = nets.get(order.energy_class, 0) + bought_wh
+    def _voided(self, taker: Incoming, reason: VoidReason) -> OrderVoided:
+        return OrderVoided(self.slot, taker.account.address, taker.order.nonce, taker.left_wh, reason)
 
     # --- resting orders -------------------------------------------------------------------------
 
-    def _rest(self, order: Incoming) -> None:
-        ladder = self._ladders.setdefault((order.energy_class, order.side), Ladder(order.side))
-        ladder.add(order)
-        self._orders[order.key] = order
-        self._placing_list.append(order)
-        position = self.held(order.account)
-        position.resting_wh[order.side] += order.left_wh
-        position.resting_count[order.side] += 1
-        self._reserve(order, order.tick, order.left_wh)
-
-    def _withdraw_from_rest(self, order: Incoming, quantity_wh: int) -> None:
-        """Take energy off a resting order whose `left_wh` is already lower; at 0 it rests no longer."""
-        position = self.held(order.account)
-        position.resting_wh[order.side] -= quantity_wh
-        if order.left_wh == 0:
-            position.resting_count[order.side] -= 1
-            del self._orders[order.key]
-            self._ladders[order.energy_class, order.side].remove(order)
-
-    def _void(self, order: Incoming, reason: VoidReason) -> OrderVoided:
-        """Void what is left of a resting order and release its reserve."""
-        event = self._voided(order, reason)
-        quantity_wh, order.left_wh = order.left_wh, 0
-        self._withdraw_from_rest(order, quantity_wh)
-        self._reserve(order, order.tick, -quantity_wh)
-        return event
-
-    def _voided(self, order: Incoming, reason: VoidReason) -> OrderVoided:
-        return OrderVoided(self.slot, order.account.address, order.nonce, order.left_wh, reason)
+    def _void(self, level: Level, place: int, reason: VoidReason) -> OrderVoided:
+        """Void what rests of an entry: it leaves the position and releases its reserve."""
+        entry = level.entries[place]
+        quantity_wh = level.void(place)
+        position = self.held(entry.account)
+        position.resting_wh[level.side] -= quantity_wh
+        if (
+            reason != VoidReason.GATE_CLOSED
+        ):  # closing may void an order again of which a veto gave back a part
+            position.resting_count[level.side] -= 1
+        self._reserve(entry.account, level.side, level.tick, -quantity_wh)
+        return OrderVoided(self.slot, entry.account.address, entry.nonce, quantity_wh, reason)
 
     def _reserve_per_wh(self, account: Account, side: Side, tick: int) -> int:
         if account.is_utility:
@@ -413,35 +362,116 @@ class Book:
             raise ValueError(f"slot {self.slot} has no tariff, so nothing in it can have a reserve")
         return reserve_per_wh(self.terms.rule, side, hub_price(tick), self.charge(account), self.tariff)
 
-    def _reserve(self, order: Incoming, tick: int, quantity_wh: int) -> None:
-        """Reserve for energy of an order at a tick; a negative quantity releases."""
-        change_neur = quantity_wh * self._reserve_per_wh(order.account, order.side, tick)
-        self.accounts.reserve(order.account, self.held(order.account), change_neur)
+    def _reserve(self, account: Account, side: Side, tick: int, quantity_wh: int) -> None:
+        """Reserve for energy at a tick; a negative quantity releases."""
+        change_neur = quantity_wh * self._reserve_per_wh(account, side, tick)
+        self.accounts.reserve(account, self.held(account), change_neur)
 
-    # --- cancel and gate closure ----------------------------------------------------------------
+    # --- cancel ---------------------------------------------------------------------------------
 
     def _cancel(self, command: Cancel) -> tuple[BookEvent, ...]:
         account = self.accounts.get(command.trader)
         require(command.signer == command.trader, "book: bad signature", command)
         require(command.time < self.terms.gate(self.slot), "book: gate passed", command)
-        cancelled = NonceCancelled(self.slot, command.trader, command.nonce)
-        order = self.resting(account, command.nonce)
-        if order is not None:
-            return cancelled, self._void(order, VoidReason.CANCELLED)
-        require(not self.nonce_used(account, command.nonce), "book: nothing to cancel", command)
-        self._nonces.add((account.id, command.nonce))
-        return (cancelled,)
+        if not self.nonce_used(account, command.nonce):
+            self._nonces.add((account.id, command.nonce))
+            return (NonceCancelled(self.slot, command.trader, command.nonce),)
+        berth, _ = self.resting(account, command.nonce) or (None, 0)
+        require(berth == command.berth, "book: nothing to cancel", command)
+        level, place = self._berths[account.id, command.nonce]
+        voided = self._void(level, place, VoidReason.CANCELLED)
+        if place == level.head:
+            level.pass_gaps()
+            self._shelves[level.energy_class, level.side].unmark_if_passed(level)
+        return (voided,)
+
+    # --- veto -----------------------------------------------------------------------------------
+
+    @property
+    def fill_hash(self) -> bytes:
+        """F: the hash over all fills of the slot in their order, as the contract keeps it."""
+        return self.fills[-1].hash(self.slot, self._hash_of) if self.fills else NO_FILLS
+
+    def _veto_fills(self, command: VetoFills) -> tuple[BookEvent, ...]:
+        """Take back fills, the last first; all of the call or, refused, none."""
+        in_time = self.terms.gate(self.slot) <= command.time < self.terms.closing(self.slot)
+        left = list(self.fills)
+        cuts: list[tuple[TakenLevel, Veto]] = []
+        for veto in command.vetoes:
+            require(self.tariff is not None, "slots: not scheduled", self.slot)
+            require(in_time, "veto: not now", command.time)
+            require(names_a_level(veto), "veto: not the last fill", veto)
+            self.accounts.get(veto.taker)
+            require(bool(left) and left[-1].is_named_by(veto), "veto: not the last fill", veto)
+            last = left.pop()
+            require(0 < veto.cut <= last.quantity_wh, "veto: more than was filled", veto)
+            cuts.append((last, veto))
+            if veto.cut < last.quantity_wh:
+                left.append(replace(last, quantity_wh=last.quantity_wh - veto.cut))
+        self.fills = left
+        return tuple(self._take_back(fill, veto) for fill, veto in cuts)
+
+    def _take_back(self, fill: TakenLevel, veto: Veto) -> FillVetoed:
+        """Undo the taker's trade; what the makers traded last rests again, until closing voids it."""
+        taker, level = fill.taker, fill.level
+        side = Side(1 - level.side)
+        level.give_back(veto.cut)
+        self.held(taker).trade(side, level.energy_class, level.tick, -veto.cut)
+        self._reserve(taker, side, level.tick, -veto.cut)
+        return FillVetoed(
+            self.slot,
+            veto.taker,
+            veto.taker_nonce,
+            veto.taker_side,
+            veto.energy_class,
+            veto.tick,
+            veto.cut,
+            veto.reason,
+            veto.element,
+        )
+
+    # --- gate closure ---------------------------------------------------------------------------
 
     def _close_gate(self, command: CloseGate) -> tuple[BookEvent, ...]:
-        require(command.time >= self.terms.gate(self.slot), "book: before the gate", command)
+        """Go through the entries, the level opened last first; past the last one the gate is closed."""
+        require(command.time >= self.terms.closing(self.slot), "book: before the gate", command)
         require(not self.gate_closed, "book: gate is closed", self.slot)
-        end = self.passed + min(command.limit, VOIDS_PER_CALL)
-        entries = self._placing_list[self.passed : end]
-        events: list[BookEvent] = [
-            self._void(order, VoidReason.GATE_CLOSED) for order in entries if order.left_wh > 0
-        ]
-        self.passed += len(entries)
-        if self.passed == len(self._placing_list):
+        self.closing = True
+        entries = [(level, place) for level in reversed(self._opened) for place in range(len(level.entries))]
+        end = self._passed + min(command.limit, ENTRIES_PER_CALL)
+        events: list[BookEvent] = []
+        for level, place in entries[self._passed : end]:
+            self._credit_maker(level, place)
+            if level.open_wh(place) > 0:
+                events.append(self._void(level, place, VoidReason.GATE_CLOSED))
+        self._passed = min(end, len(entries))
+        if self._passed == len(entries):
             self.snapshot = len(self.accounts)
             events.append(GateClosed(self.slot, self.snapshot))
         return tuple(events)
+
+    def _credit_maker(self, level: Level, place: int) -> None:
+        """Move what was filled of an entry from resting to traded; the reserve, for that tick, stays."""
+        filled_wh = level.filled_wh(place)
+        if filled_wh > 0:
+            position = self.held(level.entries[place].account)
+            position.resting_wh[level.side] -= filled_wh
+            position.trade(level.side, level.energy_class, level.tick, filled_wh)
+
+
+def _crosses(taker: Incoming, level: Level) -> bool:
+    """Whether an order may trade at a level of the other side."""
+    return taker.tick >= level.tick if taker.side == Side.BID else taker.tick <= level.tick
+
+
+def _filled(taker: Incoming, level: Level, makers: Sequence[int]) -> OrdersFilled:
+    """What an order took of a level, or up to 16 makers of it."""
+    return OrdersFilled(
+        taker.order.slot,
+        taker.account.address,
+        taker.order.nonce,
+        taker.side,
+        level.energy_class,
+        level.tick,
+        tuple(makers),
+    )

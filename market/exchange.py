@@ -18,14 +18,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from market.accounts import Account, Accounts, Refused, Transfer, require
-from market.book import Book, OrderRefused
+from market.accounts import Accounts, Refused, require
+from market.book import OrderRefused
+from market.delivery import Slot
 from market.events import (
-    AccountSettled,
     ChargesChunk,
     ChargesPosted,
     Deposited,
     Event,
+    ForecastsPosted,
     OraclesRotated,
     Paused,
     PricesChunk,
@@ -34,24 +35,33 @@ from market.events import (
     ReadingRejected,
     RoleAccepted,
     RoleProposed,
-    SlotSettled,
     SlotsScheduled,
     SubstationPosted,
     Unpaused,
     Withdrawn,
 )
 from market.messages import CancelRequest, Reading, ReadingReject
-from market.oracle import Hash, Oracles, PostedVector, Signed, require_tail_empty, word_count
-from market.orders import NOBODY, Address, Cancel, CloseGate, Order, OrderRejected, Place, Reject
-from market.settlement import (
-    Cause,
-    Posting,
-    Valuation,
-    amount_neur,
-    delivered_wh,
-    rule_in_force,
-    settle,
-    settle_trades,
+from market.oracle import (
+    WORDS_PER_CHUNK,
+    Hash,
+    Oracles,
+    PostedVector,
+    Signed,
+    require_tail_empty,
+    word_count,
+)
+from market.orders import (
+    NOBODY,
+    Address,
+    Berth,
+    Cancel,
+    CloseGate,
+    Order,
+    OrderRejected,
+    Place,
+    Reject,
+    Veto,
+    VetoFills,
 )
 from market.slots import Tariff, Terms
 
@@ -60,15 +70,16 @@ TOKEN_DECIMALS_MAX = 36
 SLOTS_PER_CALL = 1_024
 SLOT_LIMIT = 2**32
 """Slots are numbered in 32 bits."""
+EXPIRY_LIMIT_SECONDS = 2**21
+"""A slot is open for less: an expiry is kept as 21 bits of seconds before the gate."""
 UTILITY, GUARDIAN = 0, 1
 """Roles."""
-BY_READING = 0
-"""Basis of a settlement: a signed reading."""
 
 
 def require_sound(terms: Terms) -> None:
     """Refuse terms under which no slot could go its way."""
-    in_order = terms.open_lead > terms.gate_lead and terms.resettle_grace >= terms.meter_grace
+    in_order = 0 < terms.open_lead - terms.gate_lead < EXPIRY_LIMIT_SECONDS
+    in_order = in_order and terms.resettle_grace >= terms.meter_grace
     in_range = terms.slot_seconds > 0 and terms.lot_wh > 0 and 2 <= terms.buses <= BUSES_MAX
     penalties = terms.penalties_ueur_per_kwh
     require(in_order and in_range and min(penalties, default=0) >= 0, "slots: bad terms", terms)
@@ -88,33 +99,6 @@ class ReadingRefused(Refused):
     def __init__(self, reject: ReadingReject, reading: Reading) -> None:
         super().__init__(reject.rule, reading)
         self.reject = reject
-
-
-class Slot:
-    """All that is known of one slot. `book` takes cancels before anything else is known."""
-
-    def __init__(self, number: int, terms: Terms, accounts: Accounts) -> None:
-        self.book = Book(number, terms, accounts)
-        self.charges: PostedVector | None = None
-        self.prices: PostedVector | None = None
-        self.readings: dict[int, Reading] = {}
-        self.substation: SubstationPosted | None = None
-        self.settled_accounts = 0
-
-    @property
-    def tariff(self) -> Tariff | None:
-        """The tariff, None while the slot is not scheduled."""
-        return self.book.tariff
-
-    @property
-    def bus_prices(self) -> tuple[int, ...] | None:
-        """λ by bus, None until the prices are complete."""
-        return None if self.prices is None else self.prices.values
-
-    @property
-    def settled(self) -> bool:
-        """Whether every account of the snapshot has settled."""
-        return self.settled_accounts == self.book.snapshot
 
 
 class Exchange:
@@ -154,7 +138,7 @@ class Exchange:
 
     def slot(self, number: int) -> Slot:
         """A slot, to be read; an empty one where nothing has happened."""
-        return self._slots.get(number) or Slot(number, self.terms, self.accounts)
+        return self._slots.get(number) or Slot(number, self.terms, self.accounts, self._hash_of)
 
     # --- accounts and roles ---------------------------------------------------------------------
 
@@ -275,7 +259,7 @@ class Exchange:
         signed: Sequence[Signed],
     ) -> tuple[Event, ...]:
         """A quorum's charges, before the slot opens, once; the chunks follow."""
-        scheduled, _ = self._scheduled(slot)
+        scheduled = self._scheduled(slot)
         require(by.time < self.terms.opens(slot), "charges: opening passed", slot)
         require(scheduled.charges is None, "charges: already posted", slot)
         vector = PostedVector(
@@ -323,19 +307,25 @@ class Exchange:
         require(not self.paused, "exchange: paused")
         return tuple(event for order, signer in signed for event in self._place(by, order, signer))
 
-    def cancel_order(self, by: Caller, cancel: CancelRequest, signer: Address | None) -> tuple[Event, ...]:
+    def cancel_order(
+        self, by: Caller, cancel: CancelRequest, berth: Berth, signer: Address | None
+    ) -> tuple[Event, ...]:
         """A trader's cancel, before the gate; it needs no scheduled slot."""
         slot = self.slot(cancel.slot)
-        events = slot.book.apply(Cancel(cancel.trader, cancel.nonce, by.time, signer))
+        events = slot.book.apply(Cancel(cancel.trader, cancel.nonce, berth, by.time, signer))
         self._slots[cancel.slot] = slot
         return events
 
-    def close_gate(self, by: Caller, slot: int, limit: int) -> tuple[Event, ...]:
-        """Void what rests, `limit` entries of the placing list; at its end the gate is closed."""
-        scheduled, _ = self._scheduled(slot)
-        return scheduled.book.apply(CloseGate(by.time, limit))
+    def veto_fills(self, by: Caller, slot: int, vetoes: Sequence[Veto]) -> tuple[Event, ...]:
+        """The utility takes back fills, the last of all first, after the gate and before its closing."""
+        self._require_utility(by)
+        return self.slot(slot).book.apply(VetoFills(tuple(vetoes), by.time))
 
-    # --- prices, readings -----------------------------------------------------------------------
+    def close_gate(self, by: Caller, slot: int, limit: int) -> tuple[Event, ...]:
+        """Credit makers and void what rests, `limit` entries; past the last one the gate is closed."""
+        return self._scheduled(slot).book.apply(CloseGate(by.time, limit))
+
+    # --- prices, forecasts, readings -----------------------------------------------------------
 
     def post_prices(  # noqa: PLR0917 - the order of the ABI
         self,
@@ -349,7 +339,8 @@ class Exchange:
         signed: Sequence[Signed],
     ) -> tuple[Event, ...]:
         """A quorum's prices, from the gate on and before T_p, once; the chunks follow."""
-        scheduled, tariff = self._scheduled(slot)
+        scheduled = self._scheduled(slot)
+        tariff = scheduled.require_scheduled()
         require(by.time >= self.terms.gate(slot), "prices: before the gate", slot)
         require(by.time < self.terms.prices_due(slot), "prices: too late", slot)
         require(scheduled.prices is None, "prices: already posted", slot)
@@ -379,9 +370,22 @@ class Exchange:
         self._add_chunk(self.slot(slot).prices, slot, index, words)
         return (PricesChunk(slot, index, tuple(words)),)
 
+    def post_forecasts(
+        self, by: Caller, slot: int, index: int, words: Sequence[int], signed: Sequence[Signed]
+    ) -> tuple[Event, ...]:
+        """A quorum's forecast of accounts 256·index to 256·index + 255, from the gate on, before T1, once."""
+        scheduled = self._scheduled(slot)
+        require(by.time >= self.terms.gate(slot), "forecasts: before the gate", slot)
+        require(by.time < self.terms.readings_due(slot), "forecasts: too late", slot)
+        require(index not in scheduled.forecasts, "forecasts: already posted", index)
+        require(len(words) == WORDS_PER_CHUNK, "forecasts: wrong length", len(words))
+        signers = self.oracles.require_quorum(signed)
+        scheduled.forecasts[index] = tuple(words)
+        return (ForecastsPosted(slot, self.oracles.epoch, index, tuple(words), signers),)
+
     def post_reading(self, by: Caller, reading: Reading, signer: Address | None) -> tuple[Event, ...]:
         """One reading alone. Raises ReadingRefused where it breaks a rule."""
-        reject = self._reject_reading(by, reading, signer)
+        reject = self.slot(reading.slot).reject_reading(reading, signer, by.time)
         if reject is not None:
             raise ReadingRefused(reject, reading)
         return (self._take_reading(reading),)
@@ -392,7 +396,7 @@ class Exchange:
         """A batch of readings with their signers; one that breaks a rule is skipped with an event."""
         events: list[Event] = []
         for reading, signer in signed:
-            reject = self._reject_reading(by, reading, signer)
+            reject = self.slot(reading.slot).reject_reading(reading, signer, by.time)
             if reject is None:
                 events.append(self._take_reading(reading))
             else:
@@ -404,7 +408,7 @@ class Exchange:
     ) -> tuple[Event, ...]:
         """The utility's reading at the substation, the wholesale price, packed passive energy; once."""
         self._require_utility(by)
-        scheduled, _ = self._scheduled(slot)
+        scheduled = self._scheduled(slot)
         require(by.time >= self.terms.end(slot), "substation: not due", slot)
         require(scheduled.substation is None, "substation: already posted", slot)
         require(len(passive) == word_count(self.terms.buses), "substation: wrong length", len(passive))
@@ -414,91 +418,29 @@ class Exchange:
 
     # --- settlement -----------------------------------------------------------------------------
 
+    def estimate(
+        self, by: Caller, slot: int, index: int, words: Sequence[int], accounts: Sequence[Address]
+    ) -> tuple[Event, ...]:
+        """From T1 on: estimates for accounts without a reading, by what was forecast of them."""
+        posted = self.slot(slot).forecasts.get(index, ())
+        require(tuple(words) == posted, "settlement: not the forecast", index)
+        require(by.time >= self.terms.readings_due(slot), "settlement: readings may still come", slot)
+        return self.slot(slot).estimate(index, words, accounts, by.time)
+
     def settle(self, by: Caller, slot: int, accounts: Sequence[Address]) -> tuple[Event, ...]:
         """Settle accounts of the snapshot, skipping those that are; all of the call or, refused, none."""
-        scheduled, _ = self._scheduled(slot)
-        snapshot = scheduled.book.snapshot
-        if snapshot is None:
-            raise Refused("settlement: gate is open", slot)
-        valuation = self._valuation(by, slot, scheduled)
-        bills: dict[int, tuple[Posting, ...]] = {}
-        for address in accounts:
-            account = self.accounts.get(address)
-            require(account.id < snapshot, "settlement: not in the snapshot", address)
-            if account.id not in bills and not scheduled.book.position(account).settled:
-                bills[account.id] = self._bill(scheduled, account, valuation)
-        self.accounts.post(
-            Transfer(
-                self.accounts.at(account_id),
-                amount_neur(postings, Cause.TRADES),
-                amount_neur(postings) - amount_neur(postings, Cause.TRADES),
-            )
-            for account_id, postings in bills.items()
-        )
-        events: list[Event] = []
-        for account_id, postings in bills.items():
-            account = self.accounts.at(account_id)
-            events.append(self._settled(slot, scheduled, account, valuation, postings))
-            if scheduled.settled:
-                events.append(SlotSettled(slot))
-        return tuple(events)
+        return self.slot(slot).settle(accounts, by.time)
 
-    def _valuation(self, by: Caller, slot: int, scheduled: Slot) -> Valuation:
-        """The rule in force and the slot's prices. Raises Refused while prices may still come."""
-        _, tariff = self._scheduled(slot)
-        if scheduled.bus_prices is None:
-            require(by.time >= self.terms.prices_due(slot), "settlement: no prices yet", slot)
-        return Valuation(
-            rule_in_force(self.terms.rule, scheduled.bus_prices),
-            tariff,
-            scheduled.book.charges,
-            scheduled.bus_prices,
-            self.terms.penalties_ueur_per_kwh,
-        )
-
-    @staticmethod
-    def _bill(scheduled: Slot, account: Account, valuation: Valuation) -> tuple[Posting, ...]:
-        position = scheduled.book.position(account)
-        if account.is_utility:
-            return settle_trades(position)
-        reading = scheduled.readings.get(account.id)
-        if reading is None:
-            raise Refused("settlement: no reading", account.address)
-        return settle(position, reading, account.bus, valuation)
-
-    def _settled(
-        self,
-        slot: int,
-        scheduled: Slot,
-        account: Account,
-        valuation: Valuation,
-        postings: Sequence[Posting],
-    ) -> AccountSettled:
-        """Mark an account settled and release its reserve."""
-        position = scheduled.book.held(account)
-        position.settled = True
-        self.accounts.reserve(account, position, -position.reserve_neur)
-        scheduled.settled_accounts += 1
-        contracted_wh = position.net_wh
-        metered_wh = 0 if account.is_utility else scheduled.readings[account.id].net_energy
-        return AccountSettled(
-            slot,
-            account.address,
-            valuation.rule,
-            BY_READING,
-            contracted_wh,
-            metered_wh,
-            delivered_wh(contracted_wh, metered_wh),
-            *(amount_neur(postings, cause) for cause in Cause),
-        )
+    def resettle(self, by: Caller, slot: int, accounts: Sequence[Address]) -> tuple[Event, ...]:
+        """Post what late readings change of settlements by estimate; all of the call or, refused, none."""
+        return self.slot(slot).resettle(accounts, by.time)
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _scheduled(self, number: int) -> tuple[Slot, Tariff]:
+    def _scheduled(self, number: int) -> Slot:
         slot = self.slot(number)
-        if slot.tariff is None:
-            raise Refused("slots: not scheduled", number)
-        return slot, slot.tariff
+        slot.require_scheduled()
+        return slot
 
     def _require_utility(self, by: Caller) -> None:
         require(by.sender == self.accounts.utility.address, "accounts: not the utility", by.sender)
@@ -519,25 +461,6 @@ class Exchange:
         if vector is None:
             raise Refused("oracle: header not posted", slot)
         vector.add(index, words)
-
-    def _reject_reading(self, by: Caller, reading: Reading, signer: Address | None) -> ReadingReject | None:
-        """The first rule that a reading breaks, None where it is good."""
-        account = self.accounts.find(reading.account)
-        slot = self.slot(reading.slot)
-        if account is None or account.is_utility:
-            return ReadingReject.UNKNOWN_ACCOUNT
-        if signer != account.meter_key:
-            return ReadingReject.BAD_SIGNATURE
-        due = self.terms.end(reading.slot) <= by.time < self.terms.final(reading.slot)
-        if slot.tariff is None or not due:
-            return ReadingReject.NOT_DUE
-        if reading.epoch != account.meter_epoch:
-            return ReadingReject.WRONG_EPOCH
-        if account.id in slot.readings:
-            return ReadingReject.ALREADY_FINAL
-        if len(reading.certified) != len(self.terms.penalties_ueur_per_kwh):
-            return ReadingReject.WRONG_CLASSES
-        return None
 
     def _take_reading(self, reading: Reading) -> ReadingPosted:
         account = self.accounts.get(reading.account)

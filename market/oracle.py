@@ -1,7 +1,8 @@
-"""Oracles and what they post: the set with its quorum, and vectors by bus that arrive in chunks.
+"""Oracles and what they post: the set with its quorum, vectors by bus that arrive in chunks, forecasts.
 
 Twin of `oracle.vy`. Eight 32-bit values to a word (bus b is bits 32·(b mod 8) of word ⌊b/8⌋), at most 32
-words to a chunk. The hash function is passed in; signatures arrive as the signers they name.
+words to a chunk; forecasts are chunks of 256 accounts, by id. The hash function is passed in; signatures
+arrive as the signers they name.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from market.orders import NOBODY, Address
 
 VALUES_PER_WORD = 8
 WORDS_PER_CHUNK = 32
+VALUES_PER_CHUNK = VALUES_PER_WORD * WORDS_PER_CHUNK
 
 _BITS = 32
 _SIGN = 1 << _BITS - 1
@@ -34,6 +36,17 @@ def require_tail_empty(last_word: int, buses: int) -> None:
     """Refuse a last word that has values beyond the last bus."""
     used = (buses - 1) % VALUES_PER_WORD + 1
     require(last_word >> _BITS * used == 0, "oracle: value beyond the last bus", hex(last_word))
+
+
+def words_hash(words: Sequence[int], hash_of: Hash) -> bytes:
+    """Hash of packed words: what commits to a chunk, or to a forecast."""
+    return hash_of(b"".join(word.to_bytes(32, "big") for word in words))
+
+
+def value_at(words: Sequence[int], number: int) -> int:
+    """Two's complement value of a bus in a vector, or of an account in a forecast."""
+    word, place = divmod(number, VALUES_PER_WORD)
+    return ((words[word] >> _BITS * place & _MASK) ^ _SIGN) - _SIGN
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +110,13 @@ class PostedVector:
         require(index not in self._chunks, "oracle: chunk already posted", index)
         length = min(WORDS_PER_CHUNK, word_count(self._buses) - WORDS_PER_CHUNK * index)
         require(len(words) == length, "oracle: wrong chunk", f"{len(words)} words")
-        found = self._hash_of(b"".join(word.to_bytes(32, "big") for word in words))
+        found = words_hash(words, self._hash_of)
         require(found == self._chunk_hashes[index], "oracle: wrong chunk", found.hex())
         if index == 0:
-            require(_value(words, 0) == self._substation, self._substation_rule, _value(words, 0))
+            require(value_at(words, 0) == self._substation, self._substation_rule, value_at(words, 0))
         if index == len(self._chunk_hashes) - 1:
             require_tail_empty(words[-1], self._buses)
         self._chunks[index] = tuple(words)
         if len(self._chunks) == len(self._chunk_hashes):
             packed = [word for _, chunk in sorted(self._chunks.items()) for word in chunk]
-            self.values = tuple(_value(packed, bus) for bus in range(self._buses))
-
-
-def _value(words: Sequence[int], bus: int) -> int:
-    """Two's complement value of a bus."""
-    word, place = divmod(bus, VALUES_PER_WORD)
-    return ((words[word] >> _BITS * place & _MASK) ^ _SIGN) - _SIGN
+            self.values = tuple(value_at(packed, bus) for bus in range(self._buses))

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from enum import StrEnum
+from enum import IntEnum, StrEnum
+from typing import Protocol
 
 from market.accounts import Position
-from market.messages import Reading
 from market.slots import Rule, Tariff
 
 
@@ -24,6 +24,35 @@ class Cause(StrEnum):
     CLOSEOUT = "closeout"
     IMBALANCE = "imbalance"
     PENALTY = "penalty"
+
+
+class Basis(IntEnum):
+    """What a settlement stands on: a reading, or as its estimate the contract or the forecast."""
+
+    READING = 0
+    CONTRACT = 1
+    FORECAST = 2
+
+
+class Metered(Protocol):
+    """What an account is settled by, a reading or an estimate: net energy, certified Wh by class from 1."""
+
+    @property
+    def net_energy(self) -> int:
+        """Wh, consumption positive."""
+
+    @property
+    def certified(self) -> tuple[int, ...]:
+        """One entry a class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What stands in for a reading that did not come by T1. It certifies no generation in any class."""
+
+    net_energy: int
+    basis: Basis
+    certified: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +107,7 @@ def delivered_wh(contracted_wh: int, metered_wh: int) -> int:
 # --- one account --------------------------------------------------------------------------------
 
 
-def settle(position: Position, reading: Reading, bus: int, valuation: Valuation) -> tuple[Posting, ...]:
+def settle(position: Position, reading: Metered, bus: int, valuation: Valuation) -> tuple[Posting, ...]:
     """Postings of an account at a bus, trades first; causes that do not apply are left out.
 
     Rule `dlmp`: Σ±q·π + ν·d + (λ_b − λ_0)(c − d) + λ_b(m − c): the firm charge holds for what is
@@ -99,6 +128,37 @@ def settle(position: Position, reading: Reading, bus: int, valuation: Valuation)
 def settle_trades(position: Position) -> tuple[Posting, ...]:
     """The utility's own postings: its hub trades settle at their hub price, without charge or imbalance."""
     return (Posting(Cause.TRADES, position.net_wh, None, position.trades_neur),)
+
+
+def estimate(position: Position, forecast_wh: int | None, bus: int, valuation: Valuation) -> Estimate:
+    """The estimate of an account: of its contract and its forecast, the one that costs it more.
+
+    The contract if both cost the same, or if nothing was forecast (None). Penalties, which are the same by
+    either, are left apart.
+    """
+    nothing_certified = (0,) * len(valuation.penalties)
+    by_contract = Estimate(position.net_wh, Basis.CONTRACT, nothing_certified)
+    if forecast_wh is None:
+        return by_contract
+    by_forecast = Estimate(forecast_wh, Basis.FORECAST, nothing_certified)
+
+    def cost_neur(estimated: Estimate) -> int:
+        return amount_neur(settle(position, estimated, bus, valuation))
+
+    return by_forecast if cost_neur(by_forecast) > cost_neur(by_contract) else by_contract
+
+
+def resettle(
+    position: Position, estimated: Metered, reading: Metered, bus: int, valuation: Valuation
+) -> tuple[Posting, ...]:
+    """What a reading changes of a settlement by estimate: for each cause but trades the difference, n€."""
+    now = settle(position, reading, bus, valuation)
+    was = settle(position, estimated, bus, valuation)
+    return tuple(
+        Posting(cause, 0, None, amount_neur(now, cause) - amount_neur(was, cause))
+        for cause in Cause
+        if cause != Cause.TRADES
+    )
 
 
 def amount_neur(postings: Iterable[Posting], *causes: Cause) -> int:
@@ -129,7 +189,7 @@ def _by_tariff(c: int, m: int, d: int, bus: int, valuation: Valuation) -> tuple[
     )
 
 
-def _penalties(position: Position, reading: Reading, penalties: Sequence[int]) -> tuple[Posting, ...]:
+def _penalties(position: Position, reading: Metered, penalties: Sequence[int]) -> tuple[Posting, ...]:
     excess_wh = [position.sold_wh(index + 1) - certified for index, certified in enumerate(reading.certified)]
     return tuple(
         _posting(Cause.PENALTY, excess, penalty, index + 1)
@@ -150,11 +210,14 @@ def _prices(valuation: Valuation, bus: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An account of the slot other than the utility: where it is, what it holds, what it metered."""
+    """An account of the slot other than the utility: where it is, what it holds, what it is settled by.
+
+    Settled by estimate and resettled, that is its reading.
+    """
 
     bus: int
     position: Position
-    reading: Reading
+    reading: Metered
 
     @property
     def contracted_wh(self) -> int:
@@ -302,7 +365,9 @@ def slot_identity(
         imbalance margin = (λ⁺ − λ_b)(m − c)⁺ + (λ_b − λ⁻)(c − m)⁺
         closeout forgone = −ν'(c − d)
 
-    and the sums of these three are added to the right. The identity holds for any λ. Where none was posted,
+    and the sums of these three are added to the right. Both hold for any λ and whatever M is made of:
+    an estimate counts as what was metered, so what it is wrong by is in the loss, and resettlement, which
+    puts the reading in its place in every term, takes it out again. Where none was posted,
     λ_0 := ω and λ_b := ω + ν_b: then the basis and the wholesale margin are 0 and the price risk of the
     slot is all in what the tariff earns.
     """

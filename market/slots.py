@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+CLASSES_MAX = 3
+"""Certified classes that a market may have, beside class 0."""
+
 
 class Rule(IntEnum):
     """Settlement rule of a market (contracts/README.md)."""
@@ -22,7 +25,8 @@ class Terms:
     """What a market fixes at deployment: the constructor arguments of the contract.
 
     Times are seconds, `lot_wh` is the smallest tradable energy, `buses` counts the substation
-    (bus 0), `penalties_ueur_per_kwh[c - 1]` is the penalty of certified class c.
+    (bus 0), `penalties_ueur_per_kwh[c - 1]` is the penalty of certified class c, of which there are at most
+    3. For `veto_grace` seconds from the gate on fills can be vetoed; 0: the market has no veto.
     """
 
     slot_seconds: int = 900
@@ -52,6 +56,10 @@ class Terms:
     def gate(self, slot: int) -> int:
         """First second at which no order is taken any more."""
         return self.start(slot) - self.gate_lead
+
+    def closing(self, slot: int) -> int:
+        """First second at which the gate may be closed: nothing can be vetoed any more."""
+        return self.gate(slot) + self.veto_grace
 
     def prices_due(self, slot: int) -> int:
         """T_p: without prices by then the slot settles by the tariff formula."""
