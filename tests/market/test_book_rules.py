@@ -7,23 +7,24 @@ from dataclasses import replace
 import pytest
 
 from market.accounts import Refused
-from market.book import RESTING_MAX, VISITS_MAX, Book, VetoRefused
+from market.book import MAKERS_PER_EVENT, RESTING_MAX, VISITS_MAX, Book
+from market.levels import GAPS_MAX, PLACES_MAX, Entry
 from market.orders import (
     NOBODY,
+    Berth,
     Cancel,
     CloseGate,
     Flag,
     GateClosed,
     NonceCancelled,
     Order,
-    OrderFilled,
     OrderPlaced,
     OrderRejected,
+    OrdersFilled,
     OrderVoided,
     Place,
     Reject,
     Side,
-    Veto,
     VoidReason,
 )
 from market.slots import Rule, Tariff
@@ -35,6 +36,9 @@ from tests.market.twin_cases import (
     RICH_NEUR,
     SLOT,
     UTILITY,
+    berth_of,
+    close_book,
+    fills_of,
     open_book,
     place,
     terms,
@@ -160,9 +164,14 @@ def test_the_first_rule_broken_decides(crowded):
     assert crowded.reject(place(worst, OPENS)) is None
 
 
-def test_capacity_counts_fills_and_what_rests_on_that_side(book):
+def test_capacity_counts_fills_and_what_came_to_rest_on_that_side(book):
     account(book, 0).import_capacity_wh = 300
     send(book, ask(1, 0, 50_000, 100), bid(0, 0, 101_000, 100), bid(0, 1, 60_000, 100))
+    # What others take of a resting order goes on counting as resting, here and in the limit of 16.
+    send(book, ask(2, 0, 59_000, 100))
+    assert book.resting(account(book, 0), 1) is None
+    position = book.position(account(book, 0))
+    assert (position.net_wh, position.resting_wh[Side.BID], position.resting_count[Side.BID]) == (100, 100, 1)
     assert book.reject(place(bid(0, 2, 60_000, 110), OPENS)) is Reject.OVER_CAPACITY
     assert book.reject(place(bid(0, 2, 60_000, 100), OPENS)) is None
     # Having bought makes room to sell.
@@ -184,15 +193,39 @@ def test_credit_and_reserves_decide_what_can_be_placed(book):
     assert book.reject(place(bid(0, 1, 61_000, 10), OPENS)) is Reject.INSUFFICIENT_FUNDS
 
 
-def test_the_utility_has_neither_capacity_nor_reserve_but_the_resting_limit(book):
-    orders = [Order(UTILITY, SLOT, n, Side.ASK, 0, 200_000, 2**31 - 8) for n in range(RESTING_MAX)]
+def test_the_utility_reserves_nothing_and_has_all_capacity_but_the_resting_limit(book):
+    sixteenth_wh = 2**32 // RESTING_MAX - 6  # whole lots; 95 Wh are left of 2³² − 1
+    orders = [Order(UTILITY, SLOT, n, Side.ASK, 0, 200_000, sixteenth_wh) for n in range(RESTING_MAX)]
     assert all(isinstance(event, OrderPlaced) for event in send(book, *orders))
     assert book.accounts.utility.reserved_neur == 0
+    too_much = Order(UTILITY, SLOT, 99, Side.ASK, 0, 200_000, 100, Flag.IMMEDIATE_OR_CANCEL)
+    assert book.reject(place(too_much, OPENS)) is Reject.OVER_CAPACITY
+    assert book.reject(place(replace(too_much, quantity_wh=90), OPENS)) is None
     one_more = place(replace(orders[0], nonce=99), OPENS)
     assert book.reject(one_more) is Reject.TOO_MANY_RESTING
     assert book.reject(place(replace(orders[0], nonce=99, energy_class=1), OPENS)) is (
         Reject.NOT_REGISTERED_SELLER
     )
+
+
+def test_reserves_and_trades_stay_within_what_a_word_can_hold(book):
+    rich = account(book, 0)
+    rich.balance_neur, rich.import_capacity_wh = 10**24, 2**32 - 1
+    costly = bid(
+        0, 0, TICK_MAX * 100 + 1_000, 5 * 10**8
+    )  # 3.3 € a kWh: 1.6·10¹⁵ n€ of the 1.8·10¹⁹ there are
+    assert book.reject(place(costly, OPENS)) is None
+    book.held(rich).reserve_neur = 2**64 - 5 * 10**8 * (TICK_MAX * 100 + 1_000)
+    assert book.reject(place(costly, OPENS)) is Reject.INSUFFICIENT_FUNDS
+    book.held(rich).reserve_neur = 0
+    rich.reserved_neur = 2**74 - 5 * 10**8 * (TICK_MAX * 100 + 1_000)
+    assert book.reject(place(costly, OPENS)) is Reject.INSUFFICIENT_FUNDS
+    rich.reserved_neur -= 1
+    assert book.reject(place(costly, OPENS)) is None
+    book.held(rich).trades_neur = -100 * 2**50
+    assert book.reject(place(costly, OPENS)) is None
+    book.held(rich).trades_neur -= 100
+    assert book.reject(place(costly, OPENS)) is Reject.OVER_CAPACITY
 
 
 # --- matching -----------------------------------------------------------------------------------
@@ -201,9 +234,10 @@ def test_the_utility_has_neither_capacity_nor_reserve_but_the_resting_limit(book
 def test_trades_at_the_makers_price_best_first_then_oldest(book):
     # Charges: trader 0 is at bus 1 (+1 000), 1 at bus 2 (−2 050), 2 and 3 at buses 3 and 4 (0).
     send(book, ask(2, 0, 100_000, 30), ask(3, 0, 99_900, 20), ask(2, 1, 99_900, 50))
-    placed, *fills = send(book, bid(0, 0, 101_000, 90))
+    placed, *events = send(book, bid(0, 0, 101_000, 90))
     assert (placed.tick, placed.limit_price) == (1_000, 101_000)
-    assert [(f.maker, f.maker_nonce, f.tick, f.quantity) for f in fills] == [
+    assert [(event.tick, event.quantity) for event in events] == [(999, 70), (1_000, 20)]
+    assert [(f.maker, f.maker_nonce, f.tick, f.quantity) for f in fills_of(book, events)] == [
         (trader(3), 0, 999, 20),
         (trader(2), 1, 999, 50),
         (trader(2), 0, 1_000, 20),
@@ -219,7 +253,7 @@ def test_limits_are_all_in_at_the_traders_bus(book):
     bought, sold, fill = send(book, bid(0, 0, 101_099), ask(1, 0, 97_901))
     assert bought.tick == 1_000  # floor((101 099 − 1 000)/100)
     assert sold.tick == 1_000  # ceil((97 901 + 2 050)/100)
-    assert isinstance(fill, OrderFilled)
+    assert isinstance(fill, OrdersFilled)
     assert len(send(book, bid(0, 1, 101_099), ask(1, 1, 97_951))) == 2  # a tick apart: both rest
 
 
@@ -227,7 +261,7 @@ def test_an_order_meeting_ones_own_cancels_that_one(book):
     send(book, ask(0, 0, 90_000, 50), ask(2, 0, 95_000, 50))
     _, void, fill = send(book, bid(0, 1, 101_000, 50))
     assert void == OrderVoided(SLOT, trader(0), 0, 50, VoidReason.OWN_ORDER)
-    assert (fill.maker, fill.quantity) == (trader(2), 50)
+    assert [(f.maker, f.quantity) for f in fills_of(book, [fill])] == [(trader(2), 50)]
     assert book.position(account(book, 0)).resting_count[Side.ASK] == 0
 
 
@@ -236,7 +270,7 @@ def test_expired_orders_are_voided_when_they_are_met(book):
     assert book.best(0, Side.ASK) == (900, 50)
     _, void, fill = send(book, bid(0, 0, 101_000, 50), time=OPENS + 5)
     assert void == OrderVoided(SLOT, trader(2), 0, 50, VoidReason.EXPIRED)
-    assert fill.maker_nonce == 1
+    assert [f.maker_nonce for f in fills_of(book, [fill])] == [1]
 
 
 def test_an_expired_own_order_is_void_as_expired(book):
@@ -272,9 +306,34 @@ def test_after_128_visits_the_rest_is_void(flags):
 def test_the_128th_visit_may_finish_an_order():
     book = open_book(terms(), TARIFF, traders=10)
     send(book, *(ask(1 + n // RESTING_MAX, n, 90_000, 1) for n in range(VISITS_MAX)))
-    events = send(book, bid(0, 0, 100_000, VISITS_MAX))
-    assert all(isinstance(event, OrderFilled) for event in events[1:]) and len(events) == VISITS_MAX + 1
+    _, *events = send(book, bid(0, 0, 100_000, VISITS_MAX))
+    assert [len(event.makers) for event in events] == [MAKERS_PER_EVENT] * (VISITS_MAX // MAKERS_PER_EVENT)
+    assert len(fills_of(book, events)) == VISITS_MAX
     assert book.best(0, Side.ASK) is None
+
+
+def test_an_event_of_fills_comes_after_the_voids_before_its_sixteenth_maker():
+    book = open_book(terms(), TARIFF, traders=10)
+    late = [ask(1, n, 90_000, 1, expiry=OPENS + 5) for n in range(3)]
+    firm = [ask(2 + n // RESTING_MAX, n, 90_000, 1) for n in range(20)]
+    send(book, late[0], *firm[:15], late[1], firm[15], *firm[16:], late[2], ask(5, 0, 90_000, 1))
+    _, *events = send(book, bid(0, 0, 100_000, 50), time=OPENS + 5)
+    told = [len(e.makers) if isinstance(e, OrdersFilled) else (e.nonce, e.reason) for e in events]
+    expired = VoidReason.EXPIRED
+    assert told == [(0, expired), (1, expired), 16, (2, expired), 5]
+
+
+def test_a_taker_leaves_its_makers_positions_alone_until_closing(book):
+    send(book, ask(2, 0, 90_000, 80))
+    send(book, bid(0, 0, 101_000, 50))
+    maker = book.position(account(book, 2))
+    assert (maker.net_wh, maker.trades_neur, maker.resting_wh[Side.ASK]) == (0, 0, 80)
+    assert book.resting(account(book, 2), 0) == (Berth(0, Side.ASK, 900, 0), 30)
+    reserve_neur = maker.reserve_neur
+    (void, _) = close_book(book)
+    assert void == OrderVoided(SLOT, trader(2), 0, 30, VoidReason.GATE_CLOSED)
+    assert (maker.net_wh, maker.trades_neur, maker.resting_wh[Side.ASK]) == (-50, -50 * 90_000, 0)
+    assert maker.reserve_neur * 80 == reserve_neur * 50
 
 
 def test_classes_are_books_of_their_own(book):
@@ -282,80 +341,165 @@ def test_classes_are_books_of_their_own(book):
     assert len(send(book, bid(0, 0, 101_000, 50))) == 1
     _, fill = send(book, bid(0, 1, 101_000, 50, energy_class=1))
     assert fill.energy_class == 1
+    close_book(book)
     assert book.position(account(book, 2)).sold_wh(1) == 50
     assert book.position(account(book, 0)).sold_wh(1) == 0
     assert book.position(account(book, 0)).class_net_wh == {1: 50}
 
 
+# --- queues -------------------------------------------------------------------------------------
+
+
+def test_what_is_cancelled_behind_the_head_is_a_gap_and_a_visit():
+    book = open_book(terms(), TARIFF, traders=10)
+    send(book, *(ask(1 + n // RESTING_MAX, n, 90_000, 1) for n in range(VISITS_MAX + 1)))
+    for nonce in range(1, VISITS_MAX):
+        book.apply(cancel(book, 1 + nonce // RESTING_MAX, nonce))
+    assert book.best(0, Side.ASK) == (900, 2)
+    void = send(book, bid(0, 0, 100_000, 5))[-1]
+    assert void == OrderVoided(SLOT, trader(0), 0, 4, VoidReason.VISITS)
+    assert book.best(0, Side.ASK) == (900, 1)
+
+
+def test_an_exact_fill_leaves_the_gaps_behind_it_at_the_head(book):
+    """Best then is a level of 0 Wh; the next order passes it and rests."""
+    send(book, ask(2, 0, 90_000, 50), ask(3, 0, 90_000, 50))
+    book.apply(cancel(book, 3, 0))
+    send(book, bid(0, 0, 101_000, 50))
+    assert book.best(0, Side.ASK) == (900, 0)
+    # A cancel elsewhere in the queue passes nothing.
+    send(book, ask(2, 1, 90_000, 50))
+    book.apply(cancel(book, 2, 1))
+    assert book.best(0, Side.ASK) == (900, 0)
+    assert len(send(book, bid(0, 1, 91_000, 50))) == 1
+    assert book.best(0, Side.ASK) is None and book.best(0, Side.BID) == (900, 50)
+
+
+@pytest.mark.parametrize(("gaps", "left"), [(GAPS_MAX - 1, None), (GAPS_MAX, (900, 0))])
+def test_a_cancel_at_the_head_passes_127_gaps_behind_it(gaps, left):
+    book = open_book(terms(), TARIFF, traders=10)
+    send(book, *(ask(1 + n // RESTING_MAX, n, 90_000, 1) for n in range(gaps + 1)))
+    for nonce in range(gaps, -1, -1):
+        book.apply(cancel(book, 1 + nonce // RESTING_MAX, nonce))
+    assert book.best(0, Side.ASK) == left
+
+
+def test_a_level_refills_behind_all_that_was_there(book):
+    send(book, *(ask(2, nonce, 90_000, 20) for nonce in range(4)))
+    for nonce in (1, 0, 3):
+        book.apply(cancel(book, 2, nonce))
+    send(book, ask(3, 0, 90_000, 40))
+    assert berth_of(book, trader(3), 0).place == 4
+    filled = fills_of(book, send(book, bid(0, 0, 101_000, 60)))
+    assert [(f.maker, f.maker_nonce, f.quantity) for f in filled] == [(trader(2), 2, 20), (trader(3), 0, 40)]
+    assert book.best(0, Side.ASK) is None
+    send(book, ask(1, 0, 87_950, 10))
+    assert berth_of(book, trader(1), 0) == Berth(0, Side.ASK, 900, 5)
+    assert book.best(0, Side.ASK) == (900, 10)
+
+
+def test_what_would_be_entry_65_536_of_a_level_is_void(book):
+    send(book, ask(2, 0, 90_000, 20))
+    level = book._opened[0]
+    level.entries.extend(Entry(account(book, 3), 0, 0, 0) for _ in range(PLACES_MAX - 2))
+    assert len(send(book, ask(2, 1, 90_000, 20))) == 1
+    void = send(book, ask(2, 2, 90_000, 20))[-1]
+    assert void == OrderVoided(SLOT, trader(2), 2, 20, VoidReason.LEVEL_FULL)
+    # What is immediate-or-cancel is void as that.
+    void = send(book, ask(2, 3, 90_000, 30, flags=Flag.IMMEDIATE_OR_CANCEL))[-1]
+    assert void.reason == VoidReason.IMMEDIATE_OR_CANCEL
+
+
 # --- cancel -------------------------------------------------------------------------------------
 
 
-def cancel(index: int, nonce: int, time: int = OPENS) -> Cancel:
-    return Cancel(trader(index), nonce, time, trader(index))
+def cancel(book: Book, index: int, nonce: int, time: int = OPENS) -> Cancel:
+    return Cancel(trader(index), nonce, berth_of(book, trader(index), nonce), time, trader(index))
 
 
 def test_a_cancel_voids_the_rest_and_releases_its_reserve(book):
     send(book, bid(0, 0, 101_000, 100), ask(2, 0, 100_000, 40))
-    assert book.apply(cancel(0, 0)) == (
-        NonceCancelled(SLOT, trader(0), 0),
-        OrderVoided(SLOT, trader(0), 0, 60, VoidReason.CANCELLED),
-    )
+    assert book.apply(cancel(book, 0, 0)) == (OrderVoided(SLOT, trader(0), 0, 60, VoidReason.CANCELLED),)
     position = book.position(account(book, 0))
-    assert (position.resting_wh[Side.BID], position.reserve_neur) == (0, 40 * 101_000)
+    assert (position.resting_wh[Side.BID], position.resting_count[Side.BID]) == (40, 0)
+    assert position.reserve_neur == 40 * 101_000
 
 
 def test_a_cancel_kills_a_nonce_not_seen_yet(book):
-    assert book.apply(cancel(0, 3)) == (NonceCancelled(SLOT, trader(0), 3),)
+    anywhere = Cancel(trader(0), 3, Berth(9, 9, -(2**15), 9), OPENS, trader(0))
+    assert book.apply(anywhere) == (NonceCancelled(SLOT, trader(0), 3),)
     assert book.reject(place(bid(0, 3, 100_000), OPENS)) is Reject.NONCE_USED
     with pytest.raises(Refused, match="book: nothing to cancel"):
-        book.apply(cancel(0, 3))
+        book.apply(anywhere)
 
 
 def test_cancels_that_are_refused(book):
     send(book, bid(0, 0, 100_000))
+    good = cancel(book, 0, 0)
     refused = {
-        "accounts: unknown account": Cancel(trader(99), 0, OPENS, trader(99)),
-        "book: bad signature": Cancel(trader(0), 0, OPENS, trader(1)),
-        "book: gate passed": cancel(0, 0, GATE),
+        "accounts: unknown account": [replace(good, trader=trader(99), signer=trader(99))],
+        "book: bad signature": [replace(good, signer=trader(1))],
+        "book: gate passed": [replace(good, time=GATE)],
+        "book: nothing to cancel": [
+            replace(good, berth=replace(good.berth, **{name: getattr(good.berth, name) + 1}))
+            for name in ("energy_class", "side", "tick", "place")
+        ],
     }
-    for rule, command in refused.items():
-        with pytest.raises(Refused) as caught:
-            book.apply(command)
-        assert caught.value.rule == rule
+    for rule, commands in refused.items():
+        for command in commands:
+            with pytest.raises(Refused) as caught:
+                book.apply(command)
+            assert caught.value.rule == rule
     assert book.resting(account(book, 0), 0) is not None
+    book.apply(replace(good, time=GATE - 1))
+
+
+def test_a_filled_order_is_nothing_to_cancel(book):
+    send(book, bid(0, 0, 101_000, 100))
+    gone = cancel(book, 0, 0)
+    send(book, ask(2, 0, 100_000, 100))
+    with pytest.raises(Refused, match="book: nothing to cancel"):
+        book.apply(gone)
 
 
 # --- gate closure -------------------------------------------------------------------------------
 
 
-def test_gate_closure_voids_in_the_order_of_placing_a_page_at_a_time(book):
-    send(book, bid(0, 0, 60_000), ask(2, 0, 150_000), bid(1, 0, 70_000), bid(0, 1, 65_000))
-    book.apply(cancel(0, 1))
+def test_gate_closure_goes_from_the_level_opened_last_through_each_from_its_first_entry(book):
+    send(
+        book, bid(0, 0, 61_000), ask(2, 0, 150_000), bid(1, 0, 57_950), bid(0, 1, 66_000), ask(2, 1, 150_000)
+    )
+    book.apply(cancel(book, 0, 1))
     with pytest.raises(Refused, match="book: before the gate"):
         book.apply(CloseGate(GATE - 1, 10))
-    first = book.apply(CloseGate(GATE, 2))
-    assert [(event.trader, event.reason) for event in first] == [
-        (trader(0), VoidReason.GATE_CLOSED),
-        (trader(2), VoidReason.GATE_CLOSED),
-    ]
-    assert book.best(0, Side.BID) is None and not book.gate_closed
-    # The cancelled order is an entry too.
-    assert [type(event) for event in book.apply(CloseGate(GATE, 1))] == [OrderVoided]
+    # The cancelled order at the level opened last is an entry too.
+    assert book.best(0, Side.BID) == (600, 200) and book.apply(CloseGate(GATE, 1)) == ()
+    assert book.best(0, Side.BID) is None and book.level_wh(0, Side.ASK, 1_500) == 0
+    assert book.resting(account(book, 0), 0) is None and not book.gate_closed
+    closed = VoidReason.GATE_CLOSED
+    assert book.apply(CloseGate(GATE, 3)) == (
+        OrderVoided(SLOT, trader(2), 0, 100, closed),
+        OrderVoided(SLOT, trader(2), 1, 100, closed),
+        OrderVoided(SLOT, trader(0), 0, 100, closed),
+    )
     assert book.apply(CloseGate(GATE, 0)) == ()
-    assert book.apply(CloseGate(GATE, 1)) == (GateClosed(SLOT, 6),)
+    assert book.apply(CloseGate(GATE, 1)) == (
+        OrderVoided(SLOT, trader(1), 0, 100, closed),
+        GateClosed(SLOT, 6),
+    )
     with pytest.raises(Refused, match="book: gate is closed"):
         book.apply(CloseGate(GATE, 1))
     assert all(account(book, index).reserved_neur == 0 for index in range(5))
 
 
+def test_the_first_call_of_closing_ends_the_book_even_if_it_goes_nowhere(book):
+    send(book, bid(0, 0, 61_000))
+    assert book.apply(CloseGate(GATE, 0)) == () and book.closing
+    assert book.best(0, Side.BID) is None
+
+
 def test_an_empty_book_closes_at_once(book):
     assert book.apply(CloseGate(GATE, 0)) == (GateClosed(SLOT, 6),)
-
-
-def test_there_is_no_veto_yet(book):
-    send(book, bid(0, 0, 100_000))
-    with pytest.raises(VetoRefused, match="book: no veto"):
-        book.apply(Veto(trader(0), 0, 10, 1))
 
 
 def test_a_tariff_market_reserves_by_its_own_rule():

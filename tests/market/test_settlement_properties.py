@@ -26,16 +26,16 @@ from market.slots import Rule, Tariff
 from market.units import hub_price
 from tests.market.twin_cases import (
     BUSES,
-    Fill,
+    Trade,
     bus_prices,
     charge_values,
     charges,
-    fills,
     members,
     position_of,
     reading,
     rules,
     tariffs,
+    trades,
 )
 
 deterministic = settings(derandomize=True, deadline=None, max_examples=300)
@@ -94,7 +94,7 @@ def test_delivered(contracted, metered, delivered):
 
 def test_a_bill_under_dlmp_term_by_term():
     valuation = Valuation(Rule.DLMP, TARIFF, (0, 1_000), (120_000, 130_000), (40_000,))
-    position = position_of([Fill(Side.BID, 1_150, 100)])
+    position = position_of([Trade(Side.BID, 1_150, 100)])
     position.class_net_wh[1] = -30
     postings = settle(position, Reading("0x", 1, 80, (10,), 1), 1, valuation)
     assert [(p.cause, p.energy_wh, p.price, p.amount_neur) for p in postings] == [
@@ -122,7 +122,7 @@ def test_a_bill_under_dlmp_term_by_term():
 def test_a_bill_under_tariff(contracted, metered, charge, expected):
     valuation = Valuation(Rule.TARIFF, TARIFF, (0, charge))
     side = Side.BID if contracted > 0 else Side.ASK
-    postings = settle(position_of([Fill(side, 0, abs(contracted))]), reading(metered), 1, valuation)
+    postings = settle(position_of([Trade(side, 0, abs(contracted))]), reading(metered), 1, valuation)
     assert amount_neur(postings) == expected
     assert amount_neur(postings, Cause.CLOSEOUT) == 0
 
@@ -175,7 +175,7 @@ def test_the_slots_identity_holds_to_the_unit(data):
 def test_the_identity_fails_where_energy_was_lost():
     """It is no tautology: contracts that nobody sold break it."""
     valuation = Valuation(Rule.DLMP, TARIFF, (0, 0), (120_000, 130_000))
-    buyer = Member(1, position_of([Fill(Side.BID, 1_150, 100)]), reading(100))
+    buyer = Member(1, position_of([Trade(Side.BID, 1_150, 100)]), reading(100))
     substation = Substation(100, 120_000, (0, 0))
     assert slot_identity(utility_of([buyer]), [buyer], substation, valuation).holds
     assert not slot_identity(position_of([]), [buyer], substation, valuation).holds
@@ -184,7 +184,7 @@ def test_the_identity_fails_where_energy_was_lost():
 def test_the_sources_of_a_result_by_hand():
     """One buyer of 100 Wh at bus 1 from the utility's ask, 10 Wh passive there, 4 Wh of loss."""
     valuation = Valuation(Rule.DLMP, TARIFF, (0, 1_000), (120_000, 130_000))
-    buyer = Member(1, position_of([Fill(Side.BID, 2_000, 100)]), reading(90))
+    buyer = Member(1, position_of([Trade(Side.BID, 2_000, 100)]), reading(90))
     sources = slot_identity(
         utility_of([buyer]), [buyer], Substation(104, 110_000, (0, 10)), valuation
     ).sources
@@ -200,18 +200,18 @@ def test_the_sources_of_a_result_by_hand():
 
 
 @st.composite
-def loops(draw: st.DrawFn, same_bus: bool = False) -> list[tuple[int, list[Fill]]]:
+def loops(draw: st.DrawFn, same_bus: bool = False) -> list[tuple[int, list[Trade]]]:
     """Accounts (bus, fills) that trade among themselves alone."""
     count = draw(st.integers(2, 5))
     home = draw(st.integers(1, BUSES - 1))
     buses = [home if same_bus else draw(st.integers(1, BUSES - 1)) for _ in range(count)]
-    held: list[list[Fill]] = [[] for _ in range(count)]
+    held: list[list[Trade]] = [[] for _ in range(count)]
     for _ in range(draw(st.integers(1, 6))):
         buyer = draw(st.integers(0, count - 1))
         seller = (buyer + draw(st.integers(1, count - 1))) % count
         tick, quantity = draw(st.integers(-32_767, 32_767)), draw(st.integers(1, 500))
-        held[buyer].append(Fill(Side.BID, tick, quantity))
-        held[seller].append(Fill(Side.ASK, tick, quantity))
+        held[buyer].append(Trade(Side.BID, tick, quantity))
+        held[seller].append(Trade(Side.ASK, tick, quantity))
     return list(zip(buses, held, strict=True))
 
 
@@ -260,12 +260,12 @@ def total(loop, valuation, metered) -> int:
 # --- reserves and limits ------------------------------------------------------------------------
 
 
-def reserve_of(held: list[Fill], rule: Rule, charge: int, tariff: Tariff) -> int:
+def reserve_of(held: list[Trade], rule: Rule, charge: int, tariff: Tariff) -> int:
     return sum(f.quantity_wh * reserve_per_wh(rule, f.side, hub_price(f.tick), charge, tariff) for f in held)
 
 
 @deterministic
-@given(fills, valuations(Rule.DLMP), energies, st.integers(1, BUSES - 1))
+@given(trades, valuations(Rule.DLMP), energies, st.integers(1, BUSES - 1))
 def test_dlmp_reserves_cover_every_reading(held, valuation, metered, bus):
     """Beyond the contract energy has its own price: what is left is at most what was reserved."""
     assert valuation.prices is not None
@@ -277,7 +277,7 @@ def test_dlmp_reserves_cover_every_reading(held, valuation, metered, bus):
 
 
 @deterministic
-@given(fills, valuations(Rule.TARIFF), energies, st.integers(1, BUSES - 1))
+@given(trades, valuations(Rule.TARIFF), energies, st.integers(1, BUSES - 1))
 def test_tariff_reserves_cover_every_reading(held, valuation, metered, bus):
     """Readings between nothing and the contract; what flows beyond these has λ⁺ or λ⁻."""
     net_wh = position_of(held).net_wh
@@ -294,7 +294,7 @@ def test_tariff_reserves_cover_every_reading(held, valuation, metered, bus):
 @pytest.mark.parametrize("side", Side)
 def test_reserves_are_no_larger_than_needed(rule, side):
     """Some reading and price cost exactly what is reserved."""
-    fill, charge = Fill(side, 1_500, 10), 20_000
+    fill, charge = Trade(side, 1_500, 10), 20_000
     needed = reserve_of([fill], rule, charge, TARIFF)
     costs = [
         amount_neur(
@@ -311,7 +311,7 @@ def test_reserves_are_no_larger_than_needed(rule, side):
 def test_nobody_is_beyond_the_limit_on_delivered_contracts(data, valuation, slack):
     """Fills at ticks that keep a limit: all-in, a delivered contract costs no more, or earns no less."""
     bus, side = data.draw(st.integers(1, BUSES - 1)), data.draw(st.sampled_from(Side))
-    held = [Fill(side, f.tick, f.quantity_wh) for f in data.draw(fills)]
+    held = [Trade(side, f.tick, f.quantity_wh) for f in data.draw(trades)]
     all_in = [hub_price(f.tick) + valuation.charge(bus) for f in held]
     signed = [price + abs(slack) if side == Side.BID else price - abs(slack) for price in all_in]
     position = position_of(held)

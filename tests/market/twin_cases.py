@@ -15,8 +15,21 @@ from market.accounts import Account, Accounts, Position
 from market.book import Book
 from market.events import Event
 from market.exchange import Caller, Exchange
+from market.fills import TakenLevel
 from market.messages import Reading
-from market.orders import Address, Order, Place, Side
+from market.orders import (
+    Address,
+    Berth,
+    BookEvent,
+    Cancel,
+    CloseGate,
+    Fill,
+    Order,
+    OrdersFilled,
+    Place,
+    Side,
+    Veto,
+)
 from market.settlement import Member
 from market.slots import Rule, Tariff, Terms
 from market.units import hub_price
@@ -103,7 +116,7 @@ def bus_of(index: int) -> int:
 
 
 @dataclass
-class Fill:
+class Trade:
     """One half of a fill as an account sees it."""
 
     side: Side
@@ -111,17 +124,17 @@ class Fill:
     quantity_wh: int
 
 
-fills = st.lists(
-    st.builds(Fill, st.sampled_from(Side), st.integers(-6_000, 6_000), st.integers(1, 500)), max_size=6
+trades = st.lists(
+    st.builds(Trade, st.sampled_from(Side), st.integers(-6_000, 6_000), st.integers(1, 500)), max_size=6
 )
 
 
-def position_of(held: Sequence[Fill], reserve_neur: int = 0) -> Position:
-    """A position of class 0 with these fills."""
-    signed = [(fill, fill.quantity_wh if fill.side == Side.BID else -fill.quantity_wh) for fill in held]
+def position_of(held: Sequence[Trade], reserve_neur: int = 0) -> Position:
+    """A position of class 0 with these trades."""
+    signed = [(trade, trade.quantity_wh if trade.side == Side.BID else -trade.quantity_wh) for trade in held]
     return Position(
         net_wh=sum(wh for _, wh in signed),
-        trades_neur=sum(wh * hub_price(fill.tick) for fill, wh in signed),
+        trades_neur=sum(wh * hub_price(trade.tick) for trade, wh in signed),
         reserve_neur=reserve_neur,
     )
 
@@ -135,7 +148,7 @@ def members(draw: st.DrawFn, classes: int = 0) -> list[Member]:
     """Accounts that traded with each other or the utility, and metered anything."""
     found = []
     for _ in range(draw(st.integers(0, 7))):
-        position = position_of(draw(fills))
+        position = position_of(draw(trades))
         for energy_class in range(1, classes + 1):
             position.class_net_wh[energy_class] = draw(st.integers(-300, 300))
         certified = tuple(draw(st.integers(0, 300)) for _ in range(classes))
@@ -165,7 +178,49 @@ def open_book(
     for index in range(traders):
         accounts.register(trader(index), bus_of(index), meter(index), **(usual | account))
         accounts.deposit(trader(index), RICH_NEUR)
-    return Book(SLOT, market_terms, accounts, tariff, bus_charges)
+    return Book(SLOT, market_terms, accounts, keccak, tariff, bus_charges)
+
+
+def fills_of(book: Book, events: Sequence[BookEvent]) -> list[Fill]:
+    """One fill a maker, of all events that tell of some."""
+    filled = [event for event in events if isinstance(event, OrdersFilled)]
+    return [fill for event in filled for fill in event.fills(lambda number: book.accounts.at(number).address)]
+
+
+def berth_of(book: Book, who: Address, nonce: int) -> Berth:
+    """Where an order rests; nowhere sensible where it does not."""
+    resting = book.resting(book.accounts.get(who), nonce)
+    return Berth() if resting is None else resting[0]
+
+
+def cancel(book: Book, who: Address, nonce: int, time: int) -> Cancel:
+    """A well signed cancel that says where the order rests."""
+    return Cancel(who, nonce, berth_of(book, who, nonce), time, who)
+
+
+def veto_of(fill: TakenLevel, cut: int | None = None, reason: int = 0, element: int = 1) -> Veto:
+    """The veto of a fill, of the whole or of a part."""
+    level = fill.level
+    return Veto(
+        fill.taker.address,
+        fill.nonce,
+        level.energy_class,
+        1 - level.side,
+        level.tick,
+        fill.quantity_wh,
+        fill.before,
+        fill.quantity_wh if cut is None else cut,
+        reason,
+        element,
+    )
+
+
+def close_book(book: Book, page: int = 4_096) -> list[BookEvent]:
+    """Close the gate, so many entries a call."""
+    events: list[BookEvent] = []
+    while not book.gate_closed:
+        events += book.apply(CloseGate(book.terms.closing(book.slot), page))
+    return events
 
 
 def place(order: Order, time: int, sender: Address = RELAYER) -> Place:
@@ -211,13 +266,27 @@ class Market:
             self.exchange.post_prices_chunk(self.by(), slot, index, words)
 
     def close(self) -> tuple[Event, ...]:
-        self.now = max(self.now, self.exchange.terms.gate(SLOT))
+        self.now = max(self.now, self.exchange.terms.closing(SLOT))
         return self.exchange.close_gate(self.by(), SLOT, 4_096)
 
     def read(self, index: int, net_energy: int, certified: tuple[int, ...] = (0, 0)) -> tuple[Event, ...]:
         self.now = max(self.now, self.exchange.terms.end(SLOT))
         signed = Reading(trader(index), SLOT, net_energy, certified, 1)
         return self.exchange.post_reading(self.by(), signed, meter(index))
+
+    def forecast(self, nets: Sequence[int], index: int = 0) -> tuple[Event, ...]:
+        """Post forecasts by account id, the utility's first; 0 for those left out."""
+        self.now = max(self.now, self.exchange.terms.gate(SLOT))
+        words = vectors.pack([*nets, *[0] * (256 - len(nets))])
+        return self.exchange.post_forecasts(self.by(), SLOT, index, words, self.quorum())
+
+    def estimate(self, *accounts: Address) -> tuple[Event, ...]:
+        self.now = max(self.now, self.exchange.terms.readings_due(SLOT))
+        words = self.exchange.slot(SLOT).forecasts.get(0, ())
+        return self.exchange.estimate(self.by(), SLOT, 0, words, accounts)
+
+    def resettle(self, *accounts: Address) -> tuple[Event, ...]:
+        return self.exchange.resettle(self.by(), SLOT, accounts)
 
     def settle(self, *accounts: Address) -> tuple[Event, ...]:
         return self.exchange.settle(self.by(), SLOT, accounts)
