@@ -26,7 +26,7 @@ from market.events import (
 )
 from market.exchange import Exchange, ReadingRefused
 from market.messages import CancelRequest, Reading, ReadingReject
-from market.orders import NOBODY, Order, OrderFilled, OrderPlaced, OrderRejected, Reject, Side
+from market.orders import NOBODY, Berth, Order, OrderPlaced, OrderRejected, Reject, Side
 from market.settlement import Member, Substation, Valuation, rule_in_force, slot_identity
 from market.slots import Rule, Tariff
 from tests.market.twin_cases import (
@@ -42,9 +42,11 @@ from tests.market.twin_cases import (
     SLOT,
     UTILITY,
     Market,
+    berth_of,
     bus_of,
     bus_prices,
     charges,
+    fills_of,
     market_of,
     meter,
     orders,
@@ -356,7 +358,7 @@ REFUSED = {
     ),
     "deposit: too much": (
         "accounts: amount too large",
-        lambda m: m.exchange.deposit(m.by(), trader(0), 2**126),
+        lambda m: m.exchange.deposit(m.by(), trader(0), 2**80),
     ),
     "withdraw: a stranger": ("accounts: unknown account", lambda m: m.exchange.withdraw(m.by(), 1)),
     "withdraw: reserved": (
@@ -434,7 +436,7 @@ REFUSED = {
     "gate: not scheduled": ("slots: not scheduled", lambda m: m.exchange.close_gate(m.by(), SLOT + 1, 1)),
     "cancel: forged": (
         "book: bad signature",
-        lambda m: m.exchange.cancel_order(m.by(), CancelRequest(trader(0), SLOT + 7, 0), trader(1)),
+        lambda m: m.exchange.cancel_order(m.by(), CancelRequest(trader(0), SLOT + 7, 0), Berth(), trader(1)),
     ),
     "order alone": (
         "order: nonce used",
@@ -518,7 +520,8 @@ def test_the_same_rule_refuses_alone_and_is_skipped_in_a_batch(market):
 def test_the_book_is_deep_in_one_call(market):
     events = market.place(*(order(index, 0, Side.ASK, 90_000, 1) for index in range(1, 5)))
     events += market.place(order(0, 0, Side.BID, 95_000, 4))
-    assert sum(isinstance(event, OrderFilled) for event in events) == 4
+    filled = fills_of(market.exchange.slot(SLOT).book, events)
+    assert [fill.maker for fill in filled] == [trader(4), trader(2), trader(3), trader(1)]
 
 
 READINGS = {
@@ -528,6 +531,7 @@ READINGS = {
     ReadingReject.WRONG_EPOCH: (replace(GOOD_READING, epoch=2), meter(0), END),
     ReadingReject.ALREADY_FINAL: (replace(GOOD_READING, account=trader(1)), meter(1), END),
     ReadingReject.WRONG_CLASSES: (replace(GOOD_READING, certified=(0,)), meter(0), END),
+    ReadingReject.OUT_OF_RANGE: (replace(GOOD_READING, net_energy=-(2**40) - 1), meter(0), END),
 }
 
 
@@ -589,6 +593,7 @@ def test_deployment_says_who_has_the_roles(market):
         {"buses": 1},
         {"buses": 1_025},
         {"open_lead": 900},
+        {"open_lead": 900 + 2**21},
         {"resettle_grace": 3_599},
         {"penalties_ueur_per_kwh": (0, -1)},
     ],
@@ -613,8 +618,16 @@ def test_every_rule_of_the_specification_is_a_rule_of_the_twin():
     for module in files("market").iterdir():
         if module.name.endswith(".py"):
             known |= set(re.findall(r'"([a-z]+: [a-z0-9 _]+)"', module.read_text("utf-8")))
-    assert len(named) > 60
-    assert named - known == {"accounts: transfer failed", "module: rule"}
+    assert len(named) > 70
+    assert named - known == {"accounts: transfer failed", "module: rule", "exchange: wrong blueprint"}
+    sources = files("contracts").joinpath("src")
+    in_code = {
+        rule
+        for module in sources.iterdir()
+        if module.name.endswith(".vy") and module.name != "Token.vy"
+        for rule in re.findall(r'"([a-z]+: [a-z0-9 _]+)"', module.read_text("utf-8"))
+    }
+    assert in_code - known == {"accounts: transfer failed", "exchange: wrong blueprint", "module: rule"}
 
 
 def test_the_guardian_pauses_orders_and_nothing_else(market):
@@ -624,7 +637,8 @@ def test_the_guardian_pauses_orders_and_nothing_else(market):
         market.place()
     with refused("exchange: paused"):
         market.exchange.place_order(market.by(), order(0, 1, Side.BID, 90_000), trader(0))
-    market.exchange.cancel_order(market.by(), CancelRequest(trader(0), SLOT, 0), trader(0))
+    berth = berth_of(market.exchange.slot(SLOT).book, trader(0), 0)
+    market.exchange.cancel_order(market.by(), CancelRequest(trader(0), SLOT, 0), berth, trader(0))
     market.exchange.withdraw(market.by(trader(0)), RICH_NEUR)
     metered(market)
     market.settle(*everybody())
@@ -641,7 +655,7 @@ def test_the_utilitys_heir_has_its_money_orders_and_nonces(market):
     assert market.exchange.accounts.find(UTILITY) is None
     assert market.place(replace(ask, trader=heir))[0] == OrderRejected(SLOT, heir, 0, Reject.NONCE_USED)
     _, fill = market.place(order(0, 0, Side.BID, 101_000, 50))
-    assert fill.maker == heir
+    assert [f.maker for f in fills_of(market.exchange.slot(SLOT).book, [fill])] == [heir]
     with refused("accounts: not the utility"):
         market.exchange.schedule_slots(market.by(UTILITY), SLOT + 9, 1, 3, 1, 2)
     with refused("accounts: not the successor"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,12 +12,17 @@ from market.messages import Reading
 from market.orders import Side
 from market.reserves import reserve_per_wh
 from market.settlement import (
+    Basis,
     Cause,
+    Estimate,
     Member,
+    Metered,
     Substation,
     Valuation,
     amount_neur,
     delivered_wh,
+    estimate,
+    resettle,
     rule_in_force,
     settle,
     settle_trades,
@@ -196,6 +203,83 @@ def test_the_sources_of_a_result_by_hand():
     assert sources.penalties == 0
 
 
+# --- estimates ----------------------------------------------------------------------------------
+
+
+@st.composite
+def forecasts(draw: st.DrawFn, others: list[Member]) -> list[int | None]:
+    """Of each account what was forecast, if anything: its contract, nothing, or any energy."""
+    return [
+        draw(st.one_of(st.none(), st.just(member.contracted_wh), st.just(0), energies)) for member in others
+    ]
+
+
+def settled_by(member: Member, metered: Metered) -> Member:
+    return replace(member, reading=metered)
+
+
+@deterministic
+@given(st.data())
+def test_an_estimate_is_what_costs_the_account_more(data):
+    valuation, others = data.draw(valuations(classes=1)), data.draw(members(classes=1))
+    for member, forecast_wh in zip(others, data.draw(forecasts(others)), strict=True):
+        found = estimate(member.position, forecast_wh, member.bus, valuation)
+        costs = {
+            basis: amount_neur(
+                bill(settled_by(member, Estimate(energy_wh, basis, (0,))), valuation),
+                Cause.CHARGE,
+                Cause.CLOSEOUT,
+                Cause.IMBALANCE,
+            )
+            for basis, energy_wh in ((Basis.CONTRACT, member.contracted_wh), (Basis.FORECAST, forecast_wh))
+            if energy_wh is not None
+        }
+        assert costs[found.basis] == max(costs.values())
+        assert found.net_energy == (member.contracted_wh if found.basis == Basis.CONTRACT else forecast_wh)
+        assert found.certified == (0,)
+        if costs[Basis.CONTRACT] == max(costs.values()):
+            assert found.basis is Basis.CONTRACT
+
+
+@deterministic
+@given(st.data())
+def test_estimates_and_resettlement_leave_what_readings_alone_would(data):
+    """Sums to zero and the identity with some settled by estimate, and with the differences in the totals."""
+    valuation, read = data.draw(valuations(classes=2)), data.draw(members(classes=2))
+    guessed = [
+        settled_by(member, estimate(member.position, forecast_wh, member.bus, valuation))
+        if data.draw(st.booleans())
+        else member
+        for member, forecast_wh in zip(read, data.draw(forecasts(read)), strict=True)
+    ]
+    substation = Substation(data.draw(energies), 90_000, (0, 7, 0, 300, 0))
+    for others in (guessed, read):
+        bills = [bill(member, valuation) for member in others]
+        utility = settle_utility(utility_of(others), others, valuation)
+        assert amount_neur(utility) == -sum(amount_neur(postings) for postings in bills)
+        assert slot_identity(utility_of(others), others, substation, valuation).holds
+    for was, now in zip(guessed, read, strict=True):
+        change = resettle(now.position, was.reading, now.reading, now.bus, valuation)
+        assert [posting.cause for posting in change] == [cause for cause in Cause if cause != Cause.TRADES]
+        for posting in change:
+            before = amount_neur(bill(was, valuation), posting.cause)
+            assert before + posting.amount_neur == amount_neur(bill(now, valuation), posting.cause)
+        assert amount_neur(bill(was, valuation), Cause.TRADES) == amount_neur(
+            bill(now, valuation), Cause.TRADES
+        )
+
+
+@deterministic
+@given(st.data())
+def test_who_would_have_metered_the_forecast_gains_nothing_by_silence(data):
+    valuation, others = data.draw(valuations(classes=1)), data.draw(members(classes=1))
+    for member in others:
+        silent = estimate(member.position, member.metered_wh, member.bus, valuation)
+        assert amount_neur(bill(settled_by(member, silent), valuation)) >= amount_neur(
+            bill(member, valuation)
+        )
+
+
 # --- no money pump ------------------------------------------------------------------------------
 
 
@@ -248,6 +332,24 @@ def test_tariff_a_loop_at_one_bus_pays_however_much_of_it_is_delivered(loop, val
         for (bus, held), m in zip(loop, metered, strict=True)
     ]
     assert sum(amount_neur(postings) for postings in bills) >= 0
+
+
+@deterministic
+@given(loops(), valuations())
+def test_a_loop_of_silent_meters_that_were_forecast_to_do_nothing_earns_nothing(loop, valuation):
+    """Each has what costs it more of contract and forecast: no less than who delivers nothing pays."""
+    assert sum(amount_neur(settle_silent(held, 0, bus, valuation)) for bus, held in loop) >= 0
+
+
+@deterministic
+@given(loops(same_bus=True), valuations())
+def test_a_loop_of_silent_meters_at_one_bus_earns_nothing_even_if_nothing_was_forecast(loop, valuation):
+    assert sum(amount_neur(settle_silent(held, None, bus, valuation)) for bus, held in loop) >= 0
+
+
+def settle_silent(held, forecast_wh, bus, valuation):
+    position = position_of(held)
+    return settle(position, estimate(position, forecast_wh, bus, valuation), bus, valuation)
 
 
 def total(loop, valuation, metered) -> int:
