@@ -16,8 +16,15 @@ import contracts
 from ledger.abi import Codec, FunctionCodec, function_codec, record_codec
 from ledger.eip712 import Domain, digest
 from ledger.keys import Key, Signature
-from market.messages import CancelRequest, ChargesHeader, OracleSet, PricesHeader, Reading
-from market.orders import Address, Berth, Order
+from market.messages import (
+    CancelRequest,
+    ChargesHeader,
+    ForecastsHeader,
+    OracleSet,
+    PricesHeader,
+    Reading,
+)
+from market.orders import Address, Berth, Order, Veto
 from market.slots import Terms
 
 
@@ -69,7 +76,11 @@ class OracleSignature:
 
     @classmethod
     def by(
-        cls, key: Key, domain: Domain, oracle: int, message: ChargesHeader | PricesHeader | OracleSet
+        cls,
+        key: Key,
+        domain: Domain,
+        oracle: int,
+        message: ChargesHeader | PricesHeader | ForecastsHeader | OracleSet,
     ) -> OracleSignature:
         """Sign with the key of the set's oracle number `oracle`."""
         return cls(oracle, *key.sign(digest(domain, message)))
@@ -218,8 +229,16 @@ class CancelOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class VetoFills:
+    """The utility takes back fills, the last of the slot first."""
+
+    slot: int
+    vetoes: tuple[Veto, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CloseGate:
-    """Void what rests, `limit` entries of the placing list."""
+    """Credit makers and void what rests, `limit` entries of the slot's levels."""
 
     slot: int
     limit: int
@@ -248,6 +267,16 @@ class PostPricesChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class PostForecasts:
+    """Forecast net energy of the accounts from 256·index on, with its quorum."""
+
+    slot: int
+    index: int
+    words: tuple[int, ...]
+    signatures: tuple[OracleSignature, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PostReading:
     """One signed reading: reverts where a rule is broken."""
 
@@ -273,8 +302,26 @@ class PostSubstation:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """Estimate these accounts, whose readings stayed away, by their forecast (empty where there is none)."""
+
+    slot: int
+    index: int
+    words: tuple[int, ...]
+    accounts: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Settle:
     """Settle the slot for these accounts."""
+
+    slot: int
+    accounts: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resettle:
+    """Post what late readings change of these accounts' settlements by estimate."""
 
     slot: int
     accounts: tuple[Address, ...]
@@ -297,13 +344,17 @@ Call = (
     | PlaceOrder
     | PlaceOrders
     | CancelOrder
+    | VetoFills
     | CloseGate
     | PostPrices
     | PostPricesChunk
+    | PostForecasts
     | PostReading
     | PostReadings
     | PostSubstation
+    | Estimate
     | Settle
+    | Resettle
 )
 
 

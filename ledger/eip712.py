@@ -16,7 +16,14 @@ from typing import Any
 
 from ledger.address import address_bytes
 from ledger.keccak import keccak
-from market.messages import CancelRequest, ChargesHeader, OracleSet, PricesHeader, Reading
+from market.messages import (
+    CancelRequest,
+    ChargesHeader,
+    ForecastsHeader,
+    OracleSet,
+    PricesHeader,
+    Reading,
+)
 from market.orders import Address, Order
 
 DOMAIN_NAME = "Wattbook"
@@ -35,10 +42,11 @@ PRICES_TYPE = (
     "Prices(uint32 slot,uint32 epoch,int32 hubPrice,int64 forecastImport,"
     "bytes32 valuesHash,bytes32 inputHash,bytes32 certificateHash)"
 )
+FORECASTS_TYPE = "Forecasts(uint32 slot,uint32 epoch,uint16 index,bytes32 valuesHash)"
 READING_TYPE = "Reading(address account,uint32 slot,int64 netEnergy,uint32[] certified,uint32 epoch)"
 ORACLE_SET_TYPE = "OracleSet(uint32 epoch,uint8 quorum,address[] oracles)"
 
-Message = Order | CancelRequest | ChargesHeader | PricesHeader | Reading | OracleSet
+Message = Order | CancelRequest | ChargesHeader | PricesHeader | ForecastsHeader | Reading | OracleSet
 
 
 class EncodingError(ValueError):
@@ -135,6 +143,7 @@ SCHEMAS: dict[type[Message], Schema] = {
         (CancelRequest, CANCEL_TYPE),
         (ChargesHeader, CHARGES_TYPE),
         (PricesHeader, PRICES_TYPE),
+        (ForecastsHeader, FORECASTS_TYPE),
         (Reading, READING_TYPE),
         (OracleSet, ORACLE_SET_TYPE),
     )
