@@ -461,7 +461,11 @@ def _void(trader: address, state: uint256, level: uint256, entry: uint256, quant
     side: uint256 = (level >> 16) & 1
     id: uint256 = entry >> levels.TRADER_AT
     key: uint256 = (slot << 24) | id
-    position: uint256 = positions._without_rest(positions.words[key], side, quantity, 1)
+    # Closing counts no order down: of one that was voided before, a veto may have given back what was filled.
+    counted: uint256 = 1
+    if reason == CLOSED:
+        counted = 0
+    position: uint256 = positions._without_rest(positions.words[key], side, quantity, counted)
     if id != 0:
         account: uint256 = accounts.words[trader]
         charge: int256 = oracle._charge(state, slot, accounts._bus(account))
@@ -550,7 +554,8 @@ def _veto(slot: uint32, veto: Veto):
     side: uint256 = convert(veto.takerSide, uint256)
     quantity: uint256 = convert(veto.quantity, uint256)
     cut: uint256 = convert(veto.cut, uint256)
-    rules._require(side <= 1 and veto.tick > min_value(int16), "veto: not the last fill")
+    sound: bool = side <= 1 and veto.energyClass <= 3 and veto.tick > min_value(int16)
+    rules._require(sound, "veto: not the last fill")
     berth: Berth = Berth(energyClass=veto.energyClass, side=1 - veto.takerSide, tick=veto.tick, place=0)
     level: uint256 = self._level_of(number, berth)
     account: uint256 = accounts._word(veto.taker)
