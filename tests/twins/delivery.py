@@ -1,4 +1,4 @@
-"""Random gate closures, readings, settlements, and what the utility and the roles do meanwhile."""
+"""Random gate closures, readings, estimates, settlements, and what the utility and the roles do meanwhile."""
 
 from __future__ import annotations
 
@@ -32,9 +32,13 @@ class Delivery(Posting):
         epoch = 1 if account is None else account.meter_epoch
         reading = Reading(trader.address, slot, data.draw(metered), certified, epoch)
         if data.draw(seldom):
-            spoilt = [replace(reading, epoch=epoch + 1), replace(reading, certified=(*certified, 0))]
-            if classes < 7:
-                reading = data.draw(st.sampled_from(spoilt))
+            spoilt = [
+                replace(reading, epoch=epoch + 1),
+                replace(reading, certified=certified[1:]),
+                replace(reading, net_energy=2**40),
+                replace(reading, net_energy=-(2**40) - 1),
+            ]
+            reading = data.draw(st.sampled_from(spoilt))
         return reading, self.draw_signer(data, meter_of(trader, epoch))
 
     def read_one(self, data: st.DataObject) -> None:
@@ -69,22 +73,42 @@ class Delivery(Posting):
         call = calls.Settle(slot, tuple(key.address for key in chosen))
         self.check_touched(slot, self.pair.same(self.pair.payer, call))
 
+    def estimate(self, data: st.DataObject) -> None:
+        slot, index = self.draw_slot(data), data.draw(st.sampled_from([0, 0, 0, 0, 0, 1]))
+        words = self.pair.twin.slot(slot).forecasts.get(index, ())
+        if data.draw(seldom):
+            words = () if words else (0,) * 32
+        chosen = data.draw(st.lists(self.draw_estimated(), max_size=6))
+        call = calls.Estimate(slot, index, words, tuple(key.address for key in chosen))
+        self.check_touched(slot, self.pair.same(self.pair.payer, call))
+        for key in chosen:
+            if (account := self.account(key)) is not None:
+                self.pair.compare_reading(slot, account)
+
+    def draw_estimated(self) -> st.SearchStrategy[Key]:
+        """Mostly traders; the utility, a latecomer or a stranger at times."""
+        return st.sampled_from([*self.traders * 5, self.utility, LATECOMER, STRANGER])
+
+    def resettle(self, data: st.DataObject) -> None:
+        slot = self.draw_slot(data)
+        chosen = data.draw(st.lists(self.draw_estimated(), max_size=6))
+        call = calls.Resettle(slot, tuple(key.address for key in chosen))
+        self.check_touched(slot, self.pair.same(self.pair.payer, call))
+
     # --- money, accounts, roles -----------------------------------------------------------------
 
     def move_money(self, data: st.DataObject) -> None:
         owner = self.draw_person(data)
         account = self.account(owner)
         free = 0 if account is None else account.balance_neur - account.reserved_neur
-        amounts = st.sampled_from([0, 1, 10**7, max(0, free), max(0, free) + 1, 2**126])
+        amounts = st.sampled_from([0, 1, 10**7, max(0, free), max(0, free) + 1, 2**80])
         amount = data.draw(amounts)
         if data.draw(st.booleans()):
             amount -= amount % self.pair.neur_per_unit
         if data.draw(st.booleans()):
             self.pair.same(owner, calls.Withdraw(amount))
         else:
-            self.pair.same(
-                self.pair.payer, calls.Deposit(owner.address, min(amount, 2**126 - 1) % (10 * EUR))
-            )
+            self.pair.same(self.pair.payer, calls.Deposit(owner.address, min(amount, 2**80 - 1) % (10 * EUR)))
         self.check_touched(self.slot_seen, ())
         if account is not None:
             self.pair.compare_account(account)

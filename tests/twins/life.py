@@ -8,6 +8,7 @@ from ledger import calls
 from ledger.keys import Key
 from market.accounts import Account
 from market.events import Event
+from market.orders import OrdersFilled
 from market.slots import Terms
 from tests.twins.pair import GENESIS_SECOND, Pair, Signer, key_of
 
@@ -99,10 +100,11 @@ class Life:
         self.slot_seen = slot
         pair.compare_slot(slot)
         pair.compare_money()
-        for name in {
-            getattr(event, role, None) for event in events for role in ("trader", "maker", "account")
-        }:
-            account = None if name is None else pair.twin.accounts.find(name)
-            if account is not None:
-                pair.compare_account(account)
-                pair.compare_position(slot, account)
+        named = {getattr(event, role, None) for event in events for role in ("trader", "taker", "account")}
+        touched = [None if name is None else pair.twin.accounts.find(name) for name in named]
+        for event in events:
+            if isinstance(event, OrdersFilled):
+                touched += [pair.twin.accounts.at(maker >> 40) for maker in event.makers]
+        for account in {account.id: account for account in touched if account is not None}.values():
+            pair.compare_account(account)
+            pair.compare_position(slot, account)

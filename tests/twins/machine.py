@@ -21,10 +21,13 @@ from tests.twins.pair import Signer, key_of
 from tests.twins.posting import ORACLES
 from tests.twins.trading import Trading
 
-TRADE = ["place_batch"] * 4 + ["place_one"] * 2 + ["place_many_small", "cancel", "cancel", "pause_for_orders"]
+TRADE = ["place_batch"] * 4 + ["place_one"] * 2 + ["place_many_small", "pause_for_orders"]
+TRADE += ["cancel", "cancel", "cancel_many"]
 RUN = ["move_money", "change_account", "hand_over", "rotate_oracles", "schedule", "post_other_charges"]
+VETO = ["veto"] * 3 + ["post_forecasts"]
 DELIVER = ["close_gate", "close_gate", "draw_prices", "draw_prices", "read_one", "read_everybody"]
-DELIVER += ["read_everybody", "post_substation", "settle", "settle", "settle"]
+DELIVER += ["post_substation", "post_forecasts", "settle", "settle", "settle"]
+LATE = ["estimate"] * 3 + ["read_one", "read_everybody", "resettle", "resettle", "settle"]
 
 
 class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
@@ -61,11 +64,20 @@ class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
     def plan_time(self, data: st.DataObject) -> None:
         """After how many actions each moment comes at which a rule changes; some just before it."""
         terms, (first, second) = self.terms, self.slots
-        moments = [terms.gate(first), terms.gate(second), terms.end(first), terms.end(second)]
-        moments.append(terms.prices_due(first))
+        moments = {
+            terms.gate(first): 14,
+            terms.closing(first): 3,
+            terms.gate(second): 4,
+            terms.closing(second): 3,
+            terms.end(first): 4,
+            terms.end(second): 4,
+            terms.prices_due(first): 3,
+            terms.readings_due(first): 4,
+            terms.final(first): 4,
+        }
         self.itinerary: dict[int, int] = {}
         step = 2
-        for moment, actions in zip(moments, (14, 5, 5, 6, 4), strict=True):
+        for moment, actions in sorted(moments.items()):
             step += data.draw(st.integers(actions - 1, actions + 3))
             self.itinerary[step] = moment - data.draw(st.sampled_from([0, 0, 1]))
         self.step = 0
@@ -75,16 +87,22 @@ class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
         self.with_prices = data.draw(often)
         self.last_metered = data.draw(st.lists(st.integers(-300, 300), min_size=8, max_size=8))
         self.last_order = data.draw(st.permutations(range(8)))
+        self.silent = data.draw(st.sets(st.sampled_from(range(1, 8)), max_size=3))
+        self.last_forecast = data.draw(st.one_of(st.none(), st.just(self.last_metered)))
 
     # --- actions --------------------------------------------------------------------------------
 
     @rule(data=st.data())
     def act(self, data: st.DataObject) -> None:
         """One action that suits the time, or at times any; then time may pass."""
-        now, first, second = self.now(), *self.slots
-        suited = TRADE * 2 if now < self.terms.gate(second) else []
-        suited = suited + (DELIVER if now >= self.terms.gate(first) else [])
-        name = data.draw(st.sampled_from(suited * 3 + TRADE + RUN + DELIVER), label="action")
+        now, terms, (first, second) = self.now(), self.terms, self.slots
+        suited = TRADE * 2 if now < terms.gate(second) else []
+        suited = suited + (DELIVER if now >= terms.gate(first) else [])
+        if any(terms.gate(slot) <= now < terms.closing(slot) for slot in self.slots):
+            suited += VETO * 3
+        if now >= terms.readings_due(first):
+            suited += LATE * 2
+        name = data.draw(st.sampled_from(suited * 3 + TRADE + RUN + VETO + DELIVER + LATE), label="action")
         getattr(self, name)(data)
         self.step += 1
         if self.step in self.itinerary:
@@ -101,20 +119,27 @@ class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
             self.pay_out()
 
     def end(self, slot: int) -> None:
-        """Close, price, read and settle what is not."""
+        """Close, price, read, estimate and settle what is not; then some who were silent are read."""
         pair, terms, book = self.pair, self.terms, self.pair.twin.slot(slot).book
-        self.go(terms.gate(slot))
+        self.go(terms.closing(slot))
         while not book.gate_closed:
             assert isinstance(pair.same(pair.payer, calls.CloseGate(slot, 7)), tuple)
         if self.with_prices and self.now() < terms.prices_due(slot):
             _, _, fit = self.tariff
             self.post_prices_of(slot, [fit] * terms.buses)
+        if self.last_forecast is not None:
+            self.post_forecasts_of(slot, self.last_forecast)
         self.go(terms.end(slot))
         people = [pair.people[pair.twin.accounts.at(i).address] for i in range(book.snapshot or 0)]
-        pair.read_all(pair.payer, [self.last_reading(slot, index, who) for index, who in enumerate(people)])
-        if pair.twin.slot(slot).bus_prices is None:
-            self.go(terms.prices_due(slot))
+        readings = [self.last_reading(slot, index, who) for index, who in enumerate(people)]
+        pair.read_all(pair.payer, [it for index, it in enumerate(readings) if index not in self.silent])
+        self.go(max(terms.readings_due(slot), terms.prices_due(slot)))
+        words = pair.twin.slot(slot).forecasts.get(0, ())
+        prosumers = tuple(key.address for key in people if key.address != self.utility.address)
+        assert isinstance(pair.same(pair.payer, calls.Estimate(slot, 0, words, prosumers)), tuple)
         self.settle_all(slot, [people[index] for index in self.last_order if index < len(people)])
+        pair.read_all(pair.payer, readings)
+        self.backed(calls.Resettle(slot, prosumers))
 
     def last_reading(self, slot: int, index: int, who: Key) -> tuple[Reading, Signer]:
         account = self.account(who)
@@ -124,15 +149,18 @@ class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
         return reading, Signer(meter_of(who, epoch))
 
     def settle_all(self, slot: int, people: Sequence[Key]) -> None:
-        """Settle in two calls; where the utility cannot back the result, somebody pays in for it."""
+        """Settle in two calls."""
         half = len(people) // 2
         for part in (people[:half], people[half:]):
-            call = calls.Settle(slot, tuple(key.address for key in part))
-            if self.pair.same(self.pair.payer, call) == "settlement: utility unfunded":
-                self.deposit(self.utility, 100 * EUR)
-                assert isinstance(self.pair.same(self.pair.payer, call), tuple)
+            self.backed(calls.Settle(slot, tuple(key.address for key in part)))
             self.overdraw()
         assert self.pair.twin.slot(slot).settled
+
+    def backed(self, call: calls.Settle | calls.Resettle) -> None:
+        """Settle or resettle; where the utility cannot back the result, somebody pays in for it."""
+        if self.pair.same(self.pair.payer, call) == "settlement: utility unfunded":
+            self.deposit(self.utility, 100 * EUR)
+            assert isinstance(self.pair.same(self.pair.payer, call), tuple)
 
     def overdraw(self) -> None:
         """The utility asks for a token unit more than is its own while others are still to settle."""

@@ -25,7 +25,7 @@ from market.events import Event
 from market.exchange import Caller
 from market.exchange import Exchange as Twin
 from market.messages import CancelRequest, Reading
-from market.orders import Address, Order, Side
+from market.orders import Address, Berth, Order, Side
 from market.slots import Terms
 
 GENESIS_SECOND = 900_000_000
@@ -157,10 +157,12 @@ class Pair:
         named = [(order, signer.named) for order, signer in orders]
         return self.both(sender, calls.PlaceOrders(signed), lambda by: self.twin.place_orders(by, named))
 
-    def cancel(self, sender: Key, request: CancelRequest, signer: Signer) -> tuple[Event, ...] | str:
-        """A signed cancel."""
-        call = calls.CancelOrder(request, signer.sign(self, request))
-        return self.both(sender, call, lambda by: self.twin.cancel_order(by, request, signer.named))
+    def cancel(
+        self, sender: Key, request: CancelRequest, berth: Berth, signer: Signer
+    ) -> tuple[Event, ...] | str:
+        """A signed cancel of what rests at `berth`."""
+        call = calls.CancelOrder(request, signer.sign(self, request), berth)
+        return self.both(sender, call, lambda by: self.twin.cancel_order(by, request, berth, signer.named))
 
     def read(self, sender: Key, reading: Reading, signer: Signer) -> tuple[Event, ...] | str:
         """One reading alone."""
@@ -218,20 +220,17 @@ class Pair:
             assert found == held.class_net_wh.get(energy_class, 0)
 
     def compare_reading(self, slot: int, account: TwinAccount) -> None:
-        """The final reading, if there is one."""
-        reading = self.twin.slot(slot).readings.get(account.id)
-        expected = StoredReading(False, 0, (), 0)
-        if reading is not None:
-            expected = StoredReading(True, reading.net_energy, reading.certified, reading.epoch)
+        """The final reading, if there is one; of an estimate its nothing certified shows."""
+        metered = self.twin.slot(slot).metered(account)
+        expected = StoredReading(False, 0, () if metered is None else metered.certified, 0)
+        if isinstance(metered, Reading):
+            expected = StoredReading(True, metered.net_energy, metered.certified, metered.epoch)
         assert self.exchange.reading_of(slot, account.address) == expected
 
     def compare_order(self, slot: int, account: TwinAccount, nonce: int) -> None:
         """Whether a nonce is used, and what rests of its order."""
         book = self.twin.slot(slot).book
-        resting = book.resting(account, nonce)
-        expected = RestingOrder(0, 0, 0, 0)
-        if resting is not None:
-            expected = RestingOrder(resting.side, resting.energy_class, resting.tick, resting.left_wh)
+        expected = RestingOrder(*(book.resting(account, nonce) or (Berth(), 0)))
         assert self.exchange.order_of(slot, account.address, nonce) == expected
         used = self.exchange.nonce_used(slot, account.address, nonce)
         assert used == book.nonce_used(account, nonce)
@@ -245,6 +244,9 @@ class Pair:
             best = book.best(energy_class, side)
             found[side] = view(slot, energy_class)
             assert found[side] == (Best(False, 0, 0) if best is None else Best(True, *best))
+            if best is not None:
+                tick, quantity_wh = best
+                assert self.exchange.level_of(slot, energy_class, side, tick) == quantity_wh
         if found[Side.BID].found and found[Side.ASK].found:
             assert found[Side.BID].tick < found[Side.ASK].tick
 
@@ -265,8 +267,7 @@ class Pair:
             gate_closed=book.gate_closed,
             substation_posted=state.substation is not None,
             settled=state.settled,
-            placed=book.placed,
-            voided=book.passed,
+            closing=book.closing,
             accounts=book.snapshot or 0,
             settled_accounts=state.settled_accounts,
         )

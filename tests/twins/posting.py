@@ -1,4 +1,4 @@
-"""Random charges and prices of oracles, good and bad."""
+"""Random charges, prices and forecasts of oracles, good and bad."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from ledger import calls, vectors
 from ledger.keys import Key
-from market.messages import ChargesHeader, OracleSet, PricesHeader
-from tests.twins.life import STRANGER, TRADERS, Life, often, sometimes
+from market.events import Event
+from market.messages import ChargesHeader, ForecastsHeader, OracleSet, PricesHeader
+from tests.twins.life import STRANGER, TRADERS, Life, often, seldom, sometimes
 from tests.twins.pair import Signer, key_of
 
 ORACLES = tuple(key_of("oracle", i) for i in range(4))
@@ -127,6 +128,34 @@ class Posting(Life):
         proofs, named = self.pair.prove(header, quorum)
         arguments = (slot, hub, -55, hashes, INPUT_HASH, CERTIFICATE_HASH)
         self.pair.plain(self.pair.payer, calls.PostPrices(*arguments, proofs), *arguments, named)
+
+    def post_forecasts(self, data: st.DataObject) -> None:
+        """What accounts are thought to do, near what they contracted; or of accounts there are none of."""
+        slot, index = self.draw_slot(data), data.draw(st.sampled_from([0, 0, 0, 0, 1, 2**16 - 1]))
+        nets = [self.pair.twin.slot(slot).book.position(who).net_wh for who in self.pair.twin.accounts]
+        shifts = st.sampled_from([0, 0, 7, -20, 2_000, -2_000])
+        forecast = [net + data.draw(shifts) for net in nets]
+        words = self.forecast_words(forecast)
+        if data.draw(seldom):
+            words = words[:-1]
+        quorum = self.draw_quorum(data, good=data.draw(often))
+        self.check_touched(slot, self.post_forecast_words(slot, index, words, quorum))
+
+    def forecast_words(self, forecast: list[int]) -> tuple[int, ...]:
+        """Net energy by account id, in the words of 256 accounts."""
+        return vectors.pack([*forecast, *[0] * (256 - len(forecast))])
+
+    def post_forecasts_of(self, slot: int, forecast: list[int]) -> None:
+        """A good forecast of the first accounts; refused if one is posted already or it is too late."""
+        self.post_forecast_words(slot, 0, self.forecast_words(forecast), self.good_quorum())
+
+    def post_forecast_words(
+        self, slot: int, index: int, words: tuple[int, ...], quorum: list[tuple[int, Signer]]
+    ) -> tuple[Event, ...] | str:
+        header = ForecastsHeader(slot, self.pair.twin.oracles.epoch, index, vectors.chunk_hash(words))
+        proofs, named = self.pair.prove(header, quorum)
+        call = calls.PostForecasts(slot, index, words, proofs)
+        return self.pair.plain(self.pair.payer, call, slot, index, words, named)
 
     def rotate_oracles(self, data: st.DataObject) -> None:
         keys = data.draw(st.permutations(ORACLES))[: data.draw(st.integers(3, 4))]

@@ -13,9 +13,12 @@ from tests.twins.pair import Pair
 from tests.twins.posting import ORACLES, QUORUM
 
 MARKETS = {
-    # A token finer than n€, three words by bus with values to spare, two classes.
-    "dlmp": (Terms(rule=Rule.DLMP, lot_wh=2, buses=17, penalties_ueur_per_kwh=(40_000, 250_000)), 18),
-    # A token coarser than n€, more buses than a chunk holds, one class.
+    # A token finer than n€, three words by bus with values to spare, two classes, a veto.
+    "dlmp": (
+        Terms(rule=Rule.DLMP, lot_wh=2, buses=17, penalties_ueur_per_kwh=(40_000, 250_000), veto_grace=400),
+        18,
+    ),
+    # A token coarser than n€, more buses than a chunk holds, one class, no veto.
     "tariff": (Terms(rule=Rule.TARIFF, lot_wh=5, buses=260, penalties_ueur_per_kwh=(70_000,)), 6),
 }
 

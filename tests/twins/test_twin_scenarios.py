@@ -5,16 +5,22 @@ from __future__ import annotations
 import pytest
 
 from ledger import calls
-from market.book import RESTING_MAX, VISITS_MAX
+from market.book import MAKERS_PER_EVENT, RESTING_MAX, VISITS_MAX
+from market.levels import GAPS_MAX
 from market.messages import CancelRequest, Reading
-from market.orders import Flag, Order, OrderFilled, OrderVoided, Side, VoidReason
+from market.orders import Berth, Flag, Order, OrdersFilled, OrderVoided, Side, VoidReason
 from market.slots import Rule, Terms
 from tests.twins.life import EUR, FIRST_SLOT_START, meter_of
 from tests.twins.pair import Pair, Signer, key_of
 from tests.twins.posting import ORACLES, QUORUM, Posting
+from tests.twins.trading import Trading
 
-TERMS = Terms(rule=Rule.DLMP, buses=3, penalties_ueur_per_kwh=(30_000,))
+TERMS = Terms(rule=Rule.DLMP, buses=3, penalties_ueur_per_kwh=(30_000,), veto_grace=600)
 TAKER, *MAKERS = (key_of("person", index) for index in range(10))
+
+
+class Market(Trading, Posting):
+    """What traders and oracles do, as it is told."""
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +29,10 @@ def deployed() -> Pair:
 
 
 @pytest.fixture
-def market(deployed: Pair) -> Posting:
+def market(deployed: Pair) -> Market:
     """Ten rich accounts, and a slot that has just opened with charges of 0."""
     deployed.start_over()
-    market = Posting()
+    market = Market()
     market.pair, market.utility, market.oracles = deployed, deployed.utility, list(ORACLES)
     market.slots = [FIRST_SLOT_START // TERMS.slot_seconds]
     for trader in (TAKER, *MAKERS):
@@ -41,12 +47,12 @@ def market(deployed: Pair) -> Posting:
     return market
 
 
-def order(market: Posting, index: int, nonce: int, side: Side, limit: int, **more) -> Order:
+def order(market: Market, index: int, nonce: int, side: Side, limit: int, **more) -> Order:
     trader = (TAKER, *MAKERS)[index]
     return Order(trader.address, market.slots[0], nonce, side, 0, limit, **more)
 
 
-def crowd(market: Posting, count: int, expiry: int = 0) -> None:
+def crowd(market: Market, count: int, expiry: int = 0) -> None:
     """So many asks of 2 Wh at one price, by as many accounts as it takes."""
     asks = [
         order(market, 1 + n // RESTING_MAX, n % RESTING_MAX, Side.ASK, 90_000, quantity_wh=2, expiry=expiry)
@@ -57,9 +63,16 @@ def crowd(market: Posting, count: int, expiry: int = 0) -> None:
         assert isinstance(market.pair.place_all(market.pair.payer, signed[first : first + 70]), tuple)
 
 
-def take(market: Posting, quantity: int, nonce: int = 0, flags: Flag = Flag.NONE):
+def take(market: Market, quantity: int, nonce: int = 0, flags: Flag = Flag.NONE):
     bid = order(market, 0, nonce, Side.BID, 100_000, quantity_wh=quantity, flags=flags)
     return market.pair.place(market.pair.payer, bid, Signer(TAKER))
+
+
+def cancel(market: Market, maker: int, nonce: int):
+    key, slot = MAKERS[maker], market.slots[0]
+    berth = market.resting(key, slot).get(nonce, Berth())
+    request = CancelRequest(key.address, slot, nonce)
+    return market.pair.cancel(market.pair.payer, request, berth, Signer(key))
 
 
 @pytest.mark.parametrize("flags", [Flag.NONE, Flag.IMMEDIATE_OR_CANCEL])
@@ -75,7 +88,8 @@ def test_after_128_visits_the_rest_is_void(market, flags):
 def test_the_128th_visit_may_fill_the_order(market):
     crowd(market, VISITS_MAX)
     events = take(market, 2 * VISITS_MAX)
-    assert sum(isinstance(event, OrderFilled) for event in events) == VISITS_MAX == len(events) - 1
+    told = [len(event.makers) for event in events if isinstance(event, OrdersFilled)]
+    assert told == [MAKERS_PER_EVENT] * (VISITS_MAX // MAKERS_PER_EVENT)
     market.pair.compare_all(market.slots)
 
 
@@ -96,13 +110,93 @@ def test_expired_orders_count_as_visits(market):
 def test_levels_refill_after_cancels_in_the_middle(market):
     crowd(market, 6)
     for nonce in (2, 0, 5):
-        request = CancelRequest(MAKERS[0].address, market.slots[0], nonce)
-        market.pair.cancel(market.pair.payer, request, Signer(MAKERS[0]))
+        cancel(market, 0, nonce)
     more = order(market, 2, 0, Side.ASK, 90_000, quantity_wh=4)
     market.pair.place(market.pair.payer, more, Signer(MAKERS[1]))
-    events = take(market, 9)
-    assert [(e.maker_nonce, e.quantity) for e in events[1:]] == [(1, 2), (3, 2), (4, 2), (0, 3)]
+    _, filled = take(market, 9)
+    fills = filled.fills(lambda number: market.pair.twin.accounts.at(number).address)
+    assert [(fill.maker_nonce, fill.quantity) for fill in fills] == [(1, 2), (3, 2), (4, 2), (0, 3)]
     market.pair.compare_all(market.slots)
+
+
+@pytest.mark.parametrize(("gaps", "found"), [(GAPS_MAX - 1, False), (GAPS_MAX, True)])
+def test_a_cancel_at_the_head_passes_127_gaps_behind_it(market, gaps, found):
+    crowd(market, gaps + 1)
+    for number in range(gaps, -1, -1):
+        assert isinstance(cancel(market, number // RESTING_MAX, number % RESTING_MAX), tuple)
+    market.pair.compare_best(market.slots[0], 0)
+    best = market.pair.exchange.best_ask(market.slots[0], 0)
+    assert (best.found, best.quantity) == (found, 0)
+    take(market, 5)
+    market.pair.compare_all(market.slots)
+
+
+def test_an_exact_fill_leaves_the_gaps_behind_it_at_the_head(market):
+    crowd(market, 4)
+    for nonce in (1, 2, 3):
+        cancel(market, 0, nonce)
+    take(market, 2)
+    best = market.pair.exchange.best_ask(market.slots[0], 0)
+    assert (best.found, best.quantity) == (True, 0)
+    market.pair.compare_best(market.slots[0], 0)
+    take(market, 5, nonce=1)
+    market.pair.compare_best(market.slots[0], 0)
+    market.pair.compare_all(market.slots)
+
+
+def test_closing_goes_entry_by_entry(market):
+    crowd(market, 20)
+    take(market, 7)
+    cancel(market, 0, 9)
+    slot, pair = market.slots[0], market.pair
+    market.go(TERMS.closing(slot) - 1)
+    assert pair.same(pair.payer, calls.CloseGate(slot, 1)) == "book: before the gate"
+    for limit in (0, 1, 2, 3, 0, 4, 5, 4):
+        assert isinstance(pair.same(pair.payer, calls.CloseGate(slot, limit)), tuple)
+        pair.compare_all(market.slots)
+        pair.compare_best(slot, 0)
+        pair.compare_order(slot, pair.twin.accounts.get(MAKERS[1].address), 3)
+    assert not pair.twin.slot(slot).book.gate_closed
+    *_, closed = pair.same(pair.payer, calls.CloseGate(slot, 1))
+    assert closed.accounts == 11
+    assert pair.same(pair.payer, calls.CloseGate(slot, 1)) == "book: gate is closed"
+
+
+def test_an_order_cancelled_after_a_fill_is_void_again_after_a_veto(market):
+    """The part that was filled rests again; the order, which is void already, is counted down once."""
+    slot, pair = market.slots[0], market.pair
+    crowd(market, 1)
+    take(market, 1)
+    assert isinstance(cancel(market, 0, 0), tuple)
+    market.go(TERMS.gate(slot))
+    (fill,) = pair.twin.slot(slot).book.fills
+    assert isinstance(pair.same(pair.utility, calls.VetoFills(slot, (market.veto_of(fill, 1),))), tuple)
+    pair.compare_all(market.slots)
+    market.go(TERMS.closing(slot))
+    void, _ = pair.same(pair.payer, calls.CloseGate(slot, 9))
+    assert (void.quantity, void.reason) == (1, VoidReason.GATE_CLOSED)
+    pair.compare_all(market.slots)
+    assert pair.exchange.position_of(slot, MAKERS[0].address).reserve == 0
+
+
+def test_a_veto_goes_back_over_many_makers_and_gaps(market):
+    slot, pair = market.slots[0], market.pair
+    crowd(market, 100)
+    for number in (3, 17, 40, 41, 42, 98):
+        cancel(market, number // RESTING_MAX, number % RESTING_MAX)
+    take(market, 171)
+    market.go(TERMS.gate(slot))
+    for cut in (1, 9, 150, 11):
+        (fill,) = pair.twin.slot(slot).book.fills
+        assert isinstance(pair.same(pair.utility, calls.VetoFills(slot, (market.veto_of(fill, cut),))), tuple)
+        level = fill.level
+        resting = pair.exchange.level_of(slot, level.energy_class, level.side, level.tick)
+        assert resting == level.resting_wh()
+    assert not pair.twin.slot(slot).book.fills
+    market.go(TERMS.closing(slot))
+    assert isinstance(pair.same(pair.payer, calls.CloseGate(slot, 100)), tuple)
+    pair.compare_all(market.slots)
+    assert all(pair.twin.slot(slot).book.position(who).net_wh == 0 for who in pair.twin.accounts)
 
 
 def test_readings_end_at_t2(market):

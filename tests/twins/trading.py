@@ -1,4 +1,4 @@
-"""Random orders and cancels, good and bad."""
+"""Random orders, cancels and vetoes, good and bad."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from ledger import calls
+from ledger.keccak import keccak
 from ledger.keys import Key
 from market.events import Event
+from market.fills import TakenLevel
 from market.messages import CancelRequest
-from market.orders import Flag, Order, Side
+from market.orders import Berth, Flag, Order, Side, Veto
 from tests.twins.life import STRANGER, Life, often, price_shifts, seldom
 from tests.twins.pair import Signer
 
@@ -108,25 +110,102 @@ class Trading(Life):
         self.check_orders(signed, self.pair.place_all(self.pair.payer, signed))
 
     def cancel(self, data: st.DataObject) -> None:
+        """Mostly what rests, where it rests; also dead and unseen nonces, and places of others."""
         trader = self.draw_person(data)
         slot = self.draw_slot(data)
-        nonces = [order.nonce for order in self.resting(trader, slot)]
-        nonce = data.draw(st.sampled_from(nonces * 3 + [0, 5, 255]))
+        berths = self.resting(trader, slot)
+        nonce = data.draw(st.sampled_from(list(berths) * 3 + [0, 5, 255]))
+        berth = berths.get(nonce, Berth(0, Side.ASK, self.draw_tick(data), 0))
+        if data.draw(seldom):
+            berth = self.elsewhere(data, berth)
         request = CancelRequest(trader.address, slot, nonce)
-        events = self.pair.cancel(self.pair.payer, request, self.draw_signer(data, trader))
+        events = self.pair.cancel(self.pair.payer, request, berth, self.draw_signer(data, trader))
         self.check_touched(slot, events)
         account = self.account(trader)
         if account is not None:
             self.pair.compare_order(slot, account, nonce)
 
-    def resting(self, trader: Key, slot: int) -> list[CancelRequest]:
+    def resting(self, trader: Key, slot: int) -> dict[int, Berth]:
+        """Where orders of a trader rest, by nonce."""
         account = self.account(trader)
+        if account is None:
+            return {}
         book = self.pair.twin.slot(slot).book
-        return [
-            CancelRequest(trader.address, slot, nonce)
-            for nonce in range(self.sent_nonces.get((trader.address, slot), -1) + 1)
-            if account is not None and book.resting(account, nonce) is not None
+        found = {nonce: book.resting(account, nonce) for nonce in range(256)}
+        return {nonce: resting[0] for nonce, resting in found.items() if resting is not None}
+
+    def draw_tick(self, data: st.DataObject) -> int:
+        retail, fee, fit = self.tariff
+        return (fit + (retail - fee - fit) * data.draw(st.integers(0, LEVELS)) // LEVELS) // 100
+
+    def elsewhere(self, data: st.DataObject, berth: Berth) -> Berth:
+        others = [
+            replace(berth, place=berth.place + 1),
+            replace(berth, place=2**16 - 1),
+            replace(berth, side=1 - berth.side),
+            replace(berth, side=2),
+            replace(berth, energy_class=berth.energy_class + 1),
+            replace(berth, energy_class=4),
+            replace(berth, tick=-(2**15)),
         ]
+        return data.draw(st.sampled_from(others))
+
+    def cancel_many(self, data: st.DataObject) -> None:
+        """All that one trader has at rest goes, in any order: gaps at heads and behind them."""
+        trader, slot = data.draw(st.sampled_from(self.traders)), data.draw(st.sampled_from(self.slots))
+        for nonce in data.draw(st.permutations(list(self.resting(trader, slot))))[:6]:
+            berth = self.resting(trader, slot).get(nonce, Berth())
+            request = CancelRequest(trader.address, slot, nonce)
+            self.check_touched(slot, self.pair.cancel(self.pair.payer, request, berth, Signer(trader)))
+
+    def veto(self, data: st.DataObject) -> None:
+        """The last fills of a slot, wholly or in part; or something that is not the last fill."""
+        slot = self.draw_slot(data)
+        fills = list(self.pair.twin.slot(slot).book.fills)
+        vetoes = []
+        for _ in range(data.draw(st.integers(0, 4))):
+            if fills:
+                last = fills.pop()
+                cut = data.draw(st.one_of(st.just(last.quantity_wh), st.integers(1, last.quantity_wh)))
+                vetoes.append(self.veto_of(last, cut))
+                if cut < last.quantity_wh:
+                    fills.append(replace(last, quantity_wh=last.quantity_wh - cut))
+        if vetoes and data.draw(seldom):
+            vetoes[-1] = self.spoil_veto(data, vetoes[-1])
+        sender = self.utility if data.draw(often) else self.pair.payer
+        events = self.pair.same(sender, calls.VetoFills(slot, tuple(vetoes)))
+        self.check_touched(slot, events)
+        for energy_class in range(len(self.terms.penalties_ueur_per_kwh) + 1):
+            self.pair.compare_best(slot, energy_class)
+
+    def veto_of(self, fill: TakenLevel, cut: int) -> Veto:
+        level = fill.level
+        return Veto(
+            fill.taker.address,
+            fill.nonce,
+            level.energy_class,
+            1 - level.side,
+            level.tick,
+            fill.quantity_wh,
+            fill.before,
+            cut,
+            reason=cut % 3,
+            element=cut,
+        )
+
+    def spoil_veto(self, data: st.DataObject, veto: Veto) -> Veto:
+        spoilt = [
+            replace(veto, cut=0),
+            replace(veto, cut=veto.quantity + 1),
+            replace(veto, quantity=veto.quantity + 1),
+            replace(veto, before=keccak(veto.before)),
+            replace(veto, taker=STRANGER.address),
+            replace(veto, taker=STRANGER.address, taker_side=2),
+            replace(veto, taker_nonce=(veto.taker_nonce + 1) % 256),
+            replace(veto, energy_class=4),
+            replace(veto, tick=-(2**15)),
+        ]
+        return data.draw(st.sampled_from(spoilt))
 
     def pause_for_orders(self, data: st.DataObject) -> None:
         guardian = self.pair.people[self.pair.twin.guardian]
