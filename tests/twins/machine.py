@@ -16,13 +16,13 @@ from ledger import calls
 from ledger.keys import Key
 from market.messages import Reading
 from tests.twins.delivery import Delivery
-from tests.twins.life import EUR, FIRST_SLOT_START, TRADERS, meter_of, often, sometimes
+from tests.twins.life import EUR, FIRST_SLOT_START, TRADERS, meter_of, often, seldom
 from tests.twins.pair import Signer, key_of
 from tests.twins.posting import ORACLES
 from tests.twins.trading import Trading
 
 TRADE = ["place_batch"] * 4 + ["place_one"] * 2 + ["place_many_small", "pause_for_orders"]
-TRADE += ["cancel", "cancel", "cancel_many"]
+TRADE += ["sweep", "sweep", "cancel", "cancel", "cancel_many", "cancel_many"]
 RUN = ["move_money", "change_account", "hand_over", "rotate_oracles", "schedule", "post_other_charges"]
 VETO = ["veto"] * 3 + ["post_forecasts"]
 DELIVER = ["close_gate", "close_gate", "draw_prices", "draw_prices", "read_one", "read_everybody"]
@@ -53,13 +53,15 @@ class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
         schedule = calls.ScheduleSlots(self.slots[0], 2, retail, fee, fit)
         assert isinstance(pair.same(self.utility, schedule), tuple)
         for slot in self.slots:
-            if data.draw(sometimes):
+            if data.draw(seldom):
                 self.draw_charges(data, slot, good=False)
-            if data.draw(often):
+            if not data.draw(seldom):
                 self.post_charges_of(slot, self.draw_vector(data, 0, good=True))
         self.plan_time(data)
         self.plan_end(data)
         self.go(self.terms.opens(self.slots[-1]))
+        for _ in range(2):
+            self.place_batch(data)
 
     def plan_time(self, data: st.DataObject) -> None:
         """After how many actions each moment comes at which a rule changes; some just before it."""
@@ -88,6 +90,7 @@ class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
         self.last_metered = data.draw(st.lists(st.integers(-300, 300), min_size=8, max_size=8))
         self.last_order = data.draw(st.permutations(range(8)))
         self.silent = data.draw(st.sets(st.sampled_from(range(1, 8)), max_size=3))
+        self.last_cuts = data.draw(st.lists(st.integers(1, 40), max_size=5))
         self.last_forecast = data.draw(st.one_of(st.none(), st.just(self.last_metered)))
 
     # --- actions --------------------------------------------------------------------------------
@@ -96,17 +99,19 @@ class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
     def act(self, data: st.DataObject) -> None:
         """One action that suits the time, or at times any; then time may pass."""
         now, terms, (first, second) = self.now(), self.terms, self.slots
-        suited = TRADE * 2 if now < terms.gate(second) else []
+        suited = TRADE * 3 if now < terms.gate(second) else []
         suited = suited + (DELIVER if now >= terms.gate(first) else [])
         if any(terms.gate(slot) <= now < terms.closing(slot) for slot in self.slots):
             suited += VETO * 3
         if now >= terms.readings_due(first):
             suited += LATE * 2
-        name = data.draw(st.sampled_from(suited * 3 + TRADE + RUN + VETO + DELIVER + LATE), label="action")
+        name = data.draw(st.sampled_from(suited * 5 + TRADE + RUN + VETO + DELIVER + LATE), label="action")
         getattr(self, name)(data)
         self.step += 1
         if self.step in self.itinerary:
             self.go(self.itinerary[self.step])
+            for slot in self.slots:
+                self.veto_last(slot, data.draw(st.lists(st.integers(1, 40), max_size=5)))
 
     # --- the end --------------------------------------------------------------------------------
 
@@ -119,8 +124,10 @@ class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
             self.pay_out()
 
     def end(self, slot: int) -> None:
-        """Close, price, read, estimate and settle what is not; then some who were silent are read."""
+        """Veto, close, price, read, estimate and settle what is not; then some who were silent are read."""
         pair, terms, book = self.pair, self.terms, self.pair.twin.slot(slot).book
+        self.go(terms.gate(slot))
+        self.veto_last(slot, self.last_cuts)
         self.go(terms.closing(slot))
         while not book.gate_closed:
             assert isinstance(pair.same(pair.payer, calls.CloseGate(slot, 7)), tuple)

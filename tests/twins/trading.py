@@ -17,7 +17,7 @@ from market.orders import Berth, Flag, Order, Side, Veto
 from tests.twins.life import STRANGER, Life, often, price_shifts, seldom
 from tests.twins.pair import Signer
 
-LEVELS = 6
+LEVELS = 3
 """Limits lie on so many price levels between the hub's export and import price."""
 
 
@@ -28,7 +28,7 @@ class Trading(Life):
 
     def draw_order(self, data: st.DataObject) -> tuple[Order, Signer]:
         trader = self.draw_person(data)
-        slot = self.draw_slot(data)
+        slot = self.draw_open_slot(data)
         order = Order(
             trader.address,
             slot,
@@ -36,7 +36,7 @@ class Trading(Life):
             data.draw(st.sampled_from(Side)),
             data.draw(st.sampled_from([0] * 6 + [1, 2])),
             self.draw_limit(data, trader, slot),
-            self.terms.lot_wh * data.draw(st.integers(1, 12)),
+            self.terms.lot_wh * data.draw(st.sampled_from([1, 2, 3, 4, 7, 12, 30])),
             data.draw(st.sampled_from([Flag.NONE, Flag.NONE, Flag.NONE, Flag.IMMEDIATE_OR_CANCEL])),
             data.draw(st.sampled_from([0, 0, 0, 60, 900])),
         )
@@ -45,6 +45,14 @@ class Trading(Life):
         if data.draw(seldom):
             order = self.spoil(data, order)
         return order, self.draw_signer(data, trader)
+
+    def draw_open_slot(self, data: st.DataObject) -> int:
+        """Mostly one that takes orders now."""
+        now, terms = self.now(), self.terms
+        is_open = [slot for slot in self.slots if terms.opens(slot) <= now < terms.gate(slot)]
+        return (
+            self.draw_slot(data) if data.draw(seldom) else data.draw(st.sampled_from(is_open or self.slots))
+        )
 
     def draw_nonce(self, data: st.DataObject, trader: Key, slot: int) -> int:
         """Mostly the next, seldom any of the first ones."""
@@ -97,6 +105,18 @@ class Trading(Life):
     def place_batch(self, data: st.DataObject) -> None:
         orders = [self.draw_order(data) for _ in range(data.draw(st.integers(2, 12)))]
         self.check_orders(orders, self.pair.place_all(self.pair.payer, orders))
+
+    def sweep(self, data: st.DataObject) -> None:
+        """One trader takes much of what there is on one side: many makers, several levels."""
+        retail, fee, fit = self.tariff
+        side = data.draw(st.sampled_from(Side))
+        trader, slot = data.draw(st.sampled_from(self.traders)), self.draw_open_slot(data)
+        limit = (retail - fee if side == Side.BID else fit) + 50_000 * (1 - 2 * side)
+        lots = data.draw(st.sampled_from([5, 13, 50]))
+        flags = data.draw(st.sampled_from(Flag))
+        nonce = self.draw_nonce(data, trader, slot)
+        order = Order(trader.address, slot, nonce, side, 0, limit, lots * self.terms.lot_wh, flags)
+        self.check_orders([(order, Signer(trader))], self.pair.place(self.pair.payer, order, Signer(trader)))
 
     def place_many_small(self, data: st.DataObject) -> None:
         """One trader fills up one side of the book: the limit of resting orders."""
@@ -177,6 +197,14 @@ class Trading(Life):
         self.check_touched(slot, events)
         for energy_class in range(len(self.terms.penalties_ueur_per_kwh) + 1):
             self.pair.compare_best(slot, energy_class)
+
+    def veto_last(self, slot: int, cuts: Sequence[int]) -> None:
+        """If it is time, one veto after the other of the fill that is last then, of so many Wh or all of it."""
+        for cut in cuts:
+            fills = self.pair.twin.slot(slot).book.fills
+            if fills and self.terms.gate(slot) <= self.now() < self.terms.closing(slot):
+                veto = self.veto_of(fills[-1], min(cut, fills[-1].quantity_wh))
+                assert isinstance(self.pair.same(self.utility, calls.VetoFills(slot, (veto,))), tuple)
 
     def veto_of(self, fill: TakenLevel, cut: int) -> Veto:
         level = fill.level
