@@ -199,7 +199,7 @@ class Trading(Life):
             self.pair.compare_best(slot, energy_class)
 
     def veto_last(self, slot: int, cuts: Sequence[int]) -> None:
-        """If it is time, one veto after the other of the fill that is last then, of so many Wh or all of it."""
+        """If it is time, one veto after the other of the fill that is last then: so many Wh, or all of it."""
         for cut in cuts:
             fills = self.pair.twin.slot(slot).book.fills
             if fills and self.terms.gate(slot) <= self.now() < self.terms.closing(slot):
