@@ -12,7 +12,7 @@ OrderRefused   raised by callers that place one order alone: its first broken ru
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from market.accounts import (
     RESERVE_MAX_NEUR,
@@ -23,7 +23,7 @@ from market.accounts import (
     Refused,
     require,
 )
-from market.fills import NO_FILLS, TakenLevel, names_a_level
+from market.fills import NO_FILLS, TakenLevel, names_a_level, shortened
 from market.levels import PLACES_MAX, Entry, Level, Shelf
 from market.oracle import Hash
 from market.orders import (
@@ -309,8 +309,17 @@ class Book:
         position.trade(taker.side, level.energy_class, level.tick, quantity_wh)
         self._reserve(taker.account, taker.side, level.tick, quantity_wh)
         if self.terms.veto_grace > 0:
-            fill = TakenLevel(self.fill_hash, level, taker.account, order.nonce, quantity_wh)
-            self.fills.append(fill)
+            self.fills.append(
+                TakenLevel(
+                    self.fill_hash,
+                    taker.account.id,
+                    order.nonce,
+                    taker.side,
+                    level.energy_class,
+                    level.tick,
+                    quantity_wh,
+                )
+            )
 
     def _rest(self, taker: Incoming) -> Iterator[BookEvent]:
         """Let what is left of an order rest, or void it."""
@@ -395,26 +404,22 @@ class Book:
     def _veto_fills(self, command: VetoFills) -> tuple[BookEvent, ...]:
         """Take back fills, the last first; all of the call or, refused, none."""
         in_time = self.terms.gate(self.slot) <= command.time < self.terms.closing(self.slot)
-        left = list(self.fills)
-        cuts: list[tuple[TakenLevel, Veto]] = []
+        left = self.fills
         for veto in command.vetoes:
             require(self.tariff is not None, "slots: not scheduled", self.slot)
             require(in_time, "veto: not now", command.time)
             require(names_a_level(veto), "veto: not the last fill", veto)
-            self.accounts.get(veto.taker)
-            require(bool(left) and left[-1].is_named_by(veto), "veto: not the last fill", veto)
-            last = left.pop()
-            require(0 < veto.cut <= last.quantity_wh, "veto: more than was filled", veto)
-            cuts.append((last, veto))
-            if veto.cut < last.quantity_wh:
-                left.append(replace(last, quantity_wh=last.quantity_wh - veto.cut))
+            named = TakenLevel.named_by(veto, self.accounts.get(veto.taker).id)
+            require(left[-1:] == [named], "veto: not the last fill", veto)
+            require(0 < veto.cut <= veto.quantity, "veto: more than was filled", veto)
+            left = shortened(left, veto.cut)
         self.fills = left
-        return tuple(self._take_back(fill, veto) for fill, veto in cuts)
+        return tuple(self._take_back(veto) for veto in command.vetoes)
 
-    def _take_back(self, fill: TakenLevel, veto: Veto) -> FillVetoed:
+    def _take_back(self, veto: Veto) -> FillVetoed:
         """Undo the taker's trade; what the makers traded last rests again, until closing voids it."""
-        taker, level = fill.taker, fill.level
-        side = Side(1 - level.side)
+        taker, side = self.accounts.get(veto.taker), Side(veto.taker_side)
+        level = self._shelves[veto.energy_class, Side(1 - side)].opened(veto.tick)
         level.give_back(veto.cut)
         self.held(taker).trade(side, level.energy_class, level.tick, -veto.cut)
         self._reserve(taker, side, level.tick, -veto.cut)

@@ -22,6 +22,12 @@ ZERO_RANK = 32_768
 """Rank of tick 0 on either side; the higher a rank, the better for whoever meets it."""
 
 
+def level_number(energy_class: int, side: Side, tick: int) -> int:
+    """Names a level within its slot: class·2¹⁷ + side·2¹⁶ + rank."""
+    rank = ZERO_RANK + (tick if side == Side.BID else -tick)
+    return energy_class << 17 | side << 16 | rank
+
+
 @dataclass(slots=True, eq=False)
 class Entry:
     """An order that came to rest: its Wh less what was voided of them, and its expiry (0 for none)."""
@@ -46,12 +52,6 @@ class Level:
     entries: list[Entry] = field(default_factory=list)
     head: int = 0
     taken_wh: int = 0
-
-    @property
-    def number(self) -> int:
-        """Names the level within its slot: class·2¹⁷ + side·2¹⁶ + rank."""
-        rank = ZERO_RANK + (self.tick if self.side == Side.BID else -self.tick)
-        return self.energy_class << 17 | self.side << 16 | rank
 
     @property
     def is_passed(self) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ledger.keccak import keccak
 from market.accounts import Refused
 from market.book import Book
-from market.fills import NO_FILLS
+from market.fills import NO_FILLS, chain
 from market.orders import CloseGate, FillVetoed, Order, OrderVoided, Side, VetoFills, VoidReason
 from market.slots import Tariff
 from tests.market.twin_cases import (
@@ -128,9 +128,10 @@ def test_many_makers_and_gaps_are_gone_back_over():
     send(book, *(order(1 + n % 3, n, Side.ASK, 90_000, 10) for n in range(9)))
     for nonce in (2, 5):
         book.apply(cancel_of(book, trader(1 + nonce % 3), nonce, OPENS))
-    send(book, order(0, 0, Side.BID, 90_000, 65))
+    told = send(book, order(0, 0, Side.BID, 90_000, 65))
+    assert chain(SLOT, told, lambda taker: book.accounts.get(taker).id, keccak) == book.fills
     veto(book, veto_of(book.fills[0], 40))
-    level = book.fills[0].level
+    (level,) = book._opened
     assert (level.head, level.taken_wh, level.resting_wh()) == (3, 5, 45)
     close_book(book)
     assert [position(book, index).net_wh for index in (1, 2, 3)] == [-15, -10, 0]
@@ -195,17 +196,19 @@ def test_closing_waits_for_the_veto(book):
 def test_after_any_veto_energy_money_and_reserves_are_those_of_the_fills_that_are_left(data):
     tariff, bus_charges, rule = data.draw(tariffs()), data.draw(charges), data.draw(rules)
     book = open_book(terms(rule, veto_grace=VETO_GRACE), tariff, bus_charges, TRADERS)
+    events = []
     for nonce in range(data.draw(st.integers(5, 40))):
-        send(book, data.draw(orders(TRADERS, nonce, tariff, bus_charges)), time=OPENS + nonce)
+        events += send(book, data.draw(orders(TRADERS, nonce, tariff, bus_charges)), time=OPENS + nonce)
         who = trader(data.draw(st.integers(0, TRADERS - 1)))
         if data.draw(st.booleans()) and book.resting(book.accounts.get(who), nonce - 1):
             book.apply(cancel_of(book, who, nonce - 1, OPENS + nonce))
     took = dict.fromkeys(range(TRADERS), 0)
     for _ in range(data.draw(st.integers(0, len(book.fills)))):
         last = book.fills[-1]
-        veto(book, veto_of(last, data.draw(st.integers(1, last.quantity_wh))))
+        events += veto(book, veto_of(last, data.draw(st.integers(1, last.quantity_wh))))
+    assert chain(SLOT, events, lambda taker: book.accounts.get(taker).id, keccak) == book.fills
     for fill in book.fills:
-        took[fill.taker.id - 1] += fill.quantity_wh * (1 if fill.level.side == Side.ASK else -1)
+        took[fill.taker_id - 1] += fill.quantity_wh * (1 if fill.taker_side == Side.BID else -1)
     for index in range(TRADERS):
         assert position(book, index).net_wh == took[index]
     close_book(book, page=data.draw(st.integers(1, 9)))
@@ -224,9 +227,9 @@ def reserve_of_fills(book: Book, index: int) -> int:
     account = book.accounts.get(trader(index))
     assert account.bus == bus_of(index)
     total = sum(
-        fill.quantity_wh * book._reserve_per_wh(account, Side(1 - fill.level.side), fill.level.tick)
+        fill.quantity_wh * book._reserve_per_wh(account, Side(fill.taker_side), fill.tick)
         for fill in book.fills
-        if fill.taker is account
+        if fill.taker_id == account.id
     )
     for level in book._opened:
         mine = [place for place, entry in enumerate(level.entries) if entry.account is account]

@@ -200,19 +200,8 @@ def cancel(book: Book, who: Address, nonce: int, time: int) -> Cancel:
 
 def veto_of(fill: TakenLevel, cut: int | None = None, reason: int = 0, element: int = 1) -> Veto:
     """The veto of a fill, of the whole or of a part."""
-    level = fill.level
-    return Veto(
-        fill.taker.address,
-        fill.nonce,
-        level.energy_class,
-        1 - level.side,
-        level.tick,
-        fill.quantity_wh,
-        fill.before,
-        fill.quantity_wh if cut is None else cut,
-        reason,
-        element,
-    )
+    taker = trader(fill.taker_id - 1) if fill.taker_id else UTILITY
+    return fill.veto(taker, fill.quantity_wh if cut is None else cut, reason, element)
 
 
 def close_book(book: Book, page: int = 4_096) -> list[BookEvent]:

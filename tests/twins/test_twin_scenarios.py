@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ledger import calls
+from ledger.keccak import keccak
 from market.book import MAKERS_PER_EVENT, RESTING_MAX, VISITS_MAX
+from market.fills import chain
 from market.levels import GAPS_MAX
 from market.messages import CancelRequest, Reading
 from market.orders import Berth, Flag, Order, OrdersFilled, OrderVoided, Side, VoidReason
@@ -184,14 +186,15 @@ def test_a_veto_goes_back_over_many_makers_and_gaps(market):
     crowd(market, 100)
     for number in (3, 17, 40, 41, 42, 98):
         cancel(market, number // RESTING_MAX, number % RESTING_MAX)
-    take(market, 171)
+    events = take(market, 171)
+    found = chain(slot, events, lambda taker: pair.twin.accounts.get(taker).id, keccak)
+    assert found == pair.twin.slot(slot).book.fills
     market.go(TERMS.gate(slot))
     for cut in (1, 9, 150, 11):
         (fill,) = pair.twin.slot(slot).book.fills
         assert isinstance(pair.same(pair.utility, calls.VetoFills(slot, (market.veto_of(fill, cut),))), tuple)
-        level = fill.level
-        resting = pair.exchange.level_of(slot, level.energy_class, level.side, level.tick)
-        assert resting == level.resting_wh()
+        resting = pair.exchange.level_of(slot, 0, Side.ASK, fill.tick)
+        assert resting == pair.twin.slot(slot).book.level_wh(0, Side.ASK, fill.tick)
     assert not pair.twin.slot(slot).book.fills
     market.go(TERMS.closing(slot))
     assert isinstance(pair.same(pair.payer, calls.CloseGate(slot, 100)), tuple)

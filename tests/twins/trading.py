@@ -207,19 +207,8 @@ class Trading(Life):
                 assert isinstance(self.pair.same(self.utility, calls.VetoFills(slot, (veto,))), tuple)
 
     def veto_of(self, fill: TakenLevel, cut: int) -> Veto:
-        level = fill.level
-        return Veto(
-            fill.taker.address,
-            fill.nonce,
-            level.energy_class,
-            1 - level.side,
-            level.tick,
-            fill.quantity_wh,
-            fill.before,
-            cut,
-            reason=cut % 3,
-            element=cut,
-        )
+        taker = self.pair.twin.accounts.at(fill.taker_id).address
+        return fill.veto(taker, cut, reason=cut % 3, element=cut)
 
     def spoil_veto(self, data: st.DataObject, veto: Veto) -> Veto:
         spoilt = [
