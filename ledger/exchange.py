@@ -19,11 +19,11 @@ from ledger.calls import Call, Deployment, OracleSignature, SignedOrder, SignedR
 from ledger.chain.protocol import Chain, LogFilter, Receipt
 from ledger.eip712 import Domain
 from ledger.keys import Key, Signature
-from ledger.state import Account, Best, Position, RestingOrder, SlotState, StoredReading
+from ledger.state import Account, Best, Parts, Position, RestingOrder, SlotState, StoredReading
 from ledger.token import Token, deploy_token
 from market.events import Event
 from market.messages import CancelRequest, OracleSet, Reading
-from market.orders import Address, Berth, Order
+from market.orders import Address, Berth, Order, Veto
 from market.slots import Terms
 
 __all__ = [
@@ -61,7 +61,8 @@ SINGLE_CALL = GasBudget(500_000)
 ORDERS = GasBudget(call=8_000_000, item=150_000)
 READINGS = GasBudget(call=200_000, item=120_000)
 ACCOUNTS = GasBudget(call=500_000, item=200_000)
-VOIDS = GasBudget(call=300_000, item=60_000)
+VETOES = GasBudget(call=200_000, item=150_000)
+ENTRIES = GasBudget(call=300_000, item=60_000)
 WORDS = GasBudget(call=500_000, item=40_000)
 SIGNATURES = GasBudget(call=1_000_000, item=60_000)
 SLOTS = GasBudget(call=200_000, item=40_000)
@@ -214,9 +215,13 @@ class Exchange:
             berth = self.order_of(cancel.slot, cancel.trader, cancel.nonce).berth
         return self.send(calls.CancelOrder(cancel, signature, berth), sender)
 
+    def veto_fills(self, slot: int, vetoes: Sequence[Veto], *, sender: Key) -> bytes:
+        """Take back up to 64 fills, the last of the slot first (utility)."""
+        return self.send(calls.VetoFills(slot, tuple(vetoes)), sender, VETOES, len(vetoes))
+
     def close_gate(self, slot: int, limit: int, *, sender: Key) -> bytes:
-        """Void up to `limit` entries of the slot's placing list."""
-        return self.send(calls.CloseGate(slot, limit), sender, VOIDS, limit)
+        """Credit makers and void what rests, up to `limit` entries of the slot's levels."""
+        return self.send(calls.CloseGate(slot, limit), sender, ENTRIES, limit)
 
     def post_prices(  # noqa: PLR0917 - the order of the ABI
         self,
@@ -246,6 +251,19 @@ class Exchange:
         """Post one chunk of the prices."""
         return self.send(calls.PostPricesChunk(slot, index, tuple(words)), sender, WORDS, len(words))
 
+    def post_forecasts(
+        self,
+        slot: int,
+        index: int,
+        words: Sequence[int],
+        signatures: Sequence[OracleSignature],
+        *,
+        sender: Key,
+    ) -> bytes:
+        """Post forecast net energy (packed Wh) of accounts 256·index to 256·index + 255 with its quorum."""
+        call = calls.PostForecasts(slot, index, tuple(words), tuple(signatures))
+        return self.send(call, sender, SIGNATURES, len(signatures))
+
     def post_reading(self, reading: Reading, signature: Signature, *, sender: Key) -> bytes:
         """Relay one signed reading; it reverts where it breaks a rule."""
         return self.send(calls.PostReading(reading, signature), sender)
@@ -264,6 +282,13 @@ class Exchange:
         call = calls.PostSubstation(slot, net_import, wholesale, tuple(passive))
         return self.send(call, sender, WORDS, len(passive))
 
+    def estimate(
+        self, slot: int, index: int, words: Sequence[int], accounts: Sequence[Address], *, sender: Key
+    ) -> bytes:
+        """Estimate up to 100 accounts by the forecast `words`, which are none where none was posted."""
+        call = calls.Estimate(slot, index, tuple(words), tuple(accounts))
+        return self.send(call, sender, ACCOUNTS, len(accounts))
+
     def settle(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> bytes:
         """Settle up to 100 accounts of a slot."""
         return self.send(calls.Settle(slot, tuple(accounts)), sender, ACCOUNTS, len(accounts))
@@ -273,6 +298,11 @@ class Exchange:
         return tuple(
             self.settle(slot, batch, sender=sender) for batch in _batches(accounts, ACCOUNTS_PER_TRANSACTION)
         )
+
+    def resettle(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> bytes:
+        """Post what late readings change of up to 100 settlements by estimate."""
+        call = calls.Resettle(slot, tuple(accounts))
+        return self.send(call, sender, ACCOUNTS, len(accounts))
 
     # --- reads ----------------------------------------------------------------------------------
 
@@ -377,9 +407,10 @@ class Exchange:
         """Whether order entry is stopped."""
         return bool(self._read("paused", bool))
 
-    def clearinghouse(self) -> Address:
-        """Where the part of the code is that the exchange runs by delegation."""
-        return str(self._read("clearinghouse", str))
+    def parts(self) -> Parts:
+        """Where the codes are that the exchange runs by delegation."""
+        found: Parts = self._read("parts", Parts)
+        return found
 
     def domain_separator(self) -> bytes:
         """EIP-712 domain separator as the contract computes it."""

@@ -13,32 +13,80 @@ from typing import TypeVar
 
 from ledger import vectors
 from ledger.record import Logged, Record
+from ledger.trades import take_back
 from market.accounts import NEUR_DIGITS, UTILITY_ID, Position
 from market.events import (
     AccountRegistered,
+    AccountResettled,
     AccountSettled,
     ChargesChunk,
     ChargesPosted,
     Deposited,
     Event,
+    ForecastsPosted,
     PricesChunk,
     PricesPosted,
+    ReadingEstimated,
     ReadingPosted,
     RoleAccepted,
     SlotSettled,
     SlotsScheduled,
     SubstationPosted,
 )
-from market.orders import Address, GateClosed, OrderFilled, OrderPlaced, OrderVoided, Side
-from market.settlement import Valuation, rule_in_force
+from market.orders import (
+    NOBODY,
+    Address,
+    Fill,
+    FillVetoed,
+    GateClosed,
+    OrderPlaced,
+    OrdersFilled,
+    OrderVoided,
+    Side,
+)
+from market.settlement import Basis, Valuation, rule_in_force
 from market.slots import Tariff, Terms
-from market.units import hub_price
 
 ROLE_UTILITY = 0
 SLOTS_PER_CALL = 1_024
 """The contract schedules no more at once; an event that says otherwise is forged."""
 
 E = TypeVar("E", bound=Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """By what an account can be settled: its reading or its estimate, with its place on the chain.
+
+    It is what `market.settlement` settles by (`Metered`). An estimate certifies nothing.
+    """
+
+    logged: Logged
+    basis: int
+    net_energy: int
+    certified: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Traded:
+    """Who traded with whom in a slot, in chain order, each with the log that tells it.
+
+    `fills` has one entry a maker; `vetoed` the parts of them that vetoes took back.
+    """
+
+    fills: list[tuple[Logged, Fill]] = field(default_factory=list)
+    vetoed: list[tuple[Logged, Fill]] = field(default_factory=list)
+    _standing: list[Fill] = field(default_factory=list)
+
+    def fill(self, logged: Logged, filled: OrdersFilled, holders: Mapping[int, Address]) -> None:
+        """Take in what an order took; makers are addressed as at that time."""
+        fills = filled.fills(lambda number: holders.get(number, NOBODY))
+        self._standing.extend(fills)
+        self.fills.extend((logged, fill) for fill in fills)
+
+    def veto(self, logged: Logged, veto: FillVetoed) -> None:
+        """Take in what a veto took back."""
+        self.vetoed.extend((logged, part) for part in take_back(self._standing, veto))
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +98,7 @@ class SlotHistory:
     tariff: Tariff | None
     scheduled: Logged | None
     logged: tuple[Logged, ...]
+    traded: Traded = field(default_factory=Traded)
 
     def of(self, kind: type[E]) -> list[tuple[Logged, E]]:
         """Events of one kind with their places."""
@@ -107,10 +156,15 @@ class SlotHistory:
         """Orders that were accepted."""
         return self.of(OrderPlaced)
 
-    @cached_property
-    def fills(self) -> list[tuple[Logged, OrderFilled]]:
-        """Trades."""
-        return self.of(OrderFilled)
+    @property
+    def fills(self) -> list[tuple[Logged, Fill]]:
+        """Trades by maker, vetoed or not."""
+        return self.traded.fills
+
+    @property
+    def vetoed(self) -> list[tuple[Logged, Fill]]:
+        """Parts of trades that were taken back, with the log of the veto."""
+        return self.traded.vetoed
 
     @cached_property
     def voided(self) -> list[tuple[Logged, OrderVoided]]:
@@ -123,9 +177,31 @@ class SlotHistory:
         return self._only(GateClosed)
 
     @cached_property
-    def readings(self) -> dict[Address, tuple[Logged, ReadingPosted]]:
+    def forecasts(self) -> dict[int, ForecastsPosted]:
+        """Forecast net energy of accounts, packed, by index."""
+        return {event.index: event for _, event in reversed(self.of(ForecastsPosted))}
+
+    @cached_property
+    def readings(self) -> dict[Address, Measured]:
         """The first reading of each account, which is final."""
-        return {event.account: (logged, event) for logged, event in reversed(self.of(ReadingPosted))}
+        return {
+            event.account: Measured(logged, Basis.READING, event.net_energy, event.certified)
+            for logged, event in reversed(self.of(ReadingPosted))
+        }
+
+    @cached_property
+    def estimates(self) -> dict[Address, Measured]:
+        """The estimate of each account that had no reading in time."""
+        nothing_certified = (0,) * len(self.terms.penalties_ueur_per_kwh)
+        return {
+            event.account: Measured(logged, event.basis, event.net_energy, nothing_certified)
+            for logged, event in reversed(self.of(ReadingEstimated))
+        }
+
+    def measured(self, account: Address, before: Logged) -> Measured | None:
+        """By what an account is settled at a place: the reading if it had come by then, else the estimate."""
+        found = (self.readings.get(account), self.estimates.get(account))
+        return next((each for each in found if each and each.logged.place < before.place), None)
 
     @cached_property
     def substation(self) -> tuple[Logged, SubstationPosted] | None:
@@ -136,6 +212,11 @@ class SlotHistory:
     def settled(self) -> list[tuple[Logged, AccountSettled]]:
         """Accounts' postings."""
         return self.of(AccountSettled)
+
+    @cached_property
+    def resettled(self) -> list[tuple[Logged, AccountResettled]]:
+        """What late readings changed of postings by estimate."""
+        return self.of(AccountResettled)
 
     @cached_property
     def finished(self) -> Logged | None:
@@ -168,18 +249,14 @@ class History:
         return self.accounts[account_id].bus if account_id != UTILITY_ID else 0
 
     def positions(self, slot: SlotHistory) -> dict[int, Position]:
-        """What each account id holds in a slot, from its fills alone. Raises KeyError on a stranger."""
+        """What each account id holds in a slot by fills and vetoes alone. Raises KeyError on a stranger."""
         positions: defaultdict[int, Position] = defaultdict(Position)
-        for _, fill in slot.fills:
-            taker_buys = fill.taker_side == Side.BID
-            for trader, buys in ((fill.taker, taker_buys), (fill.maker, not taker_buys)):
+        changes = [(fill, 1) for _, fill in slot.fills] + [(part, -1) for _, part in slot.vetoed]
+        for fill, direction in changes:
+            of_taker, of_maker = (Side.BID, Side.ASK) if fill.taker_side == Side.BID else (Side.ASK, Side.BID)
+            for trader, side in ((fill.taker, of_taker), (fill.maker, of_maker)):
                 position = positions[self.ids[trader]]
-                energy_wh = fill.quantity if buys else -fill.quantity
-                position.net_wh += energy_wh
-                position.trades_neur += energy_wh * hub_price(fill.tick)
-                if fill.energy_class:
-                    traded = position.class_net_wh.get(fill.energy_class, 0)
-                    position.class_net_wh[fill.energy_class] = traded + energy_wh
+                position.trade(side, fill.energy_class, fill.tick, direction * fill.quantity)
         return positions
 
     def valuation(self, slot: SlotHistory) -> Valuation | None:
@@ -212,15 +289,19 @@ def history(record: Record) -> History:
     tariffs: dict[int, tuple[Logged, Tariff]] = {}
     accounts: dict[int, AccountRegistered] = {}
     ids: dict[Address, int] = {}
+    holders: dict[int, Address] = {}
     utilities: list[Address] = []
     by_slot: defaultdict[int, list[Logged]] = defaultdict(list)
+    traded: defaultdict[int, Traded] = defaultdict(Traded)
     for logged in record.logged:
         match logged.event:
             case AccountRegistered() as registered:
                 accounts[registered.id] = registered
                 ids[registered.account] = registered.id
+                holders[registered.id] = registered.account
             case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
                 ids[holder] = UTILITY_ID
+                holders[UTILITY_ID] = holder
                 utilities.append(holder)
             case SlotsScheduled() as scheduled:
                 tariff = _tariff(scheduled)
@@ -233,10 +314,16 @@ def history(record: Record) -> History:
                 of_slot: int | None = getattr(event, "slot", None)
                 if of_slot is not None:
                     by_slot[of_slot].append(logged)
+                if isinstance(event, OrdersFilled):
+                    traded[event.slot].fill(logged, event, holders)
+                elif isinstance(event, FillVetoed):
+                    traded[event.slot].veto(logged, event)
     slots = {}
     for slot in sorted(tariffs.keys() | by_slot.keys()):
         scheduled_in, tariff = tariffs.get(slot, (None, None))
-        slots[slot] = SlotHistory(slot, terms, tariff, scheduled_in, tuple(by_slot.get(slot, ())))
+        slots[slot] = SlotHistory(
+            slot, terms, tariff, scheduled_in, tuple(by_slot.get(slot, ())), traded.get(slot, Traded())
+        )
     return History(terms, accounts, ids, slots, tuple(utilities))
 
 

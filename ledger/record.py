@@ -49,6 +49,11 @@ class Logged:
     problem: str = ""
 
     @property
+    def place(self) -> tuple[int, int]:
+        """Block and log number: what came before has a smaller one."""
+        return self.log.block_number, self.log.log_index
+
+    @property
     def where(self) -> str:
         """Block and log number, as people and `audit explain` name it: `184:7`."""
         return f"{self.log.block_number}:{self.log.log_index}"

@@ -82,3 +82,11 @@ class StoredReading:
     net_energy: int
     certified: tuple[int, ...]
     epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Where the parts of the exchange's code are that it runs by delegation."""
+
+    clearinghouse: Address
+    registry: Address

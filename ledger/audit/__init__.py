@@ -57,7 +57,7 @@ CHECKS: tuple[NamedCheck, ...] = (
     NamedCheck("reserves", "nobody traded or withdrew beyond their funds", matching.check_reserves),
     NamedCheck("charges", "firm charges were signed, and their certificates hold", pricing.check_charges),
     NamedCheck("prices", "prices were signed, and their certificates hold", pricing.check_prices),
-    NamedCheck("readings", "each meter reading came once and in time", readings.check),
+    NamedCheck("readings", "readings came once and in time, estimates are by the rule", readings.check),
     NamedCheck("settlement", "every posting follows from fills, readings and prices", settlement.check),
     NamedCheck(
         "conservation", "postings sum to zero, the slot's identity holds, tokens cover it", conservation.check

@@ -2,6 +2,7 @@
 
 The lines are derived from the slot's facts, and add up to what was posted; where they do not, the
 explanation says so. Beside it stands what the same meter would have paid on FiT and retail alone.
+A resettlement is what the late reading gives, less what the estimate gave.
 
 ExplainError   there is no such payment; the message says what was looked for
 """
@@ -11,23 +12,31 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 from ledger.audit.verdict import clock
-from ledger.history import History, SlotHistory, history
+from ledger.history import History, Measured, SlotHistory, history
 from ledger.record import Logged, Record
 from ledger.vectors import VALUES_PER_WORD, WORDS_PER_CHUNK
 from market.accounts import UTILITY_ID, Position
-from market.events import AccountSettled, Event
-from market.messages import Reading
-from market.orders import Address, OrderFilled, Side
-from market.settlement import Cause, Posting, Valuation, settle
+from market.events import AccountResettled, AccountSettled, Event
+from market.orders import Address, Fill, Side
+from market.settlement import Basis, Cause, Posting, Valuation, settle
 from market.slots import Rule
 from market.units import NEUR_PER_EUR, hub_price
 
 VALUES_PER_CHUNK = VALUES_PER_WORD * WORDS_PER_CHUNK
 
 _PLACE = re.compile(r"(\d+):(\d+)\Z")
+
+_BY: dict[int, str] = {
+    Basis.CONTRACT: ", estimated by its contract",
+    Basis.FORECAST: ", estimated by its forecast",
+}
+"""What a settlement stands on, in the words of a heading."""
+
+Posted = AccountSettled | AccountResettled
 
 
 class ExplainError(ValueError):
@@ -48,7 +57,7 @@ class Explanation:
     """One account's payment in one slot.
 
     `flat_neur` is what its metered energy costs at retail, or earns at the feed-in tariff, without the
-    market; None for the utility.
+    market; None for the utility and for a resettlement.
     """
 
     account: Address
@@ -107,14 +116,18 @@ def explain(
     number = known.ids.get(posted.account)
     if number is None:
         raise ExplainError(f"{posted.account} is not registered")
-    total = posted.trades + posted.charge + posted.closeout + posted.imbalance + posted.penalty
-    flat_neur, flat_sentence = _flat(of_slot, posted, total) if number != UTILITY_ID else (None, "")
+    total = posted.charge + posted.closeout + posted.imbalance + posted.penalty
+    flat_neur, flat_sentence = None, ""
+    if isinstance(posted, AccountSettled):
+        total += posted.trades
+        if number != UTILITY_ID:
+            flat_neur, flat_sentence = _flat(of_slot, posted, total)
     return Explanation(
         account=posted.account,
         slot=posted.slot,
         place=logged.where,
         heading=_heading(known, number, posted, total, of_slot),
-        lines=tuple(_lines(known, of_slot, number, posted)),
+        lines=tuple(_lines(known, of_slot, number, logged, posted)),
         posted_neur=total,
         flat_neur=flat_neur,
         flat_sentence=flat_sentence,
@@ -123,11 +136,12 @@ def explain(
 
 def _find(
     known: History, payment: str | None, account: Address | None, slot: int | None
-) -> tuple[Logged, AccountSettled]:
+) -> tuple[Logged, Posted]:
     if payment is not None and not _PLACE.match(payment):
         raise ExplainError(f"payment {payment!r}: a place is BLOCK:LOG, as 184:7")
     for each in known:
-        for logged, posted in each.settled:
+        postings: Iterator[tuple[Logged, Posted]] = chain(each.settled, each.resettled)
+        for logged, posted in postings:
             by_account = payment is None and (posted.account, posted.slot) == (account, slot)
             if by_account or logged.where == payment:
                 return logged, posted
@@ -135,45 +149,76 @@ def _find(
     raise ExplainError(f"{what}: no account was settled there")
 
 
-def _heading(known: History, number: int, posted: AccountSettled, total: int, slot: SlotHistory) -> str:
+def _heading(known: History, number: int, posted: Posted, total: int, slot: SlotHistory) -> str:
     who = "The utility" if number == UTILITY_ID else f"Account {number} at bus {known.bus(number)}"
     direction = "pays" if total >= 0 else "receives"
     when = f"slot {slot.slot} ({clock(slot.terms.start(slot.slot))})"
-    return f"{who}, {posted.account}, {direction} {euros(abs(total))} for {when}:"
+    if isinstance(posted, AccountResettled):
+        basis = ", since a reading took the place of its estimate"
+    else:
+        basis = _BY.get(posted.basis, "")
+    return f"{who}, {posted.account}, {direction} {euros(abs(total))} for {when}{basis}:"
 
 
 # --- lines --------------------------------------------------------------------------------------
 
 
-def _lines(known: History, slot: SlotHistory, number: int, posted: AccountSettled) -> Iterator[Line]:
-    for logged, fill in slot.fills:
+def _lines(known: History, slot: SlotHistory, number: int, logged: Logged, posted: Posted) -> Iterator[Line]:
+    if isinstance(posted, AccountResettled):
+        yield from _resettlement_lines(known, slot, number, logged, posted)
+        return
+    yield from _trade_lines(known, slot, number)
+    measured = slot.measured(posted.account, before=logged)
+    if number != UTILITY_ID and measured is not None:
+        yield from _posting_lines(known, slot, number, measured)
+
+
+def _trade_lines(known: History, slot: SlotHistory, number: int) -> Iterator[Line]:
+    """One line a fill, and one for each part of a fill that was vetoed."""
+    for place, fill in slot.fills:
         for trader, buys, partner in _sides(fill):
             if known.ids.get(trader) == number:
-                yield _fill_line(known, logged, fill, buys, partner)
-    valuation = known.valuation(slot)
-    metered = slot.readings.get(posted.account)
-    if number == UTILITY_ID or metered is None or valuation is None:
+                yield _fill_line(known, place, fill, buys, partner)
+    for place, part in slot.vetoed:
+        for trader, buys, partner in _sides(part):
+            if known.ids.get(trader) == number:
+                line = _fill_line(known, place, part, buys, partner)
+                yield Line(f"vetoed: {line.what}", -line.amount_neur, line.source)
+
+
+def _posting_lines(
+    known: History, slot: SlotHistory, number: int, measured: Measured, *, less: bool = False
+) -> Iterator[Line]:
+    """Lines of all postings but trades, by what was measured; with `less` they are taken off."""
+    valuation, bus = known.valuation(slot), known.bus(number)
+    if valuation is None:
         return
-    reading = Reading(
-        posted.account, slot.slot, metered[1].net_energy, metered[1].certified, metered[1].epoch
-    )
     position = known.positions(slot).get(number, Position())
-    for posting in settle(position, reading, known.bus(number), valuation):
+    for posting in settle(position, measured, bus, valuation):
         if posting.cause != Cause.TRADES and posting.energy_wh:
             yield Line(
-                _sentence(posting, valuation),
-                posting.amount_neur,
-                _source(posting, slot, known.bus(number), metered[0]),
+                f"{'less ' if less else ''}{_sentence(posting, valuation)}",
+                -posting.amount_neur if less else posting.amount_neur,
+                _source(posting, slot, bus, measured.logged),
             )
 
 
-def _sides(fill: OrderFilled) -> tuple[tuple[Address, bool, Address], ...]:
+def _resettlement_lines(
+    known: History, slot: SlotHistory, number: int, logged: Logged, posted: AccountResettled
+) -> Iterator[Line]:
+    reading, estimate = slot.measured(posted.account, before=logged), slot.estimates.get(posted.account)
+    if reading is not None and estimate is not None:
+        yield from _posting_lines(known, slot, number, reading)
+        yield from _posting_lines(known, slot, number, estimate, less=True)
+
+
+def _sides(fill: Fill) -> tuple[tuple[Address, bool, Address], ...]:
     """Trader, whether it buys, and its partner: for the taker and for the maker."""
     taker_buys = fill.taker_side == Side.BID
     return (fill.taker, taker_buys, fill.maker), (fill.maker, not taker_buys, fill.taker)
 
 
-def _fill_line(known: History, logged: Logged, fill: OrderFilled, buys: bool, partner: Address) -> Line:
+def _fill_line(known: History, logged: Logged, fill: Fill, buys: bool, partner: Address) -> Line:
     price, energy_wh = hub_price(fill.tick), fill.quantity if buys else -fill.quantity
     other = known.ids.get(partner)
     whom = "the utility" if other == UTILITY_ID else f"account {other}"

@@ -18,10 +18,11 @@ from ledger.eip712 import Message
 from ledger.history import NoHistory, token_decimals
 from ledger.keccak import keccak
 from ledger.record import Record, Sent
+from ledger.vectors import chunk_hash
 from market.accounts import Refused
 from market.events import Event
 from market.exchange import Caller, Exchange
-from market.messages import ChargesHeader, OracleSet, PricesHeader
+from market.messages import ChargesHeader, ForecastsHeader, OracleSet, PricesHeader
 from market.oracle import Signed
 
 OUT_OF_GAS_SHARE = (62, 64)
@@ -97,14 +98,14 @@ def _answer(record: Record, twin: Exchange, call: Call, by: Caller) -> tuple[Eve
         case calls.PlaceOrders(orders=orders):
             signed = [(each.order, signer(record, each.order, each.signature)) for each in orders]
             return twin.place_orders(by, signed)
-        case calls.CancelOrder(cancel=cancel, signature=signature):
-            return twin.cancel_order(by, cancel, signer(record, cancel, signature))
+        case calls.CancelOrder(cancel=cancel, signature=signature, berth=berth):
+            return twin.cancel_order(by, cancel, berth, signer(record, cancel, signature))
         case calls.PostReading(reading=reading, signature=signature):
             return twin.post_reading(by, reading, signer(record, reading, signature))
         case calls.PostReadings(readings=readings):
             read = [(each.reading, signer(record, each.reading, each.signature)) for each in readings]
             return twin.post_readings(by, read)
-        case calls.PostCharges() | calls.PostPrices() | calls.RotateOracles():
+        case calls.PostCharges() | calls.PostPrices() | calls.PostForecasts() | calls.RotateOracles():
             quorum = _quorum(record, _signed_by_oracles(call, twin.oracles.epoch), call.signatures)
             *arguments, _ = (getattr(call, item.name) for item in fields(call))
             events: tuple[Event, ...] = _method(twin, call)(by, *arguments, quorum)
@@ -116,7 +117,7 @@ def _answer(record: Record, twin: Exchange, call: Call, by: Caller) -> tuple[Eve
 
 
 def _signed_by_oracles(
-    call: calls.PostCharges | calls.PostPrices | calls.RotateOracles, epoch: int
+    call: calls.PostCharges | calls.PostPrices | calls.PostForecasts | calls.RotateOracles, epoch: int
 ) -> Message:
     """The message behind a quorum's signatures."""
     match call:
@@ -135,6 +136,8 @@ def _signed_by_oracles(
                 call.input_hash,
                 call.certificate_hash,
             )
+        case calls.PostForecasts():
+            return ForecastsHeader(call.slot, epoch, call.index, chunk_hash(call.words))
 
 
 def _quorum(record: Record, message: Message, signatures: tuple[OracleSignature, ...]) -> list[Signed]:

@@ -9,7 +9,14 @@ from ledger.audit.verdict import PASSED, Verdict
 from ledger.history import ROLE_UTILITY
 from ledger.record import Record
 from market.accounts import UTILITY_ID
-from market.events import AccountRegistered, AccountSettled, Deposited, RoleAccepted, Withdrawn
+from market.events import (
+    AccountRegistered,
+    AccountResettled,
+    AccountSettled,
+    Deposited,
+    RoleAccepted,
+    Withdrawn,
+)
 from market.findings import Finding
 from market.orders import Address
 
@@ -35,11 +42,12 @@ def check(record: Record) -> Iterator[Verdict]:
                 case Withdrawn():
                     balances[ids[event.account]] -= event.amount
                     moved = True
-                case AccountSettled():
+                case AccountSettled() | AccountResettled():
                     rest = event.charge + event.closeout + event.imbalance + event.penalty
-                    balances[ids[event.account]] -= rest + event.trades
+                    trades = event.trades if isinstance(event, AccountSettled) else 0
+                    balances[ids[event.account]] -= rest + trades
                     balances[UTILITY_ID] += rest
-                    clearing += event.trades
+                    clearing += trades
                     moved = True
         if moved:
             arrears = -sum(min(0, money) for number, money in balances.items() if number != UTILITY_ID)

@@ -12,13 +12,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ledger.audit.verdict import PASSED, Verdict, at, compare, of_slot
-from ledger.history import History, SlotHistory, history
-from ledger.record import Record
+from ledger.history import History, Measured, SlotHistory, history
+from ledger.record import Logged, Record
 from ledger.vectors import unpack
 from market.accounts import UTILITY_ID
-from market.events import AccountSettled, Deposited, Withdrawn
+from market.events import AccountResettled, AccountSettled, Deposited, Withdrawn
 from market.findings import Finding
-from market.messages import Reading
 from market.settlement import Member, Substation, slot_identity
 
 NAME = "conservation"
@@ -47,40 +46,39 @@ def _identity(known: History, slot: SlotHistory) -> Iterator[Verdict]:
     """The utility's result as it was posted, against where it must come from."""
     where = of_slot(slot.slot, slot.terms)
     valuation = known.valuation(slot)
-    posted = {known.ids.get(event.account): event for _, event in slot.settled}
+    posted = {known.ids.get(event.account): (logged, event) for logged, event in slot.settled}
     if valuation is None or UTILITY_ID not in posted or None in posted:
         wanted = "a scheduled slot in which every account, the utility too, is settled"
         yield Finding(NAME, f"{where} identity", wanted, "not so", "the result cannot be taken apart")
         return
     positions = known.positions(slot)
     members = [
-        Member(known.bus(number), positions[number], _reading(slot, event))
-        for number, event in posted.items()
+        Member(known.bus(number), positions[number], _measured(slot, logged, event))
+        for number, (logged, event) in posted.items()
         if number is not None and number != UTILITY_ID
     ]
     substation = _substation(slot)
     sources = slot_identity(positions[UTILITY_ID], members, substation, valuation).sources
     result = (
         sum(_beside_trades(event) for _, event in slot.settled)
-        - posted[UTILITY_ID].trades
+        + sum(_beside_trades(event) for _, event in slot.resettled)
+        - posted[UTILITY_ID][1].trades
         + valuation.tariff.retail * sum(substation.passive_wh)
         - substation.wholesale * substation.net_import_wh
     )
     yield compare(NAME, f"{where} utility's result, neur", sources.total, result, hint=_SEE_SETTLEMENT)
 
 
-def _beside_trades(event: AccountSettled) -> int:
+def _beside_trades(event: AccountSettled | AccountResettled) -> int:
     return event.charge + event.closeout + event.imbalance + event.penalty
 
 
-def _reading(slot: SlotHistory, event: AccountSettled) -> Reading:
-    """What an account was settled by."""
-    classes = len(slot.terms.penalties_ueur_per_kwh)
-    found = slot.readings.get(event.account)
-    if found is None:
-        return Reading(event.account, slot.slot, event.metered, (0,) * classes, 0)
-    posted = found[1]
-    return Reading(posted.account, slot.slot, posted.net_energy, posted.certified, posted.epoch)
+def _measured(slot: SlotHistory, logged: Logged, event: AccountSettled) -> Measured:
+    """What an account is settled by in the end: the reading that came late, if it was resettled."""
+    resettled = next((later for later, change in slot.resettled if change.account == event.account), logged)
+    nothing_certified = (0,) * len(slot.terms.penalties_ueur_per_kwh)
+    found = slot.measured(event.account, before=resettled)
+    return found or Measured(logged, event.basis, event.metered, nothing_certified)
 
 
 def _substation(slot: SlotHistory) -> Substation:

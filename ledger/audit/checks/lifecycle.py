@@ -10,16 +10,18 @@ from ledger.audit.verdict import Verdict, at, compare, of_slot
 from ledger.history import SlotHistory, history
 from ledger.record import Logged, Record
 from market.events import (
+    AccountResettled,
     AccountSettled,
     ChargesChunk,
     ChargesPosted,
+    ForecastsPosted,
     PricesChunk,
     PricesPosted,
     SlotSettled,
     SubstationPosted,
 )
 from market.findings import Finding
-from market.orders import GateClosed, NonceCancelled, OrderPlaced
+from market.orders import FillVetoed, GateClosed, NonceCancelled, OrderPlaced, OrdersFilled
 from market.slots import Terms
 
 NAME = "lifecycle"
@@ -37,7 +39,7 @@ def check(record: Record) -> Iterator[Verdict]:
             if window is not None:
                 yield within(NAME, what, times[logged.log.block_number], *window)
             if isinstance(logged.event, AccountSettled) and (
-                closed_at is None or _key(logged) < _key(closed_at)
+                closed_at is None or logged.place < closed_at.place
             ):
                 yield Finding(NAME, what, "gate closed before", "gate open", "settled too early")
         yield from _each_once(slot)
@@ -49,24 +51,26 @@ def _phase(logged: Logged, slot: int, terms: Terms) -> tuple[int, int | None] | 
     match logged.event:
         case ChargesPosted() | ChargesChunk():
             return 0, terms.opens(slot)
-        case OrderPlaced():
+        case OrderPlaced() | OrdersFilled():
             return terms.opens(slot), terms.gate(slot)
         case NonceCancelled():
             return 0, terms.gate(slot)
+        case FillVetoed():
+            return terms.gate(slot), terms.closing(slot)
         case GateClosed():
-            return terms.gate(slot), None
+            return terms.closing(slot), None
         case PricesPosted() | PricesChunk():
             return terms.gate(slot), terms.prices_due(slot)
+        case ForecastsPosted():
+            return terms.gate(slot), terms.readings_due(slot)
         case SubstationPosted():
             return terms.end(slot), None
         case AccountSettled():
-            return terms.gate(slot), None
+            return terms.closing(slot), None
+        case AccountResettled():
+            return terms.readings_due(slot), None
         case _:
             return None
-
-
-def _key(logged: Logged) -> tuple[int, int]:
-    return logged.log.block_number, logged.log.log_index
 
 
 def _each_once(slot: SlotHistory) -> Iterator[Verdict]:
@@ -77,7 +81,14 @@ def _each_once(slot: SlotHistory) -> Iterator[Verdict]:
         if count > 1:
             yield compare(NAME, f"{where} number of {kind.__name__}", 1, count)
     accounts = [event.account for _, event in slot.settled]
-    yield compare(NAME, f"{where} accounts settled twice", 0, len(accounts) - len(set(accounts)))
+    forecasts = [event.index for _, event in slot.of(ForecastsPosted)]
+    changed = [event.account for _, event in slot.resettled]
+    for what, once in (
+        ("accounts settled", accounts),
+        ("accounts resettled", changed),
+        ("forecasts posted", forecasts),
+    ):
+        yield compare(NAME, f"{where} {what} twice", 0, len(once) - len(set(once)))
     if slot.finished is not None and slot.gate_closed is not None:
         snapshot = slot.gate_closed[1].accounts
         yield compare(NAME, f"{where} accounts settled", snapshot, len(set(accounts)))

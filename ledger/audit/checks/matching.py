@@ -1,6 +1,6 @@
 """`matching`, `reserves`, and the calls part of `lifecycle`: the twin's answers against the recorded ones.
 
-Every event of order entry and gate closure belongs to `matching`, but an order taken or skipped for its
+Every event of order entry, veto and gate closure belongs to `matching`, but an order taken or skipped for its
 funds, and a withdrawal, to `reserves`. The other events of a call belong to `lifecycle`; readings,
 prices and postings have checks of their own as well, which derive them by another way.
 """
@@ -16,7 +16,15 @@ from ledger.audit.replay import Step, replay
 from ledger.audit.verdict import PASSED, Verdict, at, text
 from ledger.history import history
 from ledger.record import Logged, Record
-from market.events import AccountSettled, ChargesChunk, Event, PricesChunk, Withdrawn
+from market.events import (
+    AccountResettled,
+    AccountSettled,
+    ChargesChunk,
+    Event,
+    PricesChunk,
+    ReadingEstimated,
+    Withdrawn,
+)
 from market.findings import Finding
 from market.orders import BookEvent, OrderPlaced, OrderRejected, Reject
 from market.slots import Terms
@@ -94,10 +102,14 @@ def _of_calls(pair: Pair) -> bool:
     return not (_of_book(pair) or _of_funds(pair) or _derived_elsewhere(pair))
 
 
+DERIVED_ELSEWHERE = AccountSettled, AccountResettled, ReadingEstimated, ChargesChunk, PricesChunk
+"""`settlement`, `readings`, `charges` and `prices` look into these."""
+
+
 def _derived_elsewhere(pair: Pair) -> bool:
-    """Postings and vectors that are in their place: `settlement`, `charges` and `prices` look into them."""
-    kinds = {type(event) for event in _kinds(pair)}
-    return len(_kinds(pair)) == 2 and kinds in ({AccountSettled}, {ChargesChunk}, {PricesChunk})
+    """Postings, estimates and vectors that are in their place."""
+    kinds = [type(event) for event in _kinds(pair)]
+    return len(kinds) == 2 and kinds[0] is kinds[1] and kinds[0] in DERIVED_ELSEWHERE
 
 
 # --- comparing ----------------------------------------------------------------------------------

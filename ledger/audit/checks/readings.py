@@ -1,4 +1,8 @@
-"""`readings`: the first reading of an account in a slot is final, and came in time."""
+"""`readings`: a first reading is final and came in time; where none had come by T1, the estimate is right.
+
+An estimate is that of an account's contract and forecast that costs it more, derived here from fills,
+the posted forecast, prices and tariff by `market.settlement.estimate`.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +10,80 @@ from collections.abc import Iterator
 
 from ledger.audit.timing import block_times, within
 from ledger.audit.verdict import Verdict, at, compare
-from ledger.history import history
-from ledger.record import Record
-from market.events import AccountSettled, ReadingPosted
+from ledger.history import History, SlotHistory, history
+from ledger.record import Logged, Record
+from market.accounts import UTILITY_ID, Position
+from market.events import AccountSettled, ReadingEstimated, ReadingPosted
+from market.findings import Finding
+from market.oracle import VALUES_PER_CHUNK, value_at
 from market.orders import Address
+from market.settlement import Basis, estimate
 
 NAME = "readings"
 
 
 def check(record: Record) -> Iterator[Verdict]:
-    """One verdict a reading: the first is final, in time, by class, before the account settles."""
-    terms = history(record).terms
-    final: set[tuple[Address, int]] = set()
-    settled: set[tuple[Address, int]] = set()
+    """Several verdicts a reading and an estimate: once, in time, in its place, by the rule."""
+    known = history(record)
     times = block_times(record)
-    for logged in record.logged:
-        event = logged.event
+    for slot in known:
+        yield from _in_order(slot, times)
+        yield from _by_the_rule(known, slot)
+
+
+def _in_order(slot: SlotHistory, times: dict[int, int]) -> Iterator[Verdict]:
+    """What came when: a reading before any settlement by a reading, an estimate before all of them."""
+    terms = slot.terms
+    read: set[Address] = set()
+    estimated: set[Address] = set()
+    settled: dict[Address, int] = {}
+    for logged in slot.logged:
+        event, time = logged.event, times[logged.log.block_number]
         if isinstance(event, AccountSettled):
-            settled.add((event.account, event.slot))
+            settled.setdefault(event.account, event.basis)
         elif isinstance(event, ReadingPosted):
-            key = (event.account, event.slot)
             what = f"{at(logged, terms)} reading of {event.account}"
-            yield compare(NAME, f"{what}, first", False, key in final)
-            yield compare(NAME, f"{what}, after settlement", False, key in settled)
+            yield compare(NAME, f"{what}, first", False, event.account in read)
+            by_reading = settled.get(event.account) == Basis.READING
+            yield compare(NAME, f"{what}, after settlement by a reading", False, by_reading)
             classes = len(terms.penalties_ueur_per_kwh)
             yield compare(NAME, f"{what}, classes", classes, len(event.certified))
-            yield within(
-                NAME, what, times[logged.log.block_number], terms.end(event.slot), terms.final(event.slot)
-            )
-            final.add(key)
+            yield within(NAME, what, time, terms.end(slot.slot), terms.final(slot.slot))
+            read.add(event.account)
+        elif isinstance(event, ReadingEstimated):
+            what = f"{at(logged, terms)} estimate of {event.account}"
+            needless = event.account in read | estimated | settled.keys()
+            yield compare(NAME, f"{what}, needless", False, needless)
+            yield within(NAME, what, time, terms.readings_due(slot.slot), None)
+            estimated.add(event.account)
+
+
+def _by_the_rule(known: History, slot: SlotHistory) -> Iterator[Verdict]:
+    """Net energy and basis of each estimate."""
+    estimates = slot.of(ReadingEstimated)
+    if not estimates:
+        return
+    positions, valuation = known.positions(slot), known.valuation(slot)
+    for logged, found in estimates:
+        where = f"{at(logged, slot.terms)} estimate of {found.account}"
+        number = known.ids.get(found.account, UTILITY_ID)
+        if number == UTILITY_ID or valuation is None or not _after_closing(slot, logged):
+            wanted = "a prosumer's, of a scheduled slot whose gate is closed"
+            yield Finding(NAME, where, wanted, "not so", "nothing to estimate")
+            continue
+        expected = estimate(
+            positions.get(number, Position()), _forecast_wh(slot, number), known.bus(number), valuation
+        )
+        yield compare(NAME, f"{where}, Wh", expected.net_energy, found.net_energy)
+        yield compare(NAME, f"{where}, basis", int(expected.basis), found.basis)
+
+
+def _after_closing(slot: SlotHistory, logged: Logged) -> bool:
+    return slot.gate_closed is not None and slot.gate_closed[0].place < logged.place
+
+
+def _forecast_wh(slot: SlotHistory, number: int) -> int | None:
+    """What oracles forecast of an account; None where they posted nothing."""
+    index, place = divmod(number, VALUES_PER_CHUNK)
+    posted = slot.forecasts.get(index)
+    return None if posted is None else value_at(posted.words, place)

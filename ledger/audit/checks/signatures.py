@@ -1,8 +1,8 @@
 """`signatures`: whoever acted on the chain had signed it.
 
 Transaction senders; the trader behind every order and cancel that took effect; the quorum behind
-charges, prices and new oracle sets; the meter behind every reading. Keys are those in force when the
-transaction came. Each event must have its signed message in the calldata of its own transaction.
+charges, prices, forecasts and new oracle sets; the meter behind every reading. Keys are those in force when
+the transaction came. Each event must have its signed message in the calldata of its own transaction.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ledger.calls import (
     PlaceOrder,
     PlaceOrders,
     PostCharges,
+    PostForecasts,
     PostPrices,
     PostReading,
     PostReadings,
@@ -28,20 +29,25 @@ from ledger.calls import (
 from ledger.eip712 import Message
 from ledger.keccak import keccak
 from ledger.record import Logged, Record, Sent
+from ledger.vectors import chunk_hash
 from market.events import (
     AccountRegistered,
     ChargesPosted,
+    ForecastsPosted,
     MeterChanged,
     OraclesRotated,
     PricesPosted,
     ReadingPosted,
 )
 from market.findings import Finding
-from market.messages import ChargesHeader, OracleSet, PricesHeader
-from market.orders import Address, NonceCancelled, Order, OrderPlaced
+from market.messages import ChargesHeader, ForecastsHeader, OracleSet, PricesHeader
+from market.orders import Address, NonceCancelled, Order, OrderPlaced, OrderVoided, VoidReason
 
 NAME = "signatures"
 FIRST_EPOCH = 1
+
+Posted = ChargesPosted | PricesPosted | ForecastsPosted
+"""What a quorum of oracles signed."""
 
 
 @dataclass
@@ -140,7 +146,13 @@ def _orders(record: Record, sent: Sent) -> Iterator[Verdict]:
 
 
 def _cancels(record: Record, sent: Sent) -> Iterator[Verdict]:
-    for logged, cancelled in sent.logged_of(NonceCancelled):
+    cancelled_orders: list[tuple[Logged, NonceCancelled | OrderVoided]] = [*sent.logged_of(NonceCancelled)]
+    cancelled_orders += [
+        (logged, voided)
+        for logged, voided in sent.logged_of(OrderVoided)
+        if voided.reason == VoidReason.CANCELLED
+    ]
+    for logged, cancelled in cancelled_orders:
         what = f"{at(logged)} cancel of order {cancelled.nonce}"
         call = sent.call
         asked = (
@@ -198,26 +210,31 @@ def _readings(record: Record, sent: Sent, keys: _Keys) -> Iterator[Verdict]:
 
 
 def _quorums(record: Record, sent: Sent, keys: _Keys) -> Iterator[Verdict]:
-    """Headers of charges and prices, and sets of oracles, each against the set in force."""
+    """Charges, prices and forecasts, and sets of oracles, each against the set in force."""
     call = sent.call
-    signatures = call.signatures if isinstance(call, PostCharges | PostPrices | RotateOracles) else ()
-    headers: list[tuple[Logged, ChargesPosted | PricesPosted]] = []
-    headers += sent.logged_of(ChargesPosted)
-    headers += sent.logged_of(PricesPosted)
-    for logged, posted in headers:
+    signatures = (
+        call.signatures if isinstance(call, PostCharges | PostPrices | PostForecasts | RotateOracles) else ()
+    )
+    by_quorum: list[tuple[Logged, Posted]] = []
+    by_quorum += sent.logged_of(ChargesPosted)
+    by_quorum += sent.logged_of(PricesPosted)
+    by_quorum += sent.logged_of(ForecastsPosted)
+    for logged, posted in by_quorum:
         what = f"{at(logged)} {type(posted).__name__}"
         mask = valid_signers(record, _as_signed(posted, keys.oracles.epoch), signatures, keys.oracles)
         yield compare(NAME, f"{what} oracle epoch", keys.oracles.epoch, posted.epoch)
         yield _enough(what, mask, keys.oracles)
         yield compare(NAME, f"{what} signers", _names(mask), _names(posted.signers))
-        if isinstance(call, PostCharges | PostPrices):
+        if isinstance(call, PostCharges | PostPrices) and not isinstance(posted, ForecastsPosted):
             yield _values_hash(logged, posted, call.chunk_hashes)
     for logged, rotated in sent.logged_of(OraclesRotated):
         yield from _rotation(record, signatures, logged, rotated, keys.oracles)
 
 
-def _as_signed(posted: ChargesPosted | PricesPosted, epoch: int) -> ChargesHeader | PricesHeader:
+def _as_signed(posted: Posted, epoch: int) -> ChargesHeader | PricesHeader | ForecastsHeader:
     """What oracles must have signed for this to be posted."""
+    if isinstance(posted, ForecastsPosted):
+        return ForecastsHeader(posted.slot, epoch, posted.index, chunk_hash(posted.words))
     hashes = (posted.values_hash, posted.input_hash, posted.certificate_hash)
     if isinstance(posted, ChargesPosted):
         return ChargesHeader(posted.slot, epoch, *hashes)
