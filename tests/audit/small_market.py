@@ -1,9 +1,10 @@
 """One small market, really traded: embedded chain, real contract, real signatures, real certificates.
 
-Three prosumers on two buses behind the substation, two slots of 15 minutes: a morning in which the sun
-at bus 2 is sold at bus 1 and to the utility, and a slot in which nobody trades with the other. Between
-them oracles rotate, a meter is changed, the guardian pauses and hands over; calls fail; in the end the
-utility hands over too. Class 1 is solar energy, of which the seller sells more than is certified.
+Three prosumers on two buses behind the substation, three slots of 15 minutes: a morning in which the sun
+at bus 2 is sold at bus 1 and to the utility; a slot in which nobody trades with the other; and one in which
+the utility vetoes fills and meters are silent: estimates stand in, and two readings come late. Between them
+oracles rotate, a meter is changed, the guardian pauses and hands over; calls fail; in the end the utility
+hands over too. Class 1 is solar energy, of which the seller sells more than is certified.
 """
 
 from __future__ import annotations
@@ -18,11 +19,20 @@ from ledger.bundle import Bundle, collect, write
 from ledger.chain.embedded import EmbeddedChain
 from ledger.eip712 import digest
 from ledger.exchange import Exchange, OracleSignature, SignedOrder, SignedReading, deploy, deploy_token
+from ledger.keccak import keccak
 from ledger.keys import Key, derive
-from ledger.vectors import chunk_hashes, chunked, pack, values_hash
+from ledger.vectors import WORDS_PER_CHUNK, chunk_hash, chunk_hashes, chunked, pack, values_hash
 from market.events import Event
 from market.feeder.model import Feeder, Limits
-from market.messages import CancelRequest, ChargesHeader, OracleSet, PricesHeader, Reading
+from market.fills import chain as chained
+from market.messages import (
+    CancelRequest,
+    ChargesHeader,
+    ForecastsHeader,
+    OracleSet,
+    PricesHeader,
+    Reading,
+)
 from market.orders import Order, Side
 from market.pricing.certificate import certificate, encode_inputs
 from market.pricing.conditions import Conditions, Devices, Hub, SlotPrices
@@ -31,6 +41,9 @@ from market.pricing.socp import SocpClearing
 from market.slots import Rule, Tariff, Terms
 
 SLOT = 1_950_000
+SILENT = SLOT + 3
+"""The slot of vetoes and estimates; the one before it is scheduled and left alone."""
+VETO_SECONDS = 120
 NEUR = 10**9
 TARIFF = Tariff(retail=300_000, network_fee=80_000, fit=70_000)
 WHOLESALE = 90_000
@@ -100,7 +113,13 @@ class SmallMarket:
     meters: list[tuple[Key, int]] = field(default_factory=lambda: [(meter, 1) for meter in METERS])
 
     def __post_init__(self) -> None:
-        self.terms = Terms(buses=3, lot_wh=10, rule=self.rule, penalties_ueur_per_kwh=(SOLAR_PENALTY,))
+        self.terms = Terms(
+            buses=3,
+            lot_wh=10,
+            rule=self.rule,
+            penalties_ueur_per_kwh=(SOLAR_PENALTY,),
+            veto_grace=VETO_SECONDS,
+        )
         start = self.terms.opens(SLOT) - 600
         senders = (UTILITY, GUARDIAN, RELAYER, SELLER, NEW_UTILITY, NEW_GUARDIAN)
         self.chain = EmbeddedChain(genesis_timestamp=start, funded=[key.address for key in senders])
@@ -131,7 +150,7 @@ class SmallMarket:
             ),
             *(self.exchange.deposit(trader.address, 50 * NEUR, sender=UTILITY) for trader in TRADERS),
             self.exchange.schedule_slots(
-                SLOT, 2, TARIFF.retail, TARIFF.network_fee, TARIFF.fit, sender=UTILITY
+                SLOT, 4, TARIFF.retail, TARIFF.network_fee, TARIFF.fit, sender=UTILITY
             ),
         )
 
@@ -194,7 +213,9 @@ class SmallMarket:
             ),
         )
 
-    def signed(self, message: ChargesHeader | PricesHeader | OracleSet) -> tuple[OracleSignature, ...]:
+    def signed(
+        self, message: ChargesHeader | PricesHeader | ForecastsHeader | OracleSet
+    ) -> tuple[OracleSignature, ...]:
         """Oracles 0 and 2 of the present set sign."""
         return tuple(OracleSignature.by(self.oracles[i], self.exchange.domain, i, message) for i in (0, 2))
 
@@ -223,14 +244,16 @@ class SmallMarket:
     def read_meters(self, slot: int, *measured: tuple[int, int]) -> None:
         """Net energy and certified solar generation of each prosumer."""
         readings = [
-            SignedReading.by(
-                meter, self.exchange.domain, Reading(trader.address, slot, net_energy, (solar,), epoch)
-            )
-            for trader, (meter, epoch), (net_energy, solar) in zip(
-                TRADERS, self.meters, measured, strict=True
-            )
+            self.reading(slot, number, net_energy, solar)
+            for number, (net_energy, solar) in enumerate(measured)
         ]
         self.confirm(*self.exchange.post_readings(readings, sender=RELAYER))
+
+    def reading(self, slot: int, number: int, net_energy: int, solar: int) -> SignedReading:
+        """What a prosumer's meter signs."""
+        meter, epoch = self.meters[number]
+        reading = Reading(TRADERS[number].address, slot, net_energy, (solar,), epoch)
+        return SignedReading.by(meter, self.exchange.domain, reading)
 
     def settle(self, slot: int) -> tuple[Event, ...]:
         accounts = [UTILITY.address, *(trader.address for trader in TRADERS)]
@@ -240,28 +263,33 @@ class SmallMarket:
     # --- the whole day --------------------------------------------------------------------------
 
     def trade(self) -> None:
-        """Both slots, from charges to settlement, and what happens around them."""
-        for slot in (SLOT, SLOT + 1):
+        """All slots, from charges to settlement, and what happens around them."""
+        for slot in (SLOT, SLOT + 1, SILENT):
             self.post_charges(slot, 0.8)
-        self.chain.advance_to(self.terms.opens(SLOT + 1))
+        self.chain.advance_to(self.terms.opens(SILENT))
         self._morning()
         self._quiet()
+        self._trade_to_be_vetoed()
         self._deliver(SLOT, 1.0, (1_700, 0), (-2_300, 150), (40, 0))
         self._housekeeping()
         self._deliver(SLOT + 1, 0.9, (300, 0), (-500, 0), (0, 0))
+        self._veto()
+        self._stay_silent()
         self._ending()
 
     def _deliver(self, slot: int, load: float, *measured: tuple[int, int]) -> None:
         """Gate closure, prices, readings, settlement."""
-        self.chain.advance_to(self.terms.gate(slot))
+        self.chain.advance_to(self.terms.closing(slot))
         self.confirm(self.exchange.close_gate(slot, 100, sender=RELAYER))
         self.post_prices(slot, load)
         self.chain.advance_to(self.terms.end(slot))
         self.read_meters(slot, *measured)
-        passive = pack((0, 2_000, 1_500), signed=False)
-        imported = sum(net_energy for net_energy, _ in measured) + 3_600
-        self.confirm(self.exchange.post_substation(slot, imported, WHOLESALE, passive, sender=UTILITY))
+        self.read_substation(slot, sum(net_energy for net_energy, _ in measured) + 3_600)
         self.settle(slot)
+
+    def read_substation(self, slot: int, imported: int) -> None:
+        passive = pack((0, 2_000, 1_500), signed=False)
+        self.confirm(self.exchange.post_substation(slot, imported, WHOLESALE, passive, sender=UTILITY))
 
     def _housekeeping(self) -> None:
         """New oracles, a new meter, a new guardian, a pause."""
@@ -332,6 +360,51 @@ class SmallMarket:
             self.sign(SELLER, SLOT + 1, 1, Side.ASK, 150_000, 400),
             self.sign(BUYER, SLOT + 1, 1, Side.BID, 90_000, 400),
         )
+
+    # --- the slot of vetoes and estimates -------------------------------------------------------
+
+    def _trade_to_be_vetoed(self) -> None:
+        """The buyer takes two levels of plain energy, then solar energy of the neighbour."""
+        ask, bid = Side.ASK, Side.BID
+        self.place(
+            self.sign(SELLER, SILENT, 1, ask, 100_000, 600),
+            self.sign(SELLER, SILENT, 2, ask, 110_000, 600),
+            self.sign(NEIGHBOUR, SILENT, 1, ask, 130_000, 200, SOLAR),
+            self.sign(BUYER, SILENT, 1, bid, 200_000, 900),
+            self.sign(BUYER, SILENT, 2, bid, 200_000, 200, SOLAR),
+        )
+        self.cancel(NEIGHBOUR, SILENT, 9)
+
+    def _veto(self) -> None:
+        """A line is overloaded: all of the last fill is taken back, and a third of the one before."""
+        self.chain.advance_to(self.terms.gate(SILENT))
+        events = [event for event in self.exchange.history() if getattr(event, "slot", 0) == SILENT]
+        plain, solar = chained(SILENT, events, lambda address: self.exchange.account_of(address).id, keccak)[
+            -2:
+        ]
+        vetoes = [solar.veto(BUYER.address, 200, 2, 1), plain.veto(BUYER.address, 100, 2, 1)]
+        self.confirm(self.exchange.veto_fills(SILENT, vetoes, sender=UTILITY))
+
+    def _stay_silent(self) -> None:
+        """No reading comes in time. The buyer's replaces its estimate, the seller's comes after settlement."""
+        exchange, terms, first = self.exchange, self.terms, 0
+        self.chain.advance_to(terms.closing(SILENT))
+        self.confirm(exchange.close_gate(SILENT, 2, sender=RELAYER))
+        self.confirm(exchange.close_gate(SILENT, 2, sender=RELAYER))
+        self.post_prices(SILENT, 1.0)
+        forecast = pack((0, 900, -2_000, 300))
+        words = forecast + (0,) * (WORDS_PER_CHUNK - len(forecast))
+        header = ForecastsHeader(SILENT, self.oracle_epoch, first, chunk_hash(words))
+        self.confirm(exchange.post_forecasts(SILENT, first, words, self.signed(header), sender=RELAYER))
+        self.chain.advance_to(terms.end(SILENT))
+        self.read_substation(SILENT, 4_000)
+        self.chain.advance_to(terms.readings_due(SILENT))
+        everybody = [trader.address for trader in TRADERS]
+        self.confirm(exchange.estimate(SILENT, first, words, everybody, sender=RELAYER))
+        self.confirm(*exchange.post_readings([self.reading(SILENT, 0, 850, 0)], sender=RELAYER))
+        self.settle(SILENT)
+        self.confirm(*exchange.post_readings([self.reading(SILENT, 1, -700, 0)], sender=RELAYER))
+        self.confirm(exchange.resettle(SILENT, everybody, sender=RELAYER))
 
     def bundle(self) -> Bundle:
         return collect(

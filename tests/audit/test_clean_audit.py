@@ -12,10 +12,11 @@ from ledger.audit import UnknownCheckError, audit, checks
 from ledger.bundle import Bundle
 from ledger.chain.embedded import EmbeddedChain
 from ledger.record import Record, RecordError
-from market.events import AccountSettled, OraclesRotated
-from market.orders import OrderFilled, OrderRejected, OrderVoided, VoidReason
+from market.events import AccountResettled, AccountSettled, OraclesRotated, ReadingEstimated
+from market.orders import FillVetoed, OrderRejected, OrdersFilled, OrderVoided, VoidReason
+from market.settlement import Basis
 from market.slots import Rule
-from tests.audit.small_market import SmallMarket, traded, written
+from tests.audit.small_market import BUYER, NEIGHBOUR, SELLER, SmallMarket, traded, written
 
 NAMES = [name for name, _ in checks()]
 
@@ -34,7 +35,7 @@ def test_clean_market_is_found_clean(rule: str, request: pytest.FixtureRequest, 
 
 def test_market_has_what_the_checks_are_about(record: Record) -> None:
     happened = [logged.event for logged in record.logged]
-    assert sum(isinstance(event, OrderFilled) for event in happened) >= 4
+    assert sum(isinstance(event, OrdersFilled) for event in happened) >= 4
     assert any(isinstance(event, OrderRejected) for event in happened)
     reasons = {event.reason for event in happened if isinstance(event, OrderVoided)}
     assert {type(sent.call).__name__ for sent in record.sent if sent.status == 0} == {
@@ -45,6 +46,13 @@ def test_market_has_what_the_checks_are_about(record: Record) -> None:
     assert any(isinstance(event, AccountSettled) and event.penalty for event in happened)
     assert [event.epoch for event in happened if isinstance(event, OraclesRotated)] == [1, 2]
     assert {VoidReason.CANCELLED, VoidReason.OWN_ORDER, VoidReason.GATE_CLOSED} <= reasons
+    assert [event.quantity for event in happened if isinstance(event, FillVetoed)] == [200, 100]
+    estimated = {event.account: event for event in happened if isinstance(event, ReadingEstimated)}
+    assert estimated[SELLER.address].basis == Basis.CONTRACT
+    assert estimated[NEIGHBOUR.address].basis == Basis.FORECAST
+    silent = {event.account: event for event in happened if isinstance(event, AccountSettled)}
+    assert [silent[who.address].basis for who in (BUYER, SELLER, NEIGHBOUR)] == [0, 1, 2]
+    assert [event.account for event in happened if isinstance(event, AccountResettled)] == [SELLER.address]
 
 
 def test_bundle_reads_back_as_it_was_written(bundle: Bundle, tmp_path: Path) -> None:
@@ -69,7 +77,7 @@ def test_node_proves_no_prices_and_the_report_says_so() -> None:
     assert record.exchange == market.exchange.address
     report = audit(record)
     assert report.ok
-    assert "prices of 2 slots: a node keeps no certificates, a bundle does" in report.assumed
+    assert "prices of 3 slots: a node keeps no certificates, a bundle does" in report.assumed
 
 
 def test_chain_without_exchange_has_no_record() -> None:

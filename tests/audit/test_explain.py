@@ -9,21 +9,32 @@ import pytest
 from ledger.audit.explain import ExplainError, euros, explain
 from ledger.bundle import Bundle
 from ledger.history import history
+from ledger.keys import Key
 from ledger.record import Record
 from market.events import AccountSettled
 from tests.audit.forge import change_event, found
-from tests.audit.small_market import BUYER, SELLER, SLOT, SOLAR_PENALTY, TARIFF, UTILITY
+from tests.audit.small_market import (
+    BUYER,
+    NEIGHBOUR,
+    SELLER,
+    SILENT,
+    SLOT,
+    SOLAR_PENALTY,
+    TARIFF,
+    UTILITY,
+)
 
 
 @pytest.mark.parametrize("rule", ["bundle", "tariff_bundle"])
 def test_every_bill_adds_up(rule: str, request: pytest.FixtureRequest) -> None:
     record = Record.of(request.getfixturevalue(rule), proves_itself=False)
     places = {logged.where for logged in record.logged}
-    posted = [pair for slot in history(record) for pair in slot.settled]
-    assert len(posted) == 8
+    posted = [pair for slot in history(record) for pair in (*slot.settled, *slot.resettled)]
+    assert len(posted) == 13
     for logged, event in posted:
         told = explain(record, logged.where)
-        expected = event.trades + event.charge + event.closeout + event.imbalance + event.penalty
+        trades = event.trades if isinstance(event, AccountSettled) else 0
+        expected = trades + event.charge + event.closeout + event.imbalance + event.penalty
         assert told.total_neur == told.posted_neur == expected
         assert all(source in places for line in told.lines for source in line.source.split(", "))
 
@@ -51,6 +62,37 @@ def test_sellers_bill_has_the_utilitys_fill(record: Record) -> None:
     penalty = next(line for line in told.lines if line.what.startswith("penalty"))
     assert penalty.amount_neur == (200 - 150) * SOLAR_PENALTY
     assert "50 Wh sold in class 1 and not certified" in penalty.what
+
+
+def test_vetoed_part_is_taken_off(record: Record) -> None:
+    told = explain(record, account=BUYER.address, slot=SILENT)
+    assert [line.what for line in told.lines[:5]] == [
+        "bought 600 Wh from account 2 at 99_700 µ€/kWh",
+        "bought 300 Wh from account 2 at 109_700 µ€/kWh",
+        "bought 200 Wh from account 3 of class 1 at 129_700 µ€/kWh",
+        "vetoed: bought 200 Wh from account 3 of class 1 at 129_700 µ€/kWh",
+        "vetoed: bought 100 Wh from account 2 at 109_700 µ€/kWh",
+    ]
+    assert sum(line.amount_neur for line in told.lines[2:4]) == 0
+    assert "estimated" not in told.heading, "its reading came before it settled"
+
+
+@pytest.mark.parametrize(("trader", "basis"), [(SELLER, "contract"), (NEIGHBOUR, "forecast")])
+def test_estimate_is_named(record: Record, trader: Key, basis: str) -> None:
+    told = explain(record, account=trader.address, slot=SILENT)
+    assert told.heading.endswith(f"estimated by its {basis}:")
+
+
+def test_resettlement_is_the_reading_less_the_estimate(record: Record) -> None:
+    [(logged, _)] = history(record).slots[SILENT].resettled
+    told = explain(record, logged.where)
+    assert "a reading took the place of its estimate" in told.heading
+    assert told.flat_neur is None
+    [charge, closeout, imbalance, estimated] = told.lines
+    assert "100 Wh contracted and not delivered" in closeout.what
+    assert "100 Wh more net consumption" in imbalance.what
+    assert estimated.what == charge.what.replace("network charge on 700", "less network charge on 800")
+    assert estimated.amount_neur * 7 == -charge.amount_neur * 8
 
 
 def test_utility_has_fills_only(record: Record) -> None:

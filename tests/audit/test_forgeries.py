@@ -14,19 +14,30 @@ from ledger.bundle import Bundle
 from ledger.record import Record
 from market.events import (
     AccountRegistered,
+    AccountResettled,
     AccountSettled,
     ChargesChunk,
     ChargesPosted,
     Deposited,
     Event,
+    ForecastsPosted,
     PricesChunk,
     PricesPosted,
+    ReadingEstimated,
     ReadingPosted,
     SlotSettled,
     Withdrawn,
 )
 from market.findings import Finding
-from market.orders import GateClosed, NonceCancelled, OrderFilled, OrderPlaced, OrderRejected, OrderVoided
+from market.orders import (
+    FillVetoed,
+    GateClosed,
+    NonceCancelled,
+    OrderPlaced,
+    OrderRejected,
+    OrdersFilled,
+    OrderVoided,
+)
 from tests.audit.forge import change_event, change_status, cut_short, found, rebuilt, without_transaction
 
 Edit = Callable[[Event], Event | None]
@@ -55,6 +66,22 @@ def lie_about_bus_2(event: Event) -> Event:
     return replace(event, words=vectors.pack(values))
 
 
+def fill_more(event: Event) -> Event:
+    """10 Wh more of the first maker."""
+    assert isinstance(event, OrdersFilled)
+    return replace(event, makers=(event.makers[0] + 10, *event.makers[1:]))
+
+
+def fill_from_account_3(event: Event) -> Event:
+    assert isinstance(event, OrdersFilled)
+    return replace(event, makers=(3 << 40 | event.makers[0] & (2**40 - 1), *event.makers[1:]))
+
+
+def forecast_more(event: Event) -> Event:
+    assert isinstance(event, ForecastsPosted)
+    return replace(event, words=(event.words[0] + (1 << 32), *event.words[1:]))
+
+
 def drop(_: Event) -> None:
     return None
 
@@ -74,7 +101,7 @@ def test_payment(bundle: Bundle, record: Record) -> None:
 
 
 def test_fill_price(bundle: Bundle, record: Record) -> None:
-    report, where = forged(bundle, record, OrderFilled, 1, add("tick", 1))
+    report, where = forged(bundle, record, OrdersFilled, 1, add("tick", 1))
     wrong = by_check(report)
     [finding] = wrong["matching"]
     assert where in finding.where
@@ -100,8 +127,10 @@ def test_dlmp(bundle: Bundle, record: Record) -> None:
 @pytest.mark.parametrize(
     ("kind", "number", "edit", "check"),
     [
-        (OrderFilled, 0, add("quantity", 10), "matching"),
-        (OrderFilled, 2, drop, "matching"),
+        (OrdersFilled, 0, fill_more, "matching"),
+        (OrdersFilled, 0, fill_from_account_3, "matching"),
+        (OrdersFilled, 0, fill_from_account_3, "settlement"),
+        (OrdersFilled, 2, drop, "matching"),
         (OrderPlaced, 0, drop, "matching"),
         (OrderPlaced, 0, add("tick", -1), "matching"),
         (OrderPlaced, 1, add("quantity", 10), "signatures"),
@@ -109,6 +138,11 @@ def test_dlmp(bundle: Bundle, record: Record) -> None:
         (OrderRejected, 0, drop, "matching"),
         (OrderVoided, 0, add("quantity", 10), "matching"),
         (OrderVoided, 2, drop, "matching"),
+        (OrderVoided, 1, add("nonce", 1), "signatures"),
+        (FillVetoed, 0, add("quantity", -10), "matching"),
+        (FillVetoed, 0, add("quantity", -10), "settlement"),
+        (FillVetoed, 1, add("element", 1), "matching"),
+        (FillVetoed, 1, drop, "matching"),
         (NonceCancelled, 0, add("nonce", 40), "signatures"),
         (GateClosed, 0, add("accounts", 1), "matching"),
         (ChargesChunk, 0, lie_about_bus_2, "charges"),
@@ -117,6 +151,19 @@ def test_dlmp(bundle: Bundle, record: Record) -> None:
         (PricesPosted, 1, add("forecast_import", 1), "signatures"),
         (PricesPosted, 1, add("forecast_import", 1), "prices"),
         (PricesPosted, 0, lambda event: replace(event, certificate_hash=bytes(32)), "signatures"),  # type: ignore[type-var]
+        (ForecastsPosted, 0, forecast_more, "signatures"),
+        (ForecastsPosted, 0, add("signers", 2), "signatures"),
+        (ForecastsPosted, 0, drop, "lifecycle"),
+        (ReadingEstimated, 1, add("net_energy", 1), "readings"),
+        (ReadingEstimated, 1, add("basis", 1), "readings"),
+        (ReadingEstimated, 2, add("net_energy", 1), "settlement"),
+        (ReadingEstimated, 2, drop, "settlement"),
+        (ReadingEstimated, 2, drop, "lifecycle"),
+        (AccountSettled, 11, add("basis", 1), "settlement"),
+        (AccountResettled, 0, add("imbalance", 1), "settlement"),
+        (AccountResettled, 0, add("imbalance", 1), "conservation"),
+        (AccountResettled, 0, add("metered", 1), "settlement"),
+        (AccountResettled, 0, drop, "lifecycle"),
         (ReadingPosted, 0, add("net_energy", 1), "signatures"),
         (ReadingPosted, 0, add("net_energy", 1), "settlement"),
         (AccountSettled, 1, add("trades", 5), "settlement"),
@@ -148,7 +195,7 @@ def test_invented_deposit_leaves_the_token_short(bundle: Bundle, record: Record)
 
 def test_left_out_transaction(bundle: Bundle, record: Record) -> None:
     """The buyer's order and its fills vanish with their transaction; the relayer's next one tells."""
-    logged, _ = found(record, OrderFilled)
+    logged, _ = found(record, OrdersFilled)
     lie = without_transaction(bundle, logged.log.block_number, logged.log.transaction_index)
     wrong = by_check(audit(Record.of(lie, proves_itself=False)))
     assert "headers" not in wrong

@@ -51,7 +51,7 @@ def test_reads_are_records(market: SmallMarket) -> None:
 def test_history_is_all_events_in_order(market: SmallMarket) -> None:
     happened = market.exchange.history()
     assert isinstance(happened[2], OraclesRotated)
-    assert SlotsScheduled(SLOT, 2, TARIFF.retail, TARIFF.network_fee, TARIFF.fit) in happened
+    assert SlotsScheduled(SLOT, 4, TARIFF.retail, TARIFF.network_fee, TARIFF.fit) in happened
 
 
 def test_single_order_rests_and_is_read(market: SmallMarket) -> None:
@@ -59,7 +59,7 @@ def test_single_order_rests_and_is_read(market: SmallMarket) -> None:
     [placed] = market.confirm(market.exchange.place_order(signed.order, signed.signature, sender=RELAYER))
     assert isinstance(placed, OrderPlaced)
     assert market.exchange.best_ask(SLOT, 0) == Best(True, placed.tick, 100)
-    assert market.exchange.order_of(SLOT, SELLER.address, 200).resting == 100
+    assert market.exchange.order_of(SLOT, SELLER.address, 200).quantity == 100
     assert market.exchange.nonce_used(SLOT, SELLER.address, 200)
     position = market.exchange.position_of(SLOT, SELLER.address)
     assert isinstance(position, Position)

@@ -14,7 +14,7 @@ from ledger.audit import audit
 from ledger.bundle import Bundle, BundleError, BundleFormatError, BundleIncompleteError, BundleNotFoundError
 from ledger.record import Record
 from market.events import AccountSettled, PricesChunk
-from market.orders import OrderFilled
+from market.orders import OrdersFilled
 from tests.audit.forge import found
 from tests.audit.small_market import written
 
@@ -45,9 +45,9 @@ def caught_by_headers(folder: Path) -> list[str]:
     return places
 
 
-@pytest.mark.parametrize(("kind", "number"), [(AccountSettled, 2), (OrderFilled, 1), (PricesChunk, 0)])
+@pytest.mark.parametrize(("kind", "number"), [(AccountSettled, 2), (OrdersFilled, 1), (PricesChunk, 0)])
 def test_edited_event(
-    folder: Path, record: Record, kind: type[AccountSettled | OrderFilled | PricesChunk], number: int
+    folder: Path, record: Record, kind: type[AccountSettled | OrdersFilled | PricesChunk], number: int
 ) -> None:
     logged, event = found(record, kind, number)
     _, data = events.encode(event)
