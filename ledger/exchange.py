@@ -289,6 +289,15 @@ class Exchange:
         call = calls.Estimate(slot, index, tuple(words), tuple(accounts))
         return self.send(call, sender, ACCOUNTS, len(accounts))
 
+    def estimate_all(
+        self, slot: int, index: int, words: Sequence[int], accounts: Sequence[Address], *, sender: Key
+    ) -> tuple[bytes, ...]:
+        """Estimate any number of accounts of one index, in as many transactions as it takes."""
+        return tuple(
+            self.estimate(slot, index, words, batch, sender=sender)
+            for batch in _batches(accounts, ACCOUNTS_PER_TRANSACTION)
+        )
+
     def settle(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> bytes:
         """Settle up to 100 accounts of a slot."""
         return self.send(calls.Settle(slot, tuple(accounts)), sender, ACCOUNTS, len(accounts))

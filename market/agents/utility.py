@@ -9,8 +9,8 @@ from market.orders import Address, Order, Side
 from market.slots import Tariff
 from market.units import TICK_UEUR_PER_KWH, WH_PER_MWH
 
-WITHOUT_LIMIT_WH = 2**32 - 1
-"""The largest quantity an order can have."""
+WITHOUT_LIMIT_WH = 2**31 - 1
+"""Half of what the utility may have on one side of a slot: room for its quote and for its bid beside it."""
 PLAIN = 0
 """The energy class of everything the utility trades."""
 EXPORT_NONCE, IMPORT_NONCE, PASSIVE_NONCE = range(3)
@@ -37,11 +37,11 @@ def passive_bid(
     """Bid at the forecast λ_0 for the forecast passive load and losses, in whole lots; nothing for none.
 
     A tick below its own ask at most: at π_imp the two would meet, and the book would void the ask.
-    Raises ValueError for an energy that is negative or beyond an order.
+    Raises ValueError for an energy that is negative or beyond that.
     """
     quantity = round(energy_mwh * WH_PER_MWH / lot_wh) * lot_wh
     if not 0 <= quantity <= WITHOUT_LIMIT_WH:
-        raise ValueError(f"passive load of {energy_mwh} MWh is not between 0 and an order's largest quantity")
+        raise ValueError(f"passive load of {energy_mwh} MWh is not between 0 and {WITHOUT_LIMIT_WH} Wh")
     limit = min(_floor(hub_price), _floor(tariff.hub_import) - TICK_UEUR_PER_KWH)
     return (Order(utility, slot, PASSIVE_NONCE, Side.BID, PLAIN, limit, quantity),) if quantity else ()
 

@@ -8,7 +8,7 @@ from typing import Any
 from ledger.chain.protocol import Reverted
 from market.orders import Address, Side
 from market.units import TICK_UEUR_PER_KWH
-from node.api.projection import Fill, Projection, SlotFacts, open_slots
+from node.api.projection import LoggedFill, Projection, SlotFacts, open_slots
 
 Document = dict[str, Any]
 
@@ -72,17 +72,17 @@ def _levels(facts: SlotFacts, side: Side) -> list[Document]:
 
 def fills_document(projection: Projection, slot: int | None, limit: int) -> Document:
     """The newest fills, newest first, of one slot or of all."""
-    fills = [fill for fill in projection.fills() if slot in (None, fill.event.slot)]
-    return {"fills": [_fill(fill) for fill in fills[:limit]]}
+    fills = [logged for logged in projection.fills() if slot in (None, logged.fill.slot)]
+    return {"fills": [_fill(logged) for logged in fills[:limit]]}
 
 
-def _fill(fill: Fill) -> Document:
+def _fill(logged: LoggedFill) -> Document:
     return {
-        "block": fill.block,
-        "log": fill.log,
-        "timestamp": fill.timestamp,
-        "price_ueur_per_kwh": _price(fill.event.tick),
-        **asdict(fill.event),
+        "block": logged.block,
+        "log": logged.log,
+        "timestamp": logged.timestamp,
+        "price_ueur_per_kwh": _price(logged.fill.tick),
+        **asdict(logged.fill),
     }
 
 
@@ -106,7 +106,7 @@ def account_document(projection: Projection, address: Address) -> Document:
 
 
 def _position(projection: Projection, facts: SlotFacts, address: Address, bus: int, now: int) -> Document:
-    posting = facts.postings.get(address)
+    posting, resettlement = facts.postings.get(address), facts.resettlements.get(address)
     return {
         "slot": facts.view.slot,
         "state": facts.state(projection.terms, now),
@@ -114,6 +114,7 @@ def _position(projection: Projection, facts: SlotFacts, address: Address, bus: i
         "charge_ueur_per_kwh": None if facts.charges is None else facts.charges[bus],
         "price_ueur_per_kwh": None if facts.prices is None else facts.prices[bus],
         "posting": None if posting is None else asdict(posting),
+        "resettlement": None if resettlement is None else asdict(resettlement),
     }
 
 

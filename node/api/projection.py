@@ -10,20 +10,25 @@ from threading import Lock
 from ledger.chain.protocol import Chain, LogFilter
 from ledger.events import decode
 from ledger.exchange import Exchange
+from ledger.history import ROLE_UTILITY
 from ledger.token import Token
 from ledger.vectors import unpack
+from market.accounts import UTILITY_ID
 from market.events import (
+    AccountRegistered,
+    AccountResettled,
     AccountSettled,
     ChargesChunk,
     ChargesPosted,
     Event,
     PricesChunk,
     PricesPosted,
+    RoleAccepted,
     SlotSettled,
     SlotsScheduled,
     SubstationPosted,
 )
-from market.orders import GateClosed, OrderFilled
+from market.orders import Address, Fill, GateClosed, OrdersFilled
 from market.slots import Terms
 from node.simulate.bookview import SlotView
 
@@ -33,13 +38,13 @@ FILLS_KEPT = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Fill:
+class LoggedFill:
     """A fill with where and when it is on the chain."""
 
     block: int
     log: int
     timestamp: int
-    event: OrderFilled
+    fill: Fill
 
 
 @dataclass(slots=True)
@@ -56,7 +61,8 @@ class SlotFacts:
     gate_closed: bool = False
     metered: bool = False
     settled: bool = False
-    postings: dict[str, AccountSettled] = field(default_factory=dict)
+    postings: dict[Address, AccountSettled] = field(default_factory=dict)
+    resettlements: dict[Address, AccountResettled] = field(default_factory=dict)
 
     def state(self, terms: Terms, now: int) -> str:
         """The slot's state at a second, in the words of the life of a slot."""
@@ -94,7 +100,7 @@ class Projection:
             self._refresh()
             return dict(sorted(self._slots.items()))
 
-    def fills(self) -> tuple[Fill, ...]:
+    def fills(self) -> tuple[LoggedFill, ...]:
         """The newest fills, newest first."""
         with self._lock:
             self._refresh()
@@ -104,7 +110,8 @@ class Projection:
 
     def _clear(self) -> None:
         self._slots: dict[int, SlotFacts] = {}
-        self._fills: deque[Fill] = deque(maxlen=FILLS_KEPT)
+        self._fills: deque[LoggedFill] = deque(maxlen=FILLS_KEPT)
+        self._holders: dict[int, Address] = {}
         self._seen = self._first_block - 1
         self._seen_hash = self._chain.block(self._seen).hash
 
@@ -121,11 +128,22 @@ class Projection:
         self._seen_hash = self._chain.block(self._seen).hash
 
     def _take(self, event: Event, block: int, log: int) -> None:
-        if isinstance(event, SlotsScheduled):
-            for slot in range(event.first, event.first + event.count):
-                self._slots[slot] = SlotFacts(SlotView(slot))
-            self._forget_oldest()
-            return
+        match event:
+            case AccountRegistered():
+                self._holders[event.id] = event.account
+            case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
+                self._holders[UTILITY_ID] = holder
+            case SlotsScheduled():
+                for slot in range(event.first, event.first + event.count):
+                    self._slots[slot] = SlotFacts(SlotView(slot, self._address_of))
+                self._forget_oldest()
+            case _:
+                self._take_of_slot(event, block, log)
+
+    def _address_of(self, number: int) -> Address:
+        return self._holders[number]
+
+    def _take_of_slot(self, event: Event, block: int, log: int) -> None:
         facts = self._slots.get(getattr(event, "slot", -1))
         if facts is None:
             return
@@ -144,12 +162,16 @@ class Projection:
                 facts.metered = True
             case AccountSettled():
                 facts.postings[event.account] = event
+            case AccountResettled():
+                facts.resettlements[event.account] = event
             case SlotSettled():
                 facts.settled = True
             case _:
                 facts.view.apply((event,))
-        if isinstance(event, OrderFilled):
-            self._fills.append(Fill(block, log, self._chain.block(block).timestamp, event))
+        if isinstance(event, OrdersFilled):
+            timestamp = self._chain.block(block).timestamp
+            fills = event.fills(self._address_of)
+            self._fills.extend(LoggedFill(block, log, timestamp, fill) for fill in fills)
 
     def _vector(
         self, facts: SlotFacts, name: str, chunk: ChargesChunk | PricesChunk

@@ -177,12 +177,17 @@ class MarketSection(Section):
     price_grace_seconds: Annotated[int, Field(ge=0)] = 3_600
     meter_grace_seconds: Annotated[int, Field(ge=0)] = 3_600
     resettle_grace_seconds: Annotated[int, Field(ge=0)] = 86_400
+    veto_grace_seconds: Annotated[int, Field(ge=0)] = 0
     token_decimals: Annotated[int, Field(ge=0, le=18)] = 6
 
     @model_validator(mode="after")
     def _leads(self) -> MarketSection:
         if self.open_lead_seconds - self.gate_lead_seconds < 600:
             raise ValueError("open_lead_seconds must exceed gate_lead_seconds by at least 600")
+        if self.resettle_grace_seconds < self.meter_grace_seconds:
+            raise ValueError("resettle_grace_seconds must not be below meter_grace_seconds")
+        if self.veto_grace_seconds >= self.gate_lead_seconds:
+            raise ValueError("veto_grace_seconds must be below gate_lead_seconds")
         return self
 
 

@@ -173,6 +173,7 @@ def _terms(scenario: ScenarioFile, feeder: Feeder) -> Terms:
         price_grace=market.price_grace_seconds,
         meter_grace=market.meter_grace_seconds,
         resettle_grace=market.resettle_grace_seconds,
+        veto_grace=market.veto_grace_seconds,
         rule=Rule.DLMP if market.rule == "dlmp" else Rule.TARIFF,
         lot_wh=market.lot_wh,
         buses=feeder.buses,

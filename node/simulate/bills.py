@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from market.events import AccountSettled
-from market.orders import OrderFilled, Side
+from market.orders import Fill, Side
 from market.slots import Rule, Tariff
 from market.units import hub_price
 from node.simulate.result import DayResult, Participant, SlotResult
@@ -191,7 +191,7 @@ class Trades:
         return -(self.sold_neur * -energy_wh // self.sold_wh)
 
 
-def trades_by_account(fills: Iterable[OrderFilled]) -> dict[str, Trades]:
+def trades_by_account(fills: Iterable[Fill]) -> dict[str, Trades]:
     """Sum fills by address; both parties of each fill."""
     found: defaultdict[str, Trades] = defaultdict(Trades)
     for fill in fills:

@@ -89,7 +89,9 @@ class TradingDay:
         self.shift = shift
         self._reference = reference
         self._report = progress
-        self._slots = [_Progress(SlotView(self.chain_slot(i))) for i in range(world.periods)]
+        self._slots = [
+            _Progress(SlotView(self.chain_slot(i), session.address_of)) for i in range(world.periods)
+        ]
         self._rngs = [stream(world.scenario.seed, "agents", k) for k in range(len(world.bus))]
         self._arrivals = stream(world.scenario.seed, "arrivals")
         self._policy = _policy(world)
@@ -142,8 +144,9 @@ class TradingDay:
             first = opens + FIRST_ROUND_SECONDS
             step = (gate - PHASE_SECONDS - first) // rounds
             agenda.extend(Due(first + k * step, Phase.ROUND, index, k) for k in range(rounds))
-            agenda.append(Due(gate, Phase.GATE, index))
-            agenda.append(Due(gate + AFTER_GATE_SECONDS, Phase.PRICES, index))
+            closing = terms.closing(slot)
+            agenda.append(Due(closing, Phase.GATE, index))
+            agenda.append(Due(closing + AFTER_GATE_SECONDS, Phase.PRICES, index))
             agenda.append(Due(terms.end(slot) + AFTER_DELIVERY_SECONDS, Phase.SETTLE, index))
         heapq.heapify(agenda)
         return agenda

@@ -20,7 +20,7 @@ from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from market.orders import OrderFilled
+from market.orders import Fill
 from market.units import Floats, eur, eur_per_mwh, hub_price
 from node.simulate.bills import accounts
 from node.simulate.layout import Layout, radial_layout
@@ -151,7 +151,7 @@ def prices_by_hour(day: DayResult, theme: Theme) -> Figure:
     return figure
 
 
-def _volumes(axes: Any, day: DayResult, peer: list[list[OrderFilled]], theme: Theme) -> None:
+def _volumes(axes: Any, day: DayResult, peer: list[list[Fill]], theme: Theme) -> None:
     edges = np.arange(len(day.slots))
     between = np.array([sum(fill.quantity for fill in fills) for fills in peer]) / 1e6
     every = np.array([sum(fill.quantity for fill in slot.fills) for slot in day.slots]) / 1e6
@@ -163,11 +163,11 @@ def _volumes(axes: Any, day: DayResult, peer: list[list[OrderFilled]], theme: Th
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2)
 
 
-def _peer_fills(day: DayResult, slot: SlotResult) -> list[OrderFilled]:
+def _peer_fills(day: DayResult, slot: SlotResult) -> list[Fill]:
     return [fill for fill in slot.fills if day.utility_address not in (fill.maker, fill.taker)]
 
 
-def _averages(by_slot: Iterable[Iterable[OrderFilled]]) -> Floats:
+def _averages(by_slot: Iterable[Iterable[Fill]]) -> Floats:
     """Volume-weighted price, €/MWh; NaN in a slot without trades."""
     found = []
     for fills in by_slot:
@@ -177,7 +177,7 @@ def _averages(by_slot: Iterable[Iterable[OrderFilled]]) -> Floats:
     return np.array(found)
 
 
-def _extremes(by_slot: Iterable[Iterable[OrderFilled]]) -> tuple[Floats, Floats]:
+def _extremes(by_slot: Iterable[Iterable[Fill]]) -> tuple[Floats, Floats]:
     """Lowest and highest price, €/MWh; NaN in a slot without trades."""
     ticks = [[hub_price(fill.tick) / 1_000 for fill in fills] or [np.nan] for fills in by_slot]
     return np.array([min(row) for row in ticks]), np.array([max(row) for row in ticks])

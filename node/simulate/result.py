@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from market.events import AccountSettled
-from market.orders import OrderFilled, OrderPlaced, OrderVoided
+from market.orders import Fill, OrderPlaced, OrderVoided
 from market.pricing.conditions import Components, SlotPrices
 from market.slots import Tariff
 from market.units import Floats, Ints
@@ -68,7 +68,7 @@ class SlotResult:
     atc_rounds: int
     atc_error: float
     placed: tuple[OrderPlaced, ...]
-    fills: tuple[OrderFilled, ...]
+    fills: tuple[Fill, ...]
     voided: tuple[OrderVoided, ...]
     contracted_wh: Ints
     metered_wh: Ints

@@ -16,6 +16,7 @@ from ledger.keys import Key, derive, mnemonic_keys
 from ledger.vectors import chunk_hashes, chunked, pack
 from market.events import AccountSettled, Event, SlotSettled
 from market.messages import Reading
+from market.oracle import VALUES_PER_CHUNK
 from market.orders import Address, GateClosed, Order
 from market.pricing.conditions import Conditions
 from market.slots import Tariff, Terms
@@ -74,6 +75,7 @@ class Session:
     oracles: Oracles
     certificates: dict[bytes, bytes] = field(default_factory=dict)
     inputs: dict[bytes, bytes] = field(default_factory=dict)
+    _addresses: dict[int, Address] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -107,6 +109,12 @@ class Session:
     def domain(self) -> eip712.Domain:
         """Where signatures of this market count."""
         return eip712.Domain(self.chain.chain_id, self.exchange.address)
+
+    def address_of(self, number: int) -> Address:
+        """Who has an account's number; asked of the chain once, since prosumers keep theirs."""
+        if number not in self._addresses:
+            self._addresses[number] = self.exchange.account_at(number)
+        return self._addresses[number]
 
     # --- before trading -------------------------------------------------------------------------
 
@@ -196,7 +204,7 @@ class Session:
         return self._confirm_all(self.exchange.place_orders(signed, sender=self.cast.relayer))
 
     def close_gate(self, slot: int) -> tuple[Event, ...]:
-        """Void what rests, in as many calls as it takes."""
+        """Credit makers and void what rests, in as many calls as it takes."""
         events: tuple[Event, ...] = ()
         while True:
             found = self._confirm(self.exchange.close_gate(slot, CLOSE_GATE_BATCH, sender=self.cast.relayer))
@@ -218,6 +226,19 @@ class Session:
             self.exchange.post_substation(
                 slot, import_wh, wholesale, pack(passive_wh, signed=False), sender=self.cast.utility
             )
+        )
+
+    def estimate(self, slot: int) -> tuple[Event, ...]:
+        """Put estimates where prosumers' readings are missing, from T1 on; nothing was forecast of them."""
+        accounts = [key.address for key in self.cast.prosumers]
+        by_index: dict[int, list[Address]] = {}
+        for account in accounts:
+            index = self.exchange.account_of(account).id // VALUES_PER_CHUNK
+            by_index.setdefault(index, []).append(account)
+        return self._confirm_all(
+            sent
+            for index, members in by_index.items()
+            for sent in self.exchange.estimate_all(slot, index, (), members, sender=self.cast.relayer)
         )
 
     def settle(self, slot: int) -> tuple[AccountSettled, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
-from market.orders import Address, OrderFilled, Side, VoidReason
+from market.orders import Address, Fill, Side, VoidReason
 from market.settlement import Sources
 from market.units import hub_price
 from node.simulate.bills import Kind, accounts
@@ -108,7 +108,7 @@ def _order_rows(day: DayResult, slot: SlotResult) -> Iterator[tuple[Cell, ...]]:
         )
 
 
-def _filled_wh(fills: Sequence[OrderFilled]) -> dict[tuple[Address, int], int]:
+def _filled_wh(fills: Sequence[Fill]) -> dict[tuple[Address, int], int]:
     filled: dict[tuple[Address, int], int] = {}
     for fill in fills:
         for party in ((fill.maker, fill.maker_nonce), (fill.taker, fill.taker_nonce)):

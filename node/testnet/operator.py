@@ -68,7 +68,7 @@ def due(terms: Terms, slot: int, state: SlotState, now: int, *, quoted: bool) ->
     if now < terms.gate(slot):
         return Phase.QUOTES if state.charges_complete and not quoted else None
     if not state.gate_closed:
-        return Phase.GATE
+        return Phase.GATE if now >= terms.closing(slot) else None
     if not state.prices_posted and now < terms.prices_due(slot) - BEFORE_OPENING_SECONDS:
         return Phase.PRICES
     if now < terms.end(slot) + AFTER_DELIVERY_SECONDS:
@@ -223,7 +223,7 @@ class Operator:
 
     def _close(self, slot: int) -> str:
         self._session.close_gate(slot)
-        return "what rested is voided"
+        return "makers are credited, what rested is voided"
 
     def _post_prices(self, slot: int) -> str:
         world = self._market.world
@@ -253,6 +253,8 @@ class Operator:
         return f"{len(metered)} meters, {int(metered.sum())} Wh net"
 
     def _settle(self, slot: int) -> str:
+        if self._market.chain.now() >= self._terms.final(slot):
+            self._session.estimate(slot)  # time was moved past T2, so meters could not be read
         settled = self._session.settle(slot)
         paid = sum(
             record.trades + record.charge + record.closeout + record.imbalance + record.penalty

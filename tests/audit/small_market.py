@@ -386,7 +386,7 @@ class SmallMarket:
         self.confirm(self.exchange.veto_fills(SILENT, vetoes, sender=UTILITY))
 
     def _stay_silent(self) -> None:
-        """No reading comes in time. The buyer's replaces its estimate, the seller's comes after settlement."""
+        """No reading comes in time. The buyer's replaces an estimate, the seller's a settlement."""
         exchange, terms, first = self.exchange, self.terms, 0
         self.chain.advance_to(terms.closing(SILENT))
         self.confirm(exchange.close_gate(SILENT, 2, sender=RELAYER))

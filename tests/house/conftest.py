@@ -10,7 +10,7 @@ import pytest
 from market.accounts import Position
 from market.events import AccountSettled
 from market.messages import Reading
-from market.orders import OrderFilled, OrderPlaced, OrderVoided, Side, VoidReason
+from market.orders import Fill, OrderPlaced, OrderVoided, Side, VoidReason
 from market.pricing.conditions import Components, SlotPrices
 from market.settlement import Cause, Valuation, amount_neur, delivered_wh, settle, settle_trades
 from market.slots import Rule, Tariff
@@ -136,7 +136,7 @@ def _prices(rng: np.random.Generator) -> SlotPrices:
 
 def _trading(
     rng: np.random.Generator, slot: int, participants: Sequence[Participant]
-) -> tuple[tuple[OrderPlaced, ...], tuple[OrderFilled, ...], tuple[OrderVoided, ...]]:
+) -> tuple[tuple[OrderPlaced, ...], tuple[Fill, ...], tuple[OrderVoided, ...]]:
     """Pairs of orders that meet, the utility among them, and one that expires unmet."""
     addresses = [UTILITY, *(who.address for who in participants)]
     placed, fills = [], []
@@ -147,7 +147,7 @@ def _trading(
         for who, side in ((maker, 1 - taker_side), (taker, taker_side)):
             placed.append(OrderPlaced(slot, addresses[who], nonce, side, 0, tick, tick * 100, quantity, 0, 0))
         fills.append(
-            OrderFilled(slot, 0, tick, quantity, addresses[maker], nonce, addresses[taker], nonce, taker_side)
+            Fill(slot, 0, tick, quantity, addresses[maker], nonce, addresses[taker], nonce, taker_side)
         )
     expiry = slot * SLOT_SECONDS - 1_800
     unmet = OrderPlaced(slot, addresses[1], 77, Side.BID, 0, 700, 72_345, 500, 0, expiry)

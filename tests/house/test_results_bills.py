@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from market.accounts import Position
 from market.events import AccountSettled
 from market.messages import Reading
-from market.orders import OrderFilled, Side
+from market.orders import Fill, Side
 from market.settlement import Cause, Valuation, amount_neur, delivered_wh, settle
 from market.slots import Rule, Tariff
 from node.simulate.bills import (
@@ -167,7 +167,7 @@ def test_fills_that_do_not_sum_to_the_settlement_are_refused(trades: Trades) -> 
 
 
 def test_fills_count_for_both_parties() -> None:
-    fill = OrderFilled(1, 0, 5, 100, "maker", 0, "taker", 0, Side.ASK)
+    fill = Fill(1, 0, 5, 100, "maker", 0, "taker", 0, Side.ASK)
     assert trades_by_account([fill, fill]) == {
         "maker": Trades(bought_wh=200, bought_neur=100_000),
         "taker": Trades(sold_wh=200, sold_neur=100_000),

@@ -35,5 +35,6 @@ signed = me.sign_typed_data(net["eip712"]["domain"], net["eip712"]["types"], ord
 r, vs = (value.to_bytes(32, "big") for value in (signed.r, signed.s | (signed.v - 27) << 255))
 
 receipt = send(exchange.functions.placeOrder(tuple(order.values()), r, vs))
-for fill in exchange.events.OrderFilled().process_receipt(receipt, errors=DISCARD):
-    print(f"bought {fill.args.quantity} Wh at {fill.args.tick / 10} EUR/MWh for slot {fill.args.slot}")
+for fill in exchange.events.OrdersFilled().process_receipt(receipt, errors=DISCARD):
+    energy = sum(maker % 2**32 for maker in fill.args.makers)  # a maker is id, nonce and Wh in one number
+    print(f"bought {energy} Wh at {fill.args.tick / 10} EUR/MWh for slot {fill.args.slot}")

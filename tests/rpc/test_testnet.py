@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from ledger.keys import TEST_MNEMONIC
 from ledger.record import Record
 from ledger.state import SlotState
 from market.events import SlotSettled
-from market.orders import OrderFilled, Side
+from market.orders import Fill, OrdersFilled, Side
 from market.slots import Terms
 from market.units import hub_price
 from node.scenario.loading import load
@@ -197,9 +198,11 @@ def test_simulation_on_the_testnet_has_the_fills_of_the_embedded_one(net: Runnin
     assert first * scenario.slots.seconds % 86_400 == 0, "moved by whole days"
 
 
-def fills_on_chain(url: str, exchange: str) -> list[OrderFilled]:
-    history = Exchange(RpcChain(url), exchange).history()
-    return [event for event in history if isinstance(event, OrderFilled)]
+def fills_on_chain(url: str, exchange: str) -> list[Fill]:
+    gateway = Exchange(RpcChain(url), exchange)
+    address_of = cache(gateway.account_at)
+    events = [event for event in gateway.history() if isinstance(event, OrdersFilled)]
+    return [fill for event in events for fill in event.fills(address_of)]
 
 
 def fill_of_row(row: dict[str, str]) -> tuple[int | str, ...]:
@@ -214,11 +217,11 @@ def fill_of_row(row: dict[str, str]) -> tuple[int | str, ...]:
     )
 
 
-def buyer(fill: OrderFilled) -> tuple[str, int]:
+def buyer(fill: Fill) -> tuple[str, int]:
     return (fill.taker, fill.taker_nonce) if fill.taker_side == Side.BID else (fill.maker, fill.maker_nonce)
 
 
-def seller(fill: OrderFilled) -> tuple[str, int]:
+def seller(fill: Fill) -> tuple[str, int]:
     return (fill.maker, fill.maker_nonce) if fill.taker_side == Side.BID else (fill.taker, fill.taker_nonce)
 
 
@@ -267,7 +270,22 @@ def test_audit_of_the_running_testnet_is_clean(net: Running) -> None:
 
 TERMS = Terms(slot_seconds=900, open_lead=7_200, gate_lead=300, price_grace=3_600, buses=33)
 SLOT = 2_000_000
-SCHEDULED = SlotState(True, 0, 0, 0, False, False, False, False, False, False, False, 0, 0, 0, 0)
+SCHEDULED = SlotState(
+    scheduled=True,
+    retail=0,
+    network_fee=0,
+    fit=0,
+    charges_posted=False,
+    charges_complete=False,
+    prices_posted=False,
+    prices_complete=False,
+    gate_closed=False,
+    substation_posted=False,
+    settled=False,
+    closing=False,
+    accounts=0,
+    settled_accounts=0,
+)
 CHARGED = replace(SCHEDULED, charges_posted=True, charges_complete=True)
 CLOSED = replace(CHARGED, gate_closed=True)
 PRICED = replace(CLOSED, prices_posted=True, prices_complete=True)
