@@ -40,7 +40,7 @@ ORDERS_PER_TRANSACTION = 100
 READINGS_PER_TRANSACTION = 100
 ACCOUNTS_PER_TRANSACTION = 100
 
-DEPLOY_GAS = 12_000_000
+DEPLOY_GAS = 15_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ SINGLE_CALL = GasBudget(500_000)
 ORDERS = GasBudget(call=8_000_000, item=150_000)
 READINGS = GasBudget(call=200_000, item=120_000)
 ACCOUNTS = GasBudget(call=500_000, item=200_000)
-VETOES = GasBudget(call=200_000, item=150_000)
+# One fill may have had 128 makers, which are gone back over.
+VETOES = GasBudget(call=200_000, item=300_000)
 ENTRIES = GasBudget(call=300_000, item=60_000)
 WORDS = GasBudget(call=500_000, item=40_000)
 SIGNATURES = GasBudget(call=1_000_000, item=60_000)

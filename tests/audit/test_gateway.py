@@ -46,6 +46,8 @@ def test_reads_are_records(market: SmallMarket) -> None:
     assert exchange.token().decimals == 6
     assert exchange.token().balance_of(exchange.address) == 1_150 * 10**6
     assert not exchange.paused()
+    parts = exchange.parts()
+    assert all(market.chain.code(address) for address in (parts.clearinghouse, parts.registry))
 
 
 def test_history_is_all_events_in_order(market: SmallMarket) -> None:

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from ledger import eip712, vectors
 from ledger.address import address_bytes, checksummed
 from ledger.eip712 import Domain, EncodingError, digest, typed_data
-from market.messages import CancelRequest, ChargesHeader, OracleSet, PricesHeader, Reading
+from market.messages import (
+    CancelRequest,
+    ChargesHeader,
+    ForecastsHeader,
+    OracleSet,
+    PricesHeader,
+    Reading,
+)
 from market.orders import Order, Side
 
 deterministic = settings(derandomize=True, deadline=None, max_examples=40)
@@ -48,6 +55,7 @@ messages = st.one_of(
     st.builds(CancelRequest, addresses, unsigned(32), unsigned(8)),
     st.builds(ChargesHeader, unsigned(32), unsigned(32), hashes, hashes, hashes),
     st.builds(PricesHeader, unsigned(32), unsigned(32), signed(32), signed(64), hashes, hashes, hashes),
+    st.builds(ForecastsHeader, unsigned(32), unsigned(32), unsigned(16), hashes),
     st.builds(Reading, addresses, unsigned(32), signed(64), st.lists(unsigned(32)).map(tuple), unsigned(32)),
     st.builds(OracleSet, unsigned(32), unsigned(8), st.lists(addresses).map(tuple)),
 )
