@@ -161,6 +161,8 @@ def test_interrupt_is_status_130(monkeypatch: pytest.MonkeyPatch):
         ("feeder.v_min_pu=1.05", "substation at 1 pu is outside the limits 1.05 to 1.1 pu"),
         ("tariff.network_fee_eur_per_mwh=300", "is below fit_eur_per_mwh"),
         ("oracle.quorum=9", "quorum = 9 is more than signers = 3"),
+        ("market.veto_grace_seconds=900", "veto_grace_seconds must be below gate_lead_seconds"),
+        ("market.meter_grace_seconds=86401", "resettle_grace_seconds must not be below meter_grace_seconds"),
     ],
 )
 def test_setting_that_is_not_allowed(scenario: Path, command: str, setting: str, says: str):

@@ -257,6 +257,28 @@ def test_market_settles_and_goes_on_after_jumps_in_time(
     assert complaints == []
 
 
+def test_market_settles_by_estimate_what_no_meter_may_read_any_more(
+    net: Running, complaints: list[str]
+) -> None:
+    """Time jumps past T2 of a slot that was traded in: its contract stands in for every reading."""
+
+    def traded() -> dict[str, Any]:
+        slots = get(net, f"/accounts/{me}.json")["slots"]
+        return next(each for each in slots if each["slot"] == slot)
+
+    me = net.document["accounts"][0]["address"]
+    done = visit(net)
+    slot = int(done.stdout.split()[-1])
+    rpc(net, "evm_increaseTime", hex(net.document["terms"]["resettle_grace"] + 86_400))
+    posted = eventually(lambda: traded()["posting"])
+    contracted = traded()["contracted_wh"]
+    assert contracted >= 1_000
+    assert (posted["basis"], posted["contracted"], posted["metered"]) == (1, contracted, contracted)
+    assert traded()["resettlement"] is None
+    eventually(lambda: get(net, f"/accounts/{me}.json")["reserved"] == 0)
+    assert complaints == []
+
+
 def test_audit_of_the_running_testnet_is_clean(net: Running) -> None:
     document = net.document
     record = Record.from_url(document["rpc_url"], document["exchange"])
@@ -303,6 +325,7 @@ LATE = TERMS.prices_due(SLOT)
         (CHARGED, GATE - 1, True, None),
         (CHARGED, GATE, True, Phase.GATE),
         (SCHEDULED, GATE, False, Phase.GATE),
+        (replace(CHARGED, closing=True), GATE, True, Phase.GATE),  # closing goes on
         (CLOSED, GATE, True, Phase.PRICES),
         (replace(CLOSED, prices_posted=True), GATE, True, None),  # a chunk is missing, and never comes
         (PRICED, END, True, None),
