@@ -5,16 +5,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from ledger.keccak import keccak
 from market.accounts import Accounts
 from market.agents.policies import AgentView, Policy, Truthful, ZeroIntelligenceConstrained
 from market.agents.utility import hub_quotes, passive_bid
 from market.agents.welfare import alone_schedule, contracted_schedule, gap, welfare
 from market.atc.clearing import AtcClearing
 from market.book import Book
-from market.orders import Order, OrderFilled, OrderPlaced, OrderRejected, OrderVoided, Place, Side
+from market.orders import Order, OrderPlaced, OrderRejected, OrderVoided, Place, Side
 from market.pricing.quantise import quantise
 from market.slots import Terms
 from market.units import WH_PER_MWH, hub_price
+from node.simulate.bookview import SlotView
 from tests.market.trading_day import PROSUMERS, TARIFF, Hour, midsummer
 
 UTILITY, SENDER = "utility", "relayer"
@@ -30,7 +32,7 @@ def names() -> list[str]:
 
 @dataclass
 class Session:
-    """One hour traded in the twin: its book, every order sent, every event."""
+    """One hour traded in the twin: its book, every order sent, every event, and what traders see of them."""
 
     book: Book
     accounts: Accounts
@@ -41,17 +43,24 @@ class Session:
     sent: list[Order] = field(default_factory=list)
     events: list[object] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.seen = SlotView(SLOT, lambda number: self.accounts.at(number).address)
+
     def place(self, order: Order) -> None:
         self.sent.append(order)
-        self.events.extend(self.book.apply(Place(order, TRADING, SENDER, order.trader)))
+        events = self.book.apply(Place(order, TRADING, SENDER, order.trader))
+        self.events.extend(events)
+        self.seen.apply(events)
 
     def of(self, kind: type) -> list:
         return [event for event in self.events if isinstance(event, kind)]
 
+    def held_wh(self, name: str) -> int:
+        """Contracted by fills, a maker's too, whom the book credits only when the gate closes."""
+        return self.seen.contracted.get(name, 0)
+
     def view(self, k: int, turn: int, hub: int) -> AgentView:
         account = self.accounts.get(names()[k])
-        position = self.book.position(account)
-        best = {side: self.book.best(0, side) for side in Side}
         nonces = [order.nonce for order in self.sent if order.trader == account.address]
         return AgentView(
             trader=account.address,
@@ -67,11 +76,11 @@ class Session:
             devices=self.hour.conditions.devices,
             column=k,
             firm_p=float(self.hour.firm_p[k]),
-            contracted_wh=position.net_wh,
-            resting_bid_wh=position.resting_wh[Side.BID],
-            resting_ask_wh=position.resting_wh[Side.ASK],
-            best_bid=None if best[Side.BID] is None else best[Side.BID][0],
-            best_ask=None if best[Side.ASK] is None else best[Side.ASK][0],
+            contracted_wh=self.held_wh(account.address),
+            resting_bid_wh=self.seen.resting_wh(account.address, Side.BID),
+            resting_ask_wh=self.seen.resting_wh(account.address, Side.ASK),
+            best_bid=self.seen.best(Side.BID),
+            best_ask=self.seen.best(Side.ASK),
             next_nonce=max(nonces, default=-1) + 1,
             import_capacity_wh=self.capacity_wh,
             export_capacity_wh=self.capacity_wh,
@@ -87,7 +96,7 @@ def trade(feeder, hour: Hour, clearing, policy: Policy, seed: int = 1) -> tuple[
     largest = int(0.2 * feeder.base_mw * WH_PER_MWH)
     for name, bus in zip(names(), hour.conditions.devices.bus, strict=True):
         accounts.register(name, int(bus), "meter", largest, largest, 10**15, 0)
-    book = Book(SLOT, TERMS, accounts, TARIFF, prices.charges)
+    book = Book(SLOT, TERMS, accounts, keccak, TARIFF, prices.charges)
     session = Session(book, accounts, hour, prices.charges, feeder.base_mw, largest)
     loss = float((feeder.r_pu * solution.primal.l[0]).sum())
     quotes = hub_quotes(UTILITY, SLOT, TARIFF, lot_wh=TERMS.lot_wh)
@@ -95,7 +104,7 @@ def trade(feeder, hour: Hour, clearing, policy: Policy, seed: int = 1) -> tuple[
     bid = passive_bid(UTILITY, SLOT, TARIFF, prices.hub_price, passive_mwh, lot_wh=TERMS.lot_wh)
     for order in (*quotes, *bid):
         session.place(order)
-    assert not session.of(OrderFilled) and not session.of(OrderVoided)
+    assert not session.seen.fills and not session.of(OrderVoided)
     arrivals = np.random.default_rng(seed)
     rngs = [np.random.default_rng([seed, k]) for k in range(PROSUMERS)]
     for turn in range(ROUNDS):
@@ -108,7 +117,7 @@ def trade(feeder, hour: Hour, clearing, policy: Policy, seed: int = 1) -> tuple[
 def welfares(feeder, session: Session, solution) -> np.ndarray:
     """W*, W of the contracts, W_0 of the hour, €."""
     conditions, firm = session.hour.conditions, session.hour.firm_p[None]
-    held = [session.book.position(session.accounts.get(name)).net_wh for name in names()]
+    held = [session.held_wh(name) for name in names()]
     contracted = np.array([held]) / (feeder.base_mw * WH_PER_MWH)
     schedules = (
         (solution.primal.gen, solution.primal.load),
@@ -140,12 +149,12 @@ def test_truthful_traders_reach_the_optimum(day):
 def test_the_day_is_busy_and_no_order_is_refused(day):
     _, sessions = day
     assert sum(len(session.of(OrderPlaced)) for session, _ in sessions) >= 1_000
-    assert sum(len(session.of(OrderFilled)) for session, _ in sessions) >= 300
+    assert sum(len(session.seen.fills) for session, _ in sessions) >= 300
     assert not [event for session, _ in sessions for event in session.of(OrderRejected)]
     between_peers = [
         fill
         for session, _ in sessions
-        for fill in session.of(OrderFilled)
+        for fill in session.seen.fills
         if UTILITY not in (fill.maker, fill.taker)
     ]
     assert len(between_peers) >= 100
@@ -169,7 +178,7 @@ def test_nobody_trades_at_a_loss(day):
     _, sessions = day
     for session, _ in sessions[::3]:
         held = dict.fromkeys(names(), 0)
-        for fill in session.of(OrderFilled):
+        for fill in session.seen.fills:
             for who, side in ((fill.taker, fill.taker_side), (fill.maker, 1 - fill.taker_side)):
                 if who == UTILITY:
                     continue
@@ -195,7 +204,7 @@ def test_everything_wanted_is_contracted_at_the_end(day):
         price = np.round(solution.duals.price[0] * 1e3)
         for k, name in enumerate(names()):
             view = session.view(k, ROUNDS - 1, int(price[0]))
-            held = session.book.position(session.accounts.get(name)).net_wh
+            held = session.held_wh(name)
             low, high = sorted(
                 (view.curve.net_wh(view.dearest, held), view.curve.net_wh(view.cheapest, held))
             )
@@ -216,7 +225,7 @@ def test_zero_intelligence_trades_without_loss_but_leaves_more_on_the_table(day)
     feeder, sessions = day
     clearing, hour = AtcClearing(feeder), midsummer()[1][12]
     session, solution = trade(feeder, hour, clearing, ZeroIntelligenceConstrained())
-    assert len(session.of(OrderFilled)) > 50
+    assert len(session.seen.fills) > 50
     assert not session.of(OrderRejected)
     assert gap(*welfares(feeder, session, solution)) > gap(*welfares(feeder, *sessions[12]))
 
