@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import pytest
 
@@ -13,12 +14,14 @@ from ledger.chain.embedded import EmbeddedChain
 from ledger.chain.protocol import Reverted
 from ledger.eip712 import digest
 from ledger.exchange import Exchange, deploy, deploy_token
+from ledger.keccak import keccak
 from ledger.keys import Key, derive
+from ledger.state import Position
 from ledger.token import Token
 from ledger.transactions import decode_transaction
 from market.events import Event
-from market.messages import CancelRequest, ChargesHeader, PricesHeader, Reading
-from market.orders import Flag, Order, OrderPlaced, Side
+from market.messages import CancelRequest, ChargesHeader, ForecastsHeader, PricesHeader, Reading
+from market.orders import Berth, Flag, Order, OrderPlaced, OrdersFilled, Side, Veto
 from market.slots import Rule, Terms
 
 GENESIS_SECOND = 900_000_000
@@ -42,6 +45,9 @@ PRICES = (
     9,
 )
 TERMS = Terms(buses=12, lot_wh=10, penalties_ueur_per_kwh=(30_000, 50_000))
+VETO_GRACE = 300
+NO_FILLS = b"\0" * 32
+"""F before the first fill."""
 
 
 @dataclass
@@ -123,6 +129,9 @@ class Market:
     def reserved(self, key: Key) -> int:
         return self.exchange.account_of(key.address).reserved
 
+    def position(self, key: Key) -> Position:
+        return self.exchange.position_of(self.slot, key.address)
+
     def total(self) -> int:
         """Σ balances + clearing, n€."""
         return sum(self.exchange.account_of(a).balance for a in self.everyone) + self.exchange.clearing()
@@ -159,11 +168,54 @@ class Market:
         assert isinstance(first, OrderPlaced) and first.nonce == order.nonce
         return rest
 
-    def cancel(self, key: Key, nonce: int, slot: int | None = None) -> bytes:
+    def place_all(self, *signed: SignedOrder) -> tuple[Event, ...]:
+        """Send orders in as many batches as it takes; all their events."""
+        sent = self.exchange.place_orders(signed, sender=self.relayer)
+        return tuple(event for one in sent for event in self.do(one))
+
+    def crowd(self, count: int, limit: int = 100_000, quantity: int = 10) -> list[Key]:
+        """`count` bids that rest, 16 each of as many accounts at bus 4 as it takes, in their order."""
+        keys = [derive(7, "crowd", i) for i in range(-(-count // 16))]
+        for key in keys:
+            self.register(key, 4, deposit=EUR)
+        owners = [keys[i // 16] for i in range(count)]
+        events = self.place_all(*(self.signed(key, self.bid(key, limit, quantity)) for key in owners))
+        assert [type(event) for event in events] == [OrderPlaced] * count
+        return keys
+
+    def cancel(self, key: Key, nonce: int, slot: int | None = None, berth: Berth | None = None) -> bytes:
         request = CancelRequest(key.address, self.slot if slot is None else slot, nonce)
-        return self.exchange.cancel_order(
-            request, key.sign(digest(self.exchange.domain, request)), sender=self.relayer
-        )
+        signature = key.sign(digest(self.exchange.domain, request))
+        return self.exchange.cancel_order(request, signature, sender=self.relayer, berth=berth)
+
+    def fills(self, events: Iterable[Event]) -> list[tuple[str, int, int, int]]:
+        """Maker, its nonce, tick, Wh of each fill."""
+        told = [event for event in events if isinstance(event, OrdersFilled)]
+        address_of = cache(self.exchange.account_at)
+        return [
+            (f.maker, f.maker_nonce, f.tick, f.quantity) for event in told for f in event.fills(address_of)
+        ]
+
+    # --- veto ---
+
+    def whole_vetoes(self) -> list[Veto]:
+        """What would take back each fill of the slot whole, in the order of the fills: the chain of F."""
+        taken: dict[tuple[str, int, int, int, int], int] = {}
+        for event in self.exchange.history():
+            if isinstance(event, OrdersFilled) and event.slot == self.slot:
+                key = (event.taker, event.taker_nonce, event.energy_class, event.taker_side, event.tick)
+                taken[key] = taken.get(key, 0) + event.quantity
+        before, vetoes = NO_FILLS, []
+        for (taker, nonce, energy_class, side, tick), quantity in taken.items():
+            vetoes.append(Veto(taker, nonce, energy_class, side, tick, quantity, before, quantity, 0, 0))
+            level = level_number(self.slot, energy_class, 1 - side, tick)
+            fill = self.exchange.account_of(taker).id << 8 | nonce
+            before = fill_hash(before, level, fill, quantity)
+        return vetoes
+
+    def veto(self, *vetoes: Veto, sender: Key | None = None) -> bytes:
+        """Send vetoes; returns the transaction's hash."""
+        return self.exchange.veto_fills(self.slot, vetoes, sender=sender or self.utility)
 
     # --- a slot's life ---
 
@@ -203,10 +255,13 @@ class Market:
         self.post_charges(charges)
         self.at(self.terms.opens(self.slot))
 
-    def close(self) -> None:
-        """Go to the gate and close it."""
-        self.at(self.terms.gate(self.slot))
-        self.do(self.exchange.close_gate(self.slot, 4_096, sender=self.relayer))
+    def close(self, limit: int = 4_096) -> tuple[Event, ...]:
+        """Go to the end of the veto's time and close the gate, `limit` entries a call; all events."""
+        self.at(self.terms.closing(self.slot))
+        events: list[Event] = []
+        while not self.exchange.slot_of(self.slot).gate_closed:
+            events += self.do(self.exchange.close_gate(self.slot, limit, sender=self.relayer))
+        return tuple(events)
 
     def post_prices(self, prices: Sequence[int] = PRICES) -> None:
         self.do(
@@ -235,6 +290,44 @@ class Market:
 
     def settle(self, *accounts: str) -> tuple[Event, ...]:
         return self.do(self.exchange.settle(self.slot, accounts, sender=self.relayer))
+
+    # --- estimates ---
+
+    def forecast_words(self, forecast: Mapping[str, int]) -> tuple[int, ...]:
+        """Net energy by account, in the words of accounts 0 to 255."""
+        values = [0] * 256
+        for account, net in forecast.items():
+            values[self.exchange.account_of(account).id] = net
+        return vectors.pack(values)
+
+    def submit_forecasts(
+        self, words: Sequence[int], index: int = 0, signers: Sequence[int] = (0, 2, 3), **wrong
+    ) -> bytes:
+        """Send forecasts; `wrong` fields of what is signed. Returns the transaction's hash."""
+        epoch = self.exchange.oracle_set().epoch
+        header = ForecastsHeader(self.slot, epoch, index, vectors.chunk_hash(words))
+        proofs = self.prove(replace(header, **wrong), signers)
+        return self.exchange.post_forecasts(self.slot, index, words, proofs, sender=self.relayer)
+
+    def submit_estimate(self, *accounts: str, words: Sequence[int] = (), index: int = 0) -> bytes:
+        return self.exchange.estimate(self.slot, index, words, accounts, sender=self.relayer)
+
+    def estimate(self, *accounts: str, words: Sequence[int] = ()) -> tuple[Event, ...]:
+        return self.do(self.submit_estimate(*accounts, words=words))
+
+    def resettle(self, *accounts: str) -> tuple[Event, ...]:
+        return self.do(self.exchange.resettle(self.slot, accounts, sender=self.relayer))
+
+
+def level_number(slot: int, energy_class: int, side: int, tick: int) -> int:
+    """A level as the hash over fills names it; the side is the makers'."""
+    rank = 32_768 + tick if side == Side.BID else 32_768 - tick
+    return slot << 19 | energy_class << 17 | side << 16 | rank
+
+
+def fill_hash(before: bytes, level: int, fill: int, quantity: int) -> bytes:
+    """F after one more fill: keccak256(abi.encode(F before, level, id·2⁸ + nonce of the taker, Wh))."""
+    return keccak(before + b"".join(number.to_bytes(32, "big") for number in (level, fill, quantity)))
 
 
 def meter_of(key: Key) -> Key:
@@ -280,6 +373,11 @@ def dlmp_base() -> Market:
 
 
 @pytest.fixture(scope="session")
+def veto_base() -> Market:
+    return found(replace(TERMS, veto_grace=VETO_GRACE))
+
+
+@pytest.fixture(scope="session")
 def tariff_base() -> Market:
     return found(replace(TERMS, rule=Rule.TARIFF))
 
@@ -300,6 +398,14 @@ def market(dlmp_base: Market) -> Iterator[Market]:
 def tariff_market(tariff_base: Market) -> Iterator[Market]:
     """A market of rule `tariff` as it was deployed."""
     yield from _fresh(tariff_base)
+
+
+@pytest.fixture
+def vetoing(veto_base: Market) -> Iterator[Market]:
+    """A market with a veto, whose slot is open."""
+    for market in _fresh(veto_base):
+        market.open()
+        yield market
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 
 import contracts
 from contracts import build
+from ledger.keccak import keccak
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def test_artifacts_load(name):
     artifact = contracts.load(name)
     assert artifact.name == name and artifact.runtime_size <= build.RUNTIME_LIMIT
     assert artifact.source_sha256 == build.source_hash(name)
-    assert {entry["type"] for entry in artifact.abi} <= {"constructor", "function", "event"}
+    assert {entry["type"] for entry in artifact.abi} <= {"constructor", "function", "event", "fallback"}
 
 
 def test_creation_code_with_the_longest_arguments_fits():
@@ -33,7 +34,7 @@ def test_creation_code_with_the_longest_arguments_fits():
 
 
 def test_there_is_room_to_grow():
-    for name in ("Exchange", "Clearinghouse"):
+    for name in ("Exchange", "Clearinghouse", "Registry"):
         assert contracts.load(name).runtime_size <= 22_000
 
 
@@ -47,10 +48,18 @@ def test_no_source_is_without_an_artifact():
     assert sources == {file for name in contracts.NAMES for file in build.sources_of(name)}
 
 
-def test_the_exchange_carries_its_clearinghouse():
-    carried = contracts.load("Clearinghouse").bytecode
-    # The compiler lays a constant out in words, each pushed by PUSH32.
-    assert b"\x7f" + carried[:32] in contracts.load("Exchange").bytecode
+@pytest.mark.parametrize("name", ["Clearinghouse", "Registry"])
+def test_the_exchange_knows_the_hashes_of_its_parts(name):
+    code = contracts.blueprint(contracts.load(name).bytecode)
+    assert len(code) <= build.RUNTIME_LIMIT
+    assert keccak(code) in contracts.load("Exchange").bytecode
+
+
+def test_the_exchange_shows_what_runs_in_its_parts():
+    names = {entry["name"] for entry in contracts.load("Exchange").abi if entry["type"] == "function"}
+    for part in ("Clearinghouse", "Registry"):
+        assert {e["name"] for e in contracts.load(part).abi if e["type"] == "function"} <= names
+    assert "fallback" not in {entry["type"] for entry in contracts.load("Exchange").abi}
 
 
 def test_layouts_that_differ_are_refused():
@@ -73,8 +82,7 @@ def test_every_function_is_documented(path):
     functions = re.findall(r"^def (\w+)\(.*?(?:\)|-> .*?):\n(.*?)(?=^@|^# ----|\Z)", text, re.S | re.M)
     for name, body in functions:
         assert body.lstrip().startswith('"""\n    @notice '), f"{path.name}: {name} has no @notice"
-    if path.name != "clearinghouse_code.vy":
-        assert text.startswith("# pragma version 0.4.3\n") and '\n"""\n@title ' in text
+    assert text.startswith("# pragma version 0.4.3\n") and '\n"""\n@title ' in text
 
 
 def test_readme_documents_every_function_and_event():

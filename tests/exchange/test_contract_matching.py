@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from ledger.keys import derive
+from ledger.state import Best, RestingOrder
 from market.orders import (
+    Berth,
     Flag,
     GateClosed,
-    NonceCancelled,
-    OrderFilled,
     OrderPlaced,
-    OrderRejected,
+    OrdersFilled,
     OrderVoided,
     Side,
     VoidReason,
@@ -19,11 +19,6 @@ from market.orders import (
 
 # At the buyer's bus the charge is 1 000, at the other's 2 050, at the seller's -3 000: the same hub
 # tick 1 000 is a limit of 101 000, 102 050, 97 000.
-
-
-def fills(events) -> list[tuple[str, int, int, int]]:
-    """Maker, its nonce, tick, Wh of each fill."""
-    return [(e.maker, e.maker_nonce, e.tick, e.quantity) for e in events if isinstance(e, OrderFilled)]
 
 
 # --- priority -----------------------------------------------------------------------------------
@@ -36,14 +31,17 @@ def test_best_price_first_then_oldest_at_the_makers_price(trading):
     market.place(buyer, market.bid(buyer, 101_500, 100))
     market.place(buyer, market.bid(buyer, 101_000, 100))
     events = market.place(seller, market.ask(seller, 96_000, 350))
-    assert fills(events) == [
+    assert market.fills(events) == [
         (buyer.address, 1, 1_005, 100),
         (buyer.address, 0, 1_000, 100),
         (other.address, 0, 1_000, 100),
         (buyer.address, 2, 1_000, 50),
     ]
-    assert {e.taker_side for e in events} == {Side.ASK} and {e.taker for e in events} == {seller.address}
-    assert market.exchange.order_of(market.slot, buyer.address, 2).resting == 50
+    # One event a level: all of the order, at the level's tick.
+    assert [(type(e), e.taker, e.taker_nonce, e.taker_side, e.tick) for e in events] == [
+        (OrdersFilled, seller.address, 0, Side.ASK, tick) for tick in (1_005, 1_000)
+    ]
+    assert market.exchange.order_of(market.slot, buyer.address, 2).quantity == 50
     assert market.exchange.best_bid(market.slot, 0).quantity == 50
 
 
@@ -52,10 +50,8 @@ def test_asks_are_met_from_the_lowest(trading):
     for limit in (99_000, 97_000, 98_000):
         market.place(seller, market.ask(seller, limit, 100))
     events = market.place(buyer, market.bid(buyer, 102_000, 250))
-    assert fills(events) == [(seller.address, 1, 1_000, 100), (seller.address, 2, 1_010, 100)]
-    assert market.exchange.best_bid(market.slot, 0) == type(market.exchange.best_bid(market.slot, 0))(
-        True, 1_010, 50
-    )
+    assert market.fills(events) == [(seller.address, 1, 1_000, 100), (seller.address, 2, 1_010, 100)]
+    assert market.exchange.best_bid(market.slot, 0) == Best(True, 1_010, 50)
     assert market.exchange.best_ask(market.slot, 0).tick == 1_020
 
 
@@ -94,12 +90,15 @@ def test_classes_are_separate_books(trading):
     assert market.place(buyer, market.bid(buyer, 120_000, 100)) == []
     assert market.place(buyer, market.bid(buyer, 120_000, 100, energy_class=2)) == []
     events = market.place(other, market.bid(other, 120_000, 60, energy_class=1))
-    assert fills(events) == [(seller.address, 0, 1_000, 60)] and events[0].energy_class == 1
+    assert market.fills(events) == [(seller.address, 0, 1_000, 60)] and events[0].energy_class == 1
     x = market.exchange
     assert x.class_net_of(market.slot, other.address, 1) == 60
-    assert x.class_net_of(market.slot, seller.address, 1) == -60
-    assert x.position_of(market.slot, seller.address).net == -60
     assert x.best_ask(market.slot, 1).quantity == 40
+    # The maker is credited when the gate closes.
+    assert x.class_net_of(market.slot, seller.address, 1) == market.position(seller).net == 0
+    market.close()
+    assert x.class_net_of(market.slot, seller.address, 1) == market.position(seller).net == -60
+    assert [x.class_net_of(market.slot, seller.address, other) for other in (2, 3)] == [0, 0]
 
 
 def test_slots_are_separate_books(market):
@@ -122,11 +121,13 @@ def test_an_expired_order_is_voided_when_it_is_met(trading):
     market.place(buyer, market.bid(buyer, 101_000, 100, expiry=expiry))
     market.place(other, market.bid(other, 102_050, 100))
     market.at(expiry - 1)
-    assert fills(market.place(seller, market.ask(seller, 97_000, 40))) == [(buyer.address, 0, 1_000, 40)]
+    assert market.fills(market.place(seller, market.ask(seller, 97_000, 40))) == [
+        (buyer.address, 0, 1_000, 40)
+    ]
     before = market.reserved(buyer)
     events = market.place(seller, market.ask(seller, 97_000, 40))
     assert events[0] == OrderVoided(market.slot, buyer.address, 0, 60, VoidReason.EXPIRED)
-    assert fills(events) == [(other.address, 0, 1_000, 40)]
+    assert market.fills(events) == [(other.address, 0, 1_000, 40)]
     assert before - market.reserved(buyer) == 60 * 101_000
 
 
@@ -136,8 +137,10 @@ def test_meeting_ones_own_order_cancels_that_one(trading):
     market.place(buyer, market.ask(buyer, 101_000, 100))
     market.place(seller, market.ask(seller, 97_000, 50))
     events = market.place(buyer, market.bid(buyer, 101_000, 100))
-    assert [type(e) for e in events] == [OrderFilled, OrderVoided, OrderFilled]
-    assert events[1] == OrderVoided(market.slot, buyer.address, 0, 100, VoidReason.OWN_ORDER)
+    # The fills of a level are told together, after its voids.
+    assert events[0] == OrderVoided(market.slot, buyer.address, 0, 100, VoidReason.OWN_ORDER)
+    assert market.fills(events[1:]) == [(seller.address, 0, 1_000, 50), (seller.address, 1, 1_000, 50)]
+    assert [type(e) for e in events] == [OrderVoided, OrdersFilled]
     position = market.exchange.position_of(market.slot, buyer.address)
     assert (position.net, position.resting_asks, position.asks, position.resting_bids) == (100, 0, 0, 0)
     assert position.reserve == market.reserved(buyer) == 100 * 101_000
@@ -156,10 +159,11 @@ def test_immediate_or_cancel_voids_the_rest(trading):
     market, buyer, _, seller = trading, *trading.traders
     market.place(seller, market.ask(seller, 97_000, 70))
     events = market.place(buyer, market.bid(buyer, 101_000, 100, flags=Flag.IMMEDIATE_OR_CANCEL))
-    assert fills(events) == [(seller.address, 0, 1_000, 70)]
+    assert market.fills(events) == [(seller.address, 0, 1_000, 70)]
     assert events[-1] == OrderVoided(market.slot, buyer.address, 0, 30, VoidReason.IMMEDIATE_OR_CANCEL)
     assert market.reserved(buyer) == 70 * 101_000
-    assert market.exchange.slot_of(market.slot).placed == 1
+    # It never rested: closing finds the seller's order alone.
+    assert [type(event) for event in market.close()] == [GateClosed]
 
 
 def test_an_order_filled_whole_leaves_nothing(trading):
@@ -167,32 +171,18 @@ def test_an_order_filled_whole_leaves_nothing(trading):
     market.place(seller, market.ask(seller, 97_000, 100))
     market.place(buyer, market.bid(buyer, 101_000, 100, flags=Flag.IMMEDIATE_OR_CANCEL))
     x = market.exchange
-    assert x.order_of(market.slot, seller.address, 0).resting == 0
+    assert x.order_of(market.slot, seller.address, 0) == RestingOrder(Berth(), 0)
     assert not x.best_ask(market.slot, 0).found and not x.best_bid(market.slot, 0).found
-    assert x.position_of(market.slot, seller.address).asks == 0
-
-
-def crowd(market, count: int):
-    """`count` bids of 10 Wh at tick 1 000 by as many accounts as it takes."""
-    keys = []
-    batch = []
-    for i in range(-(-count // 16)):
-        keys.append(market.register(derive(7, "crowd", i), 4, deposit=10**9))
-        batch += [
-            market.signed(keys[-1], market.bid(keys[-1], 100_000, 10)) for _ in range(min(16, count - 16 * i))
-        ]
-    for sent in market.exchange.place_orders(batch, sender=market.relayer):
-        events = market.do(sent)
-        assert not any(isinstance(e, OrderRejected) for e in events)
-    return keys
+    assert x.level_of(market.slot, 0, Side.ASK, 1_000) == 0
 
 
 @pytest.mark.parametrize("flags", [Flag.NONE, Flag.IMMEDIATE_OR_CANCEL])
 def test_after_128_visits_the_rest_is_voided(trading, flags):
     market, seller = trading, trading.seller
-    crowd(market, 130)
+    market.crowd(130)
     events = market.place(seller, market.ask(seller, 97_000, 1_400, flags=flags))
-    assert len(fills(events)) == 128
+    assert len(market.fills(events)) == 128
+    assert [len(e.makers) for e in events[:-1]] == [16] * 8
     assert events[-1] == OrderVoided(market.slot, seller.address, 0, 120, VoidReason.VISITS)
     assert market.exchange.best_bid(market.slot, 0).quantity == 20
     assert market.exchange.position_of(market.slot, seller.address).net == -1_280
@@ -200,9 +190,10 @@ def test_after_128_visits_the_rest_is_voided(trading, flags):
 
 def test_128_visits_that_fill_the_order_void_nothing(trading):
     market, seller = trading, trading.seller
-    crowd(market, 129)
+    market.crowd(129)
     events = market.place(seller, market.ask(seller, 97_000, 1_280))
-    assert len(fills(events)) == len(events) == 128
+    assert len(market.fills(events)) == 128 and len(events) == 8
+    assert market.exchange.best_bid(market.slot, 0).quantity == 10
 
 
 # --- reserves -----------------------------------------------------------------------------------
@@ -286,119 +277,7 @@ def test_an_aggressive_order_needs_funds_at_its_own_limit(trading):
     market.refused("order: insufficient funds", market.submit(modest, market.bid(modest, 100_000, 10)))
 
 
-# --- cancel -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0), (0, 2, 1), (2, 0, 1)])
-def test_cancel_takes_an_order_out_of_any_place_in_its_queue(trading, order):
-    market, buyer, x = trading, trading.buyer, trading.exchange
-    for _ in range(3):
-        market.place(buyer, market.bid(buyer, 101_000, 100))
-    left = 300
-    for nonce in order:
-        assert market.do(market.cancel(buyer, nonce)) == (
-            NonceCancelled(market.slot, buyer.address, nonce),
-            OrderVoided(market.slot, buyer.address, nonce, 100, VoidReason.CANCELLED),
-        )
-        left -= 100
-        assert x.level_of(market.slot, 0, Side.BID, 1_000) == left
-        market.refused("book: nothing to cancel", market.cancel(buyer, nonce))
-    assert market.reserved(buyer) == 0 and not x.best_bid(market.slot, 0).found
-
-
-def test_queue_holds_after_fills_and_cancels_in_between(trading):
-    market, buyer, other, seller = trading, *trading.traders
-    for key, limit in ((buyer, 101_000), (other, 102_050)) * 3:
-        market.place(key, market.bid(key, limit, 100))
-    market.place(seller, market.ask(seller, 97_000, 150))
-    market.do(market.cancel(other, 0))
-    market.do(market.cancel(other, 2))
-    market.place(other, market.bid(other, 102_050, 100))
-    events = market.place(seller, market.ask(seller, 97_000, 1_000))
-    assert fills(events) == [
-        (buyer.address, 1, 1_000, 100),
-        (other.address, 1, 1_000, 100),
-        (buyer.address, 2, 1_000, 100),
-        (other.address, 3, 1_000, 100),
-    ]
-
-
-def test_cancel_kills_a_nonce_not_seen_yet(trading):
-    market, buyer = trading, trading.buyer
-    assert market.do(market.cancel(buyer, 9)) == (NonceCancelled(market.slot, buyer.address, 9),)
-    market.refused("order: nonce used", market.submit(buyer, market.bid(buyer, 101_000, nonce=9)))
-    market.refused("book: nothing to cancel", market.cancel(buyer, 9))
-    assert market.do(market.cancel(buyer, 9, market.slot + 3)) == (
-        NonceCancelled(market.slot + 3, buyer.address, 9),
-    )
-
-
-def test_cancel_is_the_traders_own_and_before_the_gate(trading):
-    market, buyer = trading, trading.buyer
-    market.place(buyer, market.bid(buyer, 101_000))
-    stranger = derive(7, "stranger")
-    market.refused("accounts: unknown account", market.cancel(stranger, 0))
-    from ledger.eip712 import digest
-    from market.messages import CancelRequest
-
-    request = CancelRequest(buyer.address, market.slot, 0)
-    forged = market.seller.sign(digest(market.exchange.domain, request))
-    market.refused(
-        "book: bad signature", market.exchange.cancel_order(request, forged, sender=market.relayer)
-    )
-    market.at(market.terms.gate(market.slot))
-    market.refused("book: gate passed", market.cancel(buyer, 0))
-
-
-# --- gate closure -------------------------------------------------------------------------------
-
-
-def test_the_gate_closes_in_pieces(trading):
-    market, buyer, other, seller = trading, *trading.traders
-    x = market.exchange
-    market.place(buyer, market.bid(buyer, 101_000, 100))
-    market.place(other, market.bid(other, 101_050, 100))
-    market.place(seller, market.ask(seller, 297_000, 100))
-    market.do(market.cancel(other, 0))
-    market.refused("book: before the gate", x.close_gate(market.slot, 9, sender=market.relayer))
-    market.at(market.terms.gate(market.slot))
-    assert market.do(x.close_gate(market.slot, 2, sender=market.relayer)) == (
-        OrderVoided(market.slot, buyer.address, 0, 100, VoidReason.GATE_CLOSED),
-    )
-    assert not x.slot_of(market.slot).gate_closed and market.reserved(buyer) == 0
-    assert not x.best_ask(market.slot, 0).found
-    assert x.order_of(market.slot, seller.address, 0).resting == 100
-    assert market.do(x.close_gate(market.slot, 2, sender=market.relayer)) == (
-        OrderVoided(market.slot, seller.address, 0, 100, VoidReason.GATE_CLOSED),
-        GateClosed(market.slot, 4),
-    )
-    state = x.slot_of(market.slot)
-    assert (state.gate_closed, state.placed, state.voided, state.accounts) == (True, 3, 3, 4)
-    market.refused("book: gate is closed", x.close_gate(market.slot, 2, sender=market.relayer))
-    for key in market.traders:
-        position = x.position_of(market.slot, key.address)
-        assert (position.resting_bids, position.resting_asks, position.bids, position.asks) == (0, 0, 0, 0)
-
-
-def test_an_empty_gate_closes_at_once(trading):
-    market = trading
-    market.at(market.terms.gate(market.slot))
-    closed = market.exchange.close_gate(market.slot, 0, sender=market.relayer)
-    assert market.do(closed) == (GateClosed(market.slot, 4),)
-    market.refused(
-        "slots: not scheduled", market.exchange.close_gate(market.slot - 1, 0, sender=market.relayer)
-    )
-
-
-def test_gate_closure_goes_through_more_entries_than_a_word_holds(trading):
-    market, buyer = trading, trading.buyer
-    for nonce in range(14):
-        market.place(buyer, market.bid(buyer, 101_000 + 100 * nonce, 10))
-    market.at(market.terms.gate(market.slot))
-    events = market.do(market.exchange.close_gate(market.slot, 5, sender=market.relayer))
-    events += market.do(market.exchange.close_gate(market.slot, 50, sender=market.relayer))
-    assert [e.nonce for e in events[:-1]] == list(range(14))
-    assert market.reserved(buyer) == 0
+# --- batches --------------------------------------------------------------------------------------
 
 
 def test_a_batch_matches_in_its_order(trading):
@@ -410,5 +289,5 @@ def test_a_batch_matches_in_its_order(trading):
     ]
     (sent,) = market.exchange.place_orders(batch, sender=market.relayer)
     events = market.do(sent)
-    assert [type(e) for e in events] == [OrderPlaced, OrderPlaced, OrderFilled, OrderPlaced, OrderFilled]
-    assert [e.quantity for e in events if isinstance(e, OrderFilled)] == [60, 40]
+    assert [type(e) for e in events] == [OrderPlaced, OrderPlaced, OrdersFilled, OrderPlaced, OrdersFilled]
+    assert market.fills(events) == [(seller.address, 0, 1_000, 60), (seller.address, 0, 1_000, 40)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from eth_abi import encode
 
 from contracts.build import compile_text
 from ledger import sending
@@ -346,37 +345,10 @@ def test_terms_that_make_no_market_are_refused(market, terms: Terms):
 
 
 def test_the_largest_market_can_be_deployed(market):
-    terms = replace(TERMS, buses=1_024, penalties_ueur_per_kwh=(2**31 - 1,) * 7)
+    terms = replace(TERMS, buses=1_024, penalties_ueur_per_kwh=(2**31 - 1,) * 3, veto_grace=2**32 - 1)
     oracles = [derive(7, "many", i).address for i in range(16)]
     x = deploy(
         market.chain, market.relayer, token=market.token.address, utility=market.utility.address,
         guardian=market.guardian.address, oracles=oracles, quorum=16, terms=terms,
     )  # fmt: skip
     assert x.terms() == terms and x.oracle_set().oracles == tuple(oracles)
-
-
-def test_the_clearinghouse_by_itself_is_powerless(market):
-    entry = market.chain.call(market.exchange.address, _selector("clearinghouse"))
-    clearinghouse = "0x" + entry[-20:].hex()
-    assert market.chain.code(clearinghouse)
-    call = _selector("pause")
-    with pytest.raises(Reverted, match="accounts: not the guardian"):
-        market.chain.call(clearinghouse, call, sender=market.guardian.address)
-    schedule = _selector("scheduleSlots", "uint32,uint32,int32,int32,int32") + encode(
-        ["uint256"] * 5, [9**9, 1, 3, 2, 1]
-    )
-    with pytest.raises(Reverted, match="accounts: not the utility"):
-        market.chain.call(clearinghouse, schedule, sender=market.utility.address)
-
-
-def test_an_unknown_call_is_refused(market):
-    with pytest.raises(Reverted):
-        market.chain.call(market.exchange.address, b"\xde\xad\xbe\xef")
-    with pytest.raises(Reverted):
-        market.chain.call(market.exchange.address, b"")
-
-
-def _selector(name: str, types: str = "") -> bytes:
-    from ledger.keccak import keccak
-
-    return keccak(f"{name}({types})".encode())[:4]

@@ -10,7 +10,6 @@ from ledger.calls import SignedOrder
 from ledger.keys import Key, derive
 from market.orders import (
     Flag,
-    NonceCancelled,
     Order,
     OrderPlaced,
     OrderRejected,
@@ -175,18 +174,44 @@ def test_a_relayer_that_is_named_is_the_only_one(trading):
     trading.do(trading.submit(trading.buyer, order, sender=trading.guardian))
 
 
+NONCES = (255, 0, 17, 23, 24, 25, 128)
+"""The first 24 are kept with the position, the others elsewhere."""
+
+
 def test_nonces_come_in_any_order_and_once(trading):
-    buyer = trading.buyer
-    for nonce in (255, 0, 17):
-        trading.place(buyer, trading.bid(buyer, 60_000, 10, nonce=nonce))
-        trading.refused(
-            "order: nonce used", trading.submit(buyer, trading.ask(buyer, 260_000, 10, nonce=nonce))
-        )
-    assert [n for n in range(256) if trading.exchange.nonce_used(trading.slot, buyer.address, n)] == [
-        0,
-        17,
-        255,
-    ]
+    market, buyer, x = trading, trading.buyer, trading.exchange
+    for nonce in NONCES:
+        market.place(buyer, market.bid(buyer, 60_000, 10, nonce=nonce))
+        market.refused("order: nonce used", market.submit(buyer, market.ask(buyer, 260_000, 10, nonce=nonce)))
+    used = [nonce for nonce in range(256) if x.nonce_used(market.slot, buyer.address, nonce)]
+    assert used == sorted(NONCES)
+    assert not any(x.nonce_used(market.slot, market.other.address, nonce) for nonce in NONCES)
+    assert not any(x.nonce_used(market.slot + 1, buyer.address, nonce) for nonce in NONCES)
+    position = market.position(buyer)
+    assert (position.bids, position.resting_bids, position.reserve) == (7, 70, 70 * 60_000)
+
+
+@pytest.mark.parametrize("nonce", [0, 23, 24, 255])
+def test_a_nonce_killed_unseen_is_used_and_changes_nothing_else(trading, nonce):
+    market, buyer, x = trading, trading.buyer, trading.exchange
+    empty = market.position(buyer)
+    market.do(market.cancel(buyer, nonce))
+    assert market.position(buyer) == empty
+    assert [n for n in range(256) if x.nonce_used(market.slot, buyer.address, n)] == [nonce]
+    market.refused("order: nonce used", market.submit(buyer, market.bid(buyer, 60_000, nonce=nonce)))
+    market.place(buyer, market.bid(buyer, 60_000, nonce=nonce ^ 1))
+
+
+def test_all_256_nonces_of_a_slot(trading):
+    market, buyer = trading, trading.buyer
+    immediate = {"flags": Flag.IMMEDIATE_OR_CANCEL}
+    orders = [market.signed(buyer, market.bid(buyer, 60_000, 10, nonce=n, **immediate)) for n in range(256)]
+    events = market.place_all(*orders)
+    assert [type(event) for event in events] == [OrderPlaced, OrderVoided] * 256
+    position = market.position(buyer)
+    assert (position.net, position.bids, position.resting_bids, position.reserve) == (0, 0, 0, 0)
+    events = market.place_all(*orders)
+    assert {(type(event), event.code) for event in events} == {(OrderRejected, Reject.NONCE_USED)}
 
 
 def test_pause_stops_entry_and_nothing_else(trading):
@@ -198,7 +223,9 @@ def test_pause_stops_entry_and_nothing_else(trading):
     market.refused("exchange: paused", x.place_order(order.order, order.signature, sender=market.relayer))
     (batch,) = x.place_orders([order], sender=market.relayer)
     market.refused("exchange: paused", batch)
-    assert NonceCancelled(market.slot, buyer.address, 0) in market.do(market.cancel(buyer, 0))
+    assert market.do(market.cancel(buyer, 0)) == (
+        OrderVoided(market.slot, buyer.address, 0, 100, VoidReason.CANCELLED),
+    )
     market.do(x.withdraw(10, sender=buyer))
     market.do(x.unpause(sender=market.guardian))
     market.do(x.place_order(order.order, order.signature, sender=market.relayer))
