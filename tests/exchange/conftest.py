@@ -257,7 +257,7 @@ class Market:
 
     def close(self, limit: int = 4_096) -> tuple[Event, ...]:
         """Go to the end of the veto's time and close the gate, `limit` entries a call; all events."""
-        self.at(self.terms.closing(self.slot))
+        self.chain.advance_to(self.terms.closing(self.slot))
         events: list[Event] = []
         while not self.exchange.slot_of(self.slot).gate_closed:
             events += self.do(self.exchange.close_gate(self.slot, limit, sender=self.relayer))
