@@ -401,11 +401,16 @@ def tariff_market(tariff_base: Market) -> Iterator[Market]:
 
 
 @pytest.fixture
-def vetoing(veto_base: Market) -> Iterator[Market]:
-    """A market with a veto, whose slot is open."""
-    for market in _fresh(veto_base):
-        market.open()
-        yield market
+def veto_market(veto_base: Market) -> Iterator[Market]:
+    """A market with a veto as it was deployed."""
+    yield from _fresh(veto_base)
+
+
+@pytest.fixture
+def vetoing(veto_market: Market) -> Market:
+    """A market with a veto whose slot is open."""
+    veto_market.open()
+    return veto_market
 
 
 @pytest.fixture
