@@ -60,11 +60,21 @@ def polish(feeder: Feeder, conditions: Conditions, primal: Primal, duals: Duals)
     return given
 
 
+def stationary(
+    problem: NetworkProblem, conditions: Conditions, primal: Primal, duals: Duals
+) -> tuple[Primal, Duals] | None:
+    """The point of one period's true power flow that Newton and active set reach from a point near it.
+
+    It meets the first-order conditions to about 1e-14. None where they do not settle.
+    """
+    return _polish(_System(problem, conditions), primal, duals)
+
+
 def _better(
     problem: NetworkProblem, conditions: Conditions, primal: Primal, duals: Duals
 ) -> tuple[Primal, Duals]:
     """The polished point, or the given one where that meets the conditions better."""
-    polished = _polish(_System(problem, conditions), primal, duals)
+    polished = stationary(problem, conditions, primal, duals)
     if polished is None:
         return primal, duals
     gained = _error(problem.feeder, conditions, *polished) < _error(problem.feeder, conditions, primal, duals)
