@@ -31,6 +31,8 @@ from market.units import Floats, Ints
 SOLVED = "Solved"
 USABLE = frozenset({SOLVED, "AlmostSolved", "InsufficientProgress"})
 """Near enough to the answer for Newton's steps; the finished solution is measured in any case."""
+FRUITLESS_MAX = 40
+"""After so many refinements that led nowhere a period's answers are taken as they come."""
 ROOM_PU = 1.0
 """How far, at least, an injection may move from target and last answer while it is refined."""
 
@@ -46,12 +48,14 @@ class UpperLevel:
         self._data: ConicData | None = None
         self._solver: Any = None
         self._on_true_flow: NetworkPoint | None = None
+        self._fruitless = 0
 
     def begin(self, conditions: Conditions, period: int) -> None:
         """Turn to a period, forgetting the last one; `reweigh` must follow."""
         self._conditions = period_of(conditions, period)
         self._data = self._problem.matrices(conditions, period, np.ones(len(self.buses)))
         self._on_true_flow = None
+        self._fruitless = 0
         self._renew()
 
     def reweigh(self, weight: Floats) -> None:
@@ -64,7 +68,7 @@ class UpperLevel:
         """T and the balance duals λ for targets Z_b by injection bus. Raises ClearingFailed."""
         point = self._conic(target)
         loose = _slack(self._problem.feeder, point) > CONE_TOLERANCE
-        if point.status == SOLVED and not loose:
+        if (point.status == SOLVED and not loose) or self._fruitless >= FRUITLESS_MAX:
             return point
         # the relaxed answer is far from the true flow's where it is loose; the last round's is near
         starts = [self._on_true_flow, point] if loose else [point]
@@ -73,6 +77,7 @@ class UpperLevel:
             if refined is not None:
                 self._on_true_flow = refined
                 return refined
+        self._fruitless += 1
         return point
 
     def _conic(self, target: Floats) -> NetworkPoint:
