@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Event as Flag
 
 from ledger.chain.protocol import Block, ChainUnavailable, Log, LogFilter, Receipt
@@ -51,6 +52,16 @@ class EngineChain:
     def moves(self) -> bool:
         """Whether blocks come by themselves; otherwise somebody builds them by hand."""
         return self.engine.automine or self.engine.block_time_seconds is not None
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Every transaction gets a block at once meanwhile, and nobody else gets at the chain."""
+        with self.engine.lock:
+            before, self.engine.automine = self.engine.automine, True
+            try:
+                yield
+            finally:
+                self.engine.automine = before
 
     def now(self) -> int:
         """Unix second that the next block will carry at least."""

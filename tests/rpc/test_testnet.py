@@ -17,12 +17,14 @@ from eth_account import Account
 from web3 import HTTPProvider, Web3
 
 from ledger.audit import audit
+from ledger.chain.protocol import LogFilter
 from ledger.chain.rpc import RpcChain
+from ledger.events import topic
 from ledger.exchange import Exchange
 from ledger.keys import TEST_MNEMONIC
-from ledger.record import Record
+from ledger.record import Record, RecordError
 from ledger.state import SlotState
-from market.events import SlotSettled
+from market.events import OraclesRotated, SlotSettled
 from market.orders import OrderFilled, Side
 from market.slots import Terms
 from market.units import hub_price
@@ -197,6 +199,31 @@ def test_simulation_on_the_testnet_has_the_fills_of_the_embedded_one(net: Runnin
     assert first * scenario.slots.seconds % 86_400 == 0, "moved by whole days"
 
 
+def test_visitor_trades_after_a_simulation_moved_the_clock(net: Running) -> None:
+    ahead = get(net, "/slots.json")["now"] - time.time()
+    assert ahead > 3_600, "the simulation above moved it"
+    done = visit(net)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].startswith("bought 1000 Wh at 160.0 EUR/MWh for slot ")
+
+
+def test_audit_of_a_node_with_two_markets_asks_which(net: Running) -> None:
+    exchanges = [net.document["exchange"], str(newest_exchange(net))]
+    with pytest.raises(
+        RecordError, match=f"^2 exchanges found, the oldest first: {', '.join(exchanges)}; name one$"
+    ):
+        Record.from_url(net.document["rpc_url"])
+    with pytest.raises(RecordError, match=f"^{'0x' + '11' * 20} is none of the 2 exchanges found"):
+        Record.from_url(net.document["rpc_url"], "0x" + "11" * 20)
+    assert Record.from_url(net.document["rpc_url"], exchanges[1]).exchange == exchanges[1]
+
+
+def newest_exchange(net: Running) -> str:
+    """Where the newest exchange is: it emits its oracle set when it is created."""
+    created = LogFilter(topics=((topic(OraclesRotated),),))
+    return RpcChain(net.document["rpc_url"]).logs(created)[-1].address
+
+
 def fills_on_chain(url: str, exchange: str) -> list[OrderFilled]:
     history = Exchange(RpcChain(url), exchange).history()
     return [event for event in history if isinstance(event, OrderFilled)]
@@ -232,22 +259,11 @@ def test_market_settles_and_goes_on_after_jumps_in_time(
         slots = get(net, f"/accounts/{me}.json")["slots"]
         return next((each["posting"] for each in slots if each["contracted_wh"] and each["posting"]), None)
 
-    def slots_ahead() -> list[dict[str, Any]]:
-        document = get(net, "/slots.json")
-        return [slot for slot in document["slots"] if slot["gate"] > document["now"]]
-
-    def charged() -> bool:
-        slot = slots_ahead()[0]["slot"]
-        return get(net, f"/book.json?slot={slot}")["charges_ueur_per_kwh"] is not None
-
     me = net.document["accounts"][0]["address"]
     rpc(net, "evm_increaseTime", hex(3 * 86_400))
     posted = eventually(posting)
     assert (posted["contracted"], posted["trades"]) == (1_000, 160_000 * 1_000)
     eventually(lambda: get(net, f"/accounts/{me}.json")["reserved"] == 0)
-    eventually(lambda: bool(slots_ahead()) and charged())
-    rpc(net, "evm_increaseTime", hex(900))
-    rpc(net, "evm_mine")
     slot = eventually(lambda: open_slots(net))[-1]
     assert slot["best_ask_ueur_per_kwh"] == 160_000
     assert visit(net).returncode == 0
@@ -284,7 +300,7 @@ LATE = TERMS.prices_due(SLOT)
         (SCHEDULED, OPENS, False, None),  # nobody can trade without charges
         (CHARGED, GATE - 1, True, None),
         (CHARGED, GATE, True, Phase.GATE),
-        (SCHEDULED, GATE, False, Phase.GATE),
+        (SCHEDULED, GATE, False, None),  # nor did anybody
         (CLOSED, GATE, True, Phase.PRICES),
         (replace(CLOSED, prices_posted=True), GATE, True, None),  # a chunk is missing, and never comes
         (PRICED, END, True, None),
