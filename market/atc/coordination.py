@@ -127,13 +127,19 @@ def coordinate(upper: UpperLevel, lower: LowerLevel, price: Floats, method: Meth
     progress = _Progress(link)
     acceleration = _reweighed(upper, link, rho, method)
     rounds: list[Round] = []
+    finish = False
     while True:
         response = lower.respond(state, rho)
         progress.add(response)
         target = 2.0 * response.power - state
-        point = upper.answer(link.total(target))
+        point = upper.answer(link.total(target), finish=finish)
+        found = _measure(upper, link, point, response)
+        if found.settled and not finish:
+            finish = True
+            point = upper.answer(link.total(target), finish=True)
+            found = _measure(upper, link, point, response)
         granted = point.injection[upper.buses]
-        rounds.append(_measure(upper, link, point, response))
+        rounds.append(found)
         if rounds[-1].settled or _is_over(rounds, method):
             return Agreement(point, response, tuple(rounds))
         share = 1.0 / rho

@@ -9,7 +9,8 @@ the prosumers.
 
 The conic answer is finished by Newton steps on the true power flow where it is not good enough: where
 the solver stopped short of its tolerance, as it does when load is shed and multipliers spread over many
-orders of magnitude, and where the relaxed cone leaves slack.
+orders of magnitude, where the relaxed cone leaves slack, and at the end, since what the network says of
+its own prices must hold to better than the conic solver's tolerance of the largest cost.
 """
 
 from __future__ import annotations
@@ -64,11 +65,15 @@ class UpperLevel:
         self._data = replace(self._begun, hessian=self._problem.hessian(weight))
         self._solver.update(P=self._begun.hessian)
 
-    def answer(self, target: Floats) -> NetworkPoint:
-        """T and the balance duals λ for targets Z_b by injection bus. Raises ClearingFailed."""
+    def answer(self, target: Floats, *, finish: bool = False) -> NetworkPoint:
+        """T and the balance duals λ for targets Z_b by injection bus; `finish` wants them to the last digit.
+
+        Raises ClearingFailed.
+        """
         point = self._conic(target)
         loose = _slack(self._problem.feeder, point) > CONE_TOLERANCE
-        if (point.status == SOLVED and not loose) or self._fruitless >= FRUITLESS_MAX:
+        good = point.status == SOLVED and not loose and not finish
+        if good or self._fruitless >= FRUITLESS_MAX:
             return point
         # the relaxed answer is far from the true flow's where it is loose; the last round's is near
         starts = [self._on_true_flow, point] if loose else [point]

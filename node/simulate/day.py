@@ -247,7 +247,10 @@ class TradingDay:
             prices=slot.prices.prices,
             components=solution.components,
             reactive_price=solution.duals.reactive[0],
-            atc_rounds=max(solution.iterations, slot.charges.solution.iterations),
+            atc_rounds=max(
+                (each.solution.iterations for each in (slot.charges, slot.prices) if not each.fallback),
+                default=0,
+            ),
             atc_error=max(
                 price_error(self._reference, world, world.conditions(index, world.forecast), slot.charges),
                 price_error(self._reference, world, world.conditions(index, world.last), slot.prices),
@@ -264,6 +267,11 @@ class TradingDay:
             settled=tuple(settled[key.address] for key in prosumers),
             utility=settled[self.session.cast.utility.address],
             welfare=appraise(world, index, self._reference, slot.delivery, contracted),
+            fallback="; ".join(
+                f"{name}: {each.fallback}"
+                for name, each in (("charges", slot.charges), ("prices", slot.prices))
+                if each.fallback
+            ),
         )
 
     @property

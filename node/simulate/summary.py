@@ -13,6 +13,8 @@ from node.simulate.wording import NBSP, energy, euros, money
 
 WELFARE_EPSILON_EUR = 1e-9
 """Below this, nothing was to be gained from the market and a gap says nothing."""
+BEYOND_BEST = 1e-3
+"""A gap further below 0 than this is more than the clearings' tolerance."""
 WIDTH = 96
 """Columns of the text."""
 
@@ -24,7 +26,9 @@ class Summary:
     `volume_wh` counts every fill, `volume_peer_wh` those without the utility. Gaps are
     Σ(W* − W)/|Σ(W* − W_0)|, None where the market had nothing to gain. `worse_off` counts prosumers whose day
     cost more than FiT/retail, `worse_off_slots` single slots. `payments_sum_neur` sums every account's
-    postings, the utility's computed on its own. `atc_error_max` is relative. `seconds` is wall time.
+    postings, the utility's computed on its own. `atc_error_max` is relative; `fallback_slots` counts slots
+    whose charges or prices were cleared centrally because the method's own could not be certified.
+    `seconds` is wall time.
     """
 
     scenario: str
@@ -63,6 +67,7 @@ class Summary:
     gas_used: int
     atc_iterations_max: int
     atc_error_max: float
+    fallback_slots: int
     head_number: int
     head_hash: str
     exchange: str
@@ -134,6 +139,7 @@ def summarise(day: DayResult) -> Summary:
         gas_used=day.gas_used,
         atc_iterations_max=max((slot.atc_rounds for slot in slots), default=0),
         atc_error_max=max((slot.atc_error for slot in slots), default=0.0),
+        fallback_slots=sum(bool(slot.fallback) for slot in slots),
         head_number=day.head_number,
         head_hash=day.head_hash,
         exchange=day.exchange_address,
@@ -194,16 +200,33 @@ def _money(s: Summary) -> str:
                 f"{money(s.utility_without_market_neur)} if everyone had paid FiT/retail",
                 "for the same readings.",
             ),
-            _item(
-                "Welfare",
-                f"{euros(s.welfare_eur - s.welfare_alone_eur)} above everyone alone on FiT/retail,",
-                "with imports at the hub price; the best dispatch of all gains",
-                f"{euros(s.welfare_central_eur - s.welfare_alone_eur)}:",
-                f"{share_reached(s.welfare_gap)}.",
-                f"Contracts at gate closure: {share_reached(s.book_welfare_gap)}.",
-            ),
+            _item("Welfare", *_welfare(s)),
         )
     )
+
+
+def _welfare(s: Summary) -> list[str]:
+    """What the market reached of what could be, never without the limits it broke on the way."""
+    reached, best = s.welfare_eur - s.welfare_alone_eur, s.welfare_central_eur - s.welfare_alone_eur
+    sentences = [
+        f"{euros(abs(reached))} {'above' if reached >= 0 else 'BELOW'} everyone alone on FiT/retail,",
+        "with imports at the hub price;",
+    ]
+    if best >= 0:
+        sentences.append(f"the best dispatch of all gains {euros(best)}: {share_reached(s.welfare_gap)}.")
+        sentences.append(f"Contracts at gate closure: {share_reached(s.book_welfare_gap)}.")
+    else:
+        sentences += [
+            f"alone nobody heeds the limits, and the best dispatch within them is {euros(-best)} below:",
+            f"{_missed(s.welfare_gap)} in delivery,",
+            f"{_missed(s.book_welfare_gap)} by contracts at gate closure.",
+        ]
+    if s.violations or s.violations_delivered:
+        sentences.append(
+            f"This with {limits(s.violations)} by the schedule at gate closure,"
+            f" {limits(s.violations_delivered)} in delivery."
+        )
+    return sentences
 
 
 def _network(s: Summary) -> str:
@@ -218,6 +241,7 @@ def _network(s: Summary) -> str:
                 "Prices",
                 f"ATC agreed after at most {s.atc_iterations_max} rounds,",
                 f"within {s.atc_error_max:.1e} of the central optimum.",
+                *([f"{fallback(s.fallback_slots)}."] if s.fallback_slots else []),
             ),
         )
     )
@@ -249,13 +273,27 @@ def _next_steps(out: Path) -> str:
     )
 
 
+def _missed(welfare_gap: float | None) -> str:
+    return "no gap" if welfare_gap is None else f"gap {welfare_gap:.4f}"
+
+
 def share_reached(welfare_gap: float | None) -> str:
-    """A welfare gap in words."""
+    """A welfare gap in words; below 0 only limits broken, or a chance of the forecast, can take it."""
     if welfare_gap is None:
         return "the market had nothing to gain"
+    if welfare_gap < -BEYOND_BEST:
+        return f"BEYOND the best dispatch within limits (gap {welfare_gap:.4f})"
     if welfare_gap > 1:
         return f"WORSE than no market (gap {welfare_gap:.4f})"
     return f"{100 * (1 - welfare_gap):.2f} % of the possible gain reached (gap {welfare_gap:.4f})"
+
+
+def fallback(count: int) -> str:
+    """Slots with central prices, in words."""
+    return (
+        f"IN {count} SLOT{'S' * (count > 1)} ITS ANSWER COULD NOT BE CERTIFIED:"
+        " prices there are the central clearing's"
+    )
 
 
 def limits(count: int) -> str:
