@@ -13,6 +13,10 @@ RECEIPT_POLL_SECONDS = 0.05
 RECEIPT_POLLS_MAX = 2_400
 
 
+class StoppingError(Exception):
+    """The testnet is being stopped: a transaction's block is not waited for."""
+
+
 class HeldClock:
     """Time source of a testnet's chain: held at a second until `release`, this machine's clock from then on.
 
@@ -77,7 +81,10 @@ class EngineChain:
             return transaction_hash
 
     def receipt(self, transaction_hash: bytes) -> Receipt:
-        """Receipt of a transaction, waited for. Raises ChainUnavailable, TransactionRefused, KeyError."""
+        """Receipt of a transaction, waited for.
+
+        Raises ChainUnavailable, TransactionRefused, KeyError, StoppingError.
+        """
         for _ in range(RECEIPT_POLLS_MAX):
             with self.engine.lock:
                 found = self.engine.chain.find_receipt(transaction_hash)
@@ -86,7 +93,7 @@ class EngineChain:
             if found is not None:
                 return found
             if self._stop.wait(RECEIPT_POLL_SECONDS):
-                break
+                raise StoppingError
         raise ChainUnavailable(f"transaction 0x{transaction_hash.hex()} is in no block yet")
 
     def call(self, to: str, data: bytes, *, sender: str | None = None, block: int | None = None) -> bytes:

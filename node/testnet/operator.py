@@ -28,6 +28,7 @@ from market.units import NEUR_PER_EUR, WH_PER_MWH, quantise_energy
 from node.oracle.signers import OracleError, Proposal
 from node.scenario.world import stream
 from node.simulate.quotes import utility_orders
+from node.testnet.chain import StoppingError
 from node.testnet.market import SEED, Market
 from node.testnet.narrator import clock_time
 
@@ -128,10 +129,11 @@ class Operator:
             try:
                 if self._market.chain.moves and not self._time_is_moving():
                     self.step()
+            except StoppingError:
+                return
             except Exception as failure:  # the market must outlive whatever a client does to its chain
-                if not stop.is_set():
-                    self._complain(f"market: {type(failure).__name__}: {failure}")
-                    stop.wait(RETRY_SECONDS)
+                self._complain(f"market: {type(failure).__name__}: {failure}")
+                stop.wait(RETRY_SECONDS)
 
     def find_unsettled(self) -> None:
         """Look for slots that a resumed market has still to serve: past ones, open ones, charged ones."""

@@ -260,7 +260,9 @@ def test_market_settles_and_goes_on_after_jumps_in_time(
         return next((each["posting"] for each in slots if each["contracted_wh"] and each["posting"]), None)
 
     me = net.document["accounts"][0]["address"]
+    before = get(net, "/slots.json")["now"]
     rpc(net, "evm_increaseTime", hex(3 * 86_400))
+    assert get(net, "/slots.json")["now"] >= before + 3 * 86_400, "without waiting for a block"
     posted = eventually(posting)
     assert (posted["contracted"], posted["trades"]) == (1_000, 160_000 * 1_000)
     eventually(lambda: get(net, f"/accounts/{me}.json")["reserved"] == 0)
