@@ -67,7 +67,7 @@ ATC = Method(
     uniform=False,
     rebalance=True,
     patience=200,
-    max_rounds=1_000,
+    max_rounds=500,
 )
 ADMM = Method(
     "admm",

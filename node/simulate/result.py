@@ -56,6 +56,10 @@ class SlotResult:
     is the largest relative difference of a DLMP from the central solve. `fallback` says why charges or
     prices were cleared centrally instead; empty where they were not. `settled` has one record a
     prosumer, in their order; `utility` the utility's.
+
+    Where the oracles could prove nothing, `uncharged` and `unpriced` say why. Without charges nothing was
+    traded and ν = 0; without prices the contract settled by the tariff rule, and `prices` are the
+    reference of the utility's identity (`market.settlement.slot_identity`): λ_0 = ω, λ_b = ω + ν_b.
     """
 
     index: int
@@ -82,6 +86,8 @@ class SlotResult:
     utility: AccountSettled
     welfare: Welfare
     fallback: str = ""
+    uncharged: str = ""
+    unpriced: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,9 @@ class Summary:
     Σ(W* − W)/|Σ(W* − W_0)|, None where the market had nothing to gain. `worse_off` counts prosumers whose day
     cost more than FiT/retail, `worse_off_slots` single slots. `payments_sum_neur` sums every account's
     postings, the utility's computed on its own. `atc_error_max` is relative; `fallback_slots` counts slots
-    whose charges or prices were cleared centrally because the method's own could not be certified.
-    `seconds` is wall time.
+    whose charges or prices were cleared centrally because the method's own could not be certified,
+    `uncharged_slots` those with no charges, hence no trading, and `unpriced_slots` those with no prices,
+    settled by the tariff rule. `seconds` is wall time.
     """
 
     scenario: str
@@ -68,6 +69,8 @@ class Summary:
     atc_iterations_max: int
     atc_error_max: float
     fallback_slots: int
+    uncharged_slots: int
+    unpriced_slots: int
     head_number: int
     head_hash: str
     exchange: str
@@ -140,6 +143,8 @@ def summarise(day: DayResult) -> Summary:
         atc_iterations_max=max((slot.atc_rounds for slot in slots), default=0),
         atc_error_max=max((slot.atc_error for slot in slots), default=0.0),
         fallback_slots=sum(bool(slot.fallback) for slot in slots),
+        uncharged_slots=sum(bool(slot.uncharged) for slot in slots),
+        unpriced_slots=sum(bool(slot.unpriced) for slot in slots),
         head_number=day.head_number,
         head_hash=day.head_hash,
         exchange=day.exchange_address,
@@ -239,9 +244,8 @@ def _network(s: Summary) -> str:
             ),
             _item(
                 "Prices",
-                f"ATC agreed after at most {s.atc_iterations_max} rounds,",
-                f"within {s.atc_error_max:.1e} of the central optimum.",
-                *([f"{fallback(s.fallback_slots)}."] if s.fallback_slots else []),
+                *_agreement(s),
+                *unproven(s),
             ),
         )
     )
@@ -288,12 +292,23 @@ def share_reached(welfare_gap: float | None) -> str:
     return f"{100 * (1 - welfare_gap):.2f} % of the possible gain reached (gap {welfare_gap:.4f})"
 
 
-def fallback(count: int) -> str:
-    """Slots with central prices, in words."""
-    return (
-        f"IN {count} SLOT{'S' * (count > 1)} ITS ANSWER COULD NOT BE CERTIFIED:"
-        " prices there are the central clearing's"
+def _agreement(s: Summary) -> list[str]:
+    if s.atc_iterations_max == 0:
+        return []
+    return [
+        f"ATC agreed after at most {s.atc_iterations_max} rounds,",
+        f"within {s.atc_error_max:.1e} of the central optimum.",
+    ]
+
+
+def unproven(s: Summary) -> list[str]:
+    """Where prices are not the method's, or there are none, in words."""
+    told = (
+        (s.fallback_slots, "ITS ANSWER COULD NOT BE CERTIFIED: prices there are the central clearing's."),
+        (s.uncharged_slots, "NO CHARGES COULD BE PROVEN: nothing was traded."),
+        (s.unpriced_slots, "NO PRICES COULD BE PROVEN: settled by the tariff rule."),
     )
+    return [f"IN {count} SLOT{'S' * (count > 1)} {what}" for count, what in told if count]
 
 
 def limits(count: int) -> str:

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from ledger.keys import derive
 from market.atc.clearing import AtcClearing
-from market.atc.coordination import ADMM, ATC
+from market.atc.coordination import ADMM, ATC, Round, _is_over
 from market.feeder.model import Feeder
 from market.pricing import polish
 from market.pricing.admission import ClearingFailed
@@ -95,11 +95,16 @@ def test_an_oracle_that_joins_late_agrees_to_the_unit():
     assert mine.certificate_hash == theirs.certificate_hash
 
 
-def test_rounds_that_stall_end():
-    feeder, conditions = slot(SHED, 19)
-    clearing = AtcClearing(feeder, replace(ATC, patience=5, max_rounds=10_000, rebalance=False))
-    with pytest.raises(ClearingFailed, match="no agreement"):
-        clearing(feeder, conditions)
+def test_rounds_end_when_they_stall_or_run_out():
+    patient = replace(ATC, patience=3, max_rounds=6)
+
+    def over(*residuals: float) -> bool:
+        return _is_over([Round(residual, 0.0) for residual in residuals], patient)
+
+    assert not over(5.0, 4.0, 3.0, 2.0)
+    assert over(5.0, 2.0, 3.0, 4.0, 2.0)
+    assert not over(5.0, 2.0, 3.0, 4.0, 1.9)
+    assert over(6.0, 5.0, 4.0, 3.0, 2.0, 1.0)
 
 
 @pytest.mark.parametrize("method", [ATC, ADMM], ids=["atc", "admm"])
