@@ -111,7 +111,7 @@ def test_rounds_end_when_they_stall_or_run_out():
 def test_what_cannot_be_served_ends_as_refused(method):
     feeder, conditions = slot(HOPELESS, 19)
     with pytest.raises(ClearingFailed, match="no agreement"):
-        AtcClearing(feeder, replace(method, max_rounds=20))(feeder, conditions)
+        AtcClearing(feeder, replace(method, max_rounds=3))(feeder, conditions)
 
 
 def test_a_singular_matrix_does_not_reach_the_factorisation():
