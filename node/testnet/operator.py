@@ -2,9 +2,9 @@
 
 What is due is read from the chain each time, so that a node that was stopped or a snapshot gone back to
 need no care of their own: the operator does what the contract still allows. After a jump in time, slots
-that were open are closed, priced while there is time, and settled; slots that never had charges are
-passed over. Charges count only before a slot opens, so that a market whose time has jumped would stand until
-the next opening; therefore the operator is told of a jump beforehand (`prepare`).
+with orders are closed, priced while there is time, and settled; those without are passed over. Charges
+count only before a slot opens, so that a market whose time has jumped would stand until the next opening;
+therefore the operator is told of a jump beforehand (`prepare`).
 """
 
 from __future__ import annotations
@@ -82,10 +82,17 @@ def due(terms: Terms, slot: int, state: SlotState, now: int, *, quoted: bool) ->
     if now < terms.end(slot) + AFTER_DELIVERY_SECONDS:
         return None
     if not state.substation_posted:
-        return Phase.METERS
+        return Phase.METERS if now < terms.final(slot) - BEFORE_OPENING_SECONDS else None
     if state.prices_complete or now >= terms.prices_due(slot):
         return Phase.SETTLE
     return None
+
+
+def passed_over(terms: Terms, slot: int, state: SlotState, now: int) -> bool:
+    """Whether time passed a slot without trade: it opened without charges, or no order ever rested in it."""
+    if now < terms.gate(slot):
+        return now >= terms.opens(slot) and not state.charges_complete
+    return not state.placed
 
 
 @dataclass(slots=True)
@@ -201,14 +208,18 @@ class Operator:
         while True:
             state = self._exchange.slot_of(slot)
             now = self._market.chain.now()
-            never_opened = now >= self._terms.opens(slot) and not state.charges_complete
-            if state.settled or not state.scheduled or never_opened:
+            if state.settled or not state.scheduled or passed_over(self._terms, slot, state, now):
                 self._forget(slot)
                 return
             utility = self._session.cast.utility.address
             quoted = state.charges_complete and self._exchange.nonce_used(slot, utility, 0)
             phase = due(self._terms, slot, state, now, quoted=quoted)
             if phase is None:
+                if now >= self._terms.final(slot) and not state.substation_posted:
+                    self._complain(
+                        f"market  {self._name(slot)}  stays unsettled: readings are too late by now"
+                    )
+                    self._forget(slot)
                 return
             with self._turn():
                 if not self._attempt(slot, phase):

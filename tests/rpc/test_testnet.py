@@ -32,7 +32,7 @@ from node.scenario.loading import load
 from node.simulate.run import simulate
 from node.testnet.deployment import public
 from node.testnet.market import cast_of, payers, paying_keys_of_simulations
-from node.testnet.operator import Phase, due
+from node.testnet.operator import Phase, due, passed_over
 from node.testnet.running import Running, running
 from node.testnet.settings import Settings
 
@@ -272,6 +272,43 @@ def test_market_settles_and_goes_on_after_jumps_in_time(
     assert complaints == []
 
 
+def test_slots_are_open_however_time_is_moved(net: Running, complaints: list[str]) -> None:
+    for method, *params in (
+        ("evm_setNextBlockTimestamp", get(net, "/slots.json")["now"] + 20 * 86_400),
+        ("anvil_mine", hex(3), hex(2 * 86_400)),
+    ):
+        before = get(net, "/slots.json")["now"]
+        rpc(net, method, *params)
+        assert get(net, "/slots.json")["now"] > before + 86_400
+        assert eventually(lambda: open_slots(net))[-1]["best_ask_ueur_per_kwh"] == 160_000
+    assert complaints == []
+
+
+def test_slots_that_a_jump_leaves_without_readings_are_told_once(net: Running, complaints: list[str]) -> None:
+    stranded = [slot["slot"] for slot in get(net, "/slots.json")["slots"] if slot["state"] == "open"]
+    rpc(net, "evm_increaseTime", hex(40 * 86_400))
+    eventually(lambda: len(complaints) >= len(stranded))
+    assert all(line.endswith("stays unsettled: readings are too late by now") for line in complaints)
+    assert {int(line.split()[2]) for line in complaints} == set(stranded)
+    complaints.clear()
+    assert eventually(lambda: open_slots(net))
+
+
+def test_jump_that_is_taken_back_leaves_the_market_running(net: Running, complaints: list[str]) -> None:
+    def charged_ahead() -> bool:
+        document = get(net, "/slots.json")
+        ahead = [each["slot"] for each in document["slots"] if each["opens"] > document["now"]]
+        return bool(ahead) and get(net, f"/book.json?slot={ahead[0]}")["charges_ueur_per_kwh"] is not None
+
+    far = get(net, "/slots.json")["now"] + 5 * 86_400
+    rpc(net, "evm_setNextBlockTimestamp", far)  # slots are scheduled there
+    rpc(net, "evm_setNextBlockTimestamp", far - 3 * 3_600)
+    rpc(net, "evm_mine")
+    assert get(net, "/slots.json")["now"] < far
+    eventually(charged_ahead)
+    assert complaints == []
+
+
 def test_audit_of_the_running_testnet_is_clean(net: Running) -> None:
     document = net.document
     record = Record.from_url(document["rpc_url"], document["exchange"])
@@ -308,6 +345,7 @@ LATE = TERMS.prices_due(SLOT)
         (PRICED, END, True, None),
         (PRICED, END + 60, True, Phase.METERS),
         (replace(PRICED, substation_posted=True), END + 60, True, Phase.SETTLE),
+        (PRICED, TERMS.final(SLOT), True, None),  # too late for readings
         (CLOSED, LATE, True, Phase.METERS),  # too late for prices
         (replace(CLOSED, substation_posted=True), LATE, True, Phase.SETTLE),
         (replace(CLOSED, prices_posted=True, substation_posted=True), LATE - 1, True, None),
@@ -316,6 +354,22 @@ LATE = TERMS.prices_due(SLOT)
 )
 def test_phase_that_is_due(state: SlotState, now: int, quoted: bool, phase: Phase | None) -> None:
     assert due(TERMS, SLOT, state, now, quoted=quoted) is phase
+
+
+@pytest.mark.parametrize(
+    ("state", "now", "passed"),
+    [
+        (SCHEDULED, OPENS - 1, False),  # charges may still come
+        (SCHEDULED, OPENS, True),
+        (CHARGED, OPENS, False),
+        (CHARGED, GATE - 1, False),
+        (CHARGED, GATE, True),  # opened, and nobody came
+        (replace(CHARGED, placed=1), LATE, False),
+        (replace(CLOSED, placed=1, voided=1), LATE, False),
+    ],
+)
+def test_slot_that_is_passed_over(state: SlotState, now: int, passed: bool) -> None:
+    assert passed_over(TERMS, SLOT, state, now) is passed
 
 
 def test_operators_share_no_key_with_visitors_or_simulations(net: Running) -> None:
