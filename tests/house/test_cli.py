@@ -20,7 +20,7 @@ from node.cli.app import app
 from tests.house.repository import PACKAGES, ROOT
 
 HEAVY = ("cvxpy", "pandapower", "matplotlib", "pandas", "web3", "eth", "numpy", "pydantic", "fastapi")
-COMMANDS = ("simulate", "audit", "audit explain", "price", "doctor", "testnet")
+COMMANDS = ("simulate", "audit", "audit explain", "price", "doctor", "testnet", "bench")
 BINARY = b"\xff\xfe\x00"
 
 
@@ -104,7 +104,10 @@ def test_without_a_command_the_help_is_shown():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("bogus", "bogus: no such command; there are simulate, audit, audit explain, price, doctor, testnet"),
+        (
+            "bogus",
+            "bogus: no such command; there are simulate, audit, audit explain, price, doctor, testnet, bench",
+        ),
         ("--bogus", "No such option: --bogus"),
         ("simulate", "Missing argument 'SCENARIO'"),
         ("simulate ieee33-day --seed x", "'--seed'"),

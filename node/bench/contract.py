@@ -1,0 +1,108 @@
+"""Gas of the contract on the embedded chain, as receipts have it; peers are the figures they published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ledger.chain.protocol import Receipt
+from market.orders import OrderFilled, OrderPlaced, Side
+from node.bench.open_slot import OpenSlot
+from node.bench.row import Row, WrongWork
+
+ASK, BID = 120_000, 110_000
+"""Hub prices that do not meet, µ€/kWh."""
+STEP = 1_000
+DEPTH = 10
+MAKERS = (1, 10, 100)
+CLOBER = ("Clober, its public benchmark", 154_000)
+"""With 1, 10 and 100 makers alike."""
+TRANSAX = ("TRANSAX, published; checks no signature", 77_000)
+PAIR = ("DEx.top, matched pair, published", 136_000)
+PROTOTYPE = "an early prototype, fewer rules"
+MAKERS_GOALS_GAS = {1: 100_000, 10: 160_000, 100: 800_000}
+BATCH_ORDERS, BATCH_ACCOUNTS = 200, 60
+QUANTITY_WH = 1_000
+
+
+def rows() -> Iterable[Row]:
+    """Gas by what is done, each transaction whole: base cost, signature check, reserve, events."""
+    market = OpenSlot.create(traders=max(MAKERS) + 1)
+    for measure in (_rest, _cross, _cancel, _batch):
+        yield from measure(market)
+        market.reopen()
+    for makers in MAKERS:
+        yield _sweep(market, makers)
+        market.reopen()
+
+
+def _rest(market: OpenSlot) -> Iterator[Row]:
+    """Among orders of others on both sides, one a price."""
+    others = range(len(market.traders) - DEPTH, len(market.traders))
+    market.place_batch(
+        [
+            market.order(
+                trader, nonce, side, price + STEP * (level if side == Side.ASK else -level), QUANTITY_WH
+            )
+            for level, trader in enumerate(others)
+            for nonce, (side, price) in enumerate(((Side.ASK, ASK), (Side.BID, BID)))
+        ]
+    )
+    prices = ASK + STEP // 2, ASK + STEP + STEP // 2, ASK
+    first, further, behind = (
+        market.place(market.order(0, nonce, Side.ASK, price, QUANTITY_WH))
+        for nonce, price in enumerate(prices)
+    )
+    yield _gas("rest: the account's first in the slot", first, 75_000, TRANSAX)
+    yield _gas("rest: a further order, new price", further, 55_000, TRANSAX)
+    yield _gas("rest: a further order, behind another's", behind, 55_000, TRANSAX)
+
+
+def _cross(market: OpenSlot) -> Iterator[Row]:
+    maker, newcomer, active = range(3)
+    for nonce in range(2):
+        market.place(market.order(maker, nonce, Side.ASK, ASK, QUANTITY_WH))
+    market.place(market.order(active, 0, Side.BID, BID, QUANTITY_WH))
+    first = market.place(market.order(newcomer, 0, Side.BID, ASK, QUANTITY_WH))
+    further = market.place(market.order(active, 1, Side.BID, ASK, QUANTITY_WH))
+    for receipt in (first, further):
+        _check_fills(market, receipt, 1)
+    yield _gas("cross one: the account's first in the slot", first, 85_000, PAIR)
+    yield _gas("cross one: a further order", further, 85_000, PAIR)
+
+
+def _cancel(market: OpenSlot) -> Iterator[Row]:
+    kept, cancelled = (
+        market.order(0, nonce, Side.ASK, ASK + nonce * STEP, QUANTITY_WH) for nonce in range(2)
+    )
+    market.place_batch([kept, cancelled])
+    yield _gas("cancel", market.cancel(cancelled), 32_000, (PROTOTYPE, 33_000))
+
+
+def _batch(market: OpenSlot) -> Iterator[Row]:
+    receipts = market.place_batch(market.mixed_flow(BATCH_ACCOUNTS, BATCH_ORDERS))
+    placed = sum(isinstance(event, OrderPlaced) for event in market.events(*receipts))
+    if placed != BATCH_ORDERS:
+        raise WrongWork(f"{placed} of {BATCH_ORDERS} orders were placed")
+    gas = sum(receipt.gas_used for receipt in receipts) / BATCH_ORDERS
+    name = f"an order of {BATCH_ORDERS} in {len(receipts)} batches, {BATCH_ACCOUNTS} accounts"
+    yield Row(name, gas, "gas", PROTOTYPE, 24_000, goal=26_000)
+
+
+def _sweep(market: OpenSlot, makers: int) -> Row:
+    """One taker takes all that so many accounts offer at one price."""
+    taker, *others = range(makers + 1)
+    market.place_batch([market.order(trader, 0, Side.ASK, ASK, QUANTITY_WH) for trader in others])
+    receipt = market.place(market.order(taker, 0, Side.BID, ASK, makers * QUANTITY_WH))
+    _check_fills(market, receipt, makers)
+    name = f"one taker against {makers} maker{'s' if makers > 1 else ''}, one price"
+    return _gas(name, receipt, MAKERS_GOALS_GAS[makers], CLOBER)
+
+
+def _check_fills(market: OpenSlot, receipt: Receipt, fills: int) -> None:
+    found = sum(isinstance(event, OrderFilled) for event in market.events(receipt))
+    if found != fills:
+        raise WrongWork(f"{found} fills, {fills} were meant")
+
+
+def _gas(name: str, receipt: Receipt, goal: float, peer: tuple[str, float]) -> Row:
+    return Row(name, receipt.gas_used, "gas", *peer, goal=goal)
