@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ledger.chain.protocol import Receipt
+from market.events import SlotSettled
 from market.orders import OrderFilled, OrderPlaced, Side
 from node.bench.open_slot import OpenSlot
 from node.bench.row import Row, WrongWork
@@ -22,6 +23,8 @@ PROTOTYPE = "an early prototype, fewer rules"
 MAKERS_GOALS_GAS = {1: 100_000, 10: 160_000, 100: 800_000}
 BATCH_ORDERS, BATCH_ACCOUNTS = 200, 60
 QUANTITY_WH = 1_000
+AUCTION = ("an energy auction contract, 20 × 20, published", 1_550_000)
+BUYERS = 20
 
 
 def rows() -> Iterable[Row]:
@@ -33,6 +36,7 @@ def rows() -> Iterable[Row]:
     for makers in MAKERS:
         yield _sweep(market, makers)
         market.reopen()
+    yield _whole_trades()
 
 
 def _rest(market: OpenSlot) -> Iterator[Row]:
@@ -96,6 +100,24 @@ def _sweep(market: OpenSlot, makers: int) -> Row:
     _check_fills(market, receipt, makers)
     name = f"one taker against {makers} maker{'s' if makers > 1 else ''}, one price"
     return _gas(name, receipt, MAKERS_GOALS_GAS[makers], CLOBER)
+
+
+def _whole_trades() -> Row:
+    """As many sellers as buyers, each pair one trade: bids to settlement, prices and readings included."""
+    market = OpenSlot.create(traders=2 * BUYERS)
+    sellers, buyers = range(BUYERS), range(BUYERS, 2 * BUYERS)
+    placed = market.place_batch(
+        [market.order(trader, 0, Side.ASK, BID, QUANTITY_WH) for trader in sellers]
+        + [market.order(trader, 0, Side.BID, BID, QUANTITY_WH) for trader in buyers]
+    )
+    settled = market.settle()
+    if not any(isinstance(event, SlotSettled) for event in market.events(*settled)):
+        raise WrongWork("the slot is not settled")
+    fills = sum(isinstance(event, OrderFilled) for event in market.events(*placed))
+    if fills != BUYERS:
+        raise WrongWork(f"{fills} fills, {BUYERS} were meant")
+    gas = sum(receipt.gas_used for receipt in placed + settled) / BUYERS
+    return Row(f"a trade, bids to settlement, {BUYERS} × {BUYERS}", gas, "gas", *AUCTION, goal=120_000)
 
 
 def _check_fills(market: OpenSlot, receipt: Receipt, fills: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger import calls, sending, vectors
-from ledger.calls import OracleSignature, SignedOrder
+from ledger.calls import OracleSignature, SignedOrder, SignedReading
 from ledger.chain.embedded import EmbeddedChain
 from ledger.chain.evm import Interpreter
 from ledger.chain.protocol import Receipt
@@ -15,23 +15,30 @@ from ledger.exchange import ORDERS, Exchange, deploy, deploy_token
 from ledger.keys import Key, derive
 from ledger.transactions import Transaction, sign_transaction
 from market.events import Event
-from market.messages import CancelRequest, ChargesHeader
+from market.messages import CancelRequest, ChargesHeader, PricesHeader, Reading
 from market.orders import Order, Side
 from market.slots import Tariff, Terms
 from node.scenario.world import stream
 
 SEED = 1
+ORACLE = derive(SEED, "oracle")
 GENESIS_SECOND = 1_700_000_100
 TERMS = Terms()
 TARIFF = Tariff(retail=240_000, network_fee=80_000, fit=70_000)
 CHARGES = tuple(-40 * bus for bus in range(TERMS.buses))
 """ν by bus, µ€/kWh: none is a multiple of the tick, so that limits have to be rounded."""
+PRICES = tuple(115_000 + charge for charge in CHARGES)
+"""λ by bus, µ€/kWh."""
 SLOT = GENESIS_SECOND // TERMS.slot_seconds + 16
+IMBALANCE_WH = 37
+"""Metered beyond what was contracted, so that every posting has something to post."""
 CAPACITY_WH = 10_000_000
 DEPOSIT_NEUR = 10_000 * 10**9
 SUPPLY_NEUR = 10**18
 EPOCH = 1
 HASH = bytes(32)
+"""Of inputs and certificates that nobody reads."""
+VOIDS_PER_CALL = 100
 FEE_HEADROOM = 100
 """So many times the base fee is what signed transactions can bear: full blocks raise it by 12.5 % each."""
 FLOW_PRICE, FLOW_STEP = 115_000, 500
@@ -51,7 +58,7 @@ class OpenSlot:
     @classmethod
     def create(cls, traders: int, interpreter: Interpreter = "fast") -> OpenSlot:
         """Deploy, register and fund the traders, post charges, and go to the slot's opening."""
-        relayer, guardian, oracle = (derive(SEED, name) for name in ("relayer", "guardian", "oracle"))
+        relayer, guardian = derive(SEED, "relayer"), derive(SEED, "guardian")
         chain = EmbeddedChain(
             genesis_timestamp=GENESIS_SECOND, funded=[relayer.address], interpreter=interpreter
         )
@@ -62,7 +69,7 @@ class OpenSlot:
             token=token.address,
             utility=relayer.address,
             guardian=guardian.address,
-            oracles=[oracle.address],
+            oracles=[ORACLE.address],
             quorum=1,
             terms=TERMS,
         )
@@ -72,13 +79,13 @@ class OpenSlot:
             token.approve(exchange.address, SUPPLY_NEUR, sender=relayer),
         )
         market._register()
-        market._open(oracle)
+        market._open()
         return market
 
     def _register(self) -> None:
         sent = []
         for number, trader in enumerate(self.traders):
-            bus, meter = _bus(number), derive(SEED, "meter", number).address
+            bus, meter = _bus(number), _meter(number).address
             sent.append(
                 self.exchange.register_account(
                     trader.address, bus, meter, CAPACITY_WH, CAPACITY_WH, 0, 0, sender=self.relayer
@@ -87,10 +94,10 @@ class OpenSlot:
             sent.append(self.exchange.deposit(trader.address, DEPOSIT_NEUR, sender=self.relayer))
         self.confirm(*sent)
 
-    def _open(self, oracle: Key) -> None:
+    def _open(self) -> None:
         exchange, relayer = self.exchange, self.relayer
         header = ChargesHeader(SLOT, EPOCH, vectors.values_hash(CHARGES), HASH, HASH)
-        proof = [OracleSignature.by(oracle, exchange.domain, 0, header)]
+        proof = [OracleSignature.by(ORACLE, exchange.domain, 0, header)]
         hashes = vectors.chunk_hashes(CHARGES)
         self.confirm(
             exchange.schedule_slots(SLOT, 1, TARIFF.retail, TARIFF.network_fee, TARIFF.fit, sender=relayer),
@@ -154,6 +161,36 @@ class OpenSlot:
         signature = self._key(order.trader).sign(digest(self.exchange.domain, request))
         return self.confirm(self.exchange.cancel_order(request, signature, sender=self.relayer))[0]
 
+    def settle(self) -> tuple[Receipt, ...]:
+        """Everything from the gate to the last account's settlement, the utility's included."""
+        exchange, relayer = self.exchange, self.relayer
+        header = PricesHeader(SLOT, EPOCH, PRICES[0], 0, vectors.values_hash(PRICES), HASH, HASH)
+        proof = [OracleSignature.by(ORACLE, exchange.domain, 0, header)]
+        hashes = vectors.chunk_hashes(PRICES)
+        self.chain.advance_to(TERMS.gate(SLOT))
+        priced = self.confirm(
+            exchange.close_gate(SLOT, VOIDS_PER_CALL, sender=relayer),
+            exchange.post_prices(SLOT, PRICES[0], 0, hashes, HASH, HASH, proof, sender=relayer),
+            *(
+                exchange.post_prices_chunk(SLOT, index, words, sender=relayer)
+                for index, words in enumerate(vectors.chunked(vectors.pack(PRICES)))
+            ),
+        )
+        self.chain.advance_to(TERMS.end(SLOT))
+        readings = [self._reading(number) for number in range(len(self.traders))]
+        everybody = [relayer.address, *(trader.address for trader in self.traders)]
+        return priced + self.confirm(
+            *exchange.post_readings(readings, sender=relayer),
+            *exchange.settle_all(SLOT, everybody, sender=relayer),
+        )
+
+    def _reading(self, number: int) -> SignedReading:
+        trader = self.traders[number].address
+        net_wh = self.exchange.position_of(SLOT, trader).net + IMBALANCE_WH
+        return SignedReading.by(
+            _meter(number), self.exchange.domain, Reading(trader, SLOT, net_wh, (), EPOCH)
+        )
+
     def events(self, *receipts: Receipt) -> tuple[Event, ...]:
         """What the exchange said in these transactions, in order."""
         return tuple(event for receipt in receipts for event in self.exchange.events(receipt))
@@ -192,3 +229,7 @@ class OpenSlot:
 def _bus(trader: int) -> int:
     """Traders are spread over the feeder."""
     return 1 + trader % (TERMS.buses - 1)
+
+
+def _meter(trader: int) -> Key:
+    return derive(SEED, "meter", trader)

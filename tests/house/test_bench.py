@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from eth.vm.forks.prague.computation import PragueComputation
 from typer.testing import CliRunner, Result
 
+from ledger.chain.translate import TranslatedComputation
 from node.bench import atc, audit, book, chain, contract, prices
+from node.bench.open_slot import OpenSlot
 from node.bench.registry import GROUPS, Group, UnknownBenchmark, chosen
 from node.bench.row import Row, WrongWork
 from node.bench.timing import medians_seconds
@@ -147,6 +150,14 @@ def test_small_run(module: Any, monkeypatch: pytest.MonkeyPatch):
     for name, size in SMALL[module].items():
         monkeypatch.setattr(module, name, size)
     assert_sound(list(module.rows()))
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "computation"), [("fast", TranslatedComputation), ("stock", PragueComputation)]
+)
+def test_the_chains_compared_run_different_interpreters(interpreter: Any, computation: type):
+    machine: Any = OpenSlot.create(1, interpreter).chain._machine
+    assert machine._state.computation_class is computation
 
 
 def test_every_group_is_run_here():
