@@ -1,4 +1,4 @@
-"""Gas of the contract on the embedded chain, as receipts have it; peers are the figures they published."""
+"""Gas of the contract on the embedded chain, as receipts have it, beside figures that others published."""
 
 from __future__ import annotations
 
@@ -14,17 +14,24 @@ ASK, BID = 120_000, 110_000
 """Hub prices that do not meet, µ€/kWh."""
 STEP = 1_000
 DEPTH = 10
-MAKERS = (1, 10, 100)
-CLOBER = ("Clober, its public benchmark", 154_000)
-"""With 1, 10 and 100 makers alike."""
-TRANSAX = ("TRANSAX, published; checks no signature", 77_000)
-PAIR = ("DEx.top, matched pair, published", 136_000)
-PROTOTYPE = "an early prototype, fewer rules"
-MAKERS_GOALS_GAS = {1: 100_000, 10: 160_000, 100: 800_000}
-BATCH_ORDERS, BATCH_ACCOUNTS = 200, 60
 QUANTITY_WH = 1_000
-AUCTION = ("an energy auction contract, 20 × 20, published", 1_550_000)
+BATCH_ORDERS, BATCH_ACCOUNTS = 200, 60
 BUYERS = 20
+
+TRANSAX = ("TRANSAX, checks no signature", 77_000)
+PROTOTYPE = ("an early prototype, fewer rules", 24_000)
+AUCTION = ("an energy auction contract", 1_550_000)
+# DEx.top, smart-contract/dextop-gas-cost.md: MatchOrders_BothNew, _ExistingAndNew (1x), HardCancelOrder
+DEXTOP_PAIR = ("DEx.top, both orders new", 136_159)
+DEXTOP_KNOWN = ("DEx.top, one order known before", 110_885)
+DEXTOP_CANCEL = ("DEx.top, hard cancel", 37_813)
+# github.com/clober-dex/benchmark: the least gas of the four exchanges there, and our goal
+MAKERS: dict[int, tuple[tuple[str, float], float]] = {
+    1: (("Kuru, in Clober's public benchmark", 143_738), 100_000),
+    10: (("Clober, its public benchmark", 153_941), 160_000),
+    100: (("Clober, its public benchmark", 153_941), 800_000),
+}
+"""Peer and goal by number of makers."""
 
 
 def rows() -> Iterable[Row]:
@@ -63,15 +70,17 @@ def _rest(market: OpenSlot) -> Iterator[Row]:
 
 def _cross(market: OpenSlot) -> Iterator[Row]:
     maker, newcomer, active = range(3)
-    for nonce in range(2):
-        market.place(market.order(maker, nonce, Side.ASK, ASK, QUANTITY_WH))
+    rested, _ = (market.place(market.order(maker, nonce, Side.ASK, ASK, QUANTITY_WH)) for nonce in range(2))
     market.place(market.order(active, 0, Side.BID, BID, QUANTITY_WH))
     first = market.place(market.order(newcomer, 0, Side.BID, ASK, QUANTITY_WH))
     further = market.place(market.order(active, 1, Side.BID, ASK, QUANTITY_WH))
     for receipt in (first, further):
         _check_fills(market, receipt, 1)
-    yield _gas("cross one: the account's first in the slot", first, 85_000, PAIR)
-    yield _gas("cross one: a further order", further, 85_000, PAIR)
+    yield _gas("rest: the slot's very first order", rested, 75_000, TRANSAX)
+    yield _gas("cross one: the account's first in the slot", first, 85_000, DEXTOP_KNOWN)
+    yield _gas("cross one: a further order", further, 85_000, DEXTOP_KNOWN)
+    pair = rested.gas_used + first.gas_used
+    yield Row("a pair: the slot's very first order, then crossed", pair, "gas", *DEXTOP_PAIR)
 
 
 def _cancel(market: OpenSlot) -> Iterator[Row]:
@@ -79,7 +88,7 @@ def _cancel(market: OpenSlot) -> Iterator[Row]:
         market.order(0, nonce, Side.ASK, ASK + nonce * STEP, QUANTITY_WH) for nonce in range(2)
     )
     market.place_batch([kept, cancelled])
-    yield _gas("cancel", market.cancel(cancelled), 32_000, (PROTOTYPE, 33_000))
+    yield _gas("cancel", market.cancel(cancelled), 32_000, DEXTOP_CANCEL)
 
 
 def _batch(market: OpenSlot) -> Iterator[Row]:
@@ -89,7 +98,7 @@ def _batch(market: OpenSlot) -> Iterator[Row]:
         raise WrongWork(f"{placed} of {BATCH_ORDERS} orders were placed")
     gas = sum(receipt.gas_used for receipt in receipts) / BATCH_ORDERS
     name = f"an order of {BATCH_ORDERS} in {len(receipts)} batches, {BATCH_ACCOUNTS} accounts"
-    yield Row(name, gas, "gas", PROTOTYPE, 24_000, goal=26_000)
+    yield Row(name, gas, "gas", *PROTOTYPE, goal=26_000)
 
 
 def _sweep(market: OpenSlot, makers: int) -> Row:
@@ -99,7 +108,8 @@ def _sweep(market: OpenSlot, makers: int) -> Row:
     receipt = market.place(market.order(taker, 0, Side.BID, ASK, makers * QUANTITY_WH))
     _check_fills(market, receipt, makers)
     name = f"one taker against {makers} maker{'s' if makers > 1 else ''}, one price"
-    return _gas(name, receipt, MAKERS_GOALS_GAS[makers], CLOBER)
+    peer, goal = MAKERS[makers]
+    return _gas(name, receipt, goal, peer)
 
 
 def _whole_trades() -> Row:
