@@ -30,7 +30,11 @@ def again(work: Callable[[], object]) -> Trial:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    gc.collect()  # what earlier runs left is not this run's to clear away
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+    gc.collect()
+    gc.disable()  # what others left on the heap is not this run's to look through
+    try:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+    finally:
+        gc.enable()
