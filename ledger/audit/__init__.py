@@ -127,7 +127,8 @@ def _verified(record: Record, results: Iterable[CheckResult]) -> list[str]:
             sum(len(part) for part in parts)
             for parts in zip(*((slot.placed, slot.fills, slot.settled) for slot in slots), strict=True)
         )
-        lines.append(f"{len(slots)} slots, {placed:_} orders, {fills:_} fills, {settled:_} postings")
+        number = f"{len(slots)} slot{'s' * (len(slots) > 1)}"
+        lines.append(f"{number}, {placed:_} orders, {fills:_} fills, {settled:_} postings")
     passed = [result.name for result in results if result.ok and result.items]
     return [*lines, f"passed: {', '.join(passed) or 'nothing'}"]
 

@@ -171,8 +171,8 @@ def _trading(s: Summary) -> str:
     rejected = f", {s.orders_rejected:,} orders refused by the contract" if s.orders_rejected else ""
     return "\n".join(
         (
-            f"{s.scenario}, seed {s.seed}: {s.participants} prosumers on {s.feeder}, {s.slots} slots,"
-            f" rule {s.rule}",
+            f"{s.scenario}, seed {s.seed}: {s.participants} prosumers on {s.feeder},"
+            f" {s.slots} slot{'s' * (s.slots > 1)}, rule {s.rule}",
             "",
             _item(
                 "Trading",
