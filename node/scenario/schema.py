@@ -56,7 +56,7 @@ class FeederSection(Section):
     name: str = "ieee33"
     v_min_pu: Voltage = 0.90
     v_max_pu: Voltage = 1.10
-    line_rating_mva: Annotated[float, Field(ge=0.001, le=10_000)] | None = None
+    line_rating_mva: Annotated[float, Field(ge=0.0001, le=10_000)] | None = None
     """One thermal rating for every line; none by default, since IEEE 33-bus publishes none."""
 
     @model_validator(mode="after")
