@@ -147,16 +147,14 @@ class Record:
 
         Raises ChainError, RecordError.
         """
-        which = LogFilter(
-            addresses=() if exchange is None else (exchange,), topics=((events.topic(OraclesRotated),),)
-        )
-        found = sorted({log.address for log in chain.logs(which)})
-        if len(found) != 1:
-            wanted = "the chain" if exchange is None else exchange
-            raise RecordError(
-                f"{wanted}: {len(found)} exchanges found; name one of {', '.join(found) or 'none'}"
-            )
-        return cls.of(bundles.collect(Exchange(chain, found[0])), proves_itself=False)
+        which = LogFilter(topics=((events.topic(OraclesRotated),),))
+        found = list(dict.fromkeys(log.address for log in chain.logs(which)))
+        there = f"{len(found)} exchanges found" + (", the oldest first: " if found else "") + ", ".join(found)
+        if exchange is None and len(found) != 1:
+            raise RecordError(f"{there}; name one" if found else there)
+        if exchange is not None and exchange not in found:
+            raise RecordError(f"{exchange} is none of the {there}")
+        return cls.of(bundles.collect(Exchange(chain, exchange or found[0])), proves_itself=False)
 
     @classmethod
     def of(cls, bundle: Bundle, *, proves_itself: bool) -> Record:

@@ -25,7 +25,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class SlotState:
-    """How far a slot has come; tariff in µ€/kWh."""
+    """How far a slot has come; tariff in µ€/kWh. `ordered` once an order came to rest."""
 
     scheduled: bool
     retail: int
@@ -38,6 +38,7 @@ class SlotState:
     gate_closed: bool
     substation_posted: bool
     settled: bool
+    ordered: bool
     closing: bool
     accounts: int
     settled_accounts: int

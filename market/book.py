@@ -141,6 +141,11 @@ class Book:
     # --- what anybody may look at ---------------------------------------------------------------
 
     @property
+    def ordered(self) -> bool:
+        """Whether an order ever came to rest."""
+        return bool(self._opened)
+
+    @property
     def gate_closed(self) -> bool:
         """Whether closing went past the last entry and the accounts that settle are fixed."""
         return self.snapshot is not None

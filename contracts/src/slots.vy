@@ -48,6 +48,7 @@ struct SlotState:
     gateClosed: bool
     substationPosted: bool
     settled: bool
+    ordered: bool
     closing: bool
     accounts: uint32
     settledAccounts: uint32
@@ -305,6 +306,7 @@ def _state(slot: uint256) -> SlotState:
         gateClosed=word & GATE_CLOSED != 0,
         substationPosted=word & SUBSTATION_POSTED != 0,
         settled=word & SETTLED != 0,
+        ordered=(word >> OPENED_AT) & packing.UINT19 != 0,
         closing=word & CLOSING != 0,
         accounts=convert((progress >> ACCOUNTS_AT) & packing.UINT32, uint32),
         settledAccounts=convert((progress >> SETTLED_AT) & packing.UINT32, uint32),

@@ -25,11 +25,14 @@ from ledger.audit.checks import (
     settlement,
     signatures,
 )
+from ledger.audit.replay import failed_outside
 from ledger.audit.report import CheckResult, Report
 from ledger.audit.verdict import Check, Passed
 from ledger.history import NoHistory, history
 from ledger.record import Record
 from market.findings import Finding
+
+PLACES_SHOWN = 5
 
 
 class UnknownCheckError(ValueError):
@@ -124,7 +127,8 @@ def _verified(record: Record, results: Iterable[CheckResult]) -> list[str]:
             sum(len(part) for part in parts)
             for parts in zip(*((slot.placed, slot.fills, slot.settled) for slot in slots), strict=True)
         )
-        lines.append(f"{len(slots)} slots, {placed:_} orders, {fills:_} fills, {settled:_} postings")
+        number = f"{len(slots)} slot{'s' * (len(slots) > 1)}"
+        lines.append(f"{number}, {placed:_} orders, {fills:_} fills, {settled:_} postings")
     passed = [result.name for result in results if result.ok and result.items]
     return [*lines, f"passed: {', '.join(passed) or 'nothing'}"]
 
@@ -135,6 +139,14 @@ def _assumed(record: Record, results: Iterable[CheckResult]) -> list[str]:
     if record.known_head is None:
         lines.append("this head is the chain's (name it with --head to check that)")
     lines.append("state roots: transactions were not executed again by an Ethereum client")
+    failed = [sent.where for sent in record.sent if sent.call is not None and failed_outside(sent)]
+    if failed:
+        lines.append(f"calls failed for want of gas or tokens, as their receipts say: {_places(failed)}")
+    unread = [sent.where for sent in record.sent if sent.signed is None and sent.raw and not sent.events]
+    if unread:
+        lines.append(
+            f"transactions of kinds that are not read here are of nobody's concern: {_places(unread)}"
+        )
     if names & {"charges", "prices"}:
         lines.append("prosumers' responses, which certificates take as given, were truthful")
         try:
@@ -146,6 +158,12 @@ def _assumed(record: Record, results: Iterable[CheckResult]) -> list[str]:
     if names & {"readings", "settlement"}:
         lines.append("meters measured what they signed")
     return lines
+
+
+def _places(places: list[str]) -> str:
+    """The first places, and how many more there are."""
+    shown = ", ".join(places[:PLACES_SHOWN])
+    return shown if len(places) <= PLACES_SHOWN else f"{shown} and {len(places) - PLACES_SHOWN} more"
 
 
 __all__ = ["CHECKS", "CheckResult", "NamedCheck", "Report", "UnknownCheckError", "audit", "checks"]

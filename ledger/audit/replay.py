@@ -75,15 +75,18 @@ def _steps(record: Record) -> Iterator[Step]:
             yield Step(sent, twin.deployed())
         elif sent.call is None or sent.sender is None:
             yield Step(sent, ())
-        elif not _failed_outside(sent):
+        elif not failed_outside(sent):
             try:
                 yield Step(sent, _answer(record, twin, sent.call, Caller(sent.sender, sent.time)))
             except Refused as refusal:
                 yield Step(sent, (), refusal.rule)
 
 
-def _failed_outside(sent: Sent) -> bool:
-    """Whether a call failed by what the twin knows nothing of: gas, or the token's refusal."""
+def failed_outside(sent: Sent) -> bool:
+    """Whether a call failed by what the twin knows nothing of: gas, or the token's refusal.
+
+    That it failed is then what its receipt says, and the report lists it as assumed.
+    """
     if sent.status == 1 or sent.signed is None:
         return False
     part, whole = OUT_OF_GAS_SHARE

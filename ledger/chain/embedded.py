@@ -14,6 +14,7 @@ from ledger.chain.archive import Archive
 from ledger.chain.encoding import Header, encode_receipt, ordered_root, receipt_bloom, union
 from ledger.chain.evm import (
     Execution,
+    Interpreter,
     Machine,
     blank_header,
     floor_gas,
@@ -66,7 +67,8 @@ class EmbeddedChain:
 
     `genesis_timestamp`, `gas_limit` and `funded` (addresses that start with `funding_wei`) make a new
     chain; a data folder that holds one keeps its own. `time_source` gives Unix seconds where chain time
-    should follow a clock. Raises DataFolderError, and ChainError where the folder's chain has another id.
+    should follow a clock. `interpreter` is who executes: the results are the same, the time is not.
+    Raises DataFolderError, and ChainError where the folder's chain has another id.
     """
 
     def __init__(
@@ -79,8 +81,10 @@ class EmbeddedChain:
         gas_limit: int = GAS_LIMIT,
         data: Path | None = None,
         time_source: Callable[[], int] | None = None,
+        interpreter: Interpreter = "fast",
     ) -> None:
         self._chain_id = chain_id
+        self._interpreter = interpreter
         self._time_source = time_source
         self._time_offset = 0
         self._not_before = 0
@@ -163,7 +167,7 @@ class EmbeddedChain:
         """Build one block of what waits and fits."""
         parent = self._archive.at().header
         header = blank_header(parent, self.now(), parent.gas_limit, next_base_fee(parent))
-        machine = Machine(self._store, self._chain_id, header, self._archive.ancestors(parent.number))
+        machine = self._machine_for(header, self._archive.ancestors(parent.number))
         content = self._fill(machine, header)
         try:
             self._seal(machine, header, content)
@@ -328,14 +332,14 @@ class EmbeddedChain:
         self._pool = Pool(taken.waiting)
         self._not_before, self._time_offset = taken.not_before, taken.time_offset
         self._exact_timestamp = None
-        self._machine = Machine(self._store, self._chain_id, self._archive.at().header)
+        self._machine = self._machine_for(self._archive.at().header)
         return True
 
     # --- building blocks ------------------------------------------------------------------------
 
     def _begin(self, timestamp: int, gas_limit: int, balances_wei: dict[Address, int]) -> None:
         header = blank_header(None, timestamp, gas_limit, GENESIS_BASE_FEE_WEI)
-        machine = Machine(self._store, self._chain_id, header)
+        machine = self._machine_for(header)
         for address, balance_wei in balances_wei.items():
             machine.fund(address, balance_wei)
         self._archive.append(replace(header, state_root=machine.persist()), (), ())
@@ -384,11 +388,14 @@ class EmbeddedChain:
 
     # --- machines -------------------------------------------------------------------------------
 
+    def _machine_for(self, header: Header, ancestors: Iterable[bytes] = ()) -> Machine:
+        return Machine(self._store, self._chain_id, header, ancestors, interpreter=self._interpreter)
+
     def _machine_after(self, block: int | None) -> Machine:
         """Machine to read the state after a block with, the head's without one."""
         if block is None:
             return self._machine
-        return Machine(self._store, self._chain_id, self._archive.at(block).header)
+        return self._machine_for(self._archive.at(block).header)
 
     def _costless(self, block: int | None) -> Machine:
         """Machine in which nobody pays for gas: in the next block, or after a past one."""
@@ -397,7 +404,7 @@ class EmbeddedChain:
             header = blank_header(stored.header, self.now(), stored.header.gas_limit, 0)
         else:
             header = replace(stored.header, base_fee=0)
-        return Machine(self._store, self._chain_id, header, self._archive.ancestors(header.number - 1))
+        return self._machine_for(header, self._archive.ancestors(header.number - 1))
 
 
 def matches(log: Log, which: LogFilter) -> bool:

@@ -5,7 +5,10 @@
     data.mdb     LMDB; every block is one write transaction, synced to disk
     lock.mdb     LMDB's own readers table
 
-DataFolderError   the folder cannot be used; the message says why and what to do
+DataFolderError             the folder cannot be used; the message says why and what to do
+├── ForeignFolderError      it is not a chain's folder of this version, or none can be made there
+├── FolderInUseError        another process has it open
+└── DamagedFolderError      the database is broken or cut off, or cannot be written
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from pathlib import Path
 
 import lmdb
 
+from ledger.chain.pages import IncompleteFileError, check_whole
 from ledger.chain.protocol import ChainError
 from ledger.chain.store import Changes
 
@@ -25,7 +29,19 @@ _FIRST_MAP_BYTES = 1 << 30
 
 
 class DataFolderError(ChainError):
-    """The data folder is foreign, of another version, in use, or damaged."""
+    """The data folder cannot be used."""
+
+
+class ForeignFolderError(DataFolderError):
+    """It is not a chain's folder of this version, or none can be made there."""
+
+
+class FolderInUseError(DataFolderError):
+    """Another process has it open."""
+
+
+class DamagedFolderError(DataFolderError):
+    """The database is broken or cut off, or cannot be written."""
 
 
 class LmdbFolder:
@@ -37,10 +53,13 @@ class LmdbFolder:
         _prepare(folder)
         self._lock = _locked(folder)
         try:
+            _check_database(folder / "data.mdb")
             self._environment = lmdb.open(str(folder), map_size=_FIRST_MAP_BYTES, max_dbs=0)
-        except lmdb.Error as failure:
+        except BaseException as failure:
             self._unlock()
-            raise DataFolderError(f"{folder}: the database is damaged: {failure}") from None
+            if isinstance(failure, lmdb.Error):
+                raise DamagedFolderError(f"{folder}: the database is damaged: {failure}") from None
+            raise
 
     def get(self, key: bytes) -> bytes | None:
         """Value of a key, None for none. Raises DataFolderError on a damaged database."""
@@ -49,7 +68,7 @@ class LmdbFolder:
                 value: bytes | None = transaction.get(key)
                 return value
         except lmdb.Error as failure:
-            raise DataFolderError(f"{self._folder}: the database is damaged: {failure}") from None
+            raise DamagedFolderError(f"{self._folder}: the database is damaged: {failure}") from None
 
     def write(self, changes: Changes) -> None:
         """Apply all changes in one transaction, synced to disk. Raises DataFolderError on failure."""
@@ -65,7 +84,7 @@ class LmdbFolder:
             except lmdb.MapFullError:  # the aborted transaction left nothing behind
                 self._environment.set_mapsize(2 * self._environment.info()["map_size"])
             except lmdb.Error as failure:
-                raise DataFolderError(f"{self._folder}: cannot write: {failure}") from None
+                raise DamagedFolderError(f"{self._folder}: cannot write: {failure}") from None
 
     def close(self) -> None:
         """Close the database and release the lock."""
@@ -87,23 +106,40 @@ def _prepare(folder: Path) -> None:
         if marker.exists():
             found = marker.read_text(errors="replace").strip()
             if found != FORMAT:
-                raise DataFolderError(
+                raise ForeignFolderError(
                     f"{folder}: its format is {found[:40]!r}, this version reads {FORMAT!r}"
                 )
         elif any(folder.iterdir()):
-            raise DataFolderError(f"{folder}: not a chain's data folder, and not empty: name another one")
+            raise ForeignFolderError(f"{folder}: not a chain's data folder, and not empty: name another one")
         else:
             marker.write_text(FORMAT + "\n")
     except OSError as failure:
-        raise DataFolderError(f"{folder}: cannot be used: {failure.strerror}") from None
+        raise ForeignFolderError(f"{folder}: cannot be used: {failure.strerror}") from None
+
+
+def _check_database(path: Path) -> None:
+    """Refuse a database with pages missing, which LMDB would find by the process's end."""
+    try:
+        check_whole(path)
+    except FileNotFoundError:
+        return  # a new one
+    except IncompleteFileError as failure:
+        raise DamagedFolderError(
+            f"{path}: damaged: {failure}; bring back a copy, or name another folder"
+        ) from None
+    except OSError as failure:
+        raise ForeignFolderError(f"{path}: cannot be read: {failure.strerror}") from None
 
 
 def _locked(folder: Path) -> int:
     """Descriptor of the folder's lock, held until it is closed."""
-    descriptor = os.open(folder / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        descriptor = os.open(folder / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as failure:
+        raise ForeignFolderError(f"{folder}: cannot be used: {failure.strerror}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
-        raise DataFolderError(f"{folder}: another process has it open") from None
+        raise FolderInUseError(f"{folder}: another process has it open") from None
     return descriptor

@@ -216,7 +216,7 @@ class RpcChain:
         try:
             response = self._provider.make_request(method, list(params))
         except Exception as failure:  # requests, decoding, web3: all mean that there is no answer
-            raise ChainUnavailable(f"{self.url} does not answer: {failure}") from failure
+            raise ChainUnavailable(f"{self.url} does not answer: {_in_short(failure)}") from failure
         if isinstance(error := response.get("error"), Mapping):
             raise NodeError(method, error)
         if "result" not in response:
@@ -368,6 +368,18 @@ def _encoded(answer: Mapping[str, Any]) -> bytes:
         type=kind,
     )
     return assemble(transaction, v, _integer(answer["r"]), _integer(answer["s"]))
+
+
+def _in_short(failure: Exception) -> str:
+    """Why there was no answer; the reason below requests' own account of its retries."""
+    from requests.exceptions import ConnectionError, Timeout  # noqa: PLC0415 - loads slowly
+
+    if isinstance(failure, Timeout):
+        return "no reply in time"
+    if isinstance(failure, ConnectionError):
+        reason = str(getattr(failure.args[0] if failure.args else failure, "reason", failure))
+        return reason.rpartition(": ")[2]
+    return str(failure)
 
 
 def _log(answer: Mapping[str, Any]) -> Log:

@@ -54,7 +54,7 @@ def contracted_schedule(conditions: Conditions, firm_p: Floats, contracted_p: Fl
 def alone_schedule(conditions: Conditions, firm_p: Floats, retail: Floats, fit: Floats) -> Schedule:
     """What everyone does without the market: buys at retail, sells at FiT, else feeds its own load.
 
-    firm_p: periods × devices, pu; retail, fit: €/MWh by period.
+    firm_p: periods × devices, pu; retail, fit: €/MWh by period, or by period and device.
     """
     rows = []
     for t in range(conditions.periods):

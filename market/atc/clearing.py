@@ -33,8 +33,9 @@ def closed_form(conditions: Conditions, period: int) -> LowerLevel:
 class AtcClearing:
     """Prices one feeder by ATC; implements Clearing.
 
-    The network is assembled for the feeder once for each placing of prosumers, and its solver is kept
-    from slot to slot. `trace` has the rounds of the last call by period. Raises PricingError for what
+    The network is assembled once for each placing of prosumers; nothing else is carried
+    from call to call, so without `warm` an answer depends on the conditions alone. `trace` has the rounds
+    of the last call by period. Raises PricingError for what
     cannot be priced, ClearingFailed where the levels do not agree, ValueError for another feeder.
     """
 
@@ -66,7 +67,10 @@ class AtcClearing:
     def _upper(self, conditions: Conditions) -> UpperLevel:
         """The kept upper level for these buses, assembled on first use."""
         buses = np.unique(conditions.devices.bus)
-        return self._uppers.setdefault(buses.tobytes(), UpperLevel(self.feeder, buses))
+        key = buses.tobytes()
+        if key not in self._uppers:
+            self._uppers[key] = UpperLevel(self.feeder, buses)
+        return self._uppers[key]
 
     def _clear_period(
         self, upper: UpperLevel, conditions: Conditions, period: int, warm: Solution | None

@@ -45,7 +45,8 @@ class Method:
     """How rounds are made.
 
     kappa: κ; relaxation: α; memory: of the acceleration (0: none); uniform: one weight for everybody;
-    rebalance: adapt the weights of buses to the progress seen; max_rounds: give up after that many.
+    rebalance: adapt the weights of buses to the progress seen; patience: give up when that many rounds
+    came no nearer than the best before them; max_rounds: give up after that many in any case.
     """
 
     name: str
@@ -54,11 +55,30 @@ class Method:
     memory: int
     uniform: bool
     rebalance: bool
+    patience: int
     max_rounds: int
 
 
-ATC = Method("atc", kappa=1.0, relaxation=1.6, memory=5, uniform=False, rebalance=True, max_rounds=1_000)
-ADMM = Method("admm", kappa=1.0, relaxation=1.0, memory=0, uniform=True, rebalance=False, max_rounds=5_000)
+ATC = Method(
+    "atc",
+    kappa=1.0,
+    relaxation=1.6,
+    memory=5,
+    uniform=False,
+    rebalance=True,
+    patience=200,
+    max_rounds=500,
+)
+ADMM = Method(
+    "admm",
+    kappa=1.0,
+    relaxation=1.0,
+    memory=0,
+    uniform=True,
+    rebalance=False,
+    patience=1_000,
+    max_rounds=5_000,
+)
 METHODS = {method.name: method for method in (ATC, ADMM)}
 
 
@@ -70,9 +90,14 @@ class Round:
     balance_residual: float
 
     @property
+    def excess(self) -> float:
+        """The larger residual as a multiple of what the stopping rule allows."""
+        return max(self.price_residual / PRICE_TOLERANCE, self.balance_residual / BALANCE_TOLERANCE_PU)
+
+    @property
     def settled(self) -> bool:
         """Both residuals are within the stopping rule."""
-        return self.price_residual <= PRICE_TOLERANCE and self.balance_residual <= BALANCE_TOLERANCE_PU
+        return self.excess <= 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +117,8 @@ class Agreement:
 def coordinate(upper: UpperLevel, lower: LowerLevel, price: Floats, method: Method = ATC) -> Agreement:
     """Exchange targets and answers until both levels agree, from a first guess of the price of each prosumer.
 
-    `upper` must stand at the period. The result is unsettled after `method.max_rounds` without
-    agreement. Raises ClearingFailed when the utility's solver fails.
+    `upper` must stand at the period. The result is unsettled where rounds stall or run out. Raises
+    ClearingFailed when the utility's solver fails.
     """
     link = _Link(np.searchsorted(upper.buses, lower.bus), len(upper.buses))
     rho = _first_weights(lower, method)
@@ -102,14 +127,20 @@ def coordinate(upper: UpperLevel, lower: LowerLevel, price: Floats, method: Meth
     progress = _Progress(link)
     acceleration = _reweighed(upper, link, rho, method)
     rounds: list[Round] = []
+    finish = False
     while True:
         response = lower.respond(state, rho)
         progress.add(response)
         target = 2.0 * response.power - state
-        point = upper.answer(link.total(target))
+        point = upper.answer(link.total(target), finish=finish)
+        found = _measure(upper, link, point, response)
+        if found.settled and not finish:
+            finish = True
+            point = upper.answer(link.total(target), finish=True)
+            found = _measure(upper, link, point, response)
         granted = point.injection[upper.buses]
-        rounds.append(_measure(upper, link, point, response))
-        if rounds[-1].settled or len(rounds) >= method.max_rounds:
+        rounds.append(found)
+        if rounds[-1].settled or _is_over(rounds, method):
             return Agreement(point, response, tuple(rounds))
         share = 1.0 / rho
         copy = target + share * link.spread((granted - link.total(target)) / link.total(share))
@@ -186,6 +217,15 @@ def _is_rebalance(rounds: int) -> bool:
         and rounds >= FIRST_REBALANCE
         and ((rounds - FIRST_REBALANCE) % REBALANCE_EVERY == 0)
     )
+
+
+def _is_over(rounds: list[Round], method: Method) -> bool:
+    """Whether to give up: no rounds left, or none of the last ones came nearer."""
+    if len(rounds) <= method.patience:
+        return len(rounds) >= method.max_rounds
+    best = min(rounds[: -method.patience], key=lambda each: each.excess)
+    stalled = all(each.excess >= best.excess for each in rounds[-method.patience :])
+    return stalled or len(rounds) >= method.max_rounds
 
 
 def _measure(upper: UpperLevel, link: _Link, point: NetworkPoint, response: Response) -> Round:

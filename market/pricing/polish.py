@@ -18,6 +18,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+from scipy.sparse.csgraph import structural_rank
 from scipy.sparse.linalg import splu
 
 from market.feeder.model import Feeder
@@ -60,11 +61,21 @@ def polish(feeder: Feeder, conditions: Conditions, primal: Primal, duals: Duals)
     return given
 
 
+def stationary(
+    problem: NetworkProblem, conditions: Conditions, primal: Primal, duals: Duals
+) -> tuple[Primal, Duals] | None:
+    """The point of one period's true power flow that Newton and active set reach from a point near it.
+
+    It meets the first-order conditions to about 1e-14. None where they do not settle.
+    """
+    return _polish(_System(problem, conditions), primal, duals)
+
+
 def _better(
     problem: NetworkProblem, conditions: Conditions, primal: Primal, duals: Duals
 ) -> tuple[Primal, Duals]:
     """The polished point, or the given one where that meets the conditions better."""
-    polished = _polish(_System(problem, conditions), primal, duals)
+    polished = stationary(problem, conditions, primal, duals)
     if polished is None:
         return primal, duals
     gained = _error(problem.feeder, conditions, *polished) < _error(problem.feeder, conditions, primal, duals)
@@ -226,16 +237,28 @@ def _newton(system: _System, point: _Point) -> _Point | None:
         )
         matrix = sp.vstack([top, sp.hstack([jacobian, sp.csr_array((len(point.w),) * 2)])], format="csc")
         left = np.where(pinned, np.where(pinned, point.x - bound, 0.0), system.gradient(point))
-        try:
-            step = splu(matrix).solve(np.r_[left, system.imbalance(point.x)])
-        except RuntimeError:  # SuperLU's word for a singular matrix
-            return None
-        if not np.all(np.isfinite(step)):
+        step = _solve(matrix, np.r_[left, system.imbalance(point.x)])
+        if step is None:
             return None
         point = replace(point, x=point.x - step[:size], w=point.w - step[size:])
         if _settled(step[:size], point.x) and _settled(step[size:], point.w):
             return replace(point, x=np.where(pinned, bound, point.x))
     return None
+
+
+def _solve(matrix: sp.csc_array, right: Floats) -> Floats | None:
+    """matrix⁻¹·right; None where the matrix is singular.
+
+    Where everything that an equation touches is pinned, its price has an empty column, and SuperLU then
+    reads memory that it never wrote (its issue 33): such a matrix must not reach it.
+    """
+    if structural_rank(matrix) < matrix.shape[0]:
+        return None
+    try:
+        found = splu(matrix).solve(right)
+    except RuntimeError:  # SuperLU's word for a singular matrix
+        return None
+    return np.asarray(found) if np.all(np.isfinite(found)) else None
 
 
 def _settled(step: Floats, of: Floats) -> bool:

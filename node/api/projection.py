@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -79,20 +79,31 @@ class SlotFacts:
 
 
 class Projection:
-    """Slots, books and fills of one exchange. Each method brings it up to date first, from any thread."""
+    """Slots, books and fills of one exchange. Each method brings it up to date first, from any thread.
 
-    def __init__(self, chain: Chain, exchange: Exchange, token: Token, first_block: int) -> None:
+    `clock` gives the chain's time, Unix seconds, where it goes on without blocks; else the head's counts.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        exchange: Exchange,
+        token: Token,
+        first_block: int,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
         self.exchange = exchange
         self.token = token
         self.terms = exchange.terms()
         self._chain = chain
         self._first_block = first_block
+        self._clock = clock
         self._lock = Lock()
         self._clear()
 
     def now(self) -> int:
-        """Timestamp of the newest block."""
-        return self._chain.block().timestamp
+        """The chain's time, by which slots open and close."""
+        return self._chain.block().timestamp if self._clock is None else self._clock()
 
     def slots(self) -> dict[int, SlotFacts]:
         """Known slots by number, in order."""

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from node.cli.audit import audit, explain
+from node.cli.bench import bench
 from node.cli.doctor import doctor
 from node.cli.errors import FAILED, complain
 from node.cli.price import price
@@ -93,6 +94,7 @@ app.command("audit explain")(explain)
 app.command()(price)
 app.command()(doctor)
 app.command()(testnet)
+app.command()(bench)
 
 
 def main() -> None:

@@ -52,7 +52,7 @@ def audit(
         for name, description in checks():
             typer.echo(f"{name:<{width}}  {description}")
         return
-    if source is None:
+    if not source:
         stop("audit: name a bundle's folder or a node's URL", USAGE)
     if head is not None and not HASH.fullmatch(head):
         stop(f"--head {head}: a block hash has 32 bytes, as 0x followed by 64 hexadecimal digits", USAGE)
@@ -127,6 +127,8 @@ def _read(source: str, exchange: str | None) -> Record:
     from ledger.chain.protocol import ChainError  # noqa: PLC0415
     from ledger.record import Record, RecordError  # noqa: PLC0415
 
+    if not source:
+        stop("name a bundle's folder or a node's URL", USAGE)
     wanted = None if exchange is None else _address(exchange, f"--exchange {exchange}")
     try:
         if source.startswith(("http://", "https://")):

@@ -37,7 +37,7 @@ def simulate(
     from ledger.bundle import BundleError  # noqa: PLC0415 - all of these load slowly
     from ledger.chain.protocol import ChainError  # noqa: PLC0415
     from node.oracle.signers import OracleError  # noqa: PLC0415
-    from node.simulate.run import OutputFolderError  # noqa: PLC0415
+    from node.simulate.folder import OutputFolderError  # noqa: PLC0415
     from node.simulate.run import simulate as run  # noqa: PLC0415
 
     try:

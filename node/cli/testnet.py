@@ -62,7 +62,7 @@ def testnet(
         settings = Settings(port, api_port, host, data, accounts, block_time, mnemonic, config_out)
         from node.testnet.running import running  # noqa: PLC0415 - loads slowly
 
-        tell("wattbook testnet: deploying token and exchange ...")
+        tell("wattbook testnet: starting ...")
         with running(settings, tell, _complain) as net:
             for line in greeting(net):
                 tell(line)

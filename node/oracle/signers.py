@@ -2,6 +2,10 @@
 
 One signer proposes bytes; every other one checks the certificate, clears the same inputs with a
 solver of its own and compares integer prices within ±1 unit, and only then signs.
+
+Each clears by the market's method. Where that reaches no answer, or one whose certificate does not hold,
+it clears centrally and says so in the proposal; where that proves nothing either there are no prices.
+Both steps depend on the inputs alone, never on earlier slots, so all signers take the same one.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from ledger.keys import Key
 from ledger.vectors import values_hash
 from market.feeder.model import Feeder
 from market.messages import ChargesHeader, PricesHeader
+from market.pricing.admission import PricingError
 from market.pricing.certificate import certificate, check, encode_inputs
 from market.pricing.conditions import Clearing, Conditions, SlotPrices, Solution
 from market.pricing.quantise import quantise
@@ -30,13 +35,13 @@ class OracleError(RuntimeError):
     """No prices can be published.
 
     OracleError
-    ├── NotClearedError     the feeder could not be cleared, or the result proves nothing
+    ├── NotClearedError     neither the method nor the central clearing gives prices that can be proven
     └── NoQuorumError       too few signers agree with the proposal
     """
 
 
 class NotClearedError(OracleError):
-    """The proposer's clearing failed or its own certificate does not hold."""
+    """No clearing gives prices with a certificate that holds; the message says why of each."""
 
 
 class NoQuorumError(OracleError):
@@ -44,13 +49,26 @@ class NoQuorumError(OracleError):
 
 
 @dataclass(frozen=True, eq=False)
+class Proven:
+    """A solution whose certificate holds. `fallback` says why it is not the method's own; else empty."""
+
+    solution: Solution
+    certificate: bytes
+    fallback: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class Proposal:
-    """What one signer puts before the others: integer prices, and the bytes that prove them."""
+    """What one signer puts before the others: integer prices, and the bytes that prove them.
+
+    `fallback` says why the prices are the central clearing's and not the method's; empty where they are.
+    """
 
     solution: Solution
     prices: SlotPrices
     inputs: bytes
     certificate: bytes
+    fallback: str = ""
 
     @property
     def input_hash(self) -> bytes:
@@ -74,28 +92,54 @@ def clearing_factory(method: str) -> Callable[[Feeder], Clearing]:
     return SocpClearing
 
 
+def clear_and_prove(feeder: Feeder, conditions: Conditions, clearing: Clearing) -> Proven:
+    """Clear by the method, else centrally, to prices whose certificate holds. Raises NotClearedError.
+
+    No earlier solution is taken to start from: the answer would depend, within the stopping rule, on
+    which slots a signer saw before, and integer prices must not.
+    """
+    from market.pricing.direct import clear as central  # noqa: PLC0415 - loads slowly
+
+    doubts: list[str] = []
+    for attempt in (clearing, central):
+        try:
+            solution = attempt(feeder, conditions)
+        except PricingError as failure:
+            doubts.append(str(failure))
+            continue
+        if solution.status == "infeasible":
+            doubts.append(f"{solution.method}: the feeder has no feasible schedule")
+            continue
+        proof = certificate(solution, feeder, conditions)
+        findings = check(proof, feeder, conditions)
+        if not findings:
+            return Proven(solution, proof, fallback="; ".join(doubts))
+        first = findings[0]
+        doubts.append(
+            f"{solution.method}: the certificate does not hold: {first.check} of {first.where}"
+            f" is off by {first.difference}"
+        )
+    raise NotClearedError("; ".join(doubts))
+
+
 class Signer:
-    """One oracle: an index in the set, a key, and a solver with its last solution to start from."""
+    """One oracle: an index in the set, a key, and a solver of its own."""
 
     def __init__(self, index: int, key: Key, feeder: Feeder, clearing: Clearing) -> None:
         self.index = index
         self.key = key
         self._feeder = feeder
         self._clearing = clearing
-        self._warm: Solution | None = None
 
     def propose(self, conditions: Conditions) -> Proposal:
         """Clear, quantise and prove. Raises NotClearedError."""
-        solution = self._clear(conditions)
-        proof = certificate(solution, self._feeder, conditions)
-        findings = check(proof, self._feeder, conditions)
-        if findings:
-            raise NotClearedError(f"the certificate does not hold: {findings[0]}")
+        proven = clear_and_prove(self._feeder, conditions, self._clearing)
         return Proposal(
-            solution=solution,
-            prices=quantise(solution, self._feeder, hours=conditions.hours),
+            solution=proven.solution,
+            prices=quantise(proven.solution, self._feeder, hours=conditions.hours),
             inputs=encode_inputs(self._feeder, conditions),
-            certificate=proof,
+            certificate=proven.certificate,
+            fallback=proven.fallback,
         )
 
     def objection(self, proposal: Proposal, conditions: Conditions) -> str | None:
@@ -105,7 +149,11 @@ class Signer:
         findings = check(proposal.certificate, self._feeder, conditions)
         if findings:
             return f"certificate: {findings[0]}"
-        own = quantise(self._clear(conditions), self._feeder, hours=conditions.hours)
+        try:
+            proven = clear_and_prove(self._feeder, conditions, self._clearing)
+        except NotClearedError as failure:
+            return f"no prices of its own: {failure}"
+        own = quantise(proven.solution, self._feeder, hours=conditions.hours)
         gaps = np.abs(np.subtract(own.bus_price, proposal.prices.bus_price))
         if gaps.max() > AGREEMENT_UNITS:
             bus = int(gaps.argmax())
@@ -117,19 +165,21 @@ class Signer:
         signature = self.key.sign(eip712.digest(domain, header))
         return OracleSignature(self.index, *signature)
 
-    def _clear(self, conditions: Conditions) -> Solution:
-        solution = self._clearing(self._feeder, conditions, self._warm)
-        if solution.status == "infeasible":
-            raise NotClearedError("the feeder has no feasible schedule")
-        self._warm = solution
-        return solution
-
 
 class Oracles:
-    """The set of signers and its quorum: proposes, verifies, signs."""
+    """The set of signers and its quorum: proposes, verifies, signs.
 
-    def __init__(self, feeder: Feeder, keys: Sequence[Key], quorum: int, method: str) -> None:
-        make = clearing_factory(method)
+    `method` is a scenario's `oracle.method`, or makes the clearing of a feeder.
+    """
+
+    def __init__(
+        self,
+        feeder: Feeder,
+        keys: Sequence[Key],
+        quorum: int,
+        method: str | Callable[[Feeder], Clearing],
+    ) -> None:
+        make = clearing_factory(method) if isinstance(method, str) else method
         self._signers = [Signer(i, key, feeder, make(feeder)) for i, key in enumerate(keys)]
         self.quorum = quorum
 

@@ -79,19 +79,19 @@ def mine(engine: Engine, options: Any = None) -> str:
 
 def mine_many(engine: Engine, count: Any = 1, interval: Any = None) -> None:
     """Mine `count` blocks, `interval` seconds apart where it is given."""
-    for index in range(params.quantity(count, "count")):
-        if interval is not None and index:
-            head = engine.chain.block().timestamp
-            engine.chain.set_next_timestamp(head + max(params.quantity(interval, "interval"), 1))
+    blocks = params.quantity(count, "count")
+    seconds = None if interval is None else max(params.quantity(interval, "interval"), 1)
+    if seconds is not None and blocks > 1:
+        engine.before_jump(engine.chain.now() + seconds * (blocks - 1))
+    for index in range(blocks):
+        if seconds is not None and index:
+            engine.chain.set_next_timestamp(engine.chain.block().timestamp + seconds)
         engine.chain.mine_block()
 
 
 def set_next_block_timestamp(engine: Engine, timestamp: Any) -> None:
     """Let the next block carry exactly this second."""
-    try:
-        engine.chain.set_next_timestamp(params.quantity(timestamp, "timestamp"))
-    except ValueError as refusal:
-        raise InvalidParamsError(str(refusal)) from None
+    engine.set_next_timestamp(params.quantity(timestamp, "timestamp"))
 
 
 def increase_time(engine: Engine, seconds: Any) -> str:

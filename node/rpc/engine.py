@@ -34,7 +34,8 @@ class Engine:
     """Everything a client can change, behind `lock`: take it for each use from more than one thread.
 
     With `automine` each transaction gets a block at once; otherwise blocks come by `mine_waiting`, which
-    the server calls every `block_time_seconds`, or by the client's own evm_mine.
+    the server calls every `block_time_seconds`, or by the client's own evm_mine. `before_jump` gets
+    the second to which a client is about to move time, while time still stands, and may build blocks.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Engine:
         self.block_time_seconds = block_time_seconds
         self.automine = block_time_seconds is None
         self.lock = RLock()
+        self.before_jump: Callable[[int], None] = lambda timestamp: None
         self.filters: dict[int, Filter] = {}
         self._filters_made = 0
 
@@ -128,7 +130,16 @@ class Engine:
 
     def increase_time(self, seconds: int) -> None:
         """Let the next block be at least `seconds` later than it would be."""
+        self.before_jump(self.chain.now() + seconds)
         self.chain.advance_to(self.chain.now() + seconds)
+
+    def set_next_timestamp(self, timestamp: int) -> None:
+        """Let the next block carry exactly `timestamp`, which must be later than the head's."""
+        self.before_jump(timestamp)
+        try:
+            self.chain.set_next_timestamp(timestamp)
+        except ValueError as refusal:
+            raise InvalidParamsError(str(refusal)) from None
 
     # --- filters --------------------------------------------------------------------------------
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
+from datetime import date, datetime, time
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,8 @@ def builtin_names() -> tuple[str, ...]:
 
 
 def _read(path: str | Path) -> tuple[str, str]:
+    if not str(path):
+        raise ScenarioError(f"no scenario; name a TOML file or one of: {', '.join(builtin_names())}")
     try:
         return str(path), Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -78,18 +82,48 @@ def _first_line(error: ValidationError) -> str:
     """The first broken rule as `key = value: what is allowed`, and how many more there are."""
     problems = error.errors(include_url=False)
     first = problems[0]
-    key = ".".join(str(part) for part in first["loc"]) or "scenario"
-    if first["type"] == "extra_forbidden":
-        text = f"{key}: unknown key; allowed here: {', '.join(_allowed(first['loc']))}"
-    elif first["type"] == "missing":
+    location, kind = first["loc"], first["type"]
+    if kind == "missing" and isinstance(location[-1], int):
+        location, kind = location[:-1], "too_short_pair"
+    key = ".".join(str(part) for part in location)
+    if kind == "extra_forbidden":
+        text = f"{key}: unknown key; allowed here: {', '.join(_allowed(location))}"
+    elif kind == "missing":
         text = f"{key}: missing"
+    elif kind == "value_error":
+        text = f"{key}: " * bool(key) + first["msg"].removeprefix("Value error, ")
     else:
-        message = first["msg"].removeprefix("Value error, ")
-        given = first["input"]
-        shown = f" = {given!r}" if isinstance(given, str | int | float | bool) else ""
-        text = f"{key}{shown}: {message}"
+        wanted = _WANTED.get(kind) or re.sub("^(Input|String) should", "must", first["msg"])
+        text = f"{key} = {_shown(first['input'])}: {wanted}"
     more = len(problems) - 1
     return text + (f" (and {more} more)" if more else "")
+
+
+_A_TIME = "must be a time with its offset, as 2026-06-23T00:00:00Z"
+_WANTED = {
+    "too_short_pair": "must be [low, high]",
+    "too_long": "must be [low, high]",
+    "model_type": "must be a table",
+    "tuple_type": "must be a list",
+    "float_type": "must be a number",
+    "int_type": "must be a whole number",
+    "string_type": "must be text",
+    "datetime_type": _A_TIME,
+    "timezone_aware": _A_TIME,
+}
+"""Type errors in TOML's words; pydantic's are Python's."""
+_SHOWN_CHARACTERS = 60
+
+
+def _shown(value: object) -> str:
+    """A value about as TOML writes it, cut where it is long."""
+    if isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, datetime | date | time):
+        text = value.isoformat()
+    else:
+        text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 def _allowed(location: tuple[int | str, ...]) -> list[str]:

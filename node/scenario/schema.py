@@ -1,7 +1,11 @@
 """The scenario file: every key, its type, its bounds and its default.
 
-A scenario is TOML. Unknown keys are refused; powers are kW or MW as the name says, prices €/MWh,
-times seconds. `node.scenario.load` turns a broken rule into one line that names file, key and value.
+A scenario is TOML. Unknown keys are refused, and values of another type: a whole number is a number, but
+text, true and false are none. Powers are kW or MW as the name says, prices €/MWh, times seconds.
+`node.scenario.load` turns a broken rule into one line that names file, key and value.
+
+Whatever the schema lets through must be a session that can run, so every number has both bounds. Each is
+either what the contract can store or a range beyond which the key means nothing; the line says which.
 """
 
 from __future__ import annotations
@@ -11,26 +15,48 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from market.units import NEUR_PER_EUR, WH_PER_MWH
+
+UINT32_MAX = 2**32 - 1
+"""The largest energy an order or a capacity can have, Wh, and the last second an expiry can name."""
+YEAR_SECONDS = 31_536_000
+PV_CAPACITY = 1.5
+"""Registered export capacity of a prosumer, as a multiple of its PV's peak."""
+FIRST_START = datetime.fromisoformat("1972-01-01T00:00:00+00:00")
+"""Blocks count seconds from 1970, and a slot may open a year before it starts."""
+LAST_END = datetime.fromisoformat("2105-01-01T00:00:00+00:00")
+"""An order's expiry, in seconds from 1970, has 32 bits, and a slot may take a year to become final."""
+CELLS_MAX = 10_000_000
+"""Slots × prosumers: each of the world's twenty arrays keeps a number for every one."""
+NEUR_DECIMALS = 9
+"""Decimals of money: with fewer, a token's smallest unit is more than 1 n€."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Price = Annotated[float, Field(ge=-2_000_000, le=2_000_000, allow_inf_nan=False)]
-Range = tuple[float, float]
+Voltage = Annotated[float, Field(ge=0.5, le=1.5)]
+"""Per unit; no feeder is run outside, and solvers lose their scale."""
+BookPrice = Annotated[float, Field(ge=-3_000, le=3_000)]
+"""€/MWh: the book's ticks reach ±3 276.7, and a bus's charge comes on top."""
+StoredPrice = Annotated[float, Field(ge=-2_000_000, le=2_000_000)]
+"""€/MWh: the contract stores µ€/kWh in 32 bits."""
+Worth = Annotated[float, Field(ge=-100_000, le=100_000)]
+"""€/MWh: with room for what scarcity puts on top, still a price the contract can store."""
+ShareRange = Annotated[tuple[Share, Share], Field(strict=False)]  # TOML's lists become tuples
+WorthRange = Annotated[tuple[Worth, Worth], Field(strict=False)]
 
 
 class Section(BaseModel):
-    """A table of the file: immutable, no unknown keys."""
+    """A table of the file: immutable, no unknown keys, no value of another type."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class FeederSection(Section):
     """`[feeder]`: which network, and its operating limits."""
 
     name: str = "ieee33"
-    v_min_pu: Positive = 0.90
-    v_max_pu: Positive = 1.10
-    line_rating_mva: Positive | None = None
+    v_min_pu: Voltage = 0.90
+    v_max_pu: Voltage = 1.10
+    line_rating_mva: Annotated[float, Field(ge=0.0001, le=10_000)] | None = None
     """One thermal rating for every line; none by default, since IEEE 33-bus publishes none."""
 
     @model_validator(mode="after")
@@ -49,7 +75,14 @@ class SlotsSection(Section):
 
     @model_validator(mode="after")
     def _aligned(self) -> SlotsSection:
-        if int(self.start.timestamp()) % self.seconds:
+        if self.start < FIRST_START:
+            raise ValueError(f"start = {self.start.isoformat()} is before {FIRST_START.isoformat()}")
+        if self.start.timestamp() + self.count * self.seconds > LAST_END.timestamp():
+            raise ValueError(
+                f"start = {self.start.isoformat()}: {self.count} slots of {self.seconds} s"
+                f" must end by {LAST_END.isoformat()}"
+            )
+        if self.start.timestamp() % self.seconds:
             raise ValueError(f"start = {self.start.isoformat()} is not a multiple of {self.seconds} s")
         if 86_400 % self.seconds:
             raise ValueError(f"seconds = {self.seconds} does not divide a day")
@@ -59,9 +92,9 @@ class SlotsSection(Section):
 class TariffSection(Section):
     """`[tariff]`: the flat price without the market, the part NUC replaces, the feed-in tariff."""
 
-    retail_eur_per_mwh: Price = 240.0
-    network_fee_eur_per_mwh: NonNegative = 80.0
-    fit_eur_per_mwh: Price = 70.0
+    retail_eur_per_mwh: BookPrice = 240.0
+    network_fee_eur_per_mwh: Annotated[float, Field(ge=0, le=3_000)] = 80.0
+    fit_eur_per_mwh: BookPrice = 70.0
 
     @model_validator(mode="after")
     def _hub(self) -> TariffSection:
@@ -77,7 +110,7 @@ class TariffSection(Section):
 class WholesaleSection(Section):
     """`[wholesale]`: what the utility pays upstream, by hour of the day (repeated as needed)."""
 
-    eur_per_mwh: tuple[Price, ...] = (100.0,)
+    eur_per_mwh: Annotated[tuple[StoredPrice, ...], Field(strict=False)] = (100.0,)
 
     @model_validator(mode="after")
     def _some(self) -> WholesaleSection:
@@ -96,16 +129,17 @@ class ProsumersSection(Section):
     """Share of a prosumer's load that is flexible."""
     pv_share: Share = 0.6
     """Share of prosumers that have PV."""
-    pv_mw: NonNegative = 3.0
+    pv_mw: Annotated[float, Field(ge=0, le=1_000)] = 3.0
     """Peak of all PV together."""
-    flexible_value_low_eur_per_mwh: Range = (60.0, 130.0)
+    flexible_value_low_eur_per_mwh: WorthRange = (60.0, 130.0)
     """Range from which the marginal value of flexible load at its maximum is drawn."""
-    flexible_value_high_eur_per_mwh: Range = (150.0, 260.0)
+    flexible_value_high_eur_per_mwh: WorthRange = (150.0, 260.0)
     """Range from which the marginal value of flexible load at its minimum is drawn."""
-    flexible_floor: Range = (0.3, 0.6)
+    flexible_floor: ShareRange = (0.3, 0.6)
     """Range from which the minimum of flexible load is drawn, as a share of its maximum."""
-    credit_limit_eur: NonNegative = 50.0
-    deposit_eur: NonNegative = 2_000.0
+    credit_limit_eur: Annotated[float, Field(ge=0, le=1_000_000)] = 50.0
+    deposit_eur: Annotated[float, Field(ge=0, le=1_000_000)] = 2_000.0
+    """Up to a million a number of euros is exact in n€, and everybody's deposits are below what is minted."""
 
     @model_validator(mode="after")
     def _ranges(self) -> ProsumersSection:
@@ -115,8 +149,8 @@ class ProsumersSection(Section):
                 raise ValueError(f"{key} = [{low}, {high}] must be ordered")
         if self.flexible_value_low_eur_per_mwh[1] >= self.flexible_value_high_eur_per_mwh[0]:
             raise ValueError("flexible_value_low_eur_per_mwh must lie below flexible_value_high_eur_per_mwh")
-        if self.flexible_floor[0] < 0 or self.flexible_floor[1] >= 1:
-            raise ValueError("flexible_floor must lie in [0, 1)")
+        if self.flexible_floor[1] >= 1:
+            raise ValueError(f"flexible_floor = {list(self.flexible_floor)} must lie in [0, 1)")
         return self
 
 
@@ -158,7 +192,7 @@ class OracleSection(Section):
     method: Literal["atc", "socp"] = "atc"
     signers: Annotated[int, Field(ge=1, le=16)] = 3
     quorum: Annotated[int, Field(ge=1, le=16)] = 2
-    voll_eur_per_mwh: Positive = 3_000.0
+    voll_eur_per_mwh: Annotated[float, Field(ge=1, le=100_000)] = 3_000.0
 
     @model_validator(mode="after")
     def _quorum(self) -> OracleSection:
@@ -172,22 +206,32 @@ class MarketSection(Section):
 
     rule: Literal["dlmp", "tariff"] = "dlmp"
     lot_wh: Annotated[int, Field(ge=1, le=1_000_000)] = 100
-    open_lead_seconds: Annotated[int, Field(ge=600)] = 7_200
-    gate_lead_seconds: Annotated[int, Field(ge=120)] = 900
-    price_grace_seconds: Annotated[int, Field(ge=0)] = 3_600
-    meter_grace_seconds: Annotated[int, Field(ge=0)] = 3_600
-    resettle_grace_seconds: Annotated[int, Field(ge=0)] = 86_400
-    veto_grace_seconds: Annotated[int, Field(ge=0)] = 0
+    open_lead_seconds: Annotated[int, Field(ge=600, le=YEAR_SECONDS)] = 7_200
+    gate_lead_seconds: Annotated[int, Field(ge=120, le=YEAR_SECONDS)] = 900
+    price_grace_seconds: Annotated[int, Field(ge=0, le=YEAR_SECONDS)] = 3_600
+    meter_grace_seconds: Annotated[int, Field(ge=0, le=YEAR_SECONDS)] = 3_600
+    resettle_grace_seconds: Annotated[int, Field(ge=600, le=YEAR_SECONDS)] = 86_400
+    """Readings come minutes after delivery, and after this grace none is taken."""
+    veto_grace_seconds: Annotated[int, Field(ge=0, le=YEAR_SECONDS)] = 0
     token_decimals: Annotated[int, Field(ge=0, le=18)] = 6
 
     @model_validator(mode="after")
     def _leads(self) -> MarketSection:
         if self.open_lead_seconds - self.gate_lead_seconds < 600:
-            raise ValueError("open_lead_seconds must exceed gate_lead_seconds by at least 600")
+            raise ValueError(
+                f"open_lead_seconds = {self.open_lead_seconds} must exceed"
+                f" gate_lead_seconds = {self.gate_lead_seconds} by at least 600"
+            )
         if self.resettle_grace_seconds < self.meter_grace_seconds:
-            raise ValueError("resettle_grace_seconds must not be below meter_grace_seconds")
+            raise ValueError(
+                f"resettle_grace_seconds = {self.resettle_grace_seconds} is below"
+                f" meter_grace_seconds = {self.meter_grace_seconds}"
+            )
         if self.veto_grace_seconds >= self.gate_lead_seconds:
-            raise ValueError("veto_grace_seconds must be below gate_lead_seconds")
+            raise ValueError(
+                f"veto_grace_seconds = {self.veto_grace_seconds} must be below"
+                f" gate_lead_seconds = {self.gate_lead_seconds}"
+            )
         return self
 
 
@@ -207,3 +251,26 @@ class ScenarioFile(Section):
     bidding: BiddingSection = BiddingSection()
     oracle: OracleSection = OracleSection()
     market: MarketSection = MarketSection()
+
+    @model_validator(mode="after")
+    def _storable(self) -> ScenarioFile:
+        """What no table can check alone: energy in 32 bits, whole token units, the world's size."""
+        largest_mwh = (UINT32_MAX - self.market.lot_wh) / WH_PER_MWH
+        if PV_CAPACITY * self.prosumers.pv_mw * self.slots.seconds / 3_600 > largest_mwh:
+            raise ValueError(
+                f"prosumers.pv_mw = {self.prosumers.pv_mw}: {PV_CAPACITY} times that for"
+                f" slots.seconds = {self.slots.seconds} is above {largest_mwh:.0f} MWh,"
+                " all that the contract's 32 bits of Wh hold"
+            )
+        unit_neur = 10 ** max(NEUR_DECIMALS - self.market.token_decimals, 0)
+        if round(self.prosumers.deposit_eur * NEUR_PER_EUR) % unit_neur:
+            raise ValueError(
+                f"prosumers.deposit_eur = {self.prosumers.deposit_eur}: no more decimals than the token's,"
+                f" market.token_decimals = {self.market.token_decimals}"
+            )
+        if self.slots.count * self.prosumers.count > CELLS_MAX:
+            raise ValueError(
+                f"slots.count = {self.slots.count} times prosumers.count = {self.prosumers.count}"
+                f" is above {CELLS_MAX}"
+            )
+        return self

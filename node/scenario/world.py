@@ -14,11 +14,11 @@ import numpy as np
 
 from market import feeder as feeders
 from market.agents import profiles
-from market.feeder.model import Feeder, Limits
+from market.feeder.model import Feeder, FeederError, Limits
 from market.pricing.conditions import Conditions, Devices, Hub
 from market.slots import Rule, Tariff, Terms
 from market.units import UEUR_PER_KWH_PER_EUR_PER_MWH, WH_PER_MWH, Floats, Ints
-from node.scenario.schema import ScenarioFile
+from node.scenario.schema import PV_CAPACITY, ScenarioFile
 
 AZIMUTHS_DEG = (110.0, 180.0, 250.0)
 """Roofs face one of these: east by south, south, west by south."""
@@ -145,7 +145,7 @@ def build(scenario: ScenarioFile) -> World:
         load_peak=load_peak,
         pv_peak=pv_peak,
         import_capacity_wh=_capacity(2.0 * load_peak, slot_wh, lot),
-        export_capacity_wh=_capacity(1.5 * pv_peak, slot_wh, lot),
+        export_capacity_wh=_capacity(PV_CAPACITY * pv_peak, slot_wh, lot),
         actual=actual,
         forecast=_seen(actual, errors, 1.0),
         last=_seen(actual, errors, scenario.forecast.last),
@@ -154,7 +154,10 @@ def build(scenario: ScenarioFile) -> World:
 
 def _feeder(scenario: ScenarioFile) -> Feeder:
     section = scenario.feeder
-    feeder = feeders.load(section.name)
+    try:
+        feeder = feeders.load(section.name)
+    except FeederError as error:
+        raise FeederError(f"feeder.name: {error}") from None
     rating = np.inf if section.line_rating_mva is None else section.line_rating_mva / feeder.base_mw
     limits = Limits(
         v_min=np.full(feeder.buses, section.v_min_pu),

@@ -18,12 +18,13 @@ from ledger.keys import Key
 from market.agents.policies import AgentView, Policy, Truthful, ZeroIntelligenceConstrained
 from market.events import AccountSettled
 from market.orders import Order, Side
-from market.pricing.conditions import Clearing
-from node.oracle.signers import Proposal
+from market.pricing.conditions import Clearing, Components, SlotPrices
+from market.units import Ints
+from node.oracle.signers import OracleError, Proposal
 from node.scenario.world import World, period, stream
 from node.simulate.appraisal import appraise, price_error
 from node.simulate.bookview import SlotView
-from node.simulate.delivery import Delivery, deliver, scheduled_state
+from node.simulate.delivery import Delivery, deliver, deliver_on_tariff, scheduled_state
 from node.simulate.quotes import utility_orders
 from node.simulate.result import SlotResult
 from node.simulate.session import Member, Session
@@ -41,11 +42,12 @@ class Phase(IntEnum):
     """Phases of a slot, in the order they run when due at one moment."""
 
     SETTLE = 0
-    PRICES = 1
-    GATE = 2
-    CHARGES = 3
-    QUOTES = 4
-    ROUND = 5
+    SETTLE_BY_TARIFF = 1
+    PRICES = 2
+    GATE = 3
+    CHARGES = 4
+    QUOTES = 5
+    ROUND = 6
 
 
 @dataclass(order=True, frozen=True, slots=True)
@@ -67,6 +69,8 @@ class _Progress:
     prices: Proposal | None = None
     delivery: Delivery | None = None
     settled: tuple[AccountSettled, ...] = ()
+    uncharged: str = ""
+    unpriced: str = ""
     contracted_wh: dict[str, int] = field(default_factory=dict)
 
 
@@ -89,6 +93,7 @@ class TradingDay:
         self.shift = shift
         self._reference = reference
         self._report = progress
+        self._queue: list[Due] = []
         self._slots = [
             _Progress(SlotView(self.chain_slot(i), session.address_of)) for i in range(world.periods)
         ]
@@ -104,13 +109,14 @@ class TradingDay:
     def run(self) -> tuple[SlotResult, ...]:
         """Trade, deliver and settle every slot; results in the scenario's order."""
         self._prepare()
-        queue = self._agenda()
-        total, done = len(queue), 0
-        while queue:
-            due = heapq.heappop(queue)
+        self._queue = self._agenda()
+        done = 0
+        while self._queue:
+            due = heapq.heappop(self._queue)
             self.clock.advance_to(due.time)
             _PHASES[due.phase](self, due)
             done += 1
+            total = done + len(self._queue)
             self._report(done, total, f"slot {due.index + 1}/{self.world.periods} {due.phase.name.lower()}")
         return tuple(self._result(index) for index in range(self.world.periods))
 
@@ -154,19 +160,26 @@ class TradingDay:
     # --- phases ---------------------------------------------------------------------------------
 
     def _charges(self, due: Due) -> None:
-        conditions = self.world.conditions(due.index, self.world.forecast)
-        self._slots[due.index].charges = self.session.post_charges(self.chain_slot(due.index), conditions)
+        """The firm charges; a slot for which the oracles can prove none is not traded."""
+        slot, conditions = self._slots[due.index], self.world.conditions(due.index, self.world.forecast)
+        try:
+            slot.charges = self.session.post_charges(slot.view.slot, conditions)
+        except OracleError as failure:
+            slot.uncharged = str(failure)
 
     def _quotes(self, due: Due) -> None:
         """The utility's two hub quotes, and its bid for the forecast passive load and losses."""
         slot, utility = self._slots[due.index], self.session.cast.utility
-        assert slot.charges is not None
+        if slot.charges is None:
+            return
         orders = utility_orders(self.world, utility.address, slot.view.slot, due.index, slot.charges)
         self._place(slot.view, [(utility, order) for order in orders])
 
     def _round(self, due: Due) -> None:
         """Every prosumer's agent, in seeded order, answers the book as the round found it."""
         slot = self._slots[due.index]
+        if slot.charges is None:
+            return
         orders: list[tuple[Key, Order]] = []
         for k in self._arrivals.permutation(len(self.world.bus)):
             view = self._view(int(k), due)
@@ -180,22 +193,41 @@ class TradingDay:
         slot.contracted_wh = dict(slot.view.contracted)
 
     def _prices(self, due: Due) -> None:
-        conditions = self.world.conditions(due.index, self.world.last)
-        self._slots[due.index].prices = self.session.post_prices(self.chain_slot(due.index), conditions)
+        slot, conditions = self._slots[due.index], self.world.conditions(due.index, self.world.last)
+        try:
+            slot.prices = self.session.post_prices(slot.view.slot, conditions)
+        except OracleError as failure:
+            slot.unpriced = str(failure)
 
     def _settle(self, due: Due) -> None:
         """Delivery happened: meters and substation are read, and everybody is settled."""
-        slot, number = self._slots[due.index], self.chain_slot(due.index)
-        assert slot.prices is not None
-        slot.delivery = deliver(self.world, due.index, slot.prices.prices, slot.prices.solution)
+        self._read(due.index)
+        if self._slots[due.index].prices is None:
+            # the contract waits for prices until T_p, and settles by the tariff rule from then on
+            grace = self.world.terms.price_grace
+            heapq.heappush(self._queue, Due(due.time + grace, Phase.SETTLE_BY_TARIFF, due.index))
+        else:
+            self._settle_by_tariff(due)
+
+    def _settle_by_tariff(self, due: Due) -> None:
+        slot = self._slots[due.index]
+        slot.settled = self.session.settle(slot.view.slot)
+
+    def _read(self, index: int) -> None:
+        slot, number = self._slots[index], self.chain_slot(index)
+        if slot.prices is not None:
+            slot.delivery = deliver(self.world, index, slot.prices.prices, slot.prices.solution)
+        else:
+            slot.delivery = deliver_on_tariff(
+                self.world, index, self._charges_of(slot).charges, self._contracted(slot)
+            )
         self.session.post_readings(number, slot.delivery.metered_wh)
         self.session.post_substation(
             number,
             slot.delivery.import_wh,
-            int(self.world.wholesale[due.index]),
+            int(self.world.wholesale[index]),
             [int(energy) for energy in slot.delivery.passive_wh],
         )
-        slot.settled = self.session.settle(number)
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -233,27 +265,53 @@ class TradingDay:
             hub_price=slot.charges.prices.hub_price,
         )
 
+    def _contracted(self, slot: _Progress) -> Ints:
+        """Net contracted energy by prosumer, Wh."""
+        everybody = self.session.cast.prosumers
+        return np.array([slot.contracted_wh.get(key.address, 0) for key in everybody], dtype=np.int64)
+
+    def _charges_of(self, slot: _Progress) -> SlotPrices:
+        """The prices behind the firm charges; flat zeros where none were posted."""
+        return slot.charges.prices if slot.charges else SlotPrices((0,) * self.world.feeder.buses, 0)
+
+    def _prices_of(self, slot: _Progress, index: int) -> SlotPrices:
+        """The posted prices; where there are none, the identity's reference λ_b = ω + ν_b."""
+        if slot.prices is not None:
+            return slot.prices.prices
+        wholesale = int(self.world.wholesale[index])
+        return SlotPrices(tuple(wholesale + charge for charge in self._charges_of(slot).charges), 0)
+
     def _result(self, index: int) -> SlotResult:
         slot, world = self._slots[index], self.world
-        assert slot.charges is not None and slot.prices is not None and slot.delivery is not None
-        prosumers = self.session.cast.prosumers
-        contracted = np.array([slot.contracted_wh.get(key.address, 0) for key in prosumers], dtype=np.int64)
+        assert slot.delivery is not None
+        contracted = self._contracted(slot)
         settled = {record.account: record for record in slot.settled}
-        solution = slot.prices.solution
+        proposals = [
+            (name, each, world.conditions(index, outlook))
+            for name, each, outlook in (
+                ("charges", slot.charges, world.forecast),
+                ("prices", slot.prices, world.last),
+            )
+            if each is not None
+        ]
         return SlotResult(
             index=index,
             slot=slot.view.slot,
             start=(world.first_slot + index) * world.terms.slot_seconds,
             tariff=world.tariff,
             wholesale=int(world.wholesale[index]),
-            charges=slot.charges.prices,
-            prices=slot.prices.prices,
-            components=solution.components,
-            reactive_price=solution.duals.reactive[0],
-            atc_rounds=max(solution.iterations, slot.charges.solution.iterations),
+            charges=self._charges_of(slot),
+            prices=self._prices_of(slot, index),
+            components=slot.prices.solution.components if slot.prices else _no_components(world),
+            reactive_price=(
+                slot.prices.solution.duals.reactive[0] if slot.prices else np.full(world.feeder.buses, np.nan)
+            ),
+            atc_rounds=max(
+                (each.solution.iterations for _, each, _ in proposals if not each.fallback), default=0
+            ),
             atc_error=max(
-                price_error(self._reference, world, world.conditions(index, world.forecast), slot.charges),
-                price_error(self._reference, world, world.conditions(index, world.last), slot.prices),
+                (price_error(self._reference, world, known, each) for _, each, known in proposals),
+                default=0.0,
             ),
             placed=tuple(slot.view.placed),
             fills=tuple(slot.view.fills),
@@ -264,9 +322,12 @@ class TradingDay:
             import_wh=slot.delivery.import_wh,
             scheduled=scheduled_state(world, index, contracted, world.last),
             delivered=slot.delivery.state,
-            settled=tuple(settled[key.address] for key in prosumers),
+            settled=tuple(settled[key.address] for key in self.session.cast.prosumers),
             utility=settled[self.session.cast.utility.address],
             welfare=appraise(world, index, self._reference, slot.delivery, contracted),
+            fallback="; ".join(f"{name}: {each.fallback}" for name, each, _ in proposals if each.fallback),
+            uncharged=slot.uncharged,
+            unpriced=slot.unpriced,
         )
 
     @property
@@ -282,7 +343,14 @@ _PHASES: dict[Phase, Callable[[TradingDay, Due], None]] = {
     Phase.GATE: TradingDay._gate,
     Phase.PRICES: TradingDay._prices,
     Phase.SETTLE: TradingDay._settle,
+    Phase.SETTLE_BY_TARIFF: TradingDay._settle_by_tariff,
 }
+
+
+def _no_components(world: World) -> Components:
+    """Of prices that were not found."""
+    none = np.full((1, world.feeder.buses), np.nan)
+    return Components(energy=none, loss=none, voltage=none, congestion=none)
 
 
 def _policy(world: World) -> Policy:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from market.agents.welfare import alone_schedule
 from market.feeder.model import Feeder
 from market.feeder.powerflow import Flow, power_flow, violations
 from market.pricing.conditions import Devices, SlotPrices, Solution
@@ -31,10 +33,32 @@ class Delivery:
 
 def deliver(world: World, index: int, prices: SlotPrices, solution: Solution) -> Delivery:
     """Dispatch actual devices at the posted λ_b, solve the AC flow, quantise the meters."""
-    actual = world.actual
     price = eur_per_mwh(np.asarray(prices.bus_price))[world.bus]
-    devices = period(actual.devices, index)
-    gen, load = dispatch(devices, price, solution.primal.gen[0], solution.primal.load[0])
+    devices = period(world.actual.devices, index)
+    return _carry(world, index, *dispatch(devices, price, solution.primal.gen[0], solution.primal.load[0]))
+
+
+def deliver_on_tariff(world: World, index: int, charges: Sequence[int], contracted_wh: Ints) -> Delivery:
+    """A slot without prices: everyone keeps to the contract unless λ⁺_b or λ⁻_b make it worth leaving.
+
+    `charges` are ν_b by bus, µ€/kWh; `contracted_wh` net by prosumer.
+    """
+    tariff, actual = world.tariff, world.actual
+    more = np.array([tariff.shortfall_price(charges[bus]) for bus in world.bus])
+    less = np.array([tariff.surplus_price(charges[bus]) for bus in world.bus])
+    contracted = contracted_wh / (world.feeder.base_mw * world.hours * WH_PER_MWH)
+    gen, load = alone_schedule(
+        world.conditions(index, actual),
+        (actual.firm_p[index] - contracted)[None, :],
+        eur_per_mwh(more)[None, :],
+        eur_per_mwh(less)[None, :],
+    )
+    return _carry(world, index, gen[0], load[0])
+
+
+def _carry(world: World, index: int, gen: Floats, load: Floats) -> Delivery:
+    """The AC flow of what the devices do, and what meters read of it."""
+    actual = world.actual
     net = actual.firm_p[index] + load - gen
     p = actual.passive_p[index] + world.by_bus(net)
     q = actual.passive_q[index] + world.by_bus(actual.firm_q[index])

@@ -132,7 +132,7 @@ def prices_by_hour(day: DayResult, theme: Theme) -> Figure:
         ls=(0, (4, 2)),
         label="all trades: average",
     )
-    hub = [float(eur_per_mwh(slot.prices.hub_price)) for slot in day.slots]
+    hub = [np.nan if slot.unpriced else float(eur_per_mwh(slot.prices.hub_price)) for slot in day.slots]
     top.stairs(hub, edges, baseline=None, color=theme.ink, lw=1.2, label="hub price λ₀")
     for values, name in (
         (_hub_import(day), "utility sells, π_imp"),
@@ -199,9 +199,11 @@ def dlmp_by_bus(day: DayResult, theme: Theme) -> Figure:
     buses = len(day.bus_names)
     figure = Figure(figsize=(9.0, 5.4 if buses <= LABELLED_BUSES else 7.0), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
+    posted = np.array([not slot.unpriced for slot in day.slots])
     price = eur_per_mwh(np.array([slot.prices.bus_price for slot in day.slots])).T
     charge = price - price[:1]
-    reach = max(float(np.abs(charge).max()), 0.1)
+    reach = max(float(np.abs(charge[:, posted]).max(initial=0.0)), 0.1)
+    price, charge = (np.where(posted, values, np.nan) for values in (price, charge))
     shown = (
         (left, price, "cividis", None, "DLMP λ", "€/MWh"),
         (right, charge, "PuOr", TwoSlopeNorm(0, -reach, reach), "DLMP less hub price, λ − λ₀", "€/MWh"),
@@ -241,7 +243,8 @@ def feeder_by_price(day: DayResult, theme: Theme) -> Figure:
         norm = Normalize(float(price.min()), max(float(price.max()), float(price.min()) + 0.1))
         _draw_lines(axes, day, slot, layout, widest=widest, theme=theme)
         _draw_buses(axes, day, price, layout, norm=norm, theme=theme)
-        axes.set_title(f"{_clock(slot.start)} UTC, {_exchange(slot.delivered.import_mw)}")
+        unpriced = ", no prices" if slot.unpriced else ""
+        axes.set_title(f"{_clock(slot.start)} UTC, {_exchange(slot.delivered.import_mw)}{unpriced}")
         axes.set_xlim(-0.7, max(layout.column) + 0.7)
         axes.set_ylim(max(layout.row) + 0.6, min(layout.row) - 0.6)
         axes.set_axis_off()
@@ -258,9 +261,10 @@ def feeder_by_price(day: DayResult, theme: Theme) -> Figure:
 
 
 def _contrasting_slots(day: DayResult) -> list[SlotResult]:
-    """The slots of least and of most import; one where they are the same."""
-    least = min(day.slots, key=lambda slot: slot.delivered.import_mw)
-    most = max(day.slots, key=lambda slot: slot.delivered.import_mw)
+    """The slots of least and of most import, of those that have prices; one where they are the same."""
+    priced = [slot for slot in day.slots if not slot.unpriced] or day.slots
+    least = min(priced, key=lambda slot: slot.delivered.import_mw)
+    most = max(priced, key=lambda slot: slot.delivered.import_mw)
     return [most] if least is most else [least, most]
 
 

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from node.simulate.bills import Account, Kind, accounts, total
 from node.simulate.plots import DARK, PLOTS, Plot, draw
 from node.simulate.result import DayResult, NetworkState
-from node.simulate.summary import share_reached, summarise
+from node.simulate.summary import share_reached, summarise, unproven
 from node.simulate.tables import iso, tables
 from node.simulate.utility import UtilityResult, day_utility_result
 from node.simulate.wording import cents, energy, euros, money
@@ -78,14 +78,15 @@ class Voltages:
 
 def render_report(day: DayResult, light: dict[str, bytes] | None = None) -> str:
     """The page of a session; `light` are pictures by name already drawn. Raises FillsMismatchError."""
-    everybody = accounts(day)
+    summary, everybody = summarise(day), accounts(day)
     utility = day_utility_result(day)
     drawn = light or {}
     return (
         _environment()
         .get_template("report.html")
         .render(
-            summary=summarise(day),
+            summary=summary,
+            unproven=unproven(summary),
             slot_minutes=f"{day.slot_seconds / 60:g}",
             first_start=iso(day.slots[0].start),
             bus_names=day.bus_names,

@@ -52,8 +52,14 @@ class SlotResult:
 
     index: in the scenario; slot: on the chain; start: Unix second in the scenario's calendar (the
     chain's own calendar may be shifted). Energies Wh, prices µ€/kWh, money n€. Arrays by prosumer in
-    the scenario's order, or by bus. `atc_error` is the largest relative difference of a DLMP from the
-    central solve. `settled` has one record a prosumer, in their order; `utility` the utility's.
+    the scenario's order, or by bus. `atc_rounds` counts the rounds of the oracles' method, `atc_error`
+    is the largest relative difference of a DLMP from the central solve. `fallback` says why charges or
+    prices were cleared centrally instead; empty where they were not. `settled` has one record a
+    prosumer, in their order; `utility` the utility's.
+
+    Where the oracles could prove nothing, `uncharged` and `unpriced` say why. Without charges nothing was
+    traded and ν = 0; without prices the contract settled by the tariff rule, and `prices` are the
+    reference of the utility's identity (`market.settlement.slot_identity`): λ_0 = ω, λ_b = ω + ν_b.
     """
 
     index: int
@@ -79,6 +85,9 @@ class SlotResult:
     settled: tuple[AccountSettled, ...]
     utility: AccountSettled
     welfare: Welfare
+    fallback: str = ""
+    uncharged: str = ""
+    unpriced: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from node.oracle.signers import Oracles
 from node.scenario.schema import ScenarioFile
 from node.scenario.world import World, build
 from node.simulate.day import CHARGES_LEAD_SECONDS, TradingDay
+from node.simulate.folder import check_output, replacing, write_manifest, write_results
 from node.simulate.result import DayResult, Participant
 from node.simulate.session import Cast, Session
 from node.simulate.summary import Summary, summarise
@@ -24,7 +24,6 @@ DAY_SECONDS = 86_400
 SETUP_SECONDS = 1_200
 """Chain time that deployment and registration may take, one second a transaction."""
 KW_PER_MW = 1_000.0
-RESULT_MANIFEST = "manifest.json"
 
 Progress = Callable[[int, int, str], None]
 
@@ -128,42 +127,17 @@ def _participants(world: World, cast: Cast) -> tuple[Participant, ...]:
     )
 
 
-class OutputFolderError(ValueError):
-    """The folder for results holds something else; nothing of it is touched."""
-
-
-def check_output(out: Path) -> None:
-    """Refuse a folder that holds something else, or cannot be made. Raises OutputFolderError."""
-    if out.exists() and not out.is_dir():
-        raise OutputFolderError(f"{out}: not a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / RESULT_MANIFEST).is_file():
-        raise OutputFolderError(f"{out}: holds files that are not a Wattbook result; name another folder")
-    try:
-        out.resolve().parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputFolderError(f"{out}: {error.strerror}; name another folder") from None
-
-
 def _write(result: DayResult, session: Session, out: Path, first_block: int) -> None:
-    """Write beside the folder and swap, so that it holds either the old result or the whole new one."""
-    from node.simulate.folder import write_manifest, write_results  # noqa: PLC0415 - plots load slowly
-
-    check_output(out)
-    out = out.resolve()  # "." has no name beside which to write, and a link is kept
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    write_results(result, partial)
-    write_bundle(
-        session.chain,
-        session.exchange,
-        partial / "bundle",
-        certificates=session.certificates.values(),
-        inputs=session.inputs.values(),
-        scenario=result.scenario_name,
-        seed=result.seed,
-        first_block=first_block,
-    )
-    write_manifest(partial, result)
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)
+    with replacing(out) as partial:
+        write_results(result, partial)
+        write_bundle(
+            session.chain,
+            session.exchange,
+            partial / "bundle",
+            certificates=session.certificates.values(),
+            inputs=session.inputs.values(),
+            scenario=result.scenario_name,
+            seed=result.seed,
+            first_block=first_block,
+        )
+        write_manifest(partial, result)

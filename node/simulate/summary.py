@@ -13,6 +13,8 @@ from node.simulate.wording import NBSP, energy, euros, money
 
 WELFARE_EPSILON_EUR = 1e-9
 """Below this, nothing was to be gained from the market and a gap says nothing."""
+BEYOND_BEST = 1e-3
+"""A gap further below 0 than this is more than the clearings' tolerance."""
 WIDTH = 96
 """Columns of the text."""
 
@@ -24,7 +26,10 @@ class Summary:
     `volume_wh` counts every fill, `volume_peer_wh` those without the utility. Gaps are
     Σ(W* − W)/|Σ(W* − W_0)|, None where the market had nothing to gain. `worse_off` counts prosumers whose day
     cost more than FiT/retail, `worse_off_slots` single slots. `payments_sum_neur` sums every account's
-    postings, the utility's computed on its own. `atc_error_max` is relative. `seconds` is wall time.
+    postings, the utility's computed on its own. `atc_error_max` is relative; `fallback_slots` counts slots
+    whose charges or prices were cleared centrally because the method's own could not be certified,
+    `uncharged_slots` those with no charges, hence no trading, and `unpriced_slots` those with no prices,
+    settled by the tariff rule. `seconds` is wall time.
     """
 
     scenario: str
@@ -63,6 +68,9 @@ class Summary:
     gas_used: int
     atc_iterations_max: int
     atc_error_max: float
+    fallback_slots: int
+    uncharged_slots: int
+    unpriced_slots: int
     head_number: int
     head_hash: str
     exchange: str
@@ -134,6 +142,9 @@ def summarise(day: DayResult) -> Summary:
         gas_used=day.gas_used,
         atc_iterations_max=max((slot.atc_rounds for slot in slots), default=0),
         atc_error_max=max((slot.atc_error for slot in slots), default=0.0),
+        fallback_slots=sum(bool(slot.fallback) for slot in slots),
+        uncharged_slots=sum(bool(slot.uncharged) for slot in slots),
+        unpriced_slots=sum(bool(slot.unpriced) for slot in slots),
         head_number=day.head_number,
         head_hash=day.head_hash,
         exchange=day.exchange_address,
@@ -160,8 +171,8 @@ def _trading(s: Summary) -> str:
     rejected = f", {s.orders_rejected:,} orders refused by the contract" if s.orders_rejected else ""
     return "\n".join(
         (
-            f"{s.scenario}, seed {s.seed}: {s.participants} prosumers on {s.feeder}, {s.slots} slots,"
-            f" rule {s.rule}",
+            f"{s.scenario}, seed {s.seed}: {s.participants} prosumers on {s.feeder},"
+            f" {s.slots} slot{'s' * (s.slots > 1)}, rule {s.rule}",
             "",
             _item(
                 "Trading",
@@ -194,16 +205,33 @@ def _money(s: Summary) -> str:
                 f"{money(s.utility_without_market_neur)} if everyone had paid FiT/retail",
                 "for the same readings.",
             ),
-            _item(
-                "Welfare",
-                f"{euros(s.welfare_eur - s.welfare_alone_eur)} above everyone alone on FiT/retail,",
-                "with imports at the hub price; the best dispatch of all gains",
-                f"{euros(s.welfare_central_eur - s.welfare_alone_eur)}:",
-                f"{share_reached(s.welfare_gap)}.",
-                f"Contracts at gate closure: {share_reached(s.book_welfare_gap)}.",
-            ),
+            _item("Welfare", *_welfare(s)),
         )
     )
+
+
+def _welfare(s: Summary) -> list[str]:
+    """What the market reached of what could be, never without the limits it broke on the way."""
+    reached, best = s.welfare_eur - s.welfare_alone_eur, s.welfare_central_eur - s.welfare_alone_eur
+    sentences = [
+        f"{euros(abs(reached))} {'above' if reached >= 0 else 'BELOW'} everyone alone on FiT/retail,",
+        "with imports at the hub price;",
+    ]
+    if best >= 0:
+        sentences.append(f"the best dispatch of all gains {euros(best)}: {share_reached(s.welfare_gap)}.")
+        sentences.append(f"Contracts at gate closure: {share_reached(s.book_welfare_gap)}.")
+    else:
+        sentences += [
+            f"alone nobody heeds the limits, and the best dispatch within them is {euros(-best)} below:",
+            f"{_missed(s.welfare_gap)} in delivery,",
+            f"{_missed(s.book_welfare_gap)} by contracts at gate closure.",
+        ]
+    if s.violations or s.violations_delivered:
+        sentences.append(
+            f"This with {limits(s.violations)} by the schedule at gate closure,"
+            f" {limits(s.violations_delivered)} in delivery."
+        )
+    return sentences
 
 
 def _network(s: Summary) -> str:
@@ -216,8 +244,8 @@ def _network(s: Summary) -> str:
             ),
             _item(
                 "Prices",
-                f"ATC agreed after at most {s.atc_iterations_max} rounds,",
-                f"within {s.atc_error_max:.1e} of the central optimum.",
+                *_agreement(s),
+                *unproven(s),
             ),
         )
     )
@@ -249,13 +277,38 @@ def _next_steps(out: Path) -> str:
     )
 
 
+def _missed(welfare_gap: float | None) -> str:
+    return "no gap" if welfare_gap is None else f"gap {welfare_gap:.4f}"
+
+
 def share_reached(welfare_gap: float | None) -> str:
-    """A welfare gap in words."""
+    """A welfare gap in words; below 0 only limits broken, or a chance of the forecast, can take it."""
     if welfare_gap is None:
         return "the market had nothing to gain"
+    if welfare_gap < -BEYOND_BEST:
+        return f"BEYOND the best dispatch within limits (gap {welfare_gap:.4f})"
     if welfare_gap > 1:
         return f"WORSE than no market (gap {welfare_gap:.4f})"
     return f"{100 * (1 - welfare_gap):.2f} % of the possible gain reached (gap {welfare_gap:.4f})"
+
+
+def _agreement(s: Summary) -> list[str]:
+    if s.atc_iterations_max == 0:
+        return []
+    return [
+        f"ATC agreed after at most {s.atc_iterations_max} rounds,",
+        f"within {s.atc_error_max:.1e} of the central optimum.",
+    ]
+
+
+def unproven(s: Summary) -> list[str]:
+    """Where prices are not the method's, or there are none, in words."""
+    told = (
+        (s.fallback_slots, "ITS ANSWER COULD NOT BE CERTIFIED: prices there are the central clearing's."),
+        (s.uncharged_slots, "NO CHARGES COULD BE PROVEN: nothing was traded."),
+        (s.unpriced_slots, "NO PRICES COULD BE PROVEN: settled by the tariff rule."),
+    )
+    return [f"IN {count} SLOT{'S' * (count > 1)} {what}" for count, what in told if count]
 
 
 def limits(count: int) -> str:

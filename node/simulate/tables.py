@@ -165,7 +165,10 @@ def _fill_rows(day: DayResult, slot: SlotResult) -> Iterator[tuple[Cell, ...]]:
 
 
 def prices(day: DayResult) -> Table:
-    """Prices by slot and bus: integers as posted; components and reactive price as computed."""
+    """Prices by slot and bus: integers as posted; components and reactive price as computed.
+
+    Cells of a slot for which none were posted are empty.
+    """
     columns = (
         *SLOT_COLUMNS,
         "bus",
@@ -190,14 +193,8 @@ def prices(day: DayResult) -> Table:
                 *_slot_cells(slot),
                 bus,
                 day.bus_names[bus],
-                slot.charges.charges[bus],
-                slot.prices.bus_price[bus],
-                slot.prices.charges[bus],
-                float(slot.components.energy[0, bus]),
-                float(slot.components.loss[0, bus]),
-                float(slot.components.voltage[0, bus]),
-                float(slot.components.congestion[0, bus]),
-                float(slot.reactive_price[bus]),
+                "" if slot.uncharged else slot.charges.charges[bus],
+                *_price_cells(slot, bus),
                 int(slot.passive_wh[bus]),
                 float(slot.scheduled.voltage[bus]),
                 float(slot.delivered.voltage[bus]),
@@ -205,6 +202,21 @@ def prices(day: DayResult) -> Table:
             for slot in day.slots
             for bus in range(len(day.bus_names))
         ),
+    )
+
+
+def _price_cells(slot: SlotResult, bus: int) -> tuple[Cell, ...]:
+    if slot.unpriced:
+        return ("",) * 7
+    parts = slot.components
+    return (
+        slot.prices.bus_price[bus],
+        slot.prices.charges[bus],
+        float(parts.energy[0, bus]),
+        float(parts.loss[0, bus]),
+        float(parts.voltage[0, bus]),
+        float(parts.congestion[0, bus]),
+        float(slot.reactive_price[bus]),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Event as Flag
 
 from ledger.chain.protocol import Block, ChainUnavailable, Log, LogFilter, Receipt
@@ -10,6 +11,10 @@ from node.rpc.engine import Engine, wall_clock
 
 RECEIPT_POLL_SECONDS = 0.05
 RECEIPT_POLLS_MAX = 2_400
+
+
+class StoppingError(Exception):
+    """The testnet is being stopped: a transaction's block is not waited for."""
 
 
 class HeldClock:
@@ -52,6 +57,16 @@ class EngineChain:
         """Whether blocks come by themselves; otherwise somebody builds them by hand."""
         return self.engine.automine or self.engine.block_time_seconds is not None
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Every transaction gets a block at once meanwhile, and nobody else gets at the chain."""
+        with self.engine.lock:
+            before, self.engine.automine = self.engine.automine, True
+            try:
+                yield
+            finally:
+                self.engine.automine = before
+
     def now(self) -> int:
         """Unix second that the next block will carry at least."""
         with self.engine.lock:
@@ -66,7 +81,10 @@ class EngineChain:
             return transaction_hash
 
     def receipt(self, transaction_hash: bytes) -> Receipt:
-        """Receipt of a transaction, waited for. Raises ChainUnavailable, TransactionRefused, KeyError."""
+        """Receipt of a transaction, waited for.
+
+        Raises ChainUnavailable, TransactionRefused, KeyError, StoppingError.
+        """
         for _ in range(RECEIPT_POLLS_MAX):
             with self.engine.lock:
                 found = self.engine.chain.find_receipt(transaction_hash)
@@ -75,7 +93,7 @@ class EngineChain:
             if found is not None:
                 return found
             if self._stop.wait(RECEIPT_POLL_SECONDS):
-                break
+                raise StoppingError
         raise ChainUnavailable(f"transaction 0x{transaction_hash.hex()} is in no block yet")
 
     def call(self, to: str, data: bytes, *, sender: str | None = None, block: int | None = None) -> bytes:

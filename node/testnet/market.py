@@ -16,7 +16,7 @@ from node.scenario.loading import load
 from node.scenario.world import World, build
 from node.simulate.session import Cast, Member, Session
 from node.testnet.chain import EngineChain
-from node.testnet.deployment import Record
+from node.testnet.record import Record
 from node.testnet.settings import FolderError
 
 SLOT_SECONDS = 900
@@ -54,6 +54,17 @@ class Market:
     def terms(self) -> Terms:
         """What was fixed at deployment."""
         return self.session.terms
+
+    @property
+    def record(self) -> Record:
+        """What a data folder must remember to resume it."""
+        session = self.session
+        return Record(
+            exchange=session.exchange.address,
+            token=session.token.address,
+            first_block=self.first_block,
+            accounts=tuple(key.address for key in self.accounts),
+        )
 
     def index(self, slot: int) -> int:
         """The world's slot at the same time of day (UTC) as a slot of the chain."""

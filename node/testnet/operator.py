@@ -1,15 +1,20 @@
 """Keeps the market going: schedules slots and takes each through its phases, by the chain's own time.
 
-What is due is read from the chain each time, so that a node that was stopped, a jump in time or a
-snapshot gone back to need no care of their own: the operator does what the contract still allows.
+What is due is read from the chain each time, so that a node that was stopped or a snapshot gone back to
+need no care of their own: the operator does what the contract still allows. After a jump in time, slots
+with orders are closed, priced while there is time, and settled; those without are passed over. Charges
+count only before a slot opens, so that a market whose time has jumped would stand until the next opening;
+therefore the operator is told of a jump beforehand (`prepare`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from threading import Condition
 from threading import Event as Flag
 
 import numpy as np
@@ -23,6 +28,7 @@ from market.units import NEUR_PER_EUR, WH_PER_MWH, quantise_energy
 from node.oracle.signers import OracleError, Proposal
 from node.scenario.world import stream
 from node.simulate.quotes import utility_orders
+from node.testnet.chain import StoppingError
 from node.testnet.market import SEED, Market
 from node.testnet.narrator import clock_time
 
@@ -45,6 +51,8 @@ JUMP_SECONDS = 60
 """Chain time that gains this much on the machine's clock between two looks was moved by somebody."""
 CALM_SECONDS = 4.0
 """How long the operator lets somebody move time before it acts again."""
+TURN_SECONDS = 10.0
+"""How long a jump in time waits for the operator to finish what it is at."""
 
 
 class Phase(Enum):
@@ -63,10 +71,10 @@ def due(terms: Terms, slot: int, state: SlotState, now: int, *, quoted: bool) ->
 
     `quoted` says whether the utility's orders are in. Charges are not among them: they are due ahead.
     """
-    if now < terms.opens(slot) or state.settled:
-        return None
+    if now < terms.opens(slot) or state.settled or not state.charges_complete:
+        return None  # without charges nobody could trade
     if now < terms.gate(slot):
-        return Phase.QUOTES if state.charges_complete and not quoted else None
+        return None if quoted else Phase.QUOTES
     if not state.gate_closed:
         return Phase.GATE if now >= terms.closing(slot) else None
     if not state.prices_posted and now < terms.prices_due(slot) - BEFORE_OPENING_SECONDS:
@@ -78,6 +86,13 @@ def due(terms: Terms, slot: int, state: SlotState, now: int, *, quoted: bool) ->
     if state.prices_complete or now >= terms.prices_due(slot):
         return Phase.SETTLE
     return None
+
+
+def passed_over(terms: Terms, slot: int, state: SlotState, now: int) -> bool:
+    """Whether time passed a slot without trade: it opened without charges, or no order ever rested in it."""
+    if now < terms.gate(slot):
+        return now >= terms.opens(slot) and not state.charges_complete
+    return not state.ordered
 
 
 @dataclass(slots=True)
@@ -108,6 +123,8 @@ class Operator:
         self._tracked: set[int] = set()
         self._charges: dict[int, Proposal] = {}
         self._failures: dict[int, _Failure] = {}
+        self._turn_free = Condition(market.chain.engine.lock)
+        self._at_work = False
         self._drift: float | None = None
         self._calm_at = 0.0
 
@@ -119,14 +136,16 @@ class Operator:
             try:
                 if self._market.chain.moves and not self._time_is_moving():
                     self.step()
+            except StoppingError:
+                return
             except Exception as failure:  # the market must outlive whatever a client does to its chain
-                if not stop.is_set():
-                    self._complain(f"market: {type(failure).__name__}: {failure}")
-                    stop.wait(RETRY_SECONDS)
+                self._complain(f"market: {type(failure).__name__}: {failure}")
+                stop.wait(RETRY_SECONDS)
 
     def find_unsettled(self) -> None:
-        """Look back for slots that a resumed market has still to serve."""
-        newest = self._market.chain.now() // self._terms.slot_seconds
+        """Look for slots that a resumed market has still to serve: past ones, open ones, charged ones."""
+        terms = self._terms
+        newest = (self._market.chain.now() + CHARGES_AHEAD_SECONDS + terms.open_lead) // terms.slot_seconds
         for slot in range(newest - SLOTS_LOOKED_BACK, newest + 1):
             state = self._exchange.slot_of(slot)
             if state.charges_complete and not state.settled:  # without charges nobody could trade
@@ -140,31 +159,79 @@ class Operator:
         first = max(earliest, tradable) // terms.slot_seconds + 1
         last = (target + CHARGES_AHEAD_SECONDS + terms.open_lead) // terms.slot_seconds
         for slot in range(first, last + 1):
+            self._announce(slot)
+
+    def prepare(self, target: int) -> None:
+        """Before time jumps to second `target`: let a slot be open then, if none would be.
+
+        Takes the engine's lock, and builds blocks. Never raises: whoever moves time is not to blame.
+        """
+        chain, terms = self._market.chain, self._terms
+        newest = (target + terms.open_lead) // terms.slot_seconds
+        lasting = (target + terms.slot_seconds + TRADING_SECONDS_MIN + terms.gate_lead) // terms.slot_seconds
+        try:
+            if not chain.moves or terms.opens(newest) < chain.now() + BEFORE_OPENING_SECONDS:
+                return
+            if any(self._exchange.slot_of(slot).charges_complete for slot in range(lasting + 1, newest + 1)):
+                return
+            with self._turn_free:
+                if self._turn_free.wait_for(lambda: not self._at_work, TURN_SECONDS):
+                    with chain.at_once():
+                        self._announce(newest)
+        except Exception as failure:
+            self._complain(f"market: before a jump in time: {type(failure).__name__}: {failure}")
+
+    def _announce(self, slot: int) -> None:
+        """Schedule a slot, post its charges, and see to it from now on."""
+        with self._turn():
             state = self._exchange.slot_of(slot)
             if not state.scheduled:
-                self._session.schedule(slot, SCHEDULED_AT_ONCE, self._market.world.tariff)
+                self._session.schedule(slot, self._unscheduled(slot), self._market.world.tariff)
             self._tracked.add(slot)
             if not state.charges_posted:
                 self._attempt(slot, Phase.CHARGES)
 
+    def _unscheduled(self, first: int) -> int:
+        """How many slots from `first` on can be scheduled together."""
+        following = range(1, SCHEDULED_AT_ONCE)
+        return next((n for n in following if self._exchange.slot_of(first + n).scheduled), SCHEDULED_AT_ONCE)
+
     def step(self) -> None:
-        """Everything that is due now."""
-        self.open_ahead(self._market.chain.now())
-        for slot in sorted(self._tracked):
+        """Everything that is due now: slots that can be traded in before those that are past."""
+        now = self._market.chain.now()
+        self.open_ahead(now)
+        for slot in sorted(self._tracked, key=lambda slot: (now >= self._terms.gate(slot), slot)):
             self._serve(slot)
 
     def _serve(self, slot: int) -> None:
         """Take a slot through whatever is due for it."""
         while True:
             state = self._exchange.slot_of(slot)
-            if state.settled or not state.scheduled:
+            now = self._market.chain.now()
+            if state.settled or not state.scheduled or passed_over(self._terms, slot, state, now):
                 self._forget(slot)
                 return
             utility = self._session.cast.utility.address
             quoted = state.charges_complete and self._exchange.nonce_used(slot, utility, 0)
-            phase = due(self._terms, slot, state, self._market.chain.now(), quoted=quoted)
-            if phase is None or not self._attempt(slot, phase):
+            phase = due(self._terms, slot, state, now, quoted=quoted)
+            if phase is None:
                 return
+            with self._turn():
+                if not self._attempt(slot, phase):
+                    return
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One at a time sends for the operators, whose transactions are numbered; reading needs no turn."""
+        with self._turn_free:
+            self._turn_free.wait_for(lambda: not self._at_work)
+            self._at_work = True
+        try:
+            yield
+        finally:
+            with self._turn_free:
+                self._at_work = False
+                self._turn_free.notify_all()
 
     def _attempt(self, slot: int, phase: Phase) -> bool:
         """Run a phase; after a failure wait before the next attempt, and give the slot up in the end."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -16,17 +18,21 @@ import uvicorn
 from fastapi import FastAPI
 
 from ledger.chain.embedded import EmbeddedChain
-from ledger.chain.protocol import ChainError
+from ledger.chain.lmdb import ForeignFolderError
+from ledger.chain.protocol import ChainError, LogFilter
+from ledger.events import topic
 from ledger.keys import Key, mnemonic_keys
+from market.events import SlotsScheduled
 from node.api.app import create_api
 from node.api.projection import Projection
 from node.rpc.app import create_app
 from node.rpc.engine import Engine, wall_clock
 from node.testnet.chain import HeldClock
-from node.testnet.deployment import Record, describe, public, read_record, write_json, write_record
+from node.testnet.deployment import describe, public
 from node.testnet.market import SLOT_SECONDS, Market, cast_of, deploy_market, payers, resume_market, world_of
 from node.testnet.narrator import Narrator
 from node.testnet.operator import Operator
+from node.testnet.record import NAME, Record, read_record, write_json, write_record
 from node.testnet.settings import DEFAULT_ACCOUNTS, FolderError, PortError, SettingError, Settings
 
 PREPARATION_SECONDS = 3_600
@@ -63,7 +69,7 @@ def running(settings: Settings, tell: Say, complain: Say) -> Iterator[Running]:
         if record is None:
             market = deploy_market(engine, cast, world, stop)
             if settings.data is not None:
-                write_record(settings.data, market)
+                write_record(settings.data, market.record)
         else:
             market = resume_market(engine, cast, world, record, stop)
         document = describe(
@@ -75,6 +81,7 @@ def running(settings: Settings, tell: Say, complain: Say) -> Iterator[Running]:
         operator.open_ahead(max(wall_clock(), market.chain.now()))
         _let_go(engine, clock)
         operator.step()
+        engine.before_jump = operator.prepare
         engine.block_time_seconds = settings.block_time_seconds
         engine.automine = settings.block_time_seconds is None
         if settings.config_out is not None:
@@ -99,7 +106,7 @@ def _preparation(wall: int) -> int:
 
 def _open(settings: Settings, clock: HeldClock) -> tuple[Engine, tuple[Key, ...], Record | None]:
     """Engine over the chain, the accounts' keys, and the record of a folder that holds a market."""
-    record = None if settings.data is None else _existing_record(settings.data)
+    record = None if settings.data is None else read_record(settings.data)
     count = settings.accounts
     if count is None:
         count = DEFAULT_ACCOUNTS if record is None else len(record.accounts)
@@ -108,27 +115,44 @@ def _open(settings: Settings, clock: HeldClock) -> tuple[Engine, tuple[Key, ...]
     except ValueError as refusal:
         raise SettingError(f"--mnemonic: {str(refusal).removeprefix('mnemonic: ')}") from None
     if record is not None and record.accounts != tuple(key.address for key in keys):
-        raise FolderError(
-            f"{settings.data}: holds a market of {len(record.accounts)} accounts from"
+        raise SettingError(
+            f"--data {settings.data}: holds a market of {len(record.accounts)} accounts from"
             f" {record.accounts[0]} on; start it with that --mnemonic and --accounts, or name another folder"
         )
     try:
         chain = EmbeddedChain(
             genesis_timestamp=clock(), time_source=clock, funded=payers(cast_of(keys)), data=settings.data
         )
+    except ForeignFolderError as refusal:
+        raise SettingError(f"--data {refusal}") from None
     except (ChainError, OSError) as failure:
         raise FolderError(f"--data {failure}" if settings.data else str(failure)) from None
+    if record is None and _was_used(chain):
+        chain.close()
+        raise FolderError(
+            f"--data {settings.data}: holds a market, but {NAME}, which says where it is on the chain, is"
+            " missing: bring it back, or name another folder"
+        )
     return Engine(chain, keys), keys, record
 
 
+def _was_used(chain: EmbeddedChain) -> bool:
+    """Whether a market on the chain got as far as slots; one whose start was cut short is begun again."""
+    return bool(chain.logs(LogFilter(topics=((topic(SlotsScheduled),),))))
+
+
 def _check_writable(path: Path | None) -> None:
-    """Refuse a file that cannot be written before anything costly is begun. Raises FolderError."""
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise FolderError(f"--config-out {path}: is no file in a folder that exists")
-
-
-def _existing_record(folder: Path) -> Record | None:
-    return read_record(folder) if folder.is_dir() else None
+    """Refuse a file that cannot be written before anything costly is begun. Raises SettingError."""
+    if path is None:
+        return
+    if path.is_dir() or not path.parent.is_dir():
+        raise SettingError(f"--config-out {path}: is no file in a folder that exists")
+    probe = path.with_name(path.name + ".partial")
+    try:
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT, 0o600))
+        probe.unlink()
+    except OSError as failure:
+        raise SettingError(f"--config-out {path}: cannot be written: {failure.strerror}") from None
 
 
 def _let_go(engine: Engine, clock: HeldClock) -> None:
@@ -150,7 +174,8 @@ def _names(market: Market) -> dict[str, str]:
 
 
 def _projection(market: Market) -> Projection:
-    return Projection(market.chain, market.session.exchange, market.session.token, market.first_block)
+    session, chain = market.session, market.chain
+    return Projection(chain, session.exchange, session.token, market.first_block, clock=chain.now)
 
 
 # --- servers and threads ------------------------------------------------------------------------
@@ -158,18 +183,21 @@ def _projection(market: Market) -> Projection:
 
 @contextmanager
 def _listening(host: str, port: int, option: str) -> Iterator[socket.socket]:
-    """A socket of ours at an address, before anything costly is begun. Raises PortError."""
+    """A socket of ours at an address, before anything costly is begun. Raises SettingError, PortError."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
-    except OSError as failure:
-        raise PortError(f"--host {host}: {failure.strerror}") from None
+    except (OSError, UnicodeError) as failure:  # a label too long for IDNA raises the latter
+        reason = failure.strerror if isinstance(failure, OSError) else "is no name of a host"
+        raise SettingError(f"--host {host}: {reason}; name an address of this machine") from None
     with listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind(address)
             listening.listen()
         except OSError as failure:
+            if failure.errno == errno.EADDRNOTAVAIL:
+                raise SettingError(f"--host {host}: is no address of this machine") from None
             reason = (failure.strerror or "cannot be used").lower()
             raise PortError(f"{option} {port}: {reason} at {host}; name another one") from None
         yield listening

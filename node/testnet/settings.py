@@ -16,14 +16,14 @@ class StartError(Exception):
     """The testnet cannot start; the message is one line for the person at the terminal.
 
     StartError
-    ├── SettingError    an option's value is not allowed: wrong usage
-    ├── PortError       the address or port is not ours to listen on
-    └── FolderError     the data folder, or the file to write, cannot be used
+    ├── SettingError    an option's value is not allowed, or impossible on this machine: wrong usage
+    ├── PortError       the port is not ours to listen on at present
+    └── FolderError     the data folder is damaged, in use or incomplete, or a file could not be written
     """
 
 
 class SettingError(StartError):
-    """An option's value is not allowed."""
+    """An option's value is not allowed, or impossible."""
 
 
 class PortError(StartError):
@@ -31,7 +31,7 @@ class PortError(StartError):
 
 
 class FolderError(StartError):
-    """A folder or file cannot be used."""
+    """A data folder cannot be resumed, or a file not be written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,19 @@ def without_transaction(bundle: Bundle, block: int, index: int) -> Bundle:
     return rebuilt(shorter, block)
 
 
+def with_unreadable(bundle: Bundle, block: int) -> Bundle:
+    """Put bytes that cannot be read at the end of a block, as a transaction that failed and cost nothing."""
+    at = block - bundle.manifest.first_block
+    receipts = bundle.receipts[at]
+    gas_used = int.from_bytes(rlp.decode(receipts[-1][1:])[1], "big") if receipts else 0
+    longer = replace(
+        bundle,
+        transactions=_put(bundle.transactions, at, (*bundle.transactions[at], b"\x04" + bytes(40))),
+        receipts=_put(bundle.receipts, at, (*receipts, encode_receipt(4, 0, gas_used, []))),
+    )
+    return rebuilt(longer, block)
+
+
 def cut_short(bundle: Bundle, blocks: int) -> Bundle:
     """Leave the last blocks away, with a checkpoint that fits."""
     kept = len(bundle.headers) - blocks

@@ -38,7 +38,15 @@ from market.orders import (
     OrdersFilled,
     OrderVoided,
 )
-from tests.audit.forge import change_event, change_status, cut_short, found, rebuilt, without_transaction
+from tests.audit.forge import (
+    change_event,
+    change_status,
+    cut_short,
+    found,
+    rebuilt,
+    with_unreadable,
+    without_transaction,
+)
 
 Edit = Callable[[Event], Event | None]
 
@@ -239,3 +247,21 @@ def test_other_code_is_found(bundle: Bundle, record: Record) -> None:
     wrong = by_check(audit(Record.of(lie, proves_itself=False)))
     assert "artifacts" in wrong
     assert "headers" not in wrong
+
+
+def test_a_deposit_that_is_said_to_have_failed_is_named_as_assumed(bundle: Bundle, record: Record) -> None:
+    """Of tokens and gas the record knows what receipts say, so the report says where it believed them."""
+    deposit = next(each for each in reversed(record.sent) if type(each.call).__name__ == "Deposit")
+    lie = change_status(bundle, deposit.block, deposit.index, 0)
+    assumed = audit(Record.of(lie, proves_itself=False)).assumed
+    assert any("want of gas or tokens" in line and deposit.where in line for line in assumed)
+
+
+def test_bytes_that_cannot_be_read_hide_no_missing_transaction(bundle: Bundle, record: Record) -> None:
+    last = {each.block: each for each in record.sent}
+    left_out = next(each for each in last.values() if type(each.call).__name__ == "Settle")
+    lie = without_transaction(bundle, left_out.block, left_out.index)
+    lie = with_unreadable(lie, left_out.block - 1)
+    report = audit(Record.of(lie, proves_itself=False))
+    assert "a transaction is missing" in by_check(report)["nonces"][0].difference
+    assert any("kinds that are not read here" in line for line in report.assumed)

@@ -20,7 +20,7 @@ from node.cli.app import app
 from tests.house.repository import PACKAGES, ROOT
 
 HEAVY = ("cvxpy", "pandapower", "matplotlib", "pandas", "web3", "eth", "numpy", "pydantic", "fastapi")
-COMMANDS = ("simulate", "audit", "audit explain", "price", "doctor", "testnet")
+COMMANDS = ("simulate", "audit", "audit explain", "price", "doctor", "testnet", "bench")
 BINARY = b"\xff\xfe\x00"
 
 
@@ -104,7 +104,10 @@ def test_without_a_command_the_help_is_shown():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("bogus", "bogus: no such command; there are simulate, audit, audit explain, price, doctor, testnet"),
+        (
+            "bogus",
+            "bogus: no such command; there are simulate, audit, audit explain, price, doctor, testnet, bench",
+        ),
         ("--bogus", "No such option: --bogus"),
         ("simulate", "Missing argument 'SCENARIO'"),
         ("simulate ieee33-day --seed x", "'--seed'"),
@@ -116,6 +119,9 @@ def test_without_a_command_the_help_is_shown():
         ("price ieee33-day --slot -1", "--slot -1: ieee33-day has slots 0 to 23"),
         ("price ieee33-day --method newton", "atc, admm, socp, direct, lindistflow"),
         ("audit", "name a bundle's folder or a node's URL"),
+        ("audit  --json", "name a bundle's folder or a node's URL"),
+        ("audit explain ", "name a bundle's folder or a node's URL"),
+        ("simulate ", "no scenario; name a TOML file or one of: ieee33-day"),
         ("audit explain", "Missing argument 'BUNDLE|URL'"),
         ("audit out --head 0x12", "--head 0x12: a block hash has 32 bytes"),
         ("audit out --exchange 0x12", "--exchange 0x12: '0x12' is no address"),
@@ -124,7 +130,7 @@ def test_without_a_command_the_help_is_shown():
     ],
 )
 def test_wrong_usage_is_status_2_in_one_line(arguments: str, says: str):
-    status, line = refused(*arguments.split())
+    status, line = refused(*arguments.split(" "))
     assert status == 2
     assert says in line
 
@@ -153,7 +159,7 @@ def test_interrupt_is_status_130(monkeypatch: pytest.MonkeyPatch):
         ("colour=1", "colour: unknown key; allowed here: bidding, description, feeder"),
         ("forecast.error=much", "forecast.error = 'much'"),
         ("forecast.error=2", "forecast.error = 2"),
-        ("prosumers.pv_mw=nan", "prosumers.pv_mw = nan: Input should be a finite number"),
+        ("prosumers.pv_mw=nan", "prosumers.pv_mw = nan: must be a finite number"),
         ("prosumers.count=0", "prosumers.count = 0"),
         ("seed=-1", "seed = -1"),
         ("feeder=3", "feeder = 3"),
@@ -161,8 +167,18 @@ def test_interrupt_is_status_130(monkeypatch: pytest.MonkeyPatch):
         ("feeder.v_min_pu=1.05", "substation at 1 pu is outside the limits 1.05 to 1.1 pu"),
         ("tariff.network_fee_eur_per_mwh=300", "is below fit_eur_per_mwh"),
         ("oracle.quorum=9", "quorum = 9 is more than signers = 3"),
-        ("market.veto_grace_seconds=900", "veto_grace_seconds must be below gate_lead_seconds"),
-        ("market.meter_grace_seconds=86401", "resettle_grace_seconds must not be below meter_grace_seconds"),
+        ("prosumers.count=true", "prosumers.count = true: must be a whole number"),
+        ('seed="1"', "seed = '1': must be a whole number"),
+        ("seed=18446744073709551616", "seed = 18446744073709551616: must be less than"),
+        ("prosumers.pv_mw=1e9", "prosumers.pv_mw = 1000000000.0: must be less than or equal to 1000"),
+        ("prosumers.deposit_eur=1e300", "prosumers.deposit_eur = 1e+300: must be less than"),
+        ("prosumers.flexible_floor=[0.1]", "prosumers.flexible_floor = [0.1]: must be [low, high]"),
+        ("slots.start=9999-01-01T00:00:00Z", "must end by 2105-01-01"),
+        ("slots.start=1970-01-01T00:00:00Z", "is before 1972-01-01"),
+        ("slots.start=2026-06-23T11:00:00", "must be a time with its offset"),
+        ("slots.seconds=7200", "is not a multiple of 7200 s"),
+        ("market.resettle_grace_seconds=600", "is below meter_grace_seconds = 3600"),
+        ("market.veto_grace_seconds=900", "veto_grace_seconds = 900 must be below gate_lead_seconds = 900"),
     ],
 )
 def test_setting_that_is_not_allowed(scenario: Path, command: str, setting: str, says: str):

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from node.cli.app import app
 from node.price import METHODS
+from node.simulate.folder import UNFINISHED
 from node.testnet.running import running
 from node.testnet.settings import Settings
 from tests.house.repository import ROOT
@@ -154,10 +155,33 @@ def test_folder_of_something_else_is_left_alone(scenario: Path, tmp_path: Path):
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("thesis.txt", "mine")]
 
 
+def test_result_replaces_an_earlier_one_and_nothing_else(scenario: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    for rule in ("dlmp", "tariff"):
+        wattbook("simulate", scenario, "--out", out, "--set", f"market.rule={rule}")
+        assert json.loads((out / "manifest.json").read_bytes())["rule"] == rule
+    (out / "plots" / "thesis.svg").write_text("mine")
+    before = sorted(path for path in tmp_path.rglob("*"))
+    status, line = refused("simulate", scenario, "--out", out)
+    assert (status, line.split(":")[1].split(",")[0]) == (2, " holds plots/thesis.svg")
+    assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+def test_what_a_killed_run_left_is_cleared(scenario: Path, tmp_path: Path):
+    out, left = tmp_path / "out", tmp_path / "out.partial"
+    left.mkdir()
+    (left / "thesis.txt").write_text("mine")
+    status, line = refused("simulate", scenario, "--out", out)
+    assert (status, line.startswith(f"--out {left}: in the way")) == (2, True)
+    (left / UNFINISHED).touch()
+    wattbook("simulate", scenario, "--out", out)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("out")] == ["out"]
+
+
 def test_node_that_does_not_answer(scenario: Path):
     nobody = "http://127.0.0.1:1"
     status, line = refused("simulate", scenario, "--rpc-url", nobody)
-    assert (status, line.startswith(f"{nobody} does not answer")) == (1, True)
+    assert (status, line) == (1, f"{nobody} does not answer: [Errno 111] Connection refused")
     status, line = refused("audit", nobody)
     assert (status, line.startswith(f"{nobody} does not answer")) == (3, True)
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from urllib.request import urlopen
 
 from eth_account import Account
@@ -10,8 +11,17 @@ from web3.logs import DISCARD
 
 api = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000"
 net = json.load(urlopen(f"{api}/deployment.json"))
-slots = json.load(urlopen(f"{api}/slots.json"))["slots"]
-slot = [each["slot"] for each in slots if each["best_ask_ueur_per_kwh"]][-1]  # somebody sells there
+
+
+def offered():  # open slots in which somebody sells
+    slots = json.load(urlopen(f"{api}/slots.json"))["slots"]
+    return [each["slot"] for each in slots if each["state"] == "open" and each["best_ask_ueur_per_kwh"]]
+
+
+while not (slots := offered()):
+    print("waiting for an open slot in which somebody sells: one opens every quarter of an hour")
+    time.sleep(5)
+slot = slots[-1]
 
 web3 = Web3(Web3.HTTPProvider(net["rpc_url"]))
 token = web3.eth.contract(net["token"], abi=net["abi"]["token"])

@@ -18,12 +18,14 @@ from eth_account import Account
 from web3 import HTTPProvider, Web3
 
 from ledger.audit import audit
+from ledger.chain.protocol import LogFilter
 from ledger.chain.rpc import RpcChain
+from ledger.events import topic
 from ledger.exchange import Exchange
 from ledger.keys import TEST_MNEMONIC
-from ledger.record import Record
+from ledger.record import Record, RecordError
 from ledger.state import SlotState
-from market.events import SlotSettled
+from market.events import OraclesRotated, SlotSettled
 from market.orders import Fill, OrdersFilled, Side
 from market.slots import Terms
 from market.units import hub_price
@@ -31,7 +33,7 @@ from node.scenario.loading import load
 from node.simulate.run import simulate
 from node.testnet.deployment import public
 from node.testnet.market import cast_of, payers, paying_keys_of_simulations
-from node.testnet.operator import Phase, due
+from node.testnet.operator import Phase, due, passed_over
 from node.testnet.running import Running, running
 from node.testnet.settings import Settings
 
@@ -198,6 +200,31 @@ def test_simulation_on_the_testnet_has_the_fills_of_the_embedded_one(net: Runnin
     assert first * scenario.slots.seconds % 86_400 == 0, "moved by whole days"
 
 
+def test_visitor_trades_after_a_simulation_moved_the_clock(net: Running) -> None:
+    ahead = get(net, "/slots.json")["now"] - time.time()
+    assert ahead > 3_600, "the simulation above moved it"
+    done = visit(net)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].startswith("bought 1000 Wh at 160.0 EUR/MWh for slot ")
+
+
+def test_audit_of_a_node_with_two_markets_asks_which(net: Running) -> None:
+    exchanges = [net.document["exchange"], str(newest_exchange(net))]
+    with pytest.raises(
+        RecordError, match=f"^2 exchanges found, the oldest first: {', '.join(exchanges)}; name one$"
+    ):
+        Record.from_url(net.document["rpc_url"])
+    with pytest.raises(RecordError, match=f"^{'0x' + '11' * 20} is none of the 2 exchanges found"):
+        Record.from_url(net.document["rpc_url"], "0x" + "11" * 20)
+    assert Record.from_url(net.document["rpc_url"], exchanges[1]).exchange == exchanges[1]
+
+
+def newest_exchange(net: Running) -> str:
+    """Where the newest exchange is: it emits its oracle set when it is created."""
+    created = LogFilter(topics=((topic(OraclesRotated),),))
+    return RpcChain(net.document["rpc_url"]).logs(created)[-1].address
+
+
 def fills_on_chain(url: str, exchange: str) -> list[Fill]:
     gateway = Exchange(RpcChain(url), exchange)
     address_of = cache(gateway.account_at)
@@ -235,22 +262,13 @@ def test_market_settles_and_goes_on_after_jumps_in_time(
         slots = get(net, f"/accounts/{me}.json")["slots"]
         return next((each["posting"] for each in slots if each["contracted_wh"] and each["posting"]), None)
 
-    def slots_ahead() -> list[dict[str, Any]]:
-        document = get(net, "/slots.json")
-        return [slot for slot in document["slots"] if slot["gate"] > document["now"]]
-
-    def charged() -> bool:
-        slot = slots_ahead()[0]["slot"]
-        return get(net, f"/book.json?slot={slot}")["charges_ueur_per_kwh"] is not None
-
     me = net.document["accounts"][0]["address"]
+    before = get(net, "/slots.json")["now"]
     rpc(net, "evm_increaseTime", hex(3 * 86_400))
+    assert get(net, "/slots.json")["now"] >= before + 3 * 86_400, "without waiting for a block"
     posted = eventually(posting)
     assert (posted["contracted"], posted["trades"]) == (1_000, 160_000 * 1_000)
     eventually(lambda: get(net, f"/accounts/{me}.json")["reserved"] == 0)
-    eventually(lambda: bool(slots_ahead()) and charged())
-    rpc(net, "evm_increaseTime", hex(900))
-    rpc(net, "evm_mine")
     slot = eventually(lambda: open_slots(net))[-1]
     assert slot["best_ask_ueur_per_kwh"] == 160_000
     assert visit(net).returncode == 0
@@ -276,6 +294,32 @@ def test_market_settles_by_estimate_what_no_meter_may_read_any_more(
     assert (posted["basis"], posted["contracted"], posted["metered"]) == (1, contracted, contracted)
     assert traded()["resettlement"] is None
     eventually(lambda: get(net, f"/accounts/{me}.json")["reserved"] == 0)
+
+
+def test_slots_are_open_however_time_is_moved(net: Running, complaints: list[str]) -> None:
+    for method, *params in (
+        ("evm_setNextBlockTimestamp", get(net, "/slots.json")["now"] + 20 * 86_400),
+        ("anvil_mine", hex(3), hex(2 * 86_400)),
+    ):
+        before = get(net, "/slots.json")["now"]
+        rpc(net, method, *params)
+        assert get(net, "/slots.json")["now"] > before + 86_400
+        assert eventually(lambda: open_slots(net))[-1]["best_ask_ueur_per_kwh"] == 160_000
+    assert complaints == []
+
+
+def test_jump_that_is_taken_back_leaves_the_market_running(net: Running, complaints: list[str]) -> None:
+    def charged_ahead() -> bool:
+        document = get(net, "/slots.json")
+        ahead = [each["slot"] for each in document["slots"] if each["opens"] > document["now"]]
+        return bool(ahead) and get(net, f"/book.json?slot={ahead[0]}")["charges_ueur_per_kwh"] is not None
+
+    far = get(net, "/slots.json")["now"] + 5 * 86_400
+    rpc(net, "evm_setNextBlockTimestamp", far)  # slots are scheduled there
+    rpc(net, "evm_setNextBlockTimestamp", far - 3 * 3_600)
+    rpc(net, "evm_mine")
+    assert get(net, "/slots.json")["now"] < far
+    eventually(charged_ahead)
     assert complaints == []
 
 
@@ -304,6 +348,7 @@ SCHEDULED = SlotState(
     gate_closed=False,
     substation_posted=False,
     settled=False,
+    ordered=False,
     closing=False,
     accounts=0,
     settled_accounts=0,
@@ -324,13 +369,14 @@ LATE = TERMS.prices_due(SLOT)
         (SCHEDULED, OPENS, False, None),  # nobody can trade without charges
         (CHARGED, GATE - 1, True, None),
         (CHARGED, GATE, True, Phase.GATE),
-        (SCHEDULED, GATE, False, Phase.GATE),
         (replace(CHARGED, closing=True), GATE, True, Phase.GATE),  # closing goes on
+        (SCHEDULED, GATE, False, None),  # nor did anybody
         (CLOSED, GATE, True, Phase.PRICES),
         (replace(CLOSED, prices_posted=True), GATE, True, None),  # a chunk is missing, and never comes
         (PRICED, END, True, None),
         (PRICED, END + 60, True, Phase.METERS),
         (replace(PRICED, substation_posted=True), END + 60, True, Phase.SETTLE),
+        (PRICED, TERMS.final(SLOT), True, Phase.METERS),  # too late for readings but the substation's
         (CLOSED, LATE, True, Phase.METERS),  # too late for prices
         (replace(CLOSED, substation_posted=True), LATE, True, Phase.SETTLE),
         (replace(CLOSED, prices_posted=True, substation_posted=True), LATE - 1, True, None),
@@ -339,6 +385,22 @@ LATE = TERMS.prices_due(SLOT)
 )
 def test_phase_that_is_due(state: SlotState, now: int, quoted: bool, phase: Phase | None) -> None:
     assert due(TERMS, SLOT, state, now, quoted=quoted) is phase
+
+
+@pytest.mark.parametrize(
+    ("state", "now", "passed"),
+    [
+        (SCHEDULED, OPENS - 1, False),  # charges may still come
+        (SCHEDULED, OPENS, True),
+        (CHARGED, OPENS, False),
+        (CHARGED, GATE - 1, False),
+        (CHARGED, GATE, True),  # opened, and nobody came
+        (replace(CHARGED, ordered=True), LATE, False),
+        (replace(CLOSED, ordered=True), LATE, False),
+    ],
+)
+def test_slot_that_is_passed_over(state: SlotState, now: int, passed: bool) -> None:
+    assert passed_over(TERMS, SLOT, state, now) is passed
 
 
 def test_operators_share_no_key_with_visitors_or_simulations(net: Running) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,14 @@ from typing import Any
 import httpx
 import pytest
 
-from node.testnet.running import running
-from node.testnet.settings import FolderError, PortError, SettingError, Settings
+from ledger.chain.embedded import EmbeddedChain
+from ledger.keys import TEST_MNEMONIC, mnemonic_keys
+from node.testnet.market import cast_of, payers
+from node.testnet.running import Running, running
+from node.testnet.settings import FolderError, SettingError, Settings
 
 ROOT = Path(__file__).parents[2]
+FIRST_ORDER = Path(__file__).with_name("first_order.py")
 COMMAND = [sys.executable, "-c", "from node.cli import main; main()", "testnet"]
 OTHER_WORDS = "legal winner thank year wave sausage worth useful legal winner thank yellow"
 PATIENCE_SECONDS = 60
@@ -68,11 +73,6 @@ def test_port_in_use() -> None:
     )
 
 
-def test_number_out_of_range() -> None:
-    status, message = refused("--accounts", "201")
-    assert (status, message) == (2, "error: --accounts 201: from 1 to 200")
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -93,21 +93,48 @@ def test_words_that_are_no_mnemonic() -> None:
         start(Settings(port=0, api_port=0, mnemonic="test test junk"))
 
 
-def test_host_that_is_not_ours() -> None:
-    with pytest.raises(PortError, match=r"^--port 0: .* at 192\.0\.2\.1; name another one$"):
-        start(Settings(port=0, api_port=0, host="192.0.2.1"))
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ("--host", "not-a-host.invalid"),
+            r"--host not-a-host\.invalid: .*; name an address of this machine",
+        ),
+        (
+            ("--config-out", "/nonexistent/x"),
+            r"--config-out /nonexistent/x: is no file in a folder that exists",
+        ),
+        (("--data", "/proc/x"), r"--data /proc/x: cannot be used: .*"),
+    ],
+    ids=["host", "config-out", "data"],
+)
+def test_what_can_never_work_is_wrong_usage(options: tuple[str, str], message: str) -> None:
+    status, said = refused("--port", "0", "--api-port", "0", *options)
+    assert re.fullmatch("error: " + message, said), said
+    assert status == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"host": "192.0.2.1"}, r"--host 192\.0\.2\.1: is no address of this machine"),
+        ({"host": "x" * 70}, r"--host x+: .*; name an address of this machine"),
+        ({"config_out": Path("/proc/x")}, r"--config-out /proc/x: cannot be written: .*"),
+        ({"config_out": ROOT}, r"--config-out .*: is no file in a folder that exists"),
+        ({"data": Path("/dev/null")}, r"--data /dev/null: cannot be used: .*"),
+    ],
+)
+def test_what_can_never_work_is_a_setting_error(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        start(replace(Settings(port=0, api_port=0), **options))
+    assert re.fullmatch(message, str(caught.value))
 
 
 def test_folder_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(FolderError, match=r"^--data .*not a chain's data folder, and not empty"):
+    with pytest.raises(SettingError, match=r"^--data .*not a chain's data folder, and not empty"):
         start(Settings(port=0, api_port=0, data=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-
-
-def test_file_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(FolderError, match=r"^--config-out .*: is no file in a folder that exists$"):
-        start(Settings(port=0, api_port=0, config_out=tmp_path / "missing" / "net.json"))
 
 
 def test_stops_cleanly_and_quietly(tmp_path: Path) -> None:
@@ -122,9 +149,15 @@ def test_stops_cleanly_and_quietly(tmp_path: Path) -> None:
 
 
 def test_killed_process_leaves_a_market_that_goes_on(tmp_path: Path) -> None:
+    """Killed while a visitor's order rests in an open slot; started again, that slot is served to its end."""
     data, target = tmp_path / "data", tmp_path / "net.json"
     with process("--accounts", "2", "--data", str(data), "--config-out", str(target)) as started:
         before = config(target)
+        visitor = [sys.executable, str(FIRST_ORDER), before["api_url"]]
+        said = subprocess.run(
+            visitor, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+        ).stdout
+        slot = int(said.split()[-1])
         os.kill(started.pid, signal.SIGKILL)
     told: list[str] = []
     complaints: list[str] = []
@@ -133,15 +166,75 @@ def test_killed_process_leaves_a_market_that_goes_on(tmp_path: Path) -> None:
         assert net.resumed
         unchanged = set(before) - {"rpc_url", "api_url"}
         assert {name: net.document[name] for name in unchanged} == {name: before[name] for name in unchanged}
-        slots = httpx.get(net.document["api_url"] + "/slots.json").json()["slots"]
-        assert sum(slot["state"] == "open" and slot["orders"] >= 2 for slot in slots) >= 6
+        slots = slots_of(net)
+        assert sum(each["state"] == "open" and each["orders"] >= 2 for each in slots.values()) >= 6
+        assert (slots[slot]["state"], slots[slot]["volume_wh"]) == ("open", 1_000)
+        jump(net, 86_400)
+        eventually(lambda: slots_of(net)[slot]["state"] == "settled")
     assert complaints == []
+    with closing(EmbeddedChain(data=data)), pytest.raises(FolderError, match="another process has it open"):
+        start(settings)
     for others in ({"accounts": 3}, {"mnemonic": OTHER_WORDS}):
-        with pytest.raises(FolderError, match="holds a market of 2 accounts from 0xf39F"):
+        with pytest.raises(SettingError, match="holds a market of 2 accounts from 0xf39F"):
             start(replace(settings, **others))
-    (data / "deployment.json").write_text('{"format": "wattbook testnet 1"')
+    record = data / "deployment.json"
+    whole = record.read_text()
+    record.write_text('{"format": "wattbook testnet 1"')
     with pytest.raises(FolderError, match="damaged"):
         start(settings)
+    record.unlink()
+    with pytest.raises(
+        FolderError, match=r"holds a market, but deployment\.json, .* is missing: bring it back"
+    ):
+        start(settings)
+    record.write_text(whole)
+    database = data / "data.mdb"
+    os.truncate(database, database.stat().st_size // 2)
+    status, message = refused("--port", "0", "--api-port", "0", "--data", str(data))
+    assert (status, message.startswith(f"error: --data {database}: damaged: it was cut off: ")) == (1, True)
+
+
+def test_start_that_was_cut_short_is_begun_again(tmp_path: Path) -> None:
+    """Killed between the first blocks and the market's record: there is a chain, and no market to lose."""
+    EmbeddedChain(data=tmp_path, funded=payers(cast_of(mnemonic_keys(1, TEST_MNEMONIC)))).close()
+    with running(Settings(port=0, api_port=0, data=tmp_path, accounts=1), print, print) as net:
+        assert not net.resumed
+    with running(Settings(port=0, api_port=0, data=tmp_path), print, print) as net:
+        assert net.resumed
+
+
+def test_slots_are_open_after_a_jump_under_a_block_time_too() -> None:
+    complaints: list[str] = []
+    settings = Settings(port=0, api_port=0, accounts=1, block_time_seconds=1)
+    with running(settings, print, complaints.append) as net:
+        jump(net, 7 * 86_400)
+        eventually(
+            lambda: [each for each in slots_of(net).values() if each["state"] == "open" and each["orders"]]
+        )
+    assert complaints == []
+
+
+def slots_of(net: Running) -> dict[int, Any]:
+    """The market's slots by number, as its API tells them."""
+    document = httpx.get(net.document["api_url"] + "/slots.json").json()
+    return {each["slot"]: each for each in document["slots"]}
+
+
+def jump(net: Running, seconds: int) -> None:
+    """Move the chain's clock ahead."""
+    body = {"jsonrpc": "2.0", "id": 1, "method": "evm_increaseTime", "params": [hex(seconds)]}
+    assert httpx.post(net.document["rpc_url"], json=body, timeout=PATIENCE_SECONDS).json()["result"] == hex(
+        seconds
+    )
+
+
+def eventually(what: Callable[[], Any]) -> None:
+    """Wait until it is true."""
+    for _ in range(PATIENCE_SECONDS * 5):
+        if what():
+            return
+        time.sleep(0.2)
+    raise AssertionError("it never happened")
 
 
 def start(settings: Settings) -> None:

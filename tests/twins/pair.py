@@ -267,6 +267,7 @@ class Pair:
             gate_closed=book.gate_closed,
             substation_posted=state.substation is not None,
             settled=state.settled,
+            ordered=book.ordered,
             closing=book.closing,
             accounts=book.snapshot or 0,
             settled_accounts=state.settled_accounts,

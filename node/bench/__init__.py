@@ -1,0 +1,1 @@
+"""Benchmarks: the figures Wattbook is measured by, each beside a peer's."""

@@ -1,0 +1,78 @@
+"""The benchmarks by name. Each imports what it measures only when it runs, so that listing them is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from node.bench.row import Row
+
+
+class UnknownBenchmark(ValueError):  # noqa: N818 - a question about what does not exist
+    """No group of benchmarks has this name; the message lists those there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of benchmarks, and what it measures in one line."""
+
+    name: str
+    about: str
+    rows: Callable[[], Iterable[Row]]
+
+
+def _contract() -> Iterable[Row]:
+    from node.bench.contract import rows  # noqa: PLC0415 - each loads what it measures
+
+    return rows()
+
+
+def _chain() -> Iterable[Row]:
+    from node.bench.chain import rows  # noqa: PLC0415
+
+    return rows()
+
+
+def _prices() -> Iterable[Row]:
+    from node.bench.prices import rows  # noqa: PLC0415
+
+    return rows()
+
+
+def _atc() -> Iterable[Row]:
+    from node.bench.atc import rows  # noqa: PLC0415
+
+    return rows()
+
+
+def _audit() -> Iterable[Row]:
+    from node.bench.audit import rows  # noqa: PLC0415
+
+    return rows()
+
+
+def _book() -> Iterable[Row]:
+    from node.bench.book import rows  # noqa: PLC0415
+
+    return rows()
+
+
+GROUPS: tuple[Group, ...] = (
+    Group("contract", "gas of orders, cancels, batches, and of one taker against many makers", _contract),
+    Group("chain", "signed orders a second on the embedded chain", _chain),
+    Group("prices", "one slot of the 33-bus feeder priced, cold and warm, and its certificate", _prices),
+    Group("atc", "rounds of ATC, and its error to the central solve", _atc),
+    Group("audit", "every check on the bundle of a short session", _audit),
+    Group("book", "random orders through the twin's matcher", _book),
+)
+"""All groups, in the order of a whole run."""
+
+
+def chosen(names: Iterable[str]) -> tuple[Group, ...]:
+    """The groups of these names, each once and in their order; all without names. Raises UnknownBenchmark."""
+    known = {group.name: group for group in GROUPS}
+    wanted = tuple(dict.fromkeys(names)) or tuple(known)
+    for name in wanted:
+        if name not in known:
+            raise UnknownBenchmark(f"{name}: no such benchmark; there are {', '.join(known)}")
+    return tuple(known[name] for name in wanted)

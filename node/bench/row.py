@@ -1,0 +1,53 @@
+"""One figure beside a peer's: what every benchmark returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+class WrongWork(RuntimeError):  # noqa: N818 - what was measured, not what failed
+    """What was measured is not what was meant, so its figure says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A figure, and whom it is compared with.
+
+    `peer` says who and where its figure is from: of the same run, or published. `goal` is where the
+    figure has to be, and `better` which side of the goal is right.
+    """
+
+    name: str
+    value: float
+    unit: str
+    peer: str | None = None
+    peer_value: float | None = None
+    goal: float | None = None
+    better: Literal["less", "more"] = "less"
+
+    @property
+    def ratio(self) -> float | None:
+        """value / peer_value, None without a peer's figure; below 1 is ahead where less is better."""
+        return self.value / self.peer_value if self.peer_value else None
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the goal is met, None where there is none."""
+        if self.goal is None:
+            return None
+        return self.value <= self.goal if self.better == "less" else self.value >= self.goal
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as JSON, by the names above."""
+        return {
+            "name": self.name,
+            "value": self.value,
+            "unit": self.unit,
+            "peer": self.peer,
+            "peer_value": self.peer_value,
+            "ratio": self.ratio,
+            "goal": self.goal,
+            "better": self.better,
+            "reached": self.reached,
+        }

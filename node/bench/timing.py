@@ -1,0 +1,40 @@
+"""The one clock of the benchmarks: runs that alternate, and the median of each.
+
+A `Trial` sets a run up and returns what is timed, so that setting up costs nothing. Where two things are
+compared their runs take turns: whatever else the machine does meets both.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from statistics import median
+
+Trial = Callable[[], Callable[[], object]]
+"""Sets a run up and returns what is timed."""
+
+
+def medians_seconds(*trials: Trial, runs: int = 5, warm_ups: int = 1) -> tuple[float, ...]:
+    """Median time of each trial over `runs` rounds, in which they take turns; `warm_ups` come before."""
+    for _ in range(warm_ups):
+        for trial in trials:
+            trial()()
+    rounds = [[_seconds(trial()) for trial in trials] for _ in range(runs)]
+    return tuple(median(times) for times in zip(*rounds, strict=True))
+
+
+def again(work: Callable[[], object]) -> Trial:
+    """A trial that needs nothing set up."""
+    return lambda: work
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    gc.collect()
+    gc.disable()  # what others left on the heap is not this run's to look through
+    try:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+    finally:
+        gc.enable()

@@ -1,0 +1,109 @@
+"""`wattbook bench`: the figures Wattbook is measured by, side by side with others'."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from node.cli.errors import FAILED, USAGE, stop
+from node.cli.options import Json
+
+if TYPE_CHECKING:
+    from node.bench.registry import Group
+    from node.bench.row import Row
+
+
+def bench(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Which benchmarks; all without a name.")
+    ] = None,
+    list_groups: Annotated[
+        bool, typer.Option("--list", help="List the benchmarks and what they measure.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure Wattbook beside its peers; all benchmarks take some minutes.
+
+    Example: wattbook bench contract book
+    """
+    from node.bench.registry import UnknownBenchmark, chosen  # noqa: PLC0415 - only when asked for
+
+    try:
+        groups = chosen(names or ())
+    except UnknownBenchmark as refusal:
+        stop(refusal, USAGE)
+    if list_groups:
+        _list(groups, as_json)
+        return
+    measured = dict(_measured(groups))
+    if as_json:
+        rows = ({"group": name, **row.to_json()} for name, rows in measured.items() for row in rows)
+        typer.echo(json.dumps(list(rows)))
+    else:
+        _show(measured)
+
+
+def _list(groups: Sequence[Group], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps([{"name": group.name, "about": group.about} for group in groups]))
+        return
+    width = max(len(group.name) for group in groups)
+    for group in groups:
+        typer.echo(f"{group.name:<{width}}  {group.about}")
+
+
+def _measured(groups: Iterable[Group]) -> Iterator[tuple[str, list[Row]]]:
+    """Run the groups in turn; says on a terminal which one runs. Leaves with 1 where one went wrong."""
+    from rich.console import Console  # noqa: PLC0415 - loads slowly
+
+    from node.bench.row import WrongWork  # noqa: PLC0415
+
+    progress = Console(stderr=True, quiet=not sys.stderr.isatty())
+    for group in groups:
+        with progress.status(f"{group.name}: {group.about}"):
+            try:
+                yield group.name, list(group.rows())
+            except WrongWork as failure:
+                stop(f"{group.name}: {failure}", FAILED)
+
+
+def _show(measured: Mapping[str, Sequence[Row]]) -> None:
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    sheet = Table(box=SIMPLE_HEAD, caption="ratio: value / the peer's. ✓ goal met, ✗ not yet.")
+    sheet.add_column("benchmark")
+    for name in ("value", "goal"):
+        sheet.add_column(name, justify="right", no_wrap=True)
+    sheet.add_column("peer")
+    for name in ("its value", "ratio"):
+        sheet.add_column(name, justify="right", no_wrap=True)
+    for group, rows in measured.items():
+        sheet.add_row(f"[bold]{group}[/bold]")
+        for row in rows:
+            sheet.add_row(f"  {row.name}", *_cells(row))
+        sheet.add_section()
+    Console().print(sheet)
+
+
+def _cells(row: Row) -> tuple[str, str, str, str, str]:
+    """Value, goal, peer, the peer's value, ratio."""
+    sign = "≤" if row.better == "less" else "≥"
+    mark = "✓" if row.reached else "✗"
+    return (
+        f"{_number(row.value)} {row.unit}",
+        "" if row.goal is None else f"{sign} {_number(row.goal)} {mark}",
+        row.peer or "",
+        "" if row.peer_value is None else _number(row.peer_value),
+        "" if row.ratio is None else f"{row.ratio:.2f}",
+    )
+
+
+def _number(value: float) -> str:
+    """Three digits or all of a whole number's."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

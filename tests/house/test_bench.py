@@ -1,0 +1,170 @@
+"""`wattbook bench`: rows have their shape, gas repeats, small runs of every group do the work they mean."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from eth.vm.forks.prague.computation import PragueComputation
+from typer.testing import CliRunner, Result
+
+from ledger.chain.translate import TranslatedComputation
+from node.bench import atc, audit, book, chain, contract, prices
+from node.bench.open_slot import OpenSlot
+from node.bench.registry import GROUPS, Group, UnknownBenchmark, chosen
+from node.bench.row import Row, WrongWork
+from node.bench.timing import medians_seconds
+from node.cli.app import app
+from tests.house.repository import ROOT
+
+FIELDS = {"group", "name", "value", "unit", "peer", "peer_value", "ratio", "goal", "better", "reached"}
+NAMES = [group.name for group in GROUPS]
+
+
+def bench(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["bench", *arguments], prog_name="wattbook", env={"COLUMNS": "160"})
+
+
+def assert_sound(rows: list[Row]) -> None:
+    """Figures are positive, names differ, a peer has its figure."""
+    assert rows
+    assert len({row.name for row in rows}) == len(rows)
+    for row in rows:
+        assert row.unit
+        assert math.isfinite(row.value) and row.value > 0, row.name
+        assert (row.peer is None) == (row.peer_value is None) == (row.ratio is None), row.name
+        if row.peer_value is not None:
+            assert row.ratio == row.value / row.peer_value > 0
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+def test_gas_repeats_and_both_forms_show_it():
+    told = bench("contract", "--json")
+    rows = json.loads(told.stdout)
+    assert told.exit_code == 0 and told.stderr == ""
+    assert all(set(row) == FIELDS and row["group"] == "contract" for row in rows)
+    again = list(contract.rows())
+    assert_sound(again)
+    assert [{"group": "contract", **row.to_json()} for row in again] == rows
+    assert {row["unit"] for row in rows} == {"gas"}
+
+
+def test_more_makers_cost_more_gas():
+    swept = [row.value for row in contract.rows() if row.name.startswith("one taker")]
+    assert len(swept) == len(contract.MAKERS)
+    assert swept == sorted(swept)
+
+
+def test_the_table_shows_what_json_tells(monkeypatch: pytest.MonkeyPatch):
+    rows = [
+        Row("a thing", 1_234.4, "gas", "a peer", 2_468.8, goal=1_000),
+        Row("another", 0.01234, "s", goal=0.5),
+        Row("alone", 7, "orders/s", better="more"),
+    ]
+    monkeypatch.setattr("node.bench.registry.GROUPS", (Group("invented", "nothing", lambda: rows),))
+    shown = bench("invented").stdout
+    assert re.search(r"a thing +1,234 gas +≤ 1,000 ✗ +a peer +2,469 +0\.50", shown)
+    assert re.search(r"another +0\.0123 s +≤ 0\.5 ✓", shown)
+    assert re.search(r"alone +7 orders/s +\n", shown)
+    told = json.loads(bench("--json").stdout)
+    assert [row["reached"] for row in told] == [False, True, None]
+    assert [row["ratio"] for row in told] == [0.5, None, None]
+
+
+def test_unknown_name_is_refused_with_those_there_are():
+    done = bench("contract", "speed")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == f"error: speed: no such benchmark; there are {', '.join(NAMES)}\n"
+
+
+def test_groups_are_listed_and_described():
+    listed = [line.split()[0] for line in bench("--list").stdout.splitlines()]
+    assert listed == NAMES
+    assert [group["name"] for group in json.loads(bench("--list", "--json").stdout)] == NAMES
+    described = (ROOT / "node/bench/README.md").read_text("utf-8")
+    assert re.findall(r"^\| `(\w+)`", described, re.MULTILINE) == NAMES
+
+
+def test_chosen_keeps_the_order_and_takes_each_once():
+    assert [group.name for group in chosen(["book", "atc", "book"])] == ["book", "atc"]
+    assert chosen([]) == GROUPS
+    with pytest.raises(UnknownBenchmark, match="Book: no such"):
+        chosen(["Book"])
+
+
+def test_wrong_work_is_no_figure(monkeypatch: pytest.MonkeyPatch):
+    def wrong() -> Iterator[Row]:
+        yield Row("before", 1, "s")
+        raise WrongWork("2 fills, 3 were meant")
+
+    monkeypatch.setattr("node.bench.registry.GROUPS", (Group("invented", "nothing", wrong),))
+    done = bench()
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == "error: invented: 2 fills, 3 were meant\n"
+
+
+# --- rows and runs ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("better", "value", "reached"),
+    [("less", 9, True), ("less", 11, False), ("more", 9, False), ("more", 11, True), ("less", 10, True)],
+)
+def test_goal_is_on_the_better_side(better: Any, value: int, reached: bool):
+    assert Row("x", value, "s", goal=10, better=better).reached is reached
+
+
+def test_runs_take_turns_and_are_set_up_first():
+    log: list[str] = []
+
+    def trial(name: str) -> Callable[[], Callable[[], object]]:
+        def prepare() -> Callable[[], object]:
+            log.append(f"prepare {name}")
+            return lambda: log.append(f"run {name}")
+
+        return prepare
+
+    found = medians_seconds(trial("a"), trial("b"), runs=2, warm_ups=1)
+    assert log == ["prepare a", "run a", "prepare b", "run b"] * 3
+    assert len(found) == 2 and min(found) > 0
+
+
+SMALL: dict[Any, dict[str, Any]] = {
+    chain: {"ORDERS": 8, "ACCOUNTS": 4, "BATCH": 4, "RUNS": 1},
+    prices: {"PROSUMERS": (10,), "RUNS": 1},
+    atc: {"PROSUMERS": (10,)},
+    audit: {"SESSION": {"slots.count": "1", "prosumers.count": "4"}, "RUNS": 1},
+    book: {"ORDERS": 2_000, "ACCOUNTS": 200, "RUNS": 2},
+}
+
+
+@pytest.mark.parametrize("module", SMALL, ids=lambda module: module.__name__.rpartition(".")[2])
+def test_small_run(module: Any, monkeypatch: pytest.MonkeyPatch):
+    """The work is checked inside: equal blocks, equal prices, a clean audit; otherwise WrongWork."""
+    for name, size in SMALL[module].items():
+        monkeypatch.setattr(module, name, size)
+    assert_sound(list(module.rows()))
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "computation"), [("fast", TranslatedComputation), ("stock", PragueComputation)]
+)
+def test_the_chains_compared_run_different_interpreters(interpreter: Any, computation: type):
+    machine: Any = OpenSlot.create(1, interpreter).chain._machine
+    assert machine._state.computation_class is computation
+
+
+def test_every_group_is_run_here():
+    assert {"contract", *(module.__name__.rpartition(".")[2] for module in SMALL)} == set(NAMES)
+
+
+def test_atc_keeps_its_promise(monkeypatch: pytest.MonkeyPatch):
+    """Rounds and errors are no times: where they are deterministic, they may be held to their goals."""
+    monkeypatch.setattr(atc, "PROSUMERS", (32,))
+    assert all(row.reached for row in atc.rows())
