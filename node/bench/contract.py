@@ -111,7 +111,7 @@ def _sweep(market: OpenSlot, makers: int) -> Iterator[Row]:
     peer, goal = MAKERS[makers]
     yield _gas(name, receipt, goal, peer)
     whole = receipt.gas_used + market.close_gate().gas_used
-    yield Row("the same, and the makers' credits at closing", whole, "gas", *peer)
+    yield Row(f"{name}, and the makers credited", whole, "gas", *peer)
 
 
 def _whole_trades() -> Row:

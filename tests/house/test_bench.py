@@ -56,9 +56,11 @@ def test_gas_repeats_and_both_forms_show_it():
 
 
 def test_more_makers_cost_more_gas():
-    swept = [row.value for row in contract.rows() if row.name.startswith("one taker")]
-    assert len(swept) == len(contract.MAKERS)
-    assert swept == sorted(swept)
+    swept = [row for row in contract.rows() if row.name.startswith("one taker")]
+    for credited in (False, True):
+        gas = [row.value for row in swept if row.name.endswith("credited") == credited]
+        assert len(gas) == len(contract.MAKERS)
+        assert gas == sorted(gas)
 
 
 def test_the_table_shows_what_json_tells(monkeypatch: pytest.MonkeyPatch):
