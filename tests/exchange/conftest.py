@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from types import MappingProxyType
 
 import pytest
 
@@ -301,9 +302,13 @@ class Market:
         return vectors.pack(values)
 
     def submit_forecasts(
-        self, words: Sequence[int], index: int = 0, signers: Sequence[int] = (0, 2, 3), **wrong
+        self,
+        words: Sequence[int],
+        index: int = 0,
+        signers: Sequence[int] = (0, 2, 3),
+        wrong: Mapping[str, object] = MappingProxyType({}),
     ) -> bytes:
-        """Send forecasts; `wrong` fields of what is signed. Returns the transaction's hash."""
+        """Send forecasts; `wrong` are fields that were signed otherwise. Returns the transaction's hash."""
         epoch = self.exchange.oracle_set().epoch
         header = ForecastsHeader(self.slot, epoch, index, vectors.chunk_hash(words))
         proofs = self.prove(replace(header, **wrong), signers)

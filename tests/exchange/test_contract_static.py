@@ -8,11 +8,15 @@ from vyper.ast.parse import parse_to_ast
 
 import contracts
 from contracts import build
-from vyper_sources import FUNCTIONS, MODULES, Function, external, reached_from
+from tests.exchange.vyper_sources import FUNCTIONS, MODULES, Function, external, reached_from
 
 CHANGING = sorted(external(changing=True), key=lambda function: function.name)
 TOKEN_CALLS = {"accounts._deposit", "accounts._withdraw"}
 """The only functions that call another contract."""
+RAW_CALLS = frozenset(
+    "raw_call send selfdestruct create_from_blueprint create_copy_of create_minimal_proxy_to raw_create".split()
+)
+"""Builtins of Vyper that run, make or end other code."""
 
 
 def named(function: Function) -> str:
@@ -73,8 +77,7 @@ def test_only_deposits_and_withdrawals_call_another_contract():
 
 
 def is_raw(call: tree.Call) -> bool:
-    names = {"raw_call", "send", "selfdestruct", "create_from_blueprint", "raw_create", "create_minimal_proxy_to"}
-    return isinstance(call.func, tree.Name) and call.func.id in names
+    return isinstance(call.func, tree.Name) and call.func.id in RAW_CALLS
 
 
 @pytest.mark.parametrize("name", sorted(TOKEN_CALLS))
@@ -114,8 +117,8 @@ def test_what_only_a_role_may_do_asks_for_it_first(function):
     inside = {"accounts._propose_role", "accounts._set_paused"}
     first = function.node.body[0]
     called = first.value if isinstance(first, tree.Expr) else None
-    reserved = "; by the utility" in function.node.doc_string.value or "; by the guardian" in function.node.doc_string.value
-    if reserved:
+    says = function.node.doc_string.value
+    if "; by the utility" in says or "; by the guardian" in says:
         assert isinstance(called, tree.Call), "asks for nothing first"
         assert f"{called.func.value.id}.{called.func.attr}" in asks | inside
 
@@ -133,7 +136,7 @@ def test_there_is_no_way_to_change_the_code():
 
 def test_the_checks_see_what_they_look_for():
     """The helpers find a write, a log and a call in a module that has one of each."""
-    source = "@external\ndef f():\n    self.x[1] = 2\n    log E()\n    self._g()\n"
-    function = Function("m", parse_to_ast("x: HashMap[uint256, uint256]\n" + source).get_children(tree.FunctionDef)[0])
-    assert len(function.writes) == 1 and function.calls == {"m._g"} and function.nodes(tree.Log)
+    source = "@external\ndef f():\n    self.x[1] = 2\n    slots.states[2] |= 3\n    log E()\n    self._g()\n"
+    function = Function("m", parse_to_ast(source).get_children(tree.FunctionDef)[0])
+    assert len(function.writes) == 2 and function.calls == {"m._g"} and function.nodes(tree.Log)
     assert build.SOURCES.is_dir()

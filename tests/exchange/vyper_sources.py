@@ -66,7 +66,7 @@ class Function:
                 target = target.value
             if isinstance(target, tree.Attribute) and isinstance(target.value, tree.Name):
                 owner = target.value.id
-                if owner == "self" or (self.module, owner) not in LOCAL_STRUCTS and owner in MODULES:
+                if owner == "self" or owner in MODULES:
                     found.append(statement)
         return found
 
@@ -80,7 +80,6 @@ def _modules() -> dict[str, tree.Module]:
 
 
 MODULES = _modules()
-LOCAL_STRUCTS: frozenset[tuple[str, str]] = frozenset()
 FUNCTIONS = {
     function.name: function
     for module, body in MODULES.items()
@@ -104,6 +103,6 @@ def external(*, changing: bool) -> Iterable[Function]:
     """What anybody can call of the three codes, without constructors and the delegating fallback."""
     for function in FUNCTIONS.values():
         delegates = function.node.name == "__default__"
-        if function.module in CODES and function.is_external and not delegates:
-            if function.changes_nothing != changing:
-                yield function
+        callable_of_ours = function.module in CODES and function.is_external and not delegates
+        if callable_of_ours and function.changes_nothing != changing:
+            yield function
