@@ -76,7 +76,7 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class StoredReading:
-    """By what an account is settled in a slot as things stand: its reading, final where `found`, or its estimate.
+    """By what an account is settled as things stand: its reading, final where `found`, or its estimate.
 
     `basis` is 0 for a reading, 1 or 2 for an estimate by contract or forecast, whose `epoch` is 0; without
     either everything is 0.
