@@ -29,7 +29,7 @@ RUNTIME_LIMIT = 24_576
 CREATION_LIMIT = 49_152
 """EIP-3860: the largest creation code, constructor arguments included, bytes."""
 ARGUMENTS_RESERVE = 1_536
-"""What is kept free of it for constructor arguments: 16 oracles and 7 classes take 1 280 bytes."""
+"""What is kept free of it for constructor arguments: 16 oracles and 3 classes take 1 280 bytes."""
 
 Output = dict[str, Any]
 

@@ -375,7 +375,7 @@ class Exchange:
         return int(self._read("priceOf", int, slot, bus))
 
     def reading_of(self, slot: int, account: Address) -> StoredReading:
-        """The final reading of an account."""
+        """The final reading of an account, or the estimate that stands in for it."""
         found: StoredReading = self._read("readingOf", StoredReading, slot, account)
         return found
 

@@ -77,12 +77,17 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class StoredReading:
-    """The final reading of an account in a slot, if there is one."""
+    """By what an account is settled as things stand: its reading, final where `found`, or its estimate.
+
+    `basis` is 0 for a reading, 1 or 2 for an estimate by contract or forecast, whose `epoch` is 0; without
+    either everything is 0.
+    """
 
     found: bool
     net_energy: int
     certified: tuple[int, ...]
     epoch: int
+    basis: int = 0
 
 
 @dataclass(frozen=True, slots=True)

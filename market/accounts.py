@@ -146,6 +146,7 @@ class Accounts:
     def __init__(self, utility: Address, token_decimals: int = NEUR_DIGITS) -> None:
         self._by_id = [Account(utility, UTILITY_ID)]
         self._by_address = {utility: self._by_id[UTILITY_ID]}
+        self._former_utilities: set[Address] = set()
         self._neur_per_token_unit = 10 ** max(0, NEUR_DIGITS - token_decimals)
         self.clearing_neur = 0
 
@@ -198,6 +199,8 @@ class Accounts:
         """Give an address the next id, at a bus that the caller has checked. Raises Refused."""
         require(NOBODY not in (address, meter_key), "accounts: nobody")
         require(address not in self._by_address, "accounts: already registered", address)
+        # Nonces are by id: under an id of its own, what it signed for id 0 could be placed again.
+        require(address not in self._former_utilities, "accounts: was the utility", address)
         require(len(self) < IDS, "accounts: too many", address)
         account = Account(
             address,
@@ -250,6 +253,7 @@ class Accounts:
     def hand_over_utility(self, successor: Address) -> None:
         """Give id 0, with all it has, to an address that is not registered. Raises Refused."""
         require(successor not in self._by_address, "accounts: already registered", successor)
+        self._former_utilities.add(self.utility.address)
         del self._by_address[self.utility.address]
         self.utility.address = successor
         self._by_address[successor] = self.utility

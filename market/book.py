@@ -409,10 +409,10 @@ class Book:
     def _veto_fills(self, command: VetoFills) -> tuple[BookEvent, ...]:
         """Take back fills, the last first; all of the call or, refused, none."""
         in_time = self.terms.gate(self.slot) <= command.time < self.terms.closing(self.slot)
+        require(self.tariff is not None, "slots: not scheduled", self.slot)
+        require(in_time, "veto: not now", command.time)
         left = self.fills
         for veto in command.vetoes:
-            require(self.tariff is not None, "slots: not scheduled", self.slot)
-            require(in_time, "veto: not now", command.time)
             require(names_a_level(veto), "veto: not the last fill", veto)
             named = TakenLevel.named_by(veto, self.accounts.get(veto.taker).id)
             require(left[-1:] == [named], "veto: not the last fill", veto)

@@ -127,8 +127,8 @@ class Slot:
     ) -> tuple[Event, ...]:
         """Put estimates where readings are missing; accounts that need none are skipped.
 
-        `words` is the forecast of the accounts from 256·index on, empty where none was posted. Raises
-        Refused, and estimates nobody, for an account that cannot be estimated by it.
+        `words` is the forecast of the accounts from 256·index on, empty where none was posted: then it is 0
+        for all of them. Raises Refused, and estimates nobody, for an account that cannot be estimated by it.
         """
         found: dict[int, Estimate] = {}
         for address in addresses:
@@ -137,7 +137,7 @@ class Slot:
             require(block == index, "settlement: not in this forecast", address)
             self._require_in_snapshot(account)
             if account.id not in self.readings | self.estimates | found:
-                forecast_wh = value_at(words, place) if words else None
+                forecast_wh = value_at(words, place) if words else 0
                 position = self.book.position(account)
                 found[account.id] = estimate(position, forecast_wh, account.bus, self.valuation(time))
         self.estimates |= found

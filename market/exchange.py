@@ -80,6 +80,7 @@ def require_sound(terms: Terms) -> None:
     """Refuse terms under which no slot could go its way."""
     in_order = 0 < terms.open_lead - terms.gate_lead < EXPIRY_LIMIT_SECONDS
     in_order = in_order and terms.resettle_grace >= terms.meter_grace
+    in_order = in_order and terms.veto_grace <= terms.gate_lead  # fills are certain before delivery begins
     in_range = terms.slot_seconds > 0 and terms.lot_wh > 0 and 2 <= terms.buses <= BUSES_MAX
     penalties = terms.penalties_ueur_per_kwh
     require(in_order and in_range and min(penalties, default=0) >= 0, "slots: bad terms", terms)
@@ -422,7 +423,7 @@ class Exchange:
         self, by: Caller, slot: int, index: int, words: Sequence[int], accounts: Sequence[Address]
     ) -> tuple[Event, ...]:
         """From T1 on: estimates for accounts without a reading, by what was forecast of them."""
-        posted = self.slot(slot).forecasts.get(index, ())
+        posted = self._scheduled(slot).forecasts.get(index, ())
         require(tuple(words) == posted, "settlement: not the forecast", index)
         require(by.time >= self.terms.readings_due(slot), "settlement: readings may still come", slot)
         return self.slot(slot).estimate(index, words, accounts, by.time)

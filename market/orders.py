@@ -66,8 +66,7 @@ class VoidReason(IntEnum):
     IMMEDIATE_OR_CANCEL = 4
     VISITS = 5
     GATE_CLOSED = 6
-    VETO = 7
-    LEVEL_FULL = 8
+    LEVEL_FULL = 7
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,16 +130,15 @@ def settle_trades(position: Position) -> tuple[Posting, ...]:
     return (Posting(Cause.TRADES, position.net_wh, None, position.trades_neur),)
 
 
-def estimate(position: Position, forecast_wh: int | None, bus: int, valuation: Valuation) -> Estimate:
+def estimate(position: Position, forecast_wh: int, bus: int, valuation: Valuation) -> Estimate:
     """The estimate of an account: of its contract and its forecast, the one that costs it more.
 
-    The contract if both cost the same, or if nothing was forecast (None). Penalties, which are the same by
-    either, are left apart.
+    The contract if both cost the same. Where nothing was forecast the forecast is 0, so that accounts which
+    trade among themselves and stay silent pay no less than if they delivered nothing. Penalties, which are
+    the same by either, are left apart.
     """
     nothing_certified = (0,) * len(valuation.penalties)
     by_contract = Estimate(position.net_wh, Basis.CONTRACT, nothing_certified)
-    if forecast_wh is None:
-        return by_contract
     by_forecast = Estimate(forecast_wh, Basis.FORECAST, nothing_certified)
 
     def cost_neur(estimated: Estimate) -> int:

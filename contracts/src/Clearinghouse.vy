@@ -69,8 +69,9 @@ def vetoFills(slot: uint32, vetoes: DynArray[book.Veto, VETOES_PER_CALL]):
     @param vetoes At most 64, each naming the fill that is last when its turn comes.
     """
     accounts._only_utility()
+    state: uint256 = book._check_veto(convert(slot, uint256))
     for veto: book.Veto in vetoes:
-        book._veto(slot, veto)
+        book._veto(slot, state, veto)
 
 
 # ---- readings ------------------------------------------------------------------------------------
@@ -118,9 +119,11 @@ def postSubstation(slot: uint32, netImport: int64, wholesale: int32, passive: Dy
 
 @external
 @view
-def readingOf(slot: uint32, account: address) -> (bool, int64, DynArray[uint32, 3], uint32):
+def readingOf(slot: uint32, account: address) -> (bool, int64, DynArray[uint32, 3], uint32, uint8):
     """
-    @notice Whether a reading is final, its net Wh, certified Wh by class, and the meter's epoch.
+    @notice By what an account is settled as things stand: whether there is a reading, which is final; net Wh,
+            certified Wh by class, the meter's epoch, and the basis. Without a reading these are the estimate's,
+            whose epoch is 0; without an estimate too, all is 0.
     """
     return settlement._reading(convert(slot, uint256), accounts._id(account))
 
@@ -149,7 +152,7 @@ def estimate(slot: uint32, index: uint16, words: DynArray[uint256, 32], batch: D
     @notice Estimates accounts of the snapshot whose reading did not come by T1.
     @param slot A slot whose gate is closed, with prices or past T_p.
     @param index Which forecast the accounts are in: their ids are from 256 · index on.
-    @param words That forecast; none where none was posted.
+    @param words That forecast; none where none was posted, and then it is 0 for everybody.
     @param batch At most 100 accounts; those with a reading or an estimate are skipped.
     """
     settlement._check_forecast(convert(slot, uint256), convert(index, uint256), words)

@@ -154,9 +154,10 @@ def cancelOrder(cancel: orders.Cancel, r: bytes32, vs: bytes32, berth: book.Bert
 @external
 def closeGate(slot: uint32, limit: uint32):
     """
-    @notice From the gate on, voids what rests, in the order of placing; the call that reaches the end closes the gate.
+    @notice Once nothing can be vetoed any more, credits makers with what was filled and voids what rests, level by
+            level; the call that reaches the end closes the gate.
     @param slot The slot.
-    @param limit Entries of the placing list to go through, at most 4 096.
+    @param limit Entries of the slot's levels to go through, at most 4 096.
     """
     book._close_gate(slot, limit)
 

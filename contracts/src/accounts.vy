@@ -122,6 +122,9 @@ common: uint256
 count: uint256
 guardian: address
 successors: HashMap[uint8, address]
+# Who handed the utility's role over. What it signed was for id 0, whose nonces tell what was used of it: under
+# an id of its own it could be placed again.
+former_utilities: HashMap[address, bool]
 paused: bool
 
 
@@ -257,6 +260,7 @@ def _register(
     """
     rules._require(account != empty(address) and meter_key != empty(address), "accounts: nobody")
     rules._require(self.words[account] == 0, "accounts: already registered")
+    rules._require(not self.former_utilities[account], "accounts: was the utility")
     id: uint256 = self.count
     rules._require(id < IDS, "accounts: too many")
     self.count = id + 1
@@ -359,8 +363,10 @@ def _accept_role(role: uint8):
     self.successors[role] = empty(address)
     if role == UTILITY:
         rules._require(self.words[msg.sender] == 0, "accounts: already registered")
-        self.words[msg.sender] = self.words[self.holders[0]]
-        self.words[self.holders[0]] = 0
+        former: address = self.holders[0]
+        self.words[msg.sender] = self.words[former]
+        self.words[former] = 0
+        self.former_utilities[former] = True
         self.holders[0] = msg.sender
     else:
         self.guardian = msg.sender

@@ -124,7 +124,7 @@ OWN_ORDER: constant(uint8) = 3
 VOID_IMMEDIATE: constant(uint8) = 4
 VISITS: constant(uint8) = 5
 CLOSED: constant(uint8) = 6
-LEVEL_FULL: constant(uint8) = 8
+LEVEL_FULL: constant(uint8) = 7
 
 
 # ---- storage ---------------------------------------------------------------------------------------
@@ -543,14 +543,24 @@ def _cancel(cancel: orders.Cancel, r: bytes32, vs: bytes32, berth: Berth):
 
 
 @internal
-def _veto(slot: uint32, veto: Veto):
+@view
+def _check_veto(slot: uint256) -> uint256:
+    """
+    @notice Refuses vetoes of a slot that is not scheduled, or out of their time.
+    @return The slot's state, which vetoes do not change.
+    """
+    state: uint256 = slots._scheduled(slot)
+    rules._require(not slots._before_gate(slot) and not slots._may_close(slot), "veto: not now")
+    return state
+
+
+@internal
+def _veto(slot: uint32, state: uint256, veto: Veto):
     """
     @notice Takes back the fill that was last of all, or a part of it: the taker's trade is undone, and what the
-            makers sold rests again until closing voids it.
+            makers traded rests again until closing voids it.
     """
     number: uint256 = convert(slot, uint256)
-    state: uint256 = slots._scheduled(number)
-    rules._require(not slots._before_gate(number) and not slots._may_close(number), "veto: not now")
     side: uint256 = convert(veto.takerSide, uint256)
     quantity: uint256 = convert(veto.quantity, uint256)
     cut: uint256 = convert(veto.cut, uint256)

@@ -36,8 +36,6 @@ ENTRIES_PER_WORD: constant(uint256) = 3
 PLACES_MAX: constant(uint256) = 65535
 # How many gaps a cancel passes at most; an order passes the others.
 GAPS_MAX: constant(uint256) = 128
-# An order visits at most so many entries, so no more are needed to go back over what it took.
-ENTRIES_MAX: constant(uint256) = 65535
 
 # An entry, 85 bits: Wh, seconds of its expiry before the gate (0 for none), nonce, trader's id.
 ENTRY_WIDTH: constant(uint256) = 85
@@ -227,12 +225,13 @@ def _passed(level: uint256, word: uint256) -> uint256:
 @view
 def _returned(level: uint256, word: uint256, quantity: uint256) -> uint256:
     """
-    @notice The level's word with its head back by so many Wh that were filled.
+    @notice The level's word with its head back by so many Wh that were filled: over what one order took, and
+            over the gaps that were passed since.
     """
     place: uint256 = self._head(word)
     taken: uint256 = self._taken(word)
     left: uint256 = quantity
-    for _: uint256 in range(ENTRIES_MAX):
+    for _: uint256 in range(PLACES_MAX):
         part: uint256 = min(left, taken)
         left -= part
         taken -= part

@@ -222,9 +222,10 @@ def _rule(code: uint256) -> String[27]:
 
 @internal
 @view
-def _reading(slot: uint256, id: uint256) -> (bool, int64, DynArray[uint32, 3], uint32):
+def _reading(slot: uint256, id: uint256) -> (bool, int64, DynArray[uint32, 3], uint32, uint8):
     """
-    @notice Whether there is a reading, its net energy, certified generation by class, and epoch.
+    @notice Whether there is a reading; net energy, certified generation by class, epoch and basis of it, or of
+            the estimate that stands in for it.
     """
     key: uint256 = (slot << 24) | id
     word: uint256 = self.readings[key]
@@ -232,20 +233,23 @@ def _reading(slot: uint256, id: uint256) -> (bool, int64, DynArray[uint32, 3], u
     if word != 0:
         for index: uint256 in range(len(slots.PENALTIES), bound=slots.CLASSES_MAX):
             certified.append(convert((self.certified[key] >> (32 * index)) & packing.UINT32, uint32))
-    return (
-        word & METERED != 0,
-        convert(packing._signed(word, METERED_AT, 64), int64),
-        certified,
-        convert((word >> EPOCH_AT) & packing.UINT32, uint32),
-    )
+    metered: bool = word & METERED != 0
+    energy: int256 = packing._signed(word, ESTIMATED_AT, 64)
+    basis: uint256 = (word >> BASIS_AT) & 3
+    if metered:
+        energy = packing._signed(word, METERED_AT, 64)
+        basis = BY_READING
+    epoch: uint256 = (word >> EPOCH_AT) & packing.UINT32
+    return metered, convert(energy, int64), certified, convert(epoch, uint32), convert(basis, uint8)
 
 
 @internal
 def _estimate(slot: uint256, account: address, index: uint256, words: DynArray[uint256, 32]):
     """
     @notice Puts an estimate in the place of a reading that did not come by T1: of what the account contracted
-            and what was forecast, the one that costs it more, and the contract if both cost the same. Skips
-            accounts that need none.
+            and what was forecast, the one that costs it more, and the contract if both cost the same. Where
+            nothing was forecast the forecast is 0: whoever trades and stays silent pays no less than one who
+            delivers nothing. Skips accounts that need none.
     """
     word: uint256 = accounts._prosumer(account)
     id: uint256 = word & packing.UINT24
@@ -259,16 +263,17 @@ def _estimate(slot: uint256, account: address, index: uint256, words: DynArray[u
     state: uint256 = slots.states[slot]
     bus: uint256 = accounts._bus(word)
     position: uint256 = positions.words[key]
-    basis: uint256 = BY_CONTRACT
-    energy: int256 = positions._net(position)
+    forecast: int256 = 0
     if len(words) != 0:
         place: uint256 = id & packing.UINT8
-        forecast: int256 = packing._signed(words[place >> 3], (place & 7) << 5, 32)
-        by_contract: Bill = self._bill(state, slot, bus, rule, position, energy)
-        by_forecast: Bill = self._bill(state, slot, bus, rule, position, forecast)
-        if self._to_utility(by_forecast) > self._to_utility(by_contract):
-            basis = BY_FORECAST
-            energy = forecast
+        forecast = packing._signed(words[place >> 3], (place & 7) << 5, 32)
+    basis: uint256 = BY_CONTRACT
+    energy: int256 = positions._net(position)
+    by_contract: Bill = self._bill(state, slot, bus, rule, position, energy)
+    by_forecast: Bill = self._bill(state, slot, bus, rule, position, forecast)
+    if self._to_utility(by_forecast) > self._to_utility(by_contract):
+        basis = BY_FORECAST
+        energy = forecast
     self.readings[key] = ESTIMATED | (basis << BASIS_AT) | (packing._bits(energy, 64) << ESTIMATED_AT)
     log ReadingEstimated(
         slot=convert(slot, uint32), account=account, netEnergy=convert(energy, int64), basis=convert(basis, uint8)
@@ -279,8 +284,9 @@ def _estimate(slot: uint256, account: address, index: uint256, words: DynArray[u
 @view
 def _check_forecast(slot: uint256, index: uint256, words: DynArray[uint256, 32]):
     """
-    @notice Refuses a forecast that is not the one posted; none is given where none was posted.
+    @notice Refuses estimates before T1, and a forecast that is not the one posted; none is given where none was.
     """
+    slots._scheduled(slot)
     posted: bytes32 = oracle.forecasts[(slot << 16) | index]
     if posted == empty(bytes32):
         rules._require(len(words) == 0, "settlement: not the forecast")

@@ -127,6 +127,8 @@ def __init__(terms: Terms):
     """
     sound: bool = terms.slotSeconds > 0 and terms.lot > 0 and terms.rule <= 1
     sound = sound and terms.openLead > terms.gateLead and terms.resettleGrace >= terms.meterGrace
+    # What was filled is certain before delivery begins: nobody vetoes on what was delivered.
+    sound = sound and terms.vetoGrace <= terms.gateLead
     # An order's expiry is kept as 21 bits of seconds before the gate.
     sound = sound and terms.openLead - terms.gateLead < EXPIRY_LIMIT
     sound = sound and terms.buses >= 2 and convert(terms.buses, uint256) <= BUSES_MAX

@@ -11,7 +11,7 @@ import pytest
 
 from ledger import vectors
 from ledger.calls import OracleSignature, SignedOrder, SignedReading
-from ledger.chain.embedded import EmbeddedChain
+from ledger.chain.embedded import CHAIN_ID, EmbeddedChain
 from ledger.chain.protocol import Reverted
 from ledger.eip712 import digest
 from ledger.exchange import Exchange, deploy, deploy_token
@@ -340,8 +340,8 @@ def meter_of(key: Key) -> Key:
     return derive(7, "meter", key.address)
 
 
-def found(terms: Terms, decimals: int = 9) -> Market:
-    """Deploy a market, and register its people."""
+def found(terms: Terms, decimals: int = 9, chain_id: int = CHAIN_ID) -> Market:
+    """Deploy a market, and register its people; at the same address on every chain."""
     relayer, utility, guardian = (derive(7, name) for name in ("relayer", "utility", "guardian"))
     oracles = [derive(7, "oracle", i) for i in range(5)]
     funded = [
@@ -350,7 +350,9 @@ def found(terms: Terms, decimals: int = 9) -> Market:
         guardian,
         *(derive(7, name) for name in ("buyer", "other", "seller", "newcomer")),
     ]
-    chain = EmbeddedChain(genesis_timestamp=GENESIS_SECOND, funded=[key.address for key in funded])
+    chain = EmbeddedChain(
+        genesis_timestamp=GENESIS_SECOND, funded=[key.address for key in funded], chain_id=chain_id
+    )
     token = deploy_token(chain, relayer, "Test euro", "TEUR", decimals)
     exchange = deploy(
         chain,

@@ -103,21 +103,62 @@ def test_forecasts_are_of_scheduled_slots(market):
 # --- estimates ----------------------------------------------------------------------------------
 
 
-def test_without_a_forecast_the_contract_stands_in(market):
+def test_without_a_forecast_the_dearer_of_contract_and_nothing_stands_in(market):
+    """The buyer is taken at its word; the seller is not believed to have delivered what no meter saw."""
     traded(market)
     to_t1(market, -1)
     market.refused("settlement: readings may still come", market.submit_estimate(market.buyer.address))
-    people = [key.address for key in market.traders]
-    assert market.estimate(*people) == (
+    assert market.estimate(*people(market)) == (
         ReadingEstimated(market.slot, market.buyer.address, 200, BY_CONTRACT),
         ReadingEstimated(market.slot, market.other.address, 0, BY_CONTRACT),
-        ReadingEstimated(market.slot, market.seller.address, -200, BY_CONTRACT),
+        ReadingEstimated(market.slot, market.seller.address, 0, BY_FORECAST),
     )
-    # An estimate is no reading.
-    assert market.exchange.reading_of(market.slot, market.buyer.address) == StoredReading(False, 0, (0, 0), 0)
-    (bill,) = settled(market, market.buyer.address)
-    assert (bill.basis, bill.metered, bill.delivered, bill.trades) == (BY_CONTRACT, 200, 200, 20_000_000)
-    assert money(bill) == (1_000 * 200, 0, 0, 0)
+    buyer, seller = settled(market, market.buyer.address, market.seller.address)
+    assert (buyer.basis, buyer.metered, buyer.delivered, buyer.trades) == (BY_CONTRACT, 200, 200, 20_000_000)
+    assert money(buyer) == (1_000 * 200, 0, 0, 0)
+    assert (seller.basis, seller.metered, seller.delivered) == (BY_FORECAST, 0, 0)
+    assert money(seller) == (0, (PRICES[3] - PRICES[0]) * -200, PRICES[3] * 200, 0)
+
+
+@pytest.mark.parametrize("fixture", ["market", "tariff_market"])
+def test_accounts_that_trade_with_each_other_gain_nothing_by_silence(request, fixture):
+    """Charges differ by bus, so a pair that nobody meters could be paid for a flow that never was."""
+    market = request.getfixturevalue(fixture)
+    market.open((0, -40_000, 0, 60_000, *[0] * 8))
+    before = market.balance(market.buyer) + market.balance(market.seller)
+    market.place(market.seller, market.ask(market.seller, 160_000, 90_000))
+    market.place(market.buyer, market.bid(market.buyer, 60_000, 90_000))
+    market.close()
+    market.post_prices()
+    honest = market.chain.snapshot()
+    market.read(market.signed_reading(market.buyer, 0), market.signed_reading(market.seller, 0))
+    market.settle(*market.everyone[:2], market.seller.address)
+    by_readings = market.balance(market.buyer) + market.balance(market.seller)
+    market.chain.revert(honest)
+    to_t1(market)
+    market.estimate(market.buyer.address, market.seller.address)
+    market.settle(market.buyer.address, market.seller.address, market.utility.address)
+    assert market.exchange.clearing() == 0
+    after = market.balance(market.buyer) + market.balance(market.seller)
+    # Had both contracts stood in, the pair would have been paid 100 000 µ€/kWh for 90 kWh.
+    assert after <= by_readings <= before
+
+
+def test_what_stands_in_for_a_reading_is_shown(market):
+    """Nothing, an estimate, a reading: energy, certified generation, the meter's epoch, the basis."""
+    x, slot = market.exchange, market.slot
+    traded(market)
+    nothing = StoredReading(False, 0, (), 0, 0)
+    assert [x.reading_of(slot, account) for account in people(market)] == [nothing] * 3
+    to_t1(market)
+    market.estimate(*people(market))
+    assert [x.reading_of(slot, account) for account in people(market)] == [
+        StoredReading(False, 200, (0, 0), 0, BY_CONTRACT),
+        StoredReading(False, 0, (0, 0), 0, BY_CONTRACT),
+        StoredReading(False, 0, (0, 0), 0, BY_FORECAST),
+    ]
+    market.do(market.submit_reading(market.signed_reading(market.buyer, -7, (3, 4))))
+    assert x.reading_of(slot, market.buyer.address) == StoredReading(True, -7, (3, 4), 1, BY_READING)
 
 
 def bill_of(metered: int) -> int:
@@ -247,9 +288,10 @@ def test_a_gate_that_is_open_has_no_snapshot(market):
     market.estimate(market.buyer.address)
 
 
-def test_an_estimate_of_a_slot_nobody_scheduled_is_refused(market):
+def test_an_estimate_of_a_slot_nobody_scheduled_is_refused_of_nobody_too(market):
     to_t1(market)
-    market.refused("settlement: not in the snapshot", market.submit_estimate(market.buyer.address))
+    market.refused("slots: not scheduled", market.submit_estimate(market.buyer.address))
+    market.refused("slots: not scheduled", market.submit_estimate())
 
 
 def test_who_has_a_reading_is_skipped(market):
@@ -282,7 +324,7 @@ def test_an_estimate_certifies_nothing(market):
     market.estimate(*people(market))
     buyer, seller = settled(market, market.buyer.address, market.seller.address)
     assert seller.penalty == 200 * 30_000 and buyer.penalty == 0
-    market.do(market.submit_reading(market.signed_reading(market.seller, -200, (120, 0))))
+    market.do(market.submit_reading(market.signed_reading(market.seller, 0, (120, 0))))
     (change,) = market.resettle(market.seller.address)
     assert money(change) == (0, 0, 0, -120 * 30_000)
 
@@ -368,8 +410,9 @@ def test_resettlement_is_of_known_prosumers_in_slots_with_a_rule(market):
 def test_the_utility_must_be_able_to_cover_a_resettlement(market):
     x = market.exchange
     traded(market)
+    words = forecast(market, seller=-CONTRACTED)
     to_t1(market)
-    market.estimate(*people(market))
+    market.estimate(*people(market), words=words)
     market.settle(*market.everyone)
     market.do(market.submit_reading(market.signed_reading(market.seller, -400)))
     market.do(x.withdraw(x.backing(), sender=market.utility))

@@ -20,7 +20,7 @@ from market.events import (
     RoleProposed,
     Withdrawn,
 )
-from market.orders import NOBODY
+from market.orders import NOBODY, Reject
 from market.slots import Terms
 from tests.exchange.conftest import EUR, TERMS, found, meter_of
 
@@ -121,6 +121,25 @@ def test_the_utilitys_account_goes_with_its_role(market):
         "accounts: not the utility", x.schedule_slots(market.slot, 1, 3, 2, 1, sender=market.utility)
     )
     market.do(x.schedule_slots(market.slot, 1, 3, 2, 1, sender=successor))
+
+
+def test_who_was_the_utility_gets_no_account_of_its_own(trading):
+    """Nonces are by id: an order that was placed for id 0 could be placed again for the new one."""
+    market, x, former, successor = trading, trading.exchange, trading.utility, trading.newcomer
+    ask = market.ask(former, 150_000, 100)
+    signed = market.signed(former, ask)
+    market.place(former, ask)
+    market.do(x.propose_role(0, successor.address, sender=former))
+    market.do(x.accept_role(0, sender=successor))
+    register = (former.address, 1, meter_of(former).address, 10_000, 10_000, 10**12, 0)
+    market.refused("accounts: was the utility", x.register_account(*register, sender=successor))
+    assert [event.code for event in market.place_all(signed)] == [Reject.UNKNOWN_TRADER]
+    # It may become the utility again, which is the same account.
+    market.do(x.propose_role(0, former.address, sender=successor))
+    market.do(x.accept_role(0, sender=former))
+    assert [event.code for event in market.place_all(signed)] == [Reject.NONCE_USED]
+    register = (successor.address, *register[1:])
+    market.refused("accounts: was the utility", x.register_account(*register, sender=former))
 
 
 # --- money --------------------------------------------------------------------------------------
@@ -325,6 +344,7 @@ def test_a_token_cannot_call_back(market):
         replace(TERMS, lot_wh=0),
         replace(TERMS, open_lead=900),
         replace(TERMS, resettle_grace=3_599),
+        replace(TERMS, veto_grace=901),
         replace(TERMS, buses=1),
         replace(TERMS, buses=1_025),
         replace(TERMS, penalties_ueur_per_kwh=(-1,)),
@@ -345,7 +365,19 @@ def test_terms_that_make_no_market_are_refused(market, terms: Terms):
 
 
 def test_the_largest_market_can_be_deployed(market):
-    terms = replace(TERMS, buses=1_024, penalties_ueur_per_kwh=(2**31 - 1,) * 3, veto_grace=2**32 - 1)
+    terms = replace(
+        TERMS,
+        slot_seconds=2**32 - 1,
+        open_lead=2**32 - 1,
+        gate_lead=2**32 - 2**21,
+        price_grace=2**32 - 1,
+        meter_grace=2**32 - 1,
+        resettle_grace=2**32 - 1,
+        veto_grace=2**32 - 2**21,
+        lot_wh=2**32 - 1,
+        buses=1_024,
+        penalties_ueur_per_kwh=(2**31 - 1,) * 3,
+    )
     oracles = [derive(7, "many", i).address for i in range(16)]
     x = deploy(
         market.chain, market.relayer, token=market.token.address, utility=market.utility.address,

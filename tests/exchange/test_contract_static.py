@@ -13,9 +13,8 @@ from tests.exchange.vyper_sources import FUNCTIONS, MODULES, Function, external,
 CHANGING = sorted(external(changing=True), key=lambda function: function.name)
 TOKEN_CALLS = {"accounts._deposit", "accounts._withdraw"}
 """The only functions that call another contract."""
-RAW_CALLS = frozenset(
-    "raw_call send selfdestruct create_from_blueprint create_copy_of create_minimal_proxy_to raw_create".split()
-)
+CREATING = {"create_from_blueprint", "create_copy_of", "create_minimal_proxy_to", "raw_create"}
+RAW_CALLS = CREATING | {"raw_call", "send", "selfdestruct"}
 """Builtins of Vyper that run, make or end other code."""
 
 

@@ -453,8 +453,15 @@ def test_a_veto_has_its_time(vetoing):
 
 def test_a_veto_is_of_a_scheduled_slot(filled):
     veto = filled.whole_vetoes()[-1]
-    sent = filled.exchange.veto_fills(filled.slot - 1, [veto], sender=filled.utility)
-    filled.refused("slots: not scheduled", sent)
+    for vetoes in ([veto], []):
+        sent = filled.exchange.veto_fills(filled.slot - 1, vetoes, sender=filled.utility)
+        filled.refused("slots: not scheduled", sent)
+
+
+def test_a_batch_of_no_vetoes_has_its_time_too(vetoing):
+    to_the_gate(vetoing, -1)
+    vetoing.refused("veto: not now", vetoing.veto())
+    assert vetoing.do(vetoing.veto()) == ()
 
 
 def test_a_market_without_veto_has_none(trading):

@@ -172,7 +172,15 @@ def test_vetoes_that_are_refused_take_nothing_back(book, rule):
         with pytest.raises(Refused):
             veto(book, last, spoil(one_before)[1], last, time=time)
         assert picture(book) == before
-    assert veto(book, time=0) == ()
+    assert veto(book, time=GATE) == ()
+
+
+def test_a_batch_of_no_vetoes_has_its_time_too(book):
+    with pytest.raises(Refused, match="veto: not now"):
+        veto(book, time=GATE - 1)
+    book.tariff = None
+    with pytest.raises(Refused, match="slots: not scheduled"):
+        veto(book, time=GATE)
 
 
 def test_a_market_without_a_veto_keeps_no_fills():

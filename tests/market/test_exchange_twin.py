@@ -595,6 +595,7 @@ def test_deployment_says_who_has_the_roles(market):
         {"open_lead": 900},
         {"open_lead": 900 + 2**21},
         {"resettle_grace": 3_599},
+        {"veto_grace": 901},
         {"penalties_ueur_per_kwh": (0, -1)},
     ],
 )
@@ -662,6 +663,19 @@ def test_the_utilitys_heir_has_its_money_orders_and_nonces(market):
         market.exchange.schedule_slots(market.by(UTILITY), SLOT + 9, 1, 3, 1, 2)
     with refused("accounts: not the successor"):
         market.exchange.accept_role(market.by(heir), 0)
+
+
+def test_who_was_the_utility_gets_no_account_of_its_own(market):
+    """Nonces are by id: what it signed as the utility could be placed again."""
+    heir = trader(70)
+    market.exchange.propose_role(market.by(UTILITY), 0, heir)
+    market.exchange.accept_role(market.by(heir), 0)
+    with refused("accounts: was the utility"):
+        market.exchange.register_account(market.by(heir), UTILITY, 1, meter(70), 1, 1, 0, 0)
+    market.exchange.propose_role(market.by(heir), 0, UTILITY)
+    market.exchange.accept_role(market.by(UTILITY), 0)
+    with refused("accounts: was the utility"):
+        market.exchange.register_account(market.by(UTILITY), heir, 1, meter(70), 1, 1, 0, 0)
 
 
 def test_a_registered_account_cannot_become_the_utility(market):

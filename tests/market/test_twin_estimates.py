@@ -116,10 +116,14 @@ def test_the_estimate_is_the_dearer_of_contract_and_forecast(market):
     assert isinstance(settled[-1], SlotSettled)
 
 
-def test_without_a_forecast_it_is_the_contract_and_certifies_nothing(market):
-    assert market.estimate(trader(2)) == (ReadingEstimated(SLOT, trader(2), -100, Basis.CONTRACT),)
+def test_without_a_forecast_zero_is_the_forecast_and_nothing_is_certified(market):
+    assert market.estimate(trader(0), trader(2)) == (
+        ReadingEstimated(SLOT, trader(0), 100, Basis.CONTRACT),
+        ReadingEstimated(SLOT, trader(2), 0, Basis.FORECAST),
+    )
     (settled,) = market.settle(trader(2))
-    assert (settled.metered, settled.delivered, settled.basis) == (-100, -100, Basis.CONTRACT)
+    assert (settled.metered, settled.delivered, settled.basis) == (0, 0, Basis.FORECAST)
+    assert settled.imbalance == 100 * PRICES[bus_of(2)]
     assert settled.penalty == 100 * PENALTIES[0]
 
 
@@ -166,6 +170,8 @@ def test_accounts_are_estimated_by_their_own_forecast(market):
     with refused("settlement: not the forecast"):
         market.exchange.estimate(market.by(), SLOT, 1, (0,) * 32, ())
     assert market.exchange.estimate(market.by(), SLOT, 1, (), ()) == ()
+    with refused("slots: not scheduled"):
+        market.exchange.estimate(market.by(), SLOT + 1, 1, (), ())
 
 
 def test_an_estimate_waits_for_closing_and_for_prices():
@@ -183,6 +189,7 @@ def test_an_estimate_waits_for_closing_and_for_prices():
 
 
 def test_a_late_reading_posts_the_differences_once(market):
+    market.forecast([0, 0, 0, -100])
     market.estimate(*EVERYBODY[1:])
     market.settle(*EVERYBODY)
     assert market.resettle(*EVERYBODY[1:]) == ()

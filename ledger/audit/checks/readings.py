@@ -82,8 +82,8 @@ def _after_closing(slot: SlotHistory, logged: Logged) -> bool:
     return slot.gate_closed is not None and slot.gate_closed[0].place < logged.place
 
 
-def _forecast_wh(slot: SlotHistory, number: int) -> int | None:
-    """What oracles forecast of an account; None where they posted nothing."""
+def _forecast_wh(slot: SlotHistory, number: int) -> int:
+    """What oracles forecast of an account; 0 where they posted nothing."""
     index, place = divmod(number, VALUES_PER_CHUNK)
     posted = slot.forecasts.get(index)
-    return None if posted is None else value_at(posted.words, place)
+    return 0 if posted is None else value_at(posted.words, place)

@@ -1,0 +1,609 @@
+"""Attacks on a market, each by its name, and what becomes of them.
+
+Others stand with what they attack: a maximal `s` and nonsense signatures in `test_contract_signatures`,
+tokens that return nothing or false or keep a fee in `test_contract_money`, settlement in every order and
+split in `test_contract_settlement`, silent meters in `test_contract_estimates`, packed fields at their
+edges in `test_contract_edges`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from contracts.build import compile_text
+from ledger import calls, sending, vectors
+from ledger.calls import OracleSignature
+from ledger.eip712 import Domain, digest
+from ledger.exchange import deploy
+from ledger.keccak import keccak
+from ledger.keys import CURVE_ORDER, Key, Signature, derive
+from ledger.token import Token
+from market.events import AccountSettled
+from market.messages import CancelRequest, ForecastsHeader, OracleSet, Reading
+from market.orders import Flag, OrderRejected, OrderVoided, Reject, Side, VoidReason
+from tests.exchange.conftest import (
+    CERTIFICATE_HASH,
+    CHARGES,
+    EUR,
+    INPUT_HASH,
+    PRICES,
+    TERMS,
+    Market,
+    found,
+    meter_of,
+)
+
+HUB_TICK = 100_000
+"""Hub price of tick 1 000, which is 101 000, 102 050 and 97 000 at the buses of the three."""
+BUYER, OTHER, SELLER = HUB_TICK + CHARGES[1], HUB_TICK + CHARGES[2], HUB_TICK + CHARGES[3]
+GAS_OF_128_VISITS = 3_000_000
+"""No order takes more, whatever was put in its way."""
+
+# --- replay -------------------------------------------------------------------------------------
+
+
+def another_contract() -> tuple[Market, Domain]:
+    """A market, and the domain of a second exchange of the same people on its chain."""
+    market = found(TERMS)
+    return market, with_token(market, market.token).exchange.domain
+
+
+def with_token(market: Market, token: Token) -> Market:
+    """Another exchange of the same people, whose money is `token`."""
+    exchange = deploy(
+        market.chain,
+        market.relayer,
+        token=token.address,
+        utility=market.utility.address,
+        guardian=market.guardian.address,
+        oracles=[key.address for key in market.oracles],
+        quorum=3,
+        terms=TERMS,
+    )
+    return replace(market, token=token, exchange=exchange)
+
+
+def another_chain() -> tuple[Market, Domain]:
+    """A market, and the domain of its twin at the same address of another chain."""
+    market, twin = found(TERMS), found(TERMS, chain_id=1)
+    assert market.exchange.address == twin.exchange.address
+    assert market.exchange.domain != twin.exchange.domain
+    return market, twin.exchange.domain
+
+
+@pytest.mark.parametrize("elsewhere", [another_chain, another_contract])
+def test_replay_of_what_was_signed_elsewhere(elsewhere):
+    """Orders, cancels, readings, and whatever a quorum signs: the same message, the other domain."""
+    market, domain = elsewhere()
+    x, slot, relayer = market.exchange, market.slot, market.relayer
+
+    def proofs(message) -> list[OracleSignature]:
+        return [OracleSignature.by(market.oracles[i], domain, i, message) for i in (0, 2, 3)]
+
+    market.schedule()
+    hashes = vectors.chunk_hashes(CHARGES)
+    charges = proofs(market.charges_header())
+    market.refused(
+        "oracle: bad signature",
+        x.post_charges(slot, hashes, INPUT_HASH, CERTIFICATE_HASH, charges, sender=relayer),
+    )
+    market.post_charges()
+    market.at(market.terms.opens(slot))
+    order, cancel = market.bid(market.buyer, BUYER), CancelRequest(market.buyer.address, slot, 9)
+    signature = market.buyer.sign(digest(domain, order))
+    market.refused("order: bad signature", x.place_order(order, signature, sender=relayer))
+    signature = market.buyer.sign(digest(domain, cancel))
+    market.refused("book: bad signature", x.cancel_order(cancel, signature, sender=relayer))
+    oracles = OracleSet(1, 1, (market.relayer.address,))
+    sent = x.rotate_oracles(oracles.oracles, 1, proofs(oracles), sender=relayer)
+    market.refused("oracle: bad signature", sent)
+    market.close()
+    sent = x.post_prices(
+        slot, PRICES[0], -77, vectors.chunk_hashes(PRICES), INPUT_HASH, CERTIFICATE_HASH,
+        proofs(market.prices_header()), sender=relayer,
+    )  # fmt: skip
+    market.refused("oracle: bad signature", sent)
+    words = market.forecast_words({market.buyer.address: 500})
+    forecasts = proofs(ForecastsHeader(slot, 1, 0, vectors.chunk_hash(words)))
+    market.refused("oracle: bad signature", x.post_forecasts(slot, 0, words, forecasts, sender=relayer))
+    market.at(market.terms.end(slot))
+    reading = market.reading(market.buyer, -900)
+    signature = meter_of(market.buyer).sign(digest(domain, reading))
+    market.refused("reading: bad signature", x.post_reading(reading, signature, sender=relayer))
+
+
+def test_replay_in_another_slot(market):
+    """What was signed for one slot is worth nothing in the next, nor a second time in its own."""
+    x, slot, relayer = market.exchange, market.slot, market.relayer
+    market.schedule(count=2)
+    market.post_charges()
+    hashes, proofs = vectors.chunk_hashes(CHARGES), market.prove(market.charges_header())
+    market.refused(
+        "oracle: bad signature",
+        x.post_charges(slot + 1, hashes, INPUT_HASH, CERTIFICATE_HASH, proofs, sender=relayer),
+    )
+    market.post_charges(slot=slot + 1)
+    market.at(market.terms.opens(slot + 1))
+    order = market.bid(market.buyer, BUYER)
+    signature = market.buyer.sign(digest(x.domain, order))
+    market.do(x.place_order(order, signature, sender=relayer))
+    market.refused("order: nonce used", x.place_order(order, signature, sender=relayer))
+    later = replace(order, slot=slot + 1)
+    market.refused("order: bad signature", x.place_order(later, signature, sender=relayer))
+    cancel = CancelRequest(market.buyer.address, slot, order.nonce)
+    signature = market.buyer.sign(digest(x.domain, cancel))
+    later = replace(cancel, slot=slot + 1)
+    market.refused("book: bad signature", x.cancel_order(later, signature, sender=relayer))
+    market.do(x.cancel_order(cancel, signature, sender=relayer))
+    market.refused("book: nothing to cancel", x.cancel_order(cancel, signature, sender=relayer))
+    market.at(market.terms.end(slot + 1))
+    reading = market.signed_reading(market.buyer, 40)
+    market.do(market.submit_reading(reading))
+    market.refused("reading: already final", market.submit_reading(reading))
+    moved = replace(reading, reading=replace(reading.reading, slot=slot + 1))
+    market.refused("reading: bad signature", market.submit_reading(moved))
+
+
+def test_a_malleable_signature(trading):
+    """Of a signature nobody makes another that is good: neither by its parity nor by the other half of s."""
+    market, x = trading, trading.exchange
+    order = market.bid(market.buyer, BUYER)
+    good = market.buyer.sign(digest(x.domain, order))
+    for twisted in other_forms(good):
+        market.refused("order: bad signature", x.place_order(order, twisted, sender=market.relayer))
+    market.do(x.place_order(order, good, sender=market.relayer))
+    # And if there were another form: the order is known by its nonce, not by its signature.
+    market.refused("order: nonce used", x.place_order(order, good, sender=market.relayer))
+
+
+def other_forms(signature: Signature) -> Iterator[Signature]:
+    r, vs = int.from_bytes(signature.r, "big"), int.from_bytes(signature.vs, "big")
+    parity, high_s = vs >> 255 << 255, CURVE_ORDER - signature.s
+    forms = [(r, vs ^ 1 << 255), (r, high_s), (r, high_s ^ 1 << 255), (CURVE_ORDER - r, vs), (r, parity)]
+    for r_form, vs_form in forms:
+        assert (r_form, vs_form) != (r, vs)
+        yield Signature(r_form.to_bytes(32, "big"), vs_form.to_bytes(32, "big"))
+
+
+# --- griefing -----------------------------------------------------------------------------------
+
+
+def sell(market: Market, quantity: int) -> tuple[list, int]:
+    """The seller takes what it can, at any price; events and gas."""
+    order = market.ask(market.seller, SELLER - 20_000, quantity, flags=Flag.IMMEDIATE_OR_CANCEL)
+    sent = market.submit(market.seller, order)
+    return list(market.do(sent)[1:]), market.chain.receipt(sent).gas_used
+
+
+def test_griefing_by_dust(trading):
+    """300 smallest orders before an honest one delay it by two orders of a taker, each of bounded gas."""
+    market = trading
+    market.crowd(300, HUB_TICK)
+    honest = market.bid(market.buyer, BUYER - 100, 500)
+    market.place(market.buyer, honest)
+    below = market.signed(market.other, market.bid(market.other, OTHER, 9))
+    assert [event.code for event in market.place_all(below)] == [Reject.NOT_WHOLE_LOTS]
+    met = []
+    for _ in range(3):
+        events, gas = sell(market, 5_000)
+        assert gas < GAS_OF_128_VISITS
+        met.append(len(market.fills(events)))
+    assert met == [128, 128, 300 - 256 + 1]
+    assert market.position(market.buyer).resting_bids == 500 and market.fills(events)[-1][3] == 500
+
+
+def test_a_storm_of_cancels(trading):
+    """256 places and cancels, all that an account has, cost a taker one order before it meets others."""
+    market, x = trading, trading.exchange
+    storm = market.register(market.newcomer, 4, deposit=EUR)
+    orders = [market.bid(storm, HUB_TICK, 10) for _ in range(256)]
+    market.place(storm, orders[0])
+    for start in range(1, 256, 15):
+        batch = orders[start : start + 15]
+        market.place_all(*(market.signed(storm, order) for order in batch))
+        for order in batch:
+            market.do(market.cancel(storm, order.nonce))
+    market.place(market.buyer, market.bid(market.buyer, BUYER, 500))
+    # The order at the head held 255 gaps together; its cancel passes 127 of them, the taker 128.
+    market.do(market.cancel(storm, 0))
+    assert market.reserved(storm) == 0
+    again = [market.signed(storm, replace(orders[7], quantity_wh=20)), market.signed(storm, orders[255])]
+    assert [event.code for event in market.place_all(*again)] == [Reject.NONCE_USED] * 2
+    events, gas = sell(market, 500)
+    assert events == [OrderVoided(market.slot, market.seller.address, 0, 500, VoidReason.VISITS)]
+    assert gas < GAS_OF_128_VISITS
+    events, _ = sell(market, 500)
+    assert market.fills(events) == [(market.buyer.address, 0, 1_000, 500)]
+    assert x.best_bid(market.slot, 0).found is False
+
+
+def test_a_crowd_of_expired_makers(trading):
+    """They are voided where they are met, 128 an order, and get back what they reserved."""
+    market = trading
+    keys = [derive(7, "expiring", i) for i in range(9)]
+    for key in keys:
+        market.register(key, 4, deposit=EUR)
+    expiry = market.chain.now() + 1_000
+    market.place_all(
+        *(
+            market.signed(keys[i // 16], market.bid(keys[i // 16], HUB_TICK, 10, expiry=expiry))
+            for i in range(140)
+        )
+    )
+    market.place(market.buyer, market.bid(market.buyer, BUYER, 500))
+    market.at(expiry)
+    first, gas = sell(market, 500)
+    reasons = [event.reason for event in first if isinstance(event, OrderVoided)]
+    assert reasons == [VoidReason.EXPIRED] * 128 + [VoidReason.VISITS] and gas < GAS_OF_128_VISITS
+    second, _ = sell(market, 500)
+    assert [event.reason for event in second[:12]] == [VoidReason.EXPIRED] * 12
+    assert market.fills(second) == [(market.buyer.address, 0, 1_000, 500)]
+    assert [market.reserved(key) for key in keys] == [0] * 9
+
+
+def test_a_maker_in_arrears(market):
+    """Its order still fills, it places and withdraws nothing more, and its partner gets what is due."""
+    x, debtor = market.exchange, market.register(market.newcomer, 4, deposit=10_000_000)
+    later = replace(market, slot=market.slot + 4)
+    market.open()
+    later.schedule()
+    later.post_charges()
+    market.close()
+    later.place(debtor, later.ask(debtor, HUB_TICK, 100))
+    assert market.reserved(debtor) == 10_000_000
+    market.post_prices()
+    market.read(market.signed_reading(debtor, 1_000))
+    market.settle(debtor.address)
+    assert x.arrears() == 110_000_000
+    refused = later.signed(debtor, later.ask(debtor, HUB_TICK, 10))
+    assert [event.code for event in later.place_all(refused)] == [Reject.INSUFFICIENT_FUNDS]
+    market.refused("accounts: insufficient funds", x.withdraw(1, sender=debtor))
+    events = later.place(market.buyer, later.bid(market.buyer, BUYER, 100))
+    assert later.fills(events) == [(debtor.address, 0, 1_000, 100)]
+    later.close()
+    later.post_prices()
+    later.read(later.signed_reading(market.buyer, 100), later.signed_reading(debtor, 0))
+    before = market.balance(market.buyer)
+    later.settle(market.buyer.address, debtor.address, market.utility.address)
+    assert before - market.balance(market.buyer) == BUYER * 100
+    # It was paid for the trade, and pays the hub price for what it did not deliver.
+    assert x.arrears() == 110_000_000 - 100 * HUB_TICK + 100 * PRICES[0]
+    assert x.backing() >= 0 and market.token.balance_of(x.address) == market.total()
+
+
+# --- the token ----------------------------------------------------------------------------------
+
+HOSTILE = """
+# pragma version 0.4.3
+
+balanceOf: public(HashMap[address, uint256])
+target: address
+message: Bytes[4096]
+answers: public(uint256)
+
+@external
+@view
+def decimals() -> uint8:
+    return 9
+
+@external
+def mint(to: address, amount: uint256):
+    self.balanceOf[to] += amount
+
+@external
+def approve(spender: address, amount: uint256) -> bool:
+    return True
+
+@external
+def arm(target: address, message: Bytes[4096]):
+    self.target = target
+    self.message = message
+    self.answers = 0
+
+@internal
+def _move(sender: address, to: address, amount: uint256):
+    self.balanceOf[sender] -= amount
+    self.balanceOf[to] += amount
+    if self.target != empty(address):
+        done: bool = raw_call(self.target, self.message, revert_on_failure=False)
+        self.answers += 1 + convert(done, uint256)
+
+@external
+def transfer(to: address, amount: uint256) -> bool:
+    self._move(msg.sender, to, amount)
+    return True
+
+@external
+def transferFrom(sender: address, to: address, amount: uint256) -> bool:
+    self._move(sender, to, amount)
+    return True
+"""
+REFUSED, DONE = 1, 2
+"""What the token adds to its `answers` for each call that it makes."""
+
+
+def hostile_market(market: Market) -> Market:
+    """A market whose token calls back what it is armed with; the buyer has 1 000, the token itself 100."""
+    code = bytes.fromhex(compile_text(HOSTILE)["bytecode"].removeprefix("0x"))
+    made = sending.confirmed(market.chain, sending.send(market.chain, market.relayer, None, code, 3_000_000))
+    token = Token(market.chain, made.contract)
+    odd = with_token(market, token)
+    odd.do(token.mint(odd.relayer.address, 10_000, sender=odd.relayer))
+    odd.register(odd.buyer, 1, deposit=1_000)
+    odd.do(odd.exchange.register_account(token.address, 1, token.address, 9, 9, 0, 0, sender=odd.utility))
+    odd.do(odd.exchange.deposit(token.address, 100, sender=odd.relayer))
+    odd.schedule()
+    return odd
+
+
+def arm(market: Market, message: bytes) -> None:
+    """Let the token send this to the exchange whenever it moves."""
+    padded = message + bytes(-len(message) % 32)
+    words = (int(market.exchange.address, 16), 64, len(message))
+    data = keccak(b"arm(address,bytes)")[:4] + b"".join(word.to_bytes(32, "big") for word in words) + padded
+    sent = sending.send(market.chain, market.relayer, market.token.address, data, 3_000_000)
+    sending.confirmed(market.chain, sent)
+
+
+def answer(market: Market) -> int:
+    return int.from_bytes(market.chain.call(market.token.address, keccak(b"answers()")[:4]), "big")
+
+
+def test_a_hostile_token_calls_back(market):
+    """It is called when everything is booked, and can start nothing that moves money meanwhile."""
+    odd = hostile_market(market)
+    x, slot, buyer = odd.exchange, odd.slot, odd.buyer
+    odd.at(odd.terms.prices_due(slot))
+    odd.do(x.close_gate(slot, 0, sender=odd.relayer))
+    moving = [
+        calls.Deposit(odd.token.address, 0),
+        calls.Withdraw(1),
+        calls.Settle(slot, ()),
+        calls.Resettle(slot, ()),
+    ]
+    for call in moving:
+        # It is no other rule that refuses it: outside a transfer the same call is fine.
+        odd.chain.call(x.address, calls.encode(call), sender=odd.token.address)
+        arm(odd, calls.encode(call))
+        odd.do(x.withdraw(1, sender=buyer))
+        assert answer(odd) == REFUSED, call
+        odd.do(x.deposit(buyer.address, 1, sender=odd.relayer))
+        assert answer(odd) == 2 * REFUSED, call
+    assert odd.balance(buyer) == 1_000 and x.account_of(odd.token.address).balance == 100
+    assert odd.token.balance_of(x.address) == 1_100 == odd.total()
+
+
+def test_a_hostile_token_spends_what_is_leaving(market):
+    """Order entry has no lock: an order that is sent during a withdrawal finds the money gone already."""
+    odd = hostile_market(market)
+    x, buyer = odd.exchange, odd.buyer
+    odd.post_charges((0,) * 12)
+    odd.at(odd.terms.opens(odd.slot))
+    # 10 Wh at hub tick 1, where a bid reserves its price: all that the buyer has.
+    order = odd.bid(buyer, 100, 10)
+    signature = buyer.sign(digest(x.domain, order))
+    message = calls.encode(calls.PlaceOrder(order, signature))
+    odd.chain.call(x.address, message, sender=odd.relayer.address)
+    arm(odd, message)
+    odd.do(x.withdraw(1, sender=buyer))
+    assert answer(odd) == REFUSED
+    assert (odd.balance(buyer), odd.reserved(buyer)) == (999, 0)
+    odd.do(x.deposit(buyer.address, 1, sender=odd.relayer))
+    assert answer(odd) == REFUSED + DONE
+    assert (odd.balance(buyer), odd.reserved(buyer)) == (1_000, 1_000)
+
+
+# --- oracles ------------------------------------------------------------------------------------
+
+
+def post_charges(market: Market, signers, epoch: int) -> bytes:
+    proofs = market.prove(replace(market.charges_header(), epoch=epoch), signers)
+    hashes = vectors.chunk_hashes(CHARGES)
+    return market.exchange.post_charges(
+        market.slot, hashes, INPUT_HASH, CERTIFICATE_HASH, proofs, sender=market.relayer
+    )
+
+
+def post_prices(market: Market, signers, epoch: int) -> bytes:
+    proofs = market.prove(replace(market.prices_header(), epoch=epoch), signers)
+    return market.exchange.post_prices(
+        market.slot, PRICES[0], -77, vectors.chunk_hashes(PRICES), INPUT_HASH, CERTIFICATE_HASH, proofs,
+        sender=market.relayer,
+    )  # fmt: skip
+
+
+def post_forecasts(market: Market, signers, epoch: int) -> bytes:
+    words = market.forecast_words({market.buyer.address: 900})
+    return market.submit_forecasts(words, signers=signers, wrong={"epoch": epoch})
+
+
+def rotate(market: Market, signers, epoch: int) -> bytes:
+    members = tuple(key.address for key in market.oracles[:3])
+    proofs = market.prove(OracleSet(epoch, 3, members), signers)
+    return market.exchange.rotate_oracles(members, 3, proofs, sender=market.relayer)
+
+
+@pytest.mark.parametrize(
+    ("post", "from_gate"),
+    [(post_charges, False), (rotate, False), (post_prices, True), (post_forecasts, True)],
+)
+def test_oracle_signatures_that_are_no_quorum(market, post, from_gate):
+    """A wrong epoch, the same oracle twice, fewer than k; and those of a set that was replaced."""
+    market.schedule()
+    if from_gate:
+        market.at(market.terms.gate(market.slot))
+    for signers, epoch, rule in (
+        ((0, 1, 2), 0, "oracle: bad signature"),
+        ((0, 1, 2), 2, "oracle: bad signature"),
+        ((0, 1), 1, "oracle: quorum not reached"),
+        ((), 1, "oracle: quorum not reached"),
+        ((0, 1, 1), 1, "oracle: signers not ascending"),
+        ((0, 0, 1, 2), 1, "oracle: signers not ascending"),
+        ((2, 1, 0), 1, "oracle: signers not ascending"),
+    ):
+        market.refused(rule, post(market, signers, epoch))
+    market.do(rotate(market, (2, 3, 4), 1))
+    market.refused("oracle: bad signature", post(market, (0, 1, 2), 1))
+    market.do(post(market, (0, 1, 2), 2))
+
+
+# --- trades that are none -----------------------------------------------------------------------
+
+
+def deal(market: Market, seller: Key, buyer: Key, tick: int, quantity: int, *, energy_class: int = 0) -> None:
+    """A trade at a hub tick, whatever the charges of the two; nobody else is in the book."""
+    for key, side in ((seller, Side.ASK), (buyer, Side.BID)):
+        charge = CHARGES[market.exchange.account_of(key.address).bus]
+        limit = tick * 100 + charge
+        market.place(key, market.order(key, side, limit, quantity, energy_class=energy_class))
+
+
+def paid(market: Market, *keys: Key) -> int:
+    """What these accounts pay together for the slot, n€."""
+    events = market.settle(*(key.address for key in keys))
+    bills = [event for event in events if isinstance(event, AccountSettled)]
+    assert len(bills) == len(keys)
+    return sum(b.trades + b.charge + b.closeout + b.imbalance + b.penalty for b in bills)
+
+
+@pytest.mark.parametrize(("fixture", "rule"), [("market", "dlmp"), ("tariff_market", "tariff")])
+def test_virtual_trades(request, fixture, rule):
+    """A ring over three buses that trades at any price and delivers nothing gains nothing from anybody."""
+    market = request.getfixturevalue(fixture)
+    market.open()
+    ring = market.traders
+    for turn, (tick, quantity) in enumerate([(900, 500), (1_400, 700), (600, 200), (2_000, 900), (-300, 40)]):
+        deal(market, ring[turn % 3], ring[(turn + 1) % 3], tick, quantity)
+    market.close()
+    market.post_prices()
+    market.read(*(market.signed_reading(key, 0) for key in ring))
+    together = paid(market, *ring)
+    assert together == 0 if rule == "dlmp" else together > 0
+
+
+@pytest.mark.parametrize(("fixture", "rule"), [("market", "dlmp"), ("tariff_market", "tariff")])
+def test_a_delivered_loop(request, fixture, rule):
+    """Two meters of one owner at one bus, one feeding the other, earn nothing by selling to each other."""
+    market = request.getfixturevalue(fixture)
+    one, two = (market.register(derive(7, "loop", i), 3) for i in range(2))
+    market.open()
+    deal(market, one, two, 1_500, 900)
+    deal(market, two, one, 400, 300)
+    market.close()
+    market.post_prices()
+    market.read(market.signed_reading(one, -600), market.signed_reading(two, 600))
+    together = paid(market, one, two)
+    assert together == 0 if rule == "dlmp" else together >= 0
+
+
+def test_class_laundering(market):
+    """Energy bought as plain is not sold as certified: not unregistered, and not without generation."""
+    market.open()
+    unregistered = market.ask(market.other, 50_000, 100, energy_class=1)
+    assert market.place_all(market.signed(market.other, unregistered)) == (
+        OrderRejected(market.slot, market.other.address, 0, Reject.NOT_REGISTERED_SELLER),
+    )
+    deal(market, market.other, market.seller, 1_000, 300)
+    deal(market, market.seller, market.buyer, 1_200, 300, energy_class=1)
+    market.close()
+    market.post_prices()
+    market.read(
+        market.signed_reading(market.other, -300),
+        market.signed_reading(market.seller, 0),
+        market.signed_reading(market.buyer, 300),
+    )
+    (bill,) = [e for e in market.settle(market.seller.address) if isinstance(e, AccountSettled)]
+    assert bill.trades == 300 * (1_000 - 1_200) * 100 and bill.penalty == 300 * 30_000
+    assert bill.trades + bill.penalty > 0
+
+
+def test_a_class_that_is_bought_and_sold_again_owes_nothing(market):
+    market.open()
+    second = market.register(market.newcomer, 4, classes=1)
+    deal(market, second, market.seller, 1_000, 300, energy_class=1)
+    deal(market, market.seller, market.buyer, 1_200, 300, energy_class=1)
+    market.close()
+    market.post_prices()
+    market.read(market.signed_reading(market.seller, 0), market.signed_reading(second, -300, (300, 0)))
+    bills = [e for e in market.settle(market.seller.address, second.address) if isinstance(e, AccountSettled)]
+    assert [bill.penalty for bill in bills] == [0, 0]
+
+
+# --- the utility --------------------------------------------------------------------------------
+
+
+def test_an_unfunded_utility(market):
+    """It takes out neither what buyers have paid for sellers to come, nor what backs those in arrears."""
+    x = market.exchange
+    market.open()
+    deal(market, market.seller, market.buyer, 1_000, 200)
+    market.close()
+    market.post_prices()
+    market.read(market.signed_reading(market.buyer, 200), market.signed_reading(market.seller, -200))
+    market.settle(market.buyer.address)
+    assert x.clearing() == 200 * HUB_TICK
+    own = market.balance(market.utility)
+    market.refused("accounts: insufficient funds", x.withdraw(own + 1, sender=market.utility))
+    market.do(x.withdraw(own, sender=market.utility))
+    # The seller's charge of -3 000 is all that comes to the utility; its trade is paid by the buyer.
+    market.settle(market.seller.address)
+    assert market.balance(market.utility) == 3_000 * 200
+    market.do(market.submit_reading(market.signed_reading(market.other, 0)))
+    market.settle(*market.everyone)
+    assert x.clearing() == 0 and market.token.balance_of(x.address) == market.total()
+
+
+@pytest.mark.parametrize(("decimals", "neur_per_unit", "units_per_neur"), [(6, 1_000, 1), (18, 1, 10**9)])
+def test_rounding_of_tokens_loses_and_makes_nothing(decimals, neur_per_unit, units_per_neur):
+    """Through a whole slot the tokens are what is owed, to the unit; fractions of one cannot leave."""
+    market = found(TERMS, decimals)
+    x = market.exchange
+    market.open()
+    deal(market, market.seller, market.buyer, 1_001, 130)
+    market.close()
+    market.post_prices((PRICES[0], 125_001, 122_003, 115_007, *PRICES[4:]))
+    readings = {market.buyer: 131, market.seller: -77, market.other: 3}
+    market.read(*(market.signed_reading(key, net) for key, net in readings.items()))
+    market.settle(*market.everyone)
+    assert market.token.balance_of(x.address) * neur_per_unit == market.total() * units_per_neur
+    fraction = market.balance(market.other) % neur_per_unit
+    assert fraction == (-3 * 122_003) % neur_per_unit
+    if fraction:
+        market.refused(
+            "accounts: not whole token units", x.withdraw(market.balance(market.other), sender=market.other)
+        )
+    market.do(x.withdraw(market.balance(market.other) - fraction, sender=market.other))
+    assert market.balance(market.other) == fraction
+    assert market.token.balance_of(x.address) * neur_per_unit == market.total() * units_per_neur
+
+
+# --- who may do what ----------------------------------------------------------------------------
+
+
+def test_a_relayer_that_changes_what_it_relays(trading):
+    """Nothing of an order, a cancel or a reading can be altered by who carries it."""
+    market, x = trading, trading.exchange
+    order = market.bid(market.buyer, BUYER - 1, 100, relayer=market.relayer.address, expiry=2**32 - 1)
+    signature = market.buyer.sign(digest(x.domain, order))
+    changes = {
+        "trader": market.other.address, "nonce": 99, "side": 1, "energy_class": 1,
+        "limit_ueur_per_kwh": BUYER, "quantity_wh": 110, "flags": 1, "expiry": 0, "relayer": market.guardian.address,
+    }  # fmt: skip
+    for name, value in changes.items():
+        sent = x.place_order(replace(order, **{name: value}), signature, sender=market.relayer)
+        market.refused("order: bad signature", sent)
+    market.refused("order: wrong relayer", x.place_order(order, signature, sender=market.guardian))
+    market.do(x.place_order(order, signature, sender=market.relayer))
+    reading = Reading(market.buyer.address, market.slot, 100, (1, 2), 1)
+    signature = meter_of(market.buyer).sign(digest(x.domain, reading))
+    market.at(market.terms.end(market.slot))
+    for change in (
+        {"net_energy": 99}, {"certified": (2, 2)}, {"certified": (1,)}, {"epoch": 2},
+        {"account": market.other.address},
+    ):  # fmt: skip
+        sent = x.post_reading(replace(reading, **change), signature, sender=market.relayer)
+        market.refused("reading: bad signature", sent)
+    market.do(x.post_reading(reading, signature, sender=market.relayer))
