@@ -2,6 +2,7 @@
 
 PricingError (ValueError)
 ├── ConditionsError    shapes, numbers or bounds of the conditions are not usable
+│   └── StorageError   a storage's own numbers contradict each other, or it cannot meet its needs
 ├── HubError           π_imp < π_exp in a period, so the hub would be a money pump
 ├── SubstationVoltage  v0 lies outside a bus's limits, so shedding everything would not help
 └── ClearingFailed     the solver ended without an answer
@@ -13,6 +14,7 @@ import numpy as np
 
 from market.feeder.model import Feeder
 from market.pricing.conditions import Conditions
+from market.pricing.storages import BY_PERIOD, BY_STORAGE, tube
 from market.units import Floats
 
 
@@ -22,6 +24,10 @@ class PricingError(ValueError):
 
 class ConditionsError(PricingError):
     """Conditions that cannot be priced: wrong shape, not finite, or a bound above its opposite."""
+
+
+class StorageError(ConditionsError):
+    """A storage that cannot be: a broken bound, or a need that its power cannot meet in time."""
 
 
 class HubError(PricingError):
@@ -40,6 +46,8 @@ def admit(feeder: Feeder, conditions: Conditions) -> None:
     """Refuse, by name, a feeder and conditions that no clearing could price. Raises PricingError."""
     _admit_shapes(feeder, conditions)
     _admit_devices(conditions)
+    if conditions.storages.count:
+        _admit_storages(feeder, conditions)
     hub = conditions.hub
     for t in range(conditions.periods):
         if hub.import_price[t] < hub.export_price[t]:
@@ -95,6 +103,80 @@ def _admit_devices(conditions: Conditions) -> None:
         if np.any(where):
             period, column = np.argwhere(where)[0]
             raise ConditionsError(f"conditions: device {column} in period {period} has {rule}")
+
+
+def refuse_storages(conditions: Conditions, method: str) -> None:
+    """For methods that clear one period at a time. Raises StorageError where storages couple them."""
+    if conditions.storages.count:
+        raise StorageError(
+            f"{method} clears one period at a time, and {conditions.storages.count} storages couple"
+            f" {conditions.periods}; use socp or direct"
+        )
+
+
+ROUNDING_PU_H = 1e-9
+"""How far a state may miss its bounds by: sums of powers over a day, rounded."""
+
+
+def _admit_storages(feeder: Feeder, conditions: Conditions) -> None:
+    """Shapes, signs, order of bounds, and that every need can be met."""
+    storages, periods = conditions.storages, conditions.periods
+    shapes = dict.fromkeys(BY_PERIOD, (periods, storages.count)) | dict.fromkeys(
+        BY_STORAGE, (storages.count,)
+    )
+    for name, shape in shapes.items():
+        array = getattr(storages, name)
+        if np.shape(array) != shape:
+            raise StorageError(f"conditions: storages.{name} has shape {np.shape(array)}, expected {shape}")
+        if not np.all(np.isfinite(array)):
+            raise StorageError(f"conditions: storages.{name} is not finite")
+    rules = {
+        f"a bus outside 0 to {feeder.buses - 1}": (storages.bus < 0) | (storages.bus >= feeder.buses),
+        "a charge efficiency outside (0, 1]": _not_a_share(storages.charge_efficiency),
+        "a discharge efficiency outside (0, 1]": _not_a_share(storages.discharge_efficiency),
+        "wear below 0": storages.wear < 0,
+        "wear_slope below 0": storages.wear_slope < 0,
+        "charge_max below 0": storages.charge_max < 0,
+        "discharge_max below 0": storages.discharge_max < 0,
+        "drain below 0": storages.drain < 0,
+        "energy_min below 0": storages.energy_min < 0,
+        "energy_max below energy_min": storages.energy_max < storages.energy_min,
+    }
+    for rule, broken in rules.items():
+        if np.any(broken):
+            *period, column = np.argwhere(broken)[0]
+            where = f" in period {period[0]}" if period else ""
+            raise StorageError(f"conditions: storage {column}{where} has {rule}")
+    _admit_needs(conditions)
+
+
+def _admit_needs(conditions: Conditions) -> None:
+    """A path of states within the bounds exists from energy_start on."""
+    storages = conditions.storages
+    least, most = tube(storages, conditions.hours)
+    start = storages.energy_start
+    for column in range(storages.count):
+        low, high = least[:, column], most[:, column]
+        if start[column] < low[0] - ROUNDING_PU_H:
+            raise StorageError(
+                f"conditions: storage {column} starts with {start[column]:g} pu·h and cannot meet what later"
+                f" periods need of it: that takes {low[0]:g} at its charging power"
+            )
+        if start[column] > high[0] + ROUNDING_PU_H:
+            raise StorageError(
+                f"conditions: storage {column} starts with {start[column]:g} pu·h and cannot get rid of it"
+                f" in time: at most {high[0]:g} at its discharging power"
+            )
+        if np.any(low > high + ROUNDING_PU_H):
+            period = int(np.argmax(low - high))
+            raise StorageError(
+                f"conditions: storage {column} can meet no bounds from period {period} on:"
+                " its power is too small"
+            )
+
+
+def _not_a_share(values: Floats) -> np.typing.NDArray[np.bool_]:
+    return (values <= 0) | (values > 1)
 
 
 def device_arrays(conditions: Conditions) -> dict[str, Floats]:

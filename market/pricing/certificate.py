@@ -27,8 +27,9 @@ PER_CHECK = 3
 """Findings listed for one check and period: the worst places; a wrong flow shows at several."""
 
 DEVICE_ARRAYS = tuple(field.name for field in fields(Devices) if field.name != "bus")
-PRIMAL_ARRAYS = tuple(field.name for field in fields(Primal))
-DUAL_ARRAYS = tuple(field.name for field in fields(Duals))
+STORED_ARRAYS = ("charge", "discharge", "energy", "stored")
+PRIMAL_ARRAYS = tuple(field.name for field in fields(Primal) if field.name not in STORED_ARRAYS)
+DUAL_ARRAYS = tuple(field.name for field in fields(Duals) if field.name not in STORED_ARRAYS)
 
 
 class Claim(IntEnum):

@@ -1,13 +1,16 @@
-"""What a clearing is given and what it returns; every array is periods × buses or periods × devices.
+"""What a clearing is given and what it returns; arrays are periods × buses, devices or storages.
 
 Powers are per unit on the feeder's base, prices and marginal costs in €/MWh, cost coefficients in
-€/MWh per pu. Costs in these units are €/h per pu of base: multiply by `base_mw` for €/h.
+€/MWh per pu. Costs in these units are €/h per pu of base: multiply by `base_mw` for €/h. Stored energy
+is in pu·h, one pu of power held for an hour: multiply by `base_mw` for MWh.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+
+import numpy as np
 
 from market.feeder.model import Feeder
 from market.units import Floats, Ints
@@ -16,6 +19,8 @@ VOLL_EUR_PER_MWH = 3_000.0
 """Default value of lost load."""
 TIE_BREAK_PU_PER_EUR_PER_MWH = 1e-6
 """ε of the tie-break rule (README.md): the whole feeder's elasticity that makes prices unique."""
+NOTHING_STORED = np.zeros((0, 0))
+"""Stands for periods × no storages until the number of periods is known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +48,46 @@ class Devices:
 
 
 @dataclass(frozen=True, eq=False)
+class Storages:
+    """Batteries and electric vehicles, one column each; arrays are periods × storages unless told.
+
+    Column k takes c and gives d at its bus, 0 ≤ c ≤ charge_max, 0 ≤ d ≤ discharge_max (both 0 while a vehicle
+    is away), and ends period t with
+
+        e_t = e_{t−1} + hours·(η_c·c_t − d_t/η_d) − drain_t,   energy_min ≤ e_t ≤ energy_max,
+
+    e_0 = energy_start before the first period. What a departure needs is an energy_min of the period
+    before it, what a trip takes a drain. Its cost is ω·(c + d) + ½·wear_slope·(c² + d²) in each period, less
+    final_value·e_T for what is left at the end.
+
+    By storage: bus; energy_start, pu·h; charge_efficiency η_c and discharge_efficiency η_d in (0, 1];
+    wear ω and final_value, €/MWh; wear_slope, €/MWh per pu.
+    """
+
+    bus: Ints
+    charge_max: Floats
+    discharge_max: Floats
+    energy_min: Floats
+    energy_max: Floats
+    drain: Floats
+    energy_start: Floats
+    charge_efficiency: Floats
+    discharge_efficiency: Floats
+    wear: Floats
+    wear_slope: Floats
+    final_value: Floats
+
+    @property
+    def count(self) -> int:
+        """Number of columns."""
+        return len(self.bus)
+
+
+NO_STORAGES = Storages(np.zeros(0, dtype=np.int64), *[NOTHING_STORED] * 5, *[np.zeros(0)] * 6)
+"""Nobody stores anything: periods are cleared one by one."""
+
+
+@dataclass(frozen=True, eq=False)
 class Hub:
     """The utility's prices at the substation by period, €/MWh: π_imp (asks) and π_exp (bids)."""
 
@@ -54,7 +99,8 @@ class Hub:
 class Conditions:
     """Inputs of one clearing over `periods` periods of `hours` each.
 
-    fixed_p, fixed_q: firm load by bus (passive and prosumers'), periods × buses, pu.
+    fixed_p, fixed_q: firm load by bus (passive and prosumers'), periods × buses, pu. Storages couple
+    the periods; `first_slot` is then the number on the chain of the slot that period 0 is, 0 if it is none.
     """
 
     fixed_p: Floats
@@ -63,6 +109,8 @@ class Conditions:
     devices: Devices
     hours: float
     voll: float = VOLL_EUR_PER_MWH
+    storages: Storages = NO_STORAGES
+    first_slot: int = 0
 
     @property
     def periods(self) -> int:
@@ -76,6 +124,7 @@ class Primal:
 
     p, q: flow into line j at its sending end; l: squared current; v: squared voltage; shed: share of
     fixed load shed; elastic: the tie-break injection t_b; gen, load: devices; net_import: periods.
+    charge, discharge, energy (pu·h, at the end of the period): periods × storages.
     """
 
     p: Floats
@@ -87,6 +136,13 @@ class Primal:
     gen: Floats
     load: Floats
     net_import: Floats
+    charge: Floats = field(default_factory=lambda: NOTHING_STORED)
+    discharge: Floats = field(default_factory=lambda: NOTHING_STORED)
+    energy: Floats = field(default_factory=lambda: NOTHING_STORED)
+
+    def __post_init__(self) -> None:
+        for name in ("charge", "discharge", "energy"):
+            _as_periods(self, name, len(self.net_import))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +150,8 @@ class Duals:
     """Multipliers with the signs of README.md, periods × buses, €/MWh (entry 0 of line arrays zero).
 
     price: λ (entry 0 is the hub price λ_0); reactive: λq (entry 0 is 0); voltage: ξ; cone: σ (≤ 0 where
-    the relaxation is exact); v_low, v_high: μ; current: η.
+    the relaxation is exact); v_low, v_high: μ; current: η. stored, periods × storages: θ, what one MWh more
+    in the storage is worth during the period.
     """
 
     price: Floats
@@ -104,6 +161,16 @@ class Duals:
     v_low: Floats
     v_high: Floats
     current: Floats
+    stored: Floats = field(default_factory=lambda: NOTHING_STORED)
+
+    def __post_init__(self) -> None:
+        _as_periods(self, "stored", len(self.price))
+
+
+def _as_periods(record: Primal | Duals, name: str, periods: int) -> None:
+    """Give an array of no storages its rows, so that every array has one a period."""
+    if getattr(record, name) is NOTHING_STORED:
+        object.__setattr__(record, name, np.zeros((periods, 0)))
 
 
 @dataclass(frozen=True, eq=False)
