@@ -590,7 +590,8 @@ def test_a_relayer_that_changes_what_it_relays(trading):
     signature = market.buyer.sign(digest(x.domain, order))
     changes = {
         "trader": market.other.address, "nonce": 99, "side": 1, "energy_class": 1,
-        "limit_ueur_per_kwh": BUYER, "quantity_wh": 110, "flags": 1, "expiry": 0, "relayer": market.guardian.address,
+        "limit_ueur_per_kwh": BUYER, "quantity_wh": 110, "flags": 1, "expiry": 0,
+        "relayer": market.guardian.address,
     }  # fmt: skip
     for name, value in changes.items():
         sent = x.place_order(replace(order, **{name: value}), signature, sender=market.relayer)
