@@ -19,7 +19,7 @@ import contracts
 from contracts import build
 from ledger.chain.protocol import Log
 from market.slots import Rule
-from tests.audit.small_market import SmallMarket
+from tests.audit.small_market import UTILITY, SmallMarket
 
 RAISED_LIMIT = 32_768
 """Bytes of code that the chain allows where nothing was optimised."""
@@ -76,13 +76,18 @@ def storage_root(market: SmallMarket) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("mode", "fits"), [("none", False), pytest.param("codesize", True, marks=pytest.mark.long)]
+    ("mode", "fits", "rules"),
+    [
+        ("none", False, [Rule.DLMP]),
+        pytest.param("none", False, [Rule.TARIFF], marks=pytest.mark.long),
+        pytest.param("codesize", True, list(Rule), marks=pytest.mark.long),
+    ],
 )
-def test_another_optimiser_makes_the_same_contract(monkeypatch, mode, fits):
+def test_another_optimiser_makes_the_same_contract(monkeypatch, mode, fits, rules):
     artifacts = compiled(mode)
     largest = max(artifact.runtime_size for artifact in artifacts.values())
     assert (largest <= build.RUNTIME_LIMIT) is fits
-    for rule in Rule:
+    for rule in rules:
         known = shipped(rule)
         with monkeypatch.context() as patch:
             patch.setattr(contracts, "load", artifacts.__getitem__)
@@ -97,10 +102,12 @@ def test_another_optimiser_makes_the_same_contract(monkeypatch, mode, fits):
 
 
 def test_the_comparison_sees_what_differs():
-    """Under another rule the same life has other logs and another storage."""
-    dlmp, tariff = shipped(Rule.DLMP), shipped(Rule.TARIFF)
-    assert dlmp.exchange.address == tariff.exchange.address
-    assert list(outcomes(dlmp)) != list(outcomes(tariff))
-    assert storage_root(dlmp) != storage_root(tariff)
-    statuses = {status for status, _ in outcomes(dlmp)}
-    assert statuses == {0, 1}, "both what works and what is refused is in this life"
+    """One deposit of a thousandth cent more, and logs and storage are others."""
+    one, other = SmallMarket(Rule.DLMP), SmallMarket(Rule.DLMP)
+    assert list(outcomes(one)) == list(outcomes(other)) and storage_root(one) == storage_root(other)
+    other.confirm(other.exchange.deposit(UTILITY.address, 10_000, sender=UTILITY))
+    assert one.exchange.address == other.exchange.address
+    assert list(outcomes(one)) != list(outcomes(other))
+    assert storage_root(one) != storage_root(other)
+    # What is refused is in the life that is compared, beside what works.
+    assert {status for status, _ in outcomes(shipped(Rule.DLMP))} == {0, 1}
