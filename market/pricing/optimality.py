@@ -9,6 +9,11 @@ and hub, devices, shedding and tie-break are best responses to λ. σ ≤ 0 ever
 problem's multipliers rank one, s = −σ·((l+v_π)/2, −P, −Q, −(l−v_π)/2), so the point is its global
 optimum. `measure` lists each condition as a Comparison; a condition holds where |found − expected| is
 at most tolerance × scale.
+
+Storages add their states, and what θ_t, the value of what they store in period t, must be: charging answers
+η_c·θ − λ, discharging λ − θ/η_d, and θ changes from period to period only where the state is at a bound.
+Charging and discharging at once is refused; that nothing would be gained by it (`response-overlap`) is a
+condition of the global optimum only.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import numpy as np
 from market.feeder.model import Feeder
 from market.pricing.conditions import Conditions, Duals, Primal
 from market.pricing.rules import shed_cost, tie_break_centre, tie_break_share
+from market.pricing.storages import change, injected, wear_cost
 from market.units import Floats
 
 BALANCE_TOLERANCE = 2e-6
@@ -39,7 +45,10 @@ TIE_BREAK_VOLL = 3.0
 GAP_TOLERANCE = 1e-5
 """Of 1 € + turnover, what everyone takes or gives at the bus's price: 1e-6 pu of imbalance at every bus."""
 
-GLOBAL = frozenset({"sign-cone", "gap"})
+OVERLAP_PU = 1e-6
+"""Both directions of a storage above this are an overlap."""
+
+GLOBAL = frozenset({"sign-cone", "gap", "response-overlap"})
 """Conditions that make a point that meets all the others the global optimum instead of a local one."""
 
 
@@ -62,12 +71,14 @@ class Comparison:
 
 def measure(feeder: Feeder, conditions: Conditions, primal: Primal, duals: Duals) -> tuple[Comparison, ...]:
     """Every optimality condition at this point, in the order flows, limits, prices, responses, gap."""
+    stored = _storages(conditions, primal, duals) if conditions.storages.count else ()
     return (
         *_flows(feeder, conditions, primal),
         *_limits(feeder, conditions, primal),
         *_stationarity(feeder, primal, duals),
         *_multipliers(feeder, primal, duals),
         *_responses(feeder, conditions, primal, duals),
+        *stored,
         _gap(feeder, conditions, primal, duals),
     )
 
@@ -88,14 +99,23 @@ def costs(feeder: Feeder, conditions: Conditions, primal: Primal) -> Floats:
     elastic_cost = centre[:, None] * t + t**2 / (2 * share)
     hub_cost = hub.import_price * np.maximum(m, 0) + hub.export_price * np.minimum(m, 0)
     shedding = (shed_cost(conditions) * primal.shed).sum(axis=1)
-    return np.asarray(hub_cost + device_cost.sum(axis=1) + shedding + elastic_cost.sum(axis=1))
+    total = hub_cost + device_cost.sum(axis=1) + shedding + elastic_cost.sum(axis=1)
+    if conditions.storages.count:
+        total = total + wear_cost(conditions.storages, primal.charge, primal.discharge).sum(axis=1)
+        total[-1] -= _left(conditions, primal)
+    return np.asarray(total)
+
+
+def _left(conditions: Conditions, primal: Primal) -> float:
+    """What is stored after the last period is worth, €/h per pu of base."""
+    return float((conditions.storages.final_value * primal.energy[-1]).sum() / conditions.hours)
 
 
 def injections(feeder: Feeder, conditions: Conditions, primal: Primal) -> Floats:
-    """T_b = Σ_{k at b} (g − d), periods × buses, pu."""
+    """T_b = Σ_{k at b} (g − d + discharge − charge), periods × buses, pu."""
     by_bus = np.zeros((conditions.periods, feeder.buses))
     np.add.at(by_bus.T, conditions.devices.bus, (primal.gen - primal.load).T)
-    return by_bus
+    return by_bus + injected(feeder, conditions.storages, primal) if conditions.storages.count else by_bus
 
 
 def children_sum(feeder: Feeder, of_lines: Floats) -> Floats:
@@ -235,6 +255,55 @@ def _responses(feeder: Feeder, conditions: Conditions, primal: Primal, duals: Du
     ]
 
 
+def _storages(conditions: Conditions, primal: Primal, duals: Duals) -> list[Comparison]:
+    """States, bounds, one direction at a time, and best responses to λ and θ."""
+    storages, place = conditions.storages, "storage"
+    charge, discharge, energy = primal.charge, primal.discharge, primal.energy
+    before = np.vstack([storages.energy_start, energy[:-1]])
+    expected = before + change(storages, charge, discharge, conditions.hours) - storages.drain
+    zero = np.zeros(())
+
+    def inside(check: str, value: Floats, low: Floats, high: Floats) -> Comparison:
+        return _pu(check, value, np.clip(value, low, high), NETWORK_TOLERANCE, place)
+
+    def answer(check: str, value: Floats, low: Floats, high: Floats) -> Comparison:
+        return _pu(check, value, np.clip(value, low, high), LIMIT_TOLERANCE, place)
+
+    price = duals.price[:, storages.bus]
+    slack = PRICE_TOLERANCE * np.maximum(np.maximum(np.abs(price), np.abs(duals.stored)), 1)
+    taking = storages.charge_efficiency * duals.stored - price - storages.wear
+    giving = price - duals.stored / storages.discharge_efficiency - storages.wear
+    slope, tops = storages.wear_slope, (storages.charge_max, storages.discharge_max)
+    least = [
+        _respond(m - slack, slope, top, most=False) for m, top in zip((taking, giving), tops, strict=True)
+    ]
+    most = [_respond(m + slack, slope, top, most=True) for m, top in zip((taking, giving), tops, strict=True)]
+    # one direction being used, the other may not be, whatever it would pay
+    alone = [
+        np.where(other > OVERLAP_PU, 0.0, low) for other, low in zip((discharge, charge), least, strict=True)
+    ]
+    both = np.maximum(_outside(charge, least[0], most[0]), _outside(discharge, least[1], most[1]))
+    later = np.vstack([duals.stored[1:], storages.final_value])
+    kept = np.where(duals.stored - later > slack, storages.energy_min, energy)
+    kept = np.where(later - duals.stored > slack, storages.energy_max, kept)
+    return [
+        _pu("state-of-charge", energy, expected, NETWORK_TOLERANCE, place),
+        inside("limit-charge", charge, zero, storages.charge_max),
+        inside("limit-discharge", discharge, zero, storages.discharge_max),
+        inside("limit-energy", energy, storages.energy_min, storages.energy_max),
+        _pu("one-direction", np.minimum(charge, discharge), zero, OVERLAP_PU, place),
+        answer("response-charge", charge, alone[0], most[0]),
+        answer("response-discharge", discharge, alone[1], most[1]),
+        _pu("response-overlap", both, zero, LIMIT_TOLERANCE, place),
+        _pu("response-energy", energy, kept, LIMIT_TOLERANCE, place),
+    ]
+
+
+def _outside(value: Floats, low: Floats, high: Floats) -> Floats:
+    """How far a value is from a range."""
+    return np.asarray(np.abs(value - np.clip(value, low, high)))
+
+
 def respond(conditions: Conditions, price: Floats, *, downwards: bool) -> tuple[Floats, Floats]:
     """Best generation and load of every device at a price, periods × devices, pu.
 
@@ -273,7 +342,36 @@ def _gap(feeder: Feeder, conditions: Conditions, primal: Primal, duals: Duals) -
     bound = device.sum(axis=1) + (fixed + shed + elastic + held).sum(axis=1) + substation
     traded = np.abs(at) * (primal.gen + primal.load)
     turnover = 1 + traded.sum(axis=1) + np.abs(price * conditions.fixed_p).sum(axis=1)
+    if conditions.storages.count:
+        cost[-1] += _left(conditions, primal)
+        bound = bound + _storage_bound(conditions, primal, duals)
+        at_storage = np.abs(price[:, conditions.storages.bus])
+        turnover = turnover + (at_storage * (primal.charge + primal.discharge)).sum(axis=1)
     return Comparison("gap", "period", cost[:, None], bound[:, None], turnover[:, None], GAP_TOLERANCE)
+
+
+def _storage_bound(conditions: Conditions, primal: Primal, duals: Duals) -> Floats:
+    """The storages' part of the dual function by period, €/h per pu of base.
+
+    What states are worth passes from period to period: θ_t·e_{t−1} − θ_{t+1}·e_t at the schedule's own
+    states is left out of each period's bound, as the value of what is left is out of its cost.
+    """
+    storages, hours, theta = conditions.storages, conditions.hours, duals.stored
+    price = duals.price[:, storages.bus]
+    slope = storages.wear_slope
+    total = np.zeros_like(theta)
+    for margin, top in (
+        (storages.charge_efficiency * theta - price - storages.wear, storages.charge_max),
+        (price - theta / storages.discharge_efficiency - storages.wear, storages.discharge_max),
+    ):
+        best = _respond(margin, slope, top, most=False)
+        total += slope * best**2 / 2 - margin * best
+    before = np.vstack([storages.energy_start, primal.energy[:-1]])
+    rise = theta - np.vstack([theta[1:], storages.final_value])
+    ends = np.where(rise > 0, storages.energy_min, storages.energy_max)
+    total += rise * (ends - primal.energy) / hours
+    total += theta * (primal.energy - before + storages.drain) / hours
+    return np.asarray(total.sum(axis=1))
 
 
 def _pu(check: str, found: Floats, expected: Floats, tolerance: float, place: str = "bus") -> Comparison:
