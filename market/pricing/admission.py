@@ -44,6 +44,12 @@ class ClearingFailed(PricingError):  # noqa: N818 - named by the rule
 
 def admit(feeder: Feeder, conditions: Conditions) -> None:
     """Refuse, by name, a feeder and conditions that no clearing could price. Raises PricingError."""
+    admit_conditions(feeder, conditions)
+    admit_feeder(feeder)
+
+
+def admit_conditions(feeder: Feeder, conditions: Conditions) -> None:
+    """Refuse conditions that no clearing of this feeder could price. Raises PricingError."""
     _admit_shapes(feeder, conditions)
     _admit_devices(conditions)
     if conditions.storages.count:
@@ -54,13 +60,17 @@ def admit(feeder: Feeder, conditions: Conditions) -> None:
             raise HubError(
                 f"hub: period {t} asks {hub.import_price[t]:g} €/MWh, below its bid {hub.export_price[t]:g}"
             )
+
+
+def admit_feeder(feeder: Feeder) -> None:
+    """Refuse a feeder that could not be within its limits with nothing connected. Raises PricingError."""
     limits = feeder.limits
-    for b in range(feeder.buses):
-        if not limits.v_min[b] <= feeder.v0 <= limits.v_max[b]:
-            raise SubstationVoltage(
-                f"feeder {feeder.name}: substation at {feeder.v0:g} pu is outside the limits"
-                f" {limits.v_min[b]:g} to {limits.v_max[b]:g} pu of bus {feeder.bus_names[b]}"
-            )
+    outside = ~((limits.v_min <= feeder.v0) & (feeder.v0 <= limits.v_max))
+    for b in np.flatnonzero(outside)[:1]:
+        raise SubstationVoltage(
+            f"feeder {feeder.name}: substation at {feeder.v0:g} pu is outside the limits"
+            f" {limits.v_min[b]:g} to {limits.v_max[b]:g} pu of bus {feeder.bus_names[b]}"
+        )
 
 
 def _admit_shapes(feeder: Feeder, conditions: Conditions) -> None:

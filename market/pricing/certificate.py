@@ -6,30 +6,44 @@ What a certificate cannot show: that the inputs are true, in particular that pro
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from hashlib import sha256
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from market.feeder.model import Feeder, FeederError, Limits
 from market.findings import Finding
-from market.pricing.admission import PricingError, admit
-from market.pricing.conditions import Conditions, Devices, Duals, Hub, Primal, SlotPrices, Solution
-from market.pricing.optimality import GLOBAL, Comparison, measure
+from market.pricing.admission import PricingError, admit_conditions, admit_feeder
+from market.pricing.conditions import (
+    Conditions,
+    Devices,
+    Duals,
+    Hub,
+    Primal,
+    SlotPrices,
+    Solution,
+    Storages,
+)
+from market.pricing.network import Network
+from market.pricing.optimality import GLOBAL, Comparison, broken, measure_point
+from market.pricing.point import BUSES, DEVICES, LINES, STORAGES, Point, point
 from market.pricing.quantise import quantise
+from market.pricing.storages import BY_PERIOD, BY_STORAGE
 from market.pricing.wire import FormatError, Reader, Writer
 from market.units import Floats
 
 INPUTS_MAGIC, CERTIFICATE_MAGIC = b"WBIN", b"WBCT"
-VERSION = 1
+VERSION = 2
 PER_CHECK = 3
 """Findings listed for one check and period: the worst places; a wrong flow shows at several."""
+LARGEST = 1e50
+"""No power or price is so large; the products of three such numbers are still numbers."""
 
 DEVICE_ARRAYS = tuple(field.name for field in fields(Devices) if field.name != "bus")
-STORED_ARRAYS = ("charge", "discharge", "energy", "stored")
-PRIMAL_ARRAYS = tuple(field.name for field in fields(Primal) if field.name not in STORED_ARRAYS)
-DUAL_ARRAYS = tuple(field.name for field in fields(Duals) if field.name not in STORED_ARRAYS)
 
 
 class Claim(IntEnum):
@@ -39,52 +53,98 @@ class Claim(IntEnum):
     LOCAL = 1
 
 
+class Accuracy(IntEnum):
+    """To what a certificate says that its conditions hold: the arithmetic's last digits, or ATC's stop."""
+
+    FINISHED = 0
+    STOPPED = 1
+
+
+Claims = TypeVar("Claims", Claim, Accuracy)
+
+
 @dataclass(frozen=True, eq=False)
 class Certified:
-    """A certificate that was read: what it claims, for whose inputs, which schedule, which prices."""
+    """A certificate that was read: what it claims, for whose inputs, and the point it does so of."""
 
     claim: Claim
+    accuracy: Accuracy
     input_hash: bytes
-    primal: Primal
-    duals: Duals
+    point: Point
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """Periods, buses, devices, storages."""
+        at = self.point
+        periods, buses = at.lines.shape[1:]
+        return periods, buses, at.devices.shape[2], at.storages.shape[2]
+
+    @property
+    def primal(self) -> Primal:
+        """The schedule."""
+        return self.point.primal
+
+    @property
+    def duals(self) -> Duals:
+        """Its prices."""
+        return self.point.duals
+
+
+# --- inputs -------------------------------------------------------------------------------------
 
 
 def encode_inputs(feeder: Feeder, conditions: Conditions) -> bytes:
     """Everything a clearing was given, in canonical bytes. Raises ValueError on NaN."""
+    return _encode_feeder(feeder) + _encode_conditions(conditions)
+
+
+def _encode_feeder(feeder: Feeder) -> bytes:
     writer = Writer(INPUTS_MAGIC, VERSION)
     writer.text(feeder.name)
-    writer.count(feeder.buses)
+    writer.counts(feeder.buses)
     for name in feeder.bus_names:
         writer.text(name)
     writer.ints(feeder.parent)
     limits = feeder.limits
     by_bus = (feeder.r_pu, feeder.x_pu, limits.v_min, limits.v_max, limits.i_max)
-    for array in (*by_bus, feeder.nominal_p_mw, feeder.nominal_q_mvar, feeder.base_mw, feeder.v0):
-        writer.floats(array)
-    devices, hub = conditions.devices, conditions.hub
-    writer.count(conditions.periods)
-    writer.count(devices.count)
-    for numbers in (conditions.hours, conditions.voll, hub.import_price, hub.export_price):
-        writer.floats(numbers)
-    writer.floats(conditions.fixed_p)
-    writer.floats(conditions.fixed_q)
+    writer.floats(*by_bus, feeder.nominal_p_mw, feeder.nominal_q_mvar, feeder.base_mw, feeder.v0)
+    return writer.bytes()
+
+
+def _encode_conditions(conditions: Conditions) -> bytes:
+    devices, storages, hub = conditions.devices, conditions.storages, conditions.hub
+    writer = Writer()
+    writer.counts(conditions.periods, devices.count, storages.count, conditions.first_slot)
     writer.ints(devices.bus)
-    for name in DEVICE_ARRAYS:
-        writer.floats(getattr(devices, name))
+    writer.ints(storages.bus)
+    writer.floats(
+        *(conditions.hours, conditions.voll, hub.import_price, hub.export_price),
+        *(conditions.fixed_p, conditions.fixed_q),
+        *(getattr(devices, name) for name in DEVICE_ARRAYS),
+        *(getattr(storages, name) for name in (*BY_PERIOD, *BY_STORAGE) if storages.count),
+    )
     return writer.bytes()
 
 
 def decode_inputs(data: bytes) -> tuple[Feeder, Conditions]:
     """The inverse of `encode_inputs`. Raises FormatError, or FeederError for a feeder that is none."""
     reader = Reader(data, INPUTS_MAGIC, VERSION)
-    name, buses = reader.text(), reader.count()
+    feeder = _decode_feeder(reader)
+    conditions = _decode_conditions(reader, feeder.buses)
+    reader.end()
+    return feeder, conditions
+
+
+def _decode_feeder(reader: Reader) -> Feeder:
+    name = reader.text()
+    (buses,) = reader.counts(1)
     bus_names = tuple(reader.text() for _ in range(buses))
     parent = reader.ints(buses)
     r_pu, x_pu = reader.floats(buses), reader.floats(buses)
     limits = Limits(*(reader.floats(buses, finite=False) for _ in range(3)))
     nominal_p_mw, nominal_q_mvar = reader.floats(buses), reader.floats(buses)
-    base_mw, v0 = (float(reader.floats(1)[0]) for _ in range(2))
-    feeder = Feeder(
+    base_mw, v0 = reader.floats(2).tolist()
+    return Feeder(
         name=name,
         bus_names=bus_names,
         parent=parent,
@@ -96,14 +156,18 @@ def decode_inputs(data: bytes) -> tuple[Feeder, Conditions]:
         nominal_p_mw=nominal_p_mw,
         nominal_q_mvar=nominal_q_mvar,
     )
-    periods, count = reader.count(), reader.count()
-    hours, voll = (float(reader.floats(1)[0]) for _ in range(2))
+
+
+def _decode_conditions(reader: Reader, buses: int) -> Conditions:
+    periods, count, stored, first_slot = reader.counts(4)
+    device_bus, storage_bus = reader.ints(count), reader.ints(stored)
+    hours, voll = reader.floats(2).tolist()
     hub = Hub(reader.floats(periods), reader.floats(periods))
     fixed_p, fixed_q = reader.floats(periods, buses), reader.floats(periods, buses)
-    bus = reader.ints(count)
-    devices = Devices(bus=bus, **{array: reader.floats(periods, count) for array in DEVICE_ARRAYS})
-    reader.end()
-    return feeder, Conditions(fixed_p, fixed_q, hub, devices, hours, voll)
+    devices = Devices(device_bus, **{name: reader.floats(periods, count) for name in DEVICE_ARRAYS})
+    shapes = dict.fromkeys(BY_PERIOD, (periods, stored)) | dict.fromkeys(BY_STORAGE, (stored,))
+    storages = Storages(storage_bus, **{name: reader.floats(*shape) for name, shape in shapes.items()})
+    return Conditions(fixed_p, fixed_q, hub, devices, hours, voll, storages, first_slot)
 
 
 def input_hash(feeder: Feeder, conditions: Conditions) -> bytes:
@@ -111,17 +175,20 @@ def input_hash(feeder: Feeder, conditions: Conditions) -> bytes:
     return sha256(encode_inputs(feeder, conditions)).digest()
 
 
+# --- certificate --------------------------------------------------------------------------------
+
+
 def certificate(solution: Solution, feeder: Feeder, conditions: Conditions) -> bytes:
-    """The solution as a certificate. Raises ValueError on NaN."""
-    writer = Writer(CERTIFICATE_MAGIC, VERSION)
+    """The solution as a certificate, which claims as much as holds. Raises ValueError on NaN."""
+    at = point(solution.primal, solution.duals)
     claim = Claim.LOCAL if solution.status == "local" else Claim.GLOBAL
-    writer.raw(bytes([claim]) + input_hash(feeder, conditions))
-    for size in (conditions.periods, feeder.buses, conditions.devices.count):
-        writer.count(size)
-    for name in PRIMAL_ARRAYS:
-        writer.floats(getattr(solution.primal, name))
-    for name in DUAL_ARRAYS:
-        writer.floats(getattr(solution.duals, name))
+    claimed = _claimed(measure_point(Network(feeder), conditions, at), claim)
+    accuracy = Accuracy.STOPPED if broken(claimed, finished=True) else Accuracy.FINISHED
+    writer = Writer(CERTIFICATE_MAGIC, VERSION)
+    writer.raw(bytes([claim, accuracy]) + input_hash(feeder, conditions))
+    counts = conditions.devices.count, conditions.storages.count
+    writer.counts(conditions.periods, feeder.buses, *counts)
+    writer.floats(at.lines, at.buses, at.devices, at.storages, at.net_import)
     return writer.bytes()
 
 
@@ -133,16 +200,30 @@ def certificate_hash(data: bytes) -> bytes:
 def decode(data: bytes) -> Certified:
     """Read a certificate without judging it. Raises FormatError."""
     reader = Reader(data, CERTIFICATE_MAGIC, VERSION)
-    claim = reader.raw(1)[0]
-    if claim not in tuple(Claim):
-        raise FormatError(f"claim {claim}, known: {', '.join(str(int(each)) for each in Claim)}")
+    claim, accuracy = reader.raw(2)
     of_inputs = reader.raw(32)
-    periods, buses, count = reader.count(), reader.count(), reader.count()
-    shapes = {"gen": (periods, count), "load": (periods, count), "net_import": (periods,)}
-    primal = Primal(**{name: reader.floats(*shapes.get(name, (periods, buses))) for name in PRIMAL_ARRAYS})
-    duals = Duals(**{name: reader.floats(periods, buses) for name in DUAL_ARRAYS})
+    periods, buses, count, stored = reader.counts(4)
+    sizes = [len(LINES) * buses, len(BUSES) * buses, len(DEVICES) * count, len(STORAGES) * stored, 1]
+    values = reader.floats(periods * sum(sizes), largest=LARGEST)
     reader.end()
-    return Certified(Claim(claim), of_inputs, primal, duals)
+    lines, of_buses, devices, storages, net_import = np.split(values, periods * np.cumsum(sizes[:-1]))
+    at = Point(
+        lines.reshape(len(LINES), periods, buses),
+        of_buses.reshape(len(BUSES), periods, buses),
+        devices.reshape(len(DEVICES), periods, count),
+        storages.reshape(len(STORAGES), periods, stored),
+        net_import,
+    )
+    return Certified(_known(Claim, claim), _known(Accuracy, accuracy), of_inputs, at)
+
+
+def _known(kind: type[Claims], value: int) -> Claims:
+    """What a byte stands for. Raises FormatError."""
+    try:
+        return kind(value)
+    except ValueError as error:
+        known = ", ".join(str(int(each)) for each in kind)
+        raise FormatError(f"{kind.__name__.lower()} {value}, known: {known}") from error
 
 
 def prices(data: bytes, feeder: Feeder, period: int = 0, *, hours: float) -> SlotPrices:
@@ -150,87 +231,101 @@ def prices(data: bytes, feeder: Feeder, period: int = 0, *, hours: float) -> Slo
     return quantise(decode(data), feeder, period, hours=hours)
 
 
+# --- the checker --------------------------------------------------------------------------------
+
+
+class Checker:
+    """Checks certificates of one feeder, of which it prepares what it needs; keep it to check often."""
+
+    def __init__(self, feeder: Feeder) -> None:
+        self._network = Network(feeder)
+        self._hash = sha256(_encode_feeder(feeder))
+
+    def __call__(self, data: bytes, conditions: Conditions) -> tuple[Finding, ...]:
+        """Everything that is wrong with a certificate for these inputs; nothing means its claim holds."""
+        feeder = self._network.feeder
+        try:
+            admit_feeder(feeder)
+            admit_conditions(feeder, conditions)
+            certified = decode(data)
+        except (FormatError, PricingError, FeederError) as error:
+            wanted = f"readable bytes of version {VERSION}"
+            return (Finding("certificate-format", "certificate", wanted, str(error), ""),)
+        digest = self._hash.copy()
+        digest.update(_encode_conditions(conditions))
+        if certified.input_hash != (expected := digest.digest()):
+            found = certified.input_hash.hex()
+            return (Finding("input-hash", "certificate", expected.hex(), found, "other inputs"),)
+        sizes = conditions.periods, feeder.buses, conditions.devices.count, conditions.storages.count
+        if certified.sizes != sizes:
+            wanted, found = (_sizes_text(each) for each in (sizes, certified.sizes))
+            return (Finding("certificate-format", "certificate", wanted, found, "other arrays"),)
+        return self._judge(certified, conditions)
+
+    def _judge(self, certified: Certified, conditions: Conditions) -> tuple[Finding, ...]:
+        at, feeder = certified.point, self._network.feeder
+        no_line = at.lines[:, :, 0]
+        found = _unused(no_line) if np.count_nonzero(no_line) else ()
+        with np.errstate(all="ignore"):  # of a liar's numbers; what is not a number does not hold
+            measured = measure_point(self._network, conditions, at)
+            wrong = broken(_claimed(measured, certified.claim), finished=not certified.accuracy)
+        return (*found, *(each for one, where in wrong for each in _findings(one, where, feeder)))
+
+
 def check(data: bytes, feeder: Feeder, conditions: Conditions) -> tuple[Finding, ...]:
     """Everything that is wrong with a certificate for these inputs; nothing found means its claim holds."""
-    try:
-        admit(feeder, conditions)
-        certified = decode(data)
-    except (FormatError, PricingError, FeederError) as error:
-        return (Finding("certificate-format", "certificate", "readable bytes of version 1", str(error), ""),)
-    expected = input_hash(feeder, conditions)
-    if certified.input_hash != expected:
-        return (
-            Finding("input-hash", "certificate", expected.hex(), certified.input_hash.hex(), "other inputs"),
-        )
-    shape, known = certified.duals.price.shape, (conditions.periods, feeder.buses)
-    if shape != known or certified.primal.gen.shape[1] != conditions.devices.count:
-        return (Finding("certificate-format", "certificate", f"arrays of {known}", f"{shape}", ""),)
+    return Checker(feeder)(data, conditions)
+
+
+def _claimed(measured: Iterable[Comparison], claim: Claim) -> list[Comparison]:
+    """Those of the conditions that the claim says hold."""
+    return [each for each in measured if claim is Claim.GLOBAL or each.check not in GLOBAL]
+
+
+def _sizes_text(sizes: tuple[int, int, int, int]) -> str:
+    return "{} periods, {} buses, {} devices, {} storages".format(*sizes)
+
+
+def _unused(entries: Floats) -> tuple[Finding, ...]:
+    """Entry 0 of line arrays, where nothing may hide."""
     return tuple(
-        finding
-        for comparison in (
-            *_unused_entries(certified),
-            *measure(feeder, conditions, certified.primal, certified.duals),
-        )
-        if certified.claim is Claim.GLOBAL or comparison.check not in GLOBAL
-        for finding in _findings(comparison, feeder)
+        Finding(f"unused-{LINES[row]}", f"period {period}, no line", "0", f"{entries[row, period]:.9g}", "")
+        for row, period in np.argwhere(entries).tolist()
     )
 
 
-def _unused_entries(certified: Certified) -> list[Comparison]:
-    """Entry 0 of line arrays, where nothing may hide."""
-    entries = {
-        **{name: getattr(certified.primal, name) for name in ("p", "q", "l")},
-        **{name: getattr(certified.duals, name) for name in DUAL_ARRAYS if name not in ("price", "reactive")},
-    }
-    one = np.ones(())
-    return [
-        Comparison(f"unused-{name}", "bus", array[:, :1], np.zeros_like(array[:, :1]), one, 0.0)
-        for name, array in entries.items()
-    ]
-
-
-def _findings(comparison: Comparison, feeder: Feeder) -> list[Finding]:
+def _findings(comparison: Comparison, where: npt.NDArray[np.bool_], feeder: Feeder) -> Iterator[Finding]:
     """The worst places of each period where a condition does not hold."""
     error = comparison.error
-    found = np.broadcast_to(comparison.found, error.shape)
-    expected = np.broadcast_to(comparison.expected, error.shape)
-    # not (error <= tolerance), so that an infinity minus an infinity is found too
-    broken = ~(error <= comparison.tolerance)
-    findings = []
-    for period in np.flatnonzero(broken.any(axis=1)):
-        places = np.flatnonzero(broken[period])
+    for period in np.flatnonzero(where.any(axis=1)):
+        places = np.flatnonzero(where[period])
         worst = places[np.argsort(-error[period, places], kind="stable")][:PER_CHECK]
-        findings += [
-            Finding(
+        for place in worst:
+            found, expected = comparison.found[period, place], comparison.expected[period, place]
+            yield Finding(
                 check=comparison.check,
-                where=f"period {period}{_place(comparison, feeder, int(place))}",
-                expected=f"{expected[period, place]:.9g}",
-                found=f"{found[period, place]:.9g}",
-                difference=f"{abs(found[period, place] - expected[period, place]):.3g},"
-                f" {error[period, place] / comparison.tolerance:.3g} times the tolerance"
-                if comparison.tolerance
-                else f"{found[period, place]:.3g}",
+                where=f"period {period}{_place(comparison.rule.place, feeder, int(place))}",
+                expected=f"{expected:.9g}",
+                found=f"{found:.9g}",
+                difference=f"{abs(found - expected):.3g}, {error[period, place]:.3g} of its size",
                 next="clear the posted inputs again and compare",
             )
-            for place in worst
-        ]
-    return findings
 
 
-def _place(comparison: Comparison, feeder: Feeder, index: int) -> str:
-    """Where an entry of the second axis is: line arrays of comparisons start at line 1."""
-    match comparison.place:
+def _place(kind: str, feeder: Feeder, index: int) -> str:
+    """Where an entry of the second axis is."""
+    match kind:
         case "bus":
             return f" bus {feeder.bus_names[index]}"
         case "line":
-            return f" line to bus {feeder.bus_names[index + 1]}"
-        case "device":
-            return f" device {index}"
+            return f" line to bus {feeder.bus_names[index]}"
+        case "device" | "storage":
+            return f" {kind} {index}"
         case _:
             return ""
 
 
 def gap(certified: Certified, feeder: Feeder, conditions: Conditions) -> Floats:
     """Proven distance from the optimum by period, of 1 € + turnover."""
-    measured = measure(feeder, conditions, certified.primal, certified.duals)
+    measured = measure_point(Network(feeder), conditions, certified.point)
     return next(comparison.error[:, 0] for comparison in measured if comparison.check == "gap")

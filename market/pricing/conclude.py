@@ -9,7 +9,7 @@ import numpy as np
 from market.feeder.model import Feeder
 from market.pricing.components import components
 from market.pricing.conditions import Conditions, Duals, Primal, Solution
-from market.pricing.optimality import BALANCE_TOLERANCE, PRICE_TOLERANCE, costs, measure, residual
+from market.pricing.optimality import BALANCE_TOLERANCE, PRICE_TOLERANCE, broken, costs, measure, residual
 from market.pricing.polish import polish
 
 
@@ -33,19 +33,25 @@ def conclude(
     """
     if polished:
         primal, duals = polish(feeder, conditions, primal, duals)
-    primal, duals = _on_hub_rule(conditions, primal, duals)
+    primal, duals = _on_hub_rule(conditions, _nothing_to_shed(conditions, primal), duals)
     measured = measure(feeder, conditions, primal, duals)
-    broken = {each.check for each in measured if not (each.error <= each.tolerance).all()}
+    wrong = {each.check for each, _ in broken(measured, finished=False)}
     return Solution(
         primal=primal,
         duals=duals,
         components=components(feeder, primal, duals),
-        status="infeasible" if "tie-break-energy" in broken else "local" if broken else "optimal",
+        status="infeasible" if "tie-break-energy" in wrong else "local" if wrong else "optimal",
         residual=residual(measured),
         cost=float(costs(feeder, conditions, primal).sum()),
         iterations=iterations,
         method=method,
     )
+
+
+def _nothing_to_shed(conditions: Conditions, primal: Primal) -> Primal:
+    """No share where there is no load, of which any would do."""
+    load = (conditions.fixed_p != 0) | (conditions.fixed_q != 0)
+    return replace(primal, shed=np.where(load, primal.shed, 0.0))
 
 
 def _on_hub_rule(conditions: Conditions, primal: Primal, duals: Duals) -> tuple[Primal, Duals]:

@@ -2,13 +2,14 @@
 
 Written as a modeller would, and apart from the assembly in `branchflow`, so that each can check the
 other. cvxpy compiles a problem once for its shape (disciplined parametrised programming) and only
-fills in numbers after. Devices are scaled to shares of their range, as in `direct`.
+fills in numbers after. Devices are scaled to shares of their range, as in `direct`. Where storages couple
+periods, one problem holds a model of each period, and the storages as they are, unscaled.
 """
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cvxpy as cp
@@ -40,6 +41,21 @@ PARAMETERS = {
 """What changes from period to period, and its length; devices are scaled to shares of their range."""
 SIZES = {"gen_max", "gen_curvature", "load_span", "load_curvature", "spread", "shed_cost"}
 """Parameters that are never negative, which is what makes the problem convex."""
+STORED = {
+    "charge_max": "states",
+    "discharge_max": "states",
+    "energy_min": "states",
+    "energy_max": "states",
+    "drain_rate": "states",
+    "start_rate": "storages",
+    "rate": "one",
+    "charge_efficiency": "storages",
+    "discharge_loss": "storages",
+    "wear": "storages",
+    "wear_curvature": "storages",
+    "final_rate": "storages",
+}
+"""What changes of the storages, and its shape: a rate is an energy per hour, or 1 per hour."""
 
 
 class CompiledClearing:
@@ -50,12 +66,15 @@ class CompiledClearing:
     def __init__(self, feeder: Feeder) -> None:
         self.feeder = feeder
         self._compiled: dict[bytes, _Program] = {}
+        self._joined: dict[tuple[int, bytes, bytes], _JointProgram] = {}
 
     def solve(self, feeder: Feeder, conditions: Conditions) -> tuple[Primal, Duals, int]:
         """Schedule, prices with the signs of README.md, and rounds of every period. Raises PricingError."""
         if feeder is not self.feeder and feeder.hash != self.feeder.hash:
             raise ConditionsError(f"compiled for feeder {self.feeder.name}, asked for {feeder.name}")
         admit(feeder, conditions)
+        if conditions.storages.count:
+            return _solve_jointly(self.feeder, self._joint(conditions), conditions)
         program = self._program(conditions)
         answers = [_solve(self.feeder, program, conditions, t) for t in range(conditions.periods)]
         primal, duals = _stack(self.feeder, program, conditions, answers)
@@ -68,6 +87,17 @@ class CompiledClearing:
             self._compiled[key] = _compile(self.feeder, placing, lossless=self.lossless)
         return self._compiled[key]
 
+    def _joint(self, conditions: Conditions) -> _JointProgram:
+        devices, storages = (
+            np.asarray(each.bus, dtype="<i8") for each in (conditions.devices, conditions.storages)
+        )
+        key = conditions.periods, devices.tobytes(), storages.tobytes()
+        if key not in self._joined:
+            self._joined[key] = _compile_jointly(
+                self.feeder, devices, storages, conditions.periods, lossless=self.lossless
+            )
+        return self._joined[key]
+
 
 @dataclass(frozen=True, eq=False)
 class _Program:
@@ -79,8 +109,26 @@ class _Program:
     constraints: dict[str, Any]
 
 
+@dataclass(frozen=True, eq=False)
+class _JointProgram:
+    """A compiled problem of several periods: one model each, and the storages between them."""
+
+    problem: Any
+    periods: list[_Program]
+    parameters: dict[str, Any]
+    variables: dict[str, Any]
+    states: list[Any]
+
+
 def _compile(feeder: Feeder, device_bus: Ints, *, lossless: bool) -> _Program:
-    """Write the model down."""
+    """Write a period's model down and make it a problem."""
+    model, cost = _model(feeder, device_bus, lossless=lossless)
+    problem = cp.Problem(cp.Minimize(cost), list(model.constraints.values()))
+    return _Program(problem, model.parameters, model.variables, model.constraints)
+
+
+def _model(feeder: Feeder, device_bus: Ints, *, lossless: bool, injected: Any = None) -> tuple[_Program, Any]:
+    """Parameters, variables, constraints and cost of a period; storages may add to the injections by bus."""
     length = {"buses": feeder.buses, "devices": max(len(device_bus), 1), "one": 1}
     given = {
         name: cp.Parameter(length[per], name=name, nonneg=name in SIZES) for name, per in PARAMETERS.items()
@@ -92,14 +140,53 @@ def _compile(feeder: Feeder, device_bus: Ints, *, lossless: bool) -> _Program:
     # without losses there is no current: 0 in balances and drops
     var["l"] = cp.Constant(np.zeros(feeder.lines)) if lossless else cp.Variable(feeder.lines, name="l")
     constraints = {
-        **_balances(feeder, device_bus, given, var),
+        **_balances(feeder, device_bus, given, var, injected),
         **_limits(feeder, var, lossless=lossless),
     }
-    problem = cp.Problem(cp.Minimize(_cost(feeder, given, var)), list(constraints.values()))
-    return _Program(problem, given, var, constraints)
+    return _Program(None, given, var, constraints), _cost(feeder, given, var)
 
 
-def _balances(feeder: Feeder, device_bus: Ints, given: dict[str, Any], var: dict[str, Any]) -> dict[str, Any]:
+def _compile_jointly(
+    feeder: Feeder, device_bus: Ints, storage_bus: Ints, periods: int, *, lossless: bool
+) -> _JointProgram:
+    """Write the periods' models down, and the states that couple them."""
+    count = len(storage_bus)
+    shape = {"states": (periods, count), "storages": (count,), "one": (1,)}
+    given = {name: cp.Parameter(shape[per], name=name, nonneg=True) for name, per in STORED.items()}
+    given["final_rate"] = cp.Parameter(count, name="final_rate")
+    var = {name: cp.Variable((periods, count), name=name) for name in ("charge", "discharge", "energy")}
+    charge, discharge, energy = var.values()
+    at_bus = sp.csr_array((np.ones(count), (storage_bus, np.arange(count))), shape=(feeder.buses, count))
+    models, states, cost = [], [], -(given["final_rate"] @ energy[periods - 1])
+    for t in range(periods):
+        injected = at_bus @ (discharge[t] - charge[t])
+        model, of_network = _model(feeder, device_bus, lossless=lossless, injected=injected)
+        models.append(model)
+        before = given["start_rate"] if t == 0 else given["rate"] * energy[t - 1]
+        stored = cp.multiply(given["charge_efficiency"], charge[t])
+        taken = cp.multiply(given["discharge_loss"], discharge[t])
+        states.append(given["rate"] * energy[t] - before - stored + taken + given["drain_rate"][t] == 0)
+        cost = cost + of_network + given["wear"] @ (charge[t] + discharge[t])
+        cost = cost + sum(
+            cp.sum_squares(cp.multiply(given["wear_curvature"], power[t])) / 2
+            for power in (charge, discharge)
+        )
+    bounds = [
+        charge >= 0,
+        charge <= given["charge_max"],
+        discharge >= 0,
+        discharge <= given["discharge_max"],
+        energy >= given["energy_min"],
+        energy <= given["energy_max"],
+    ]
+    network = [constraint for model in models for constraint in model.constraints.values()]
+    problem = cp.Problem(cp.Minimize(cp.sum(cost)), [*network, *states, *bounds])
+    return _JointProgram(problem, models, given, var, states)
+
+
+def _balances(
+    feeder: Feeder, device_bus: Ints, given: dict[str, Any], var: dict[str, Any], injected: Any
+) -> dict[str, Any]:
     """Active power at every bus, reactive power at all but the substation."""
     buses, lines = feeder.buses, feeder.lines
     j, k = np.arange(lines), np.arange(len(device_bus))
@@ -119,6 +206,8 @@ def _balances(feeder: Feeder, device_bus: Ints, given: dict[str, Any], var: dict
         + np.sqrt(tie_break_share(feeder)) * var["tie"]
         + cp.multiply(given["fixed_p"], var["shed"])
     )
+    if injected is not None:
+        active = active + injected
     reactive = (
         arriving @ (var["q"] - cp.multiply(feeder.x_pu[1:], var["l"]))
         - leaving @ var["q"]
@@ -201,17 +290,27 @@ def _fill(program: _Program, conditions: Conditions, t: int) -> None:
 def _solve(feeder: Feeder, program: _Program, conditions: Conditions, t: int) -> dict[str, Any]:
     """Solve a period and copy what it found."""
     _fill(program, conditions, t)
+    _run(program.problem, f"feeder {feeder.name}: period {t}")
+    return _answer(program) | {"iterations": program.problem.solver_stats.num_iters}
+
+
+def _run(problem: Any, where: str, **how: Any) -> None:
+    """Solve a filled problem. Raises ClearingFailed."""
     tight = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), SOLVER_TOLERANCE)
     with warnings.catch_warnings():
         # what an inaccurate answer is worth, the optimality conditions measure
         warnings.filterwarnings("ignore", message="Solution may be inaccurate")
         try:
             # a warm solver keeps the scaling of an earlier period: answers would depend on history
-            program.problem.solve(solver=cp.CLARABEL, warm_start=False, max_threads=1, **tight)
+            problem.solve(solver=cp.CLARABEL, warm_start=False, max_threads=1, **tight, **how)
         except cp.error.SolverError as failure:
-            raise ClearingFailed(f"feeder {feeder.name}: period {t}: {failure}") from failure
-    if program.problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
-        raise ClearingFailed(f"feeder {feeder.name}: period {t}: solver says {program.problem.status}")
+            raise ClearingFailed(f"{where}: {failure}") from failure
+    if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
+        raise ClearingFailed(f"{where}: solver says {problem.status}")
+
+
+def _answer(program: _Program) -> dict[str, Any]:
+    """A period's variables and multipliers."""
     return {
         **{name: np.array(variable.value) for name, variable in program.variables.items()},
         **{
@@ -219,8 +318,36 @@ def _solve(feeder: Feeder, program: _Program, conditions: Conditions, t: int) ->
             for name in ("active", "reactive", "drop", "v_low", "v_high", "current")
             if name in program.constraints
         },
-        "iterations": program.problem.solver_stats.num_iters,
     }
+
+
+def _solve_jointly(
+    feeder: Feeder, program: _JointProgram, conditions: Conditions
+) -> tuple[Primal, Duals, int]:
+    """Solve all periods at once."""
+    storages, hours = conditions.storages, conditions.hours
+    for t, model in enumerate(program.periods):
+        _fill(model, conditions, t)
+    numbers = {
+        **{name: getattr(storages, name) for name in STORED if hasattr(storages, name)},
+        "drain_rate": storages.drain / hours,
+        "start_rate": storages.energy_start / hours,
+        "rate": np.array([1 / hours]),
+        "discharge_loss": 1 / storages.discharge_efficiency,
+        "final_rate": storages.final_value / hours,
+        "wear_curvature": np.sqrt(storages.wear_slope),
+    }
+    for name, values in numbers.items():
+        program.parameters[name].value = values
+    # a map from every parameter of a day to the solver's matrices takes gigabytes: they are written anew
+    _run(program.problem, f"feeder {feeder.name}: {conditions.periods} periods", ignore_dpp=True)
+    primal, duals = _stack(
+        feeder, program.periods[0], conditions, [_answer(model) for model in program.periods]
+    )
+    stored = {name: np.array(variable.value) for name, variable in program.variables.items()}
+    theta = np.array([constraint.dual_value for constraint in program.states])
+    iterations = int(program.problem.solver_stats.num_iters)
+    return replace(primal, **stored), replace(duals, stored=theta), iterations
 
 
 def _stack(

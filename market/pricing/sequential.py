@@ -12,10 +12,10 @@ from __future__ import annotations
 import numpy as np
 
 from market.feeder.model import Feeder
-from market.feeder.powerflow import PowerFlowError, power_flow
+from market.feeder.powerflow import Flow, PowerFlowError, power_flow
 from market.pricing.admission import ClearingFailed
 from market.pricing.branchflow import NetworkProblem
-from market.pricing.central import solve_period, stack
+from market.pricing.central import network_problem, solve_jointly, solve_period, stack
 from market.pricing.conditions import Conditions, Duals, Primal
 from market.pricing.optimality import injections
 from market.units import Floats
@@ -26,22 +26,32 @@ STANDS_STILL_PU = 1e-9
 
 
 def exact_period(feeder: Feeder, conditions: Conditions, primal: Primal) -> tuple[Primal, Duals] | None:
-    """A local optimum of one period's conditions from a relaxed schedule; None where none is reached."""
-    problem = NetworkProblem(feeder, conditions.devices.bus)
+    """A local optimum from a relaxed schedule; None where none is reached.
+
+    Of one period's conditions, or of several that storages couple.
+    """
+    problem = network_problem(feeder, conditions)
     active, reactive = _consumption(feeder, conditions, primal)
     for _ in range(ROUNDS):
         try:
             flow = power_flow(feeder, active, reactive)
-            point, gen, load = solve_period(problem, conditions, 0, flow)
+            primal, duals = _solve(problem, conditions, flow)
         except (PowerFlowError, ClearingFailed):
             return None
-        primal, duals = stack([point], gen[None], load[None])
         last = active, reactive
         active, reactive = _consumption(feeder, conditions, primal)
         moved = max(np.abs(active - last[0]).max(), np.abs(reactive - last[1]).max())
         if moved <= STANDS_STILL_PU:
             break
     return primal, duals
+
+
+def _solve(problem: NetworkProblem, conditions: Conditions, around: Flow) -> tuple[Primal, Duals]:
+    if conditions.storages.count:
+        primal, duals, _ = solve_jointly(problem, conditions, around)
+        return primal, duals
+    point, gen, load = solve_period(problem, conditions, 0, around)
+    return stack([point], gen[None], load[None])
 
 
 def _consumption(feeder: Feeder, conditions: Conditions, primal: Primal) -> tuple[Floats, Floats]:

@@ -20,6 +20,9 @@ BY_PERIOD = ("charge_max", "discharge_max", "energy_min", "energy_max", "drain")
 BY_STORAGE = tuple(field.name for field in fields(Storages) if field.name not in (*BY_PERIOD, "bus"))
 """Arrays of Storages that have one number a storage."""
 
+OVERLAP_PU = 1e-6
+"""Both directions of a storage above this are an overlap."""
+
 
 def window(storages: Storages, first: int, stop: int, energy: Floats | None = None) -> Storages:
     """The periods from `first` up to `stop`, from another state before the first where one is given."""

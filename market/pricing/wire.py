@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import struct
+import sys
 
 import numpy as np
 
 from market.units import Floats, Ints
+
+LARGEST_FLOAT = sys.float_info.max
 
 
 class FormatError(ValueError):
@@ -14,31 +18,33 @@ class FormatError(ValueError):
 
 
 class Writer:
-    """Appends values in canonical form."""
+    """Appends values in canonical form; begins with what the format is, if anything."""
 
-    def __init__(self, magic: bytes, version: int) -> None:
-        self._parts = [magic, struct.pack("<H", version)]
+    def __init__(self, magic: bytes = b"", version: int | None = None) -> None:
+        self._parts = [magic, b"" if version is None else struct.pack("<H", version)]
 
-    def count(self, value: int) -> None:
-        """Unsigned 32 bits."""
-        self._parts.append(struct.pack("<I", value))
+    def counts(self, *values: int) -> None:
+        """Unsigned 32 bits each."""
+        self._parts.append(struct.pack(f"<{len(values)}I", *values))
 
     def text(self, value: str) -> None:
         """UTF-8 with its length in bytes before it."""
         encoded = value.encode()
-        self.count(len(encoded))
+        self.counts(len(encoded))
         self._parts.append(encoded)
 
     def raw(self, value: bytes) -> None:
         """Bytes as they are."""
         self._parts.append(value)
 
-    def floats(self, values: Floats | float) -> None:
-        """Float64, row by row. Raises ValueError on NaN; −0 is written as 0."""
-        array = np.asarray(values, dtype="<f8")
-        if np.any(np.isnan(array)):
+    def floats(self, *arrays: Floats | float) -> None:
+        """Float64, array by array and row by row. Raises ValueError on NaN; −0 is written as 0."""
+        flat = [np.asarray(array, dtype=np.float64).ravel() for array in arrays]
+        values = np.concatenate(flat)
+        values += 0.0
+        if np.isnan(values).any():
             raise ValueError("NaN has no canonical form")
-        self._parts.append((array + 0.0).astype("<f8").tobytes())
+        self._parts.append(values.astype("<f8", copy=False).tobytes())
 
     def ints(self, values: Ints) -> None:
         """Int64."""
@@ -69,27 +75,28 @@ class Reader:
         self._at += length
         return taken
 
-    def count(self) -> int:
-        """Unsigned 32 bits."""
-        (value,) = struct.unpack("<I", self.raw(4))
-        return int(value)
+    def counts(self, length: int) -> tuple[int, ...]:
+        """Unsigned 32 bits each."""
+        return struct.unpack(f"<{length}I", self.raw(4 * length))
 
     def text(self) -> str:
         """UTF-8."""
         start = self._at
         try:
-            return self.raw(self.count()).decode()
+            return self.raw(*self.counts(1)).decode()
         except UnicodeDecodeError as error:
             raise FormatError(f"text at byte {start} is not UTF-8") from error
 
-    def floats(self, *shape: int, finite: bool = True) -> Floats:
-        """Float64 of a shape; NaN is refused, and infinity unless it means "no limit"."""
+    def floats(self, *shape: int, finite: bool = True, largest: float = LARGEST_FLOAT) -> Floats:
+        """Float64 of a shape. Refused: NaN, and what is beyond `largest` unless infinity means "none"."""
         start = self._at
-        size = int(np.prod(shape, dtype=object))
-        values = np.frombuffer(self.raw(8 * size), dtype="<f8").astype(np.float64).reshape(shape)
-        if np.any(np.isnan(values)) or (finite and np.any(np.isinf(values))):
-            raise FormatError(f"NaN or infinity in the block at byte {start}")
-        return values
+        values = np.frombuffer(self.raw(8 * math.prod(shape)), dtype="<f8").astype(np.float64, copy=False)
+        if finite and values.size and not np.abs(values).max() <= largest:
+            wrong = f"a number beyond ±{largest:g}" if np.isfinite(values).all() else "NaN or infinity"
+            raise FormatError(f"{wrong} in the block at byte {start}")
+        if not finite and np.isnan(values).any():
+            raise FormatError(f"NaN in the block at byte {start}")
+        return values.reshape(shape)
 
     def ints(self, length: int) -> Ints:
         """Int64."""

@@ -275,17 +275,18 @@ def test_broken_bytes_are_a_finding_not_a_crash(cleared):
     feeder, conditions = case("plenty")
     data = certificate(cleared["plenty"], feeder, conditions)
     infinite = bytearray(data)
-    infinite[-8:] = np.array([np.inf]).tobytes()
+    infinite[56:64] = np.array([np.inf]).tobytes()
     nan = bytearray(data)
-    nan[211:219] = np.array([np.nan]).tobytes()
-    huge = data[:39] + b"\xff" * 12 + data[51:]
+    nan[216:224] = np.array([np.nan]).tobytes()
+    huge = data[:40] + b"\xff" * 16 + data[56:]
     for broken, word in (
         (b"", "ends at byte 0"),
         (data[:-1], "more expected"),
         (data + b"\0", "1 bytes too many"),
         (b"NOPE" + data[4:], "does not start"),
-        (data[:4] + b"\x02\x00" + data[6:], "format version 2"),
+        (data[:4] + b"\x01\x00" + data[6:], "format version 1, known: 2"),
         (data[:6] + b"\x02" + data[7:], "claim 2, known: 0, 1"),
+        (data[:7] + b"\x02" + data[8:], "accuracy 2, known: 0, 1"),
         (bytes(infinite), "NaN or infinity"),
         (bytes(nan), "NaN or infinity"),
         (huge, "more expected"),
@@ -357,7 +358,7 @@ def test_the_pages_example_is_true():
     assert f"The inputs have {len(encode_inputs(feeder, conditions)):,}".replace(",", " ") in page
     assert input_hash(feeder, conditions).hex() in page
     assert f"The certificate has {len(data):,}".replace(",", " ") in page
-    assert (data[:7].hex(), data[39:51].hex()) == ("57424354010000", "010000002100000000000000")
+    assert (data[:8].hex(), data[40:56].hex()) == ("5742435402000000", "01000000210000000000000000000000")
     assert f"{solution.duals.price[0, 17]:.4f}" in page
     assert f"{solution.components.loss[0, 17]:.4f}" in page
-    assert len(data) == 51 + 8 * (13 * 33 + 1)
+    assert len(data) == 56 + 8 * (13 * 33 + 1)
