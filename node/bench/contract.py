@@ -110,7 +110,7 @@ def _sweep(market: OpenSlot, makers: int) -> Iterator[Row]:
     name = f"one taker against {makers} maker{'s' if makers > 1 else ''}, one price"
     peer, goal = MAKERS[makers]
     yield _gas(name, receipt, goal, peer)
-    whole = receipt.gas_used + market.close_gate().gas_used
+    whole = receipt.gas_used + sum(closed.gas_used for closed in market.close_gate())
     yield Row(f"{name}, and the makers credited", whole, "gas", *peer)
 
 
