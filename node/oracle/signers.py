@@ -93,6 +93,10 @@ def clearing_factory(method: str) -> Callable[[Feeder], Clearing]:
         from market.atc.clearing import AtcClearing  # noqa: PLC0415
 
         return AtcClearing
+    if method == "newton":
+        from market.pricing.newton import NewtonClearing  # noqa: PLC0415
+
+        return NewtonClearing
     if method == "direct":
         from market.pricing.direct import clear  # noqa: PLC0415
 

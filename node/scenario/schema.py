@@ -271,7 +271,7 @@ class BiddingSection(Section):
 class OracleSection(Section):
     """`[oracle]`: how prices are made, and how many must sign them."""
 
-    method: Literal["atc", "socp", "direct"] = "atc"
+    method: Literal["atc", "newton", "socp", "direct"] = "atc"
     signers: Annotated[int, Field(ge=1, le=16)] = 3
     quorum: Annotated[int, Field(ge=1, le=16)] = 2
     voll_eur_per_mwh: Annotated[float, Field(ge=1, le=100_000)] = 3_000.0
