@@ -93,9 +93,16 @@ def _lindistflow(feeder: Feeder) -> Clearing:
     return LinDistFlowClearing(feeder)
 
 
+def _newton(feeder: Feeder) -> Clearing:
+    from market.pricing.newton import NewtonClearing  # noqa: PLC0415
+
+    return NewtonClearing(feeder)
+
+
 METHODS: dict[str, Callable[[Feeder], Clearing]] = {
     "atc": _atc,
     "admm": _admm,
+    "newton": _newton,
     "socp": _socp,
     "direct": _direct,
     "lindistflow": _lindistflow,

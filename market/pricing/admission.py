@@ -87,14 +87,15 @@ def _admit_shapes(feeder: Feeder, conditions: Conditions) -> None:
     for name, (array, shape) in expected.items():
         if np.shape(array) != shape:
             raise ConditionsError(f"conditions: {name} has shape {np.shape(array)}, expected {shape}")
-        if not np.all(np.isfinite(array)):
-            raise ConditionsError(
-                f"conditions: {name} is not finite at {np.argwhere(~np.isfinite(array))[0]}"
-            )
-    if not (np.isfinite(conditions.voll) and conditions.voll > 0):
-        raise ConditionsError(f"conditions: voll is {conditions.voll}, expected above 0")
+    # all at once, and one by one only to say where
+    if not np.isfinite(np.concatenate([array.ravel() for array, _ in expected.values()])).all():
+        name, array = next((n, a) for n, (a, _) in expected.items() if not np.isfinite(a).all())
+        raise ConditionsError(f"conditions: {name} is not finite at {np.argwhere(~np.isfinite(array))[0]}")
+    for name, number in (("voll", conditions.voll), ("hours", conditions.hours)):
+        if not 0 < number < np.inf:
+            raise ConditionsError(f"conditions: {name} is {number}, expected above 0")
     outside = (devices.bus < 0) | (devices.bus >= feeder.buses)
-    if np.any(outside):
+    if outside.any():
         column = int(np.flatnonzero(outside)[0])
         raise ConditionsError(f"conditions: device {column} is at bus {devices.bus[column]}, unknown")
 
@@ -102,17 +103,17 @@ def _admit_shapes(feeder: Feeder, conditions: Conditions) -> None:
 def _admit_devices(conditions: Conditions) -> None:
     """Convex costs and bounds in order."""
     devices = conditions.devices
-    broken = {
-        "gen_slope below 0": devices.gen_slope < 0,
-        "load_slope below 0": devices.load_slope < 0,
-        "gen_max below 0": devices.gen_max < 0,
-        "load_max below load_min": devices.load_max < devices.load_min,
-        "load_min below 0": devices.load_min < 0,
+    least = {
+        "gen_slope below 0": devices.gen_slope,
+        "load_slope below 0": devices.load_slope,
+        "gen_max below 0": devices.gen_max,
+        "load_max below load_min": devices.load_max - devices.load_min,
+        "load_min below 0": devices.load_min,
     }
-    for rule, where in broken.items():
-        if np.any(where):
-            period, column = np.argwhere(where)[0]
-            raise ConditionsError(f"conditions: device {column} in period {period} has {rule}")
+    if np.minimum.reduce(np.concatenate([array.ravel() for array in least.values()]), initial=0.0) < 0:
+        rule, array = next((rule, array) for rule, array in least.items() if (array < 0).any())
+        period, column = np.argwhere(array < 0)[0]
+        raise ConditionsError(f"conditions: device {column} in period {period} has {rule}")
 
 
 def refuse_storages(conditions: Conditions, method: str) -> None:

@@ -6,14 +6,13 @@ What a certificate cannot show: that the inputs are true, in particular that pro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from hashlib import sha256
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from market.feeder.model import Feeder, FeederError, Limits
 from market.findings import Finding
@@ -28,8 +27,9 @@ from market.pricing.conditions import (
     Solution,
     Storages,
 )
+from market.pricing.given import given
 from market.pricing.network import Network
-from market.pricing.optimality import GLOBAL, Comparison, broken, measure_point
+from market.pricing.optimality import GLOBAL, Comparison, Flags, Measured, measure_point
 from market.pricing.point import BUSES, DEVICES, LINES, STORAGES, Point, point
 from market.pricing.quantise import quantise
 from market.pricing.storages import BY_PERIOD, BY_STORAGE
@@ -182,8 +182,8 @@ def certificate(solution: Solution, feeder: Feeder, conditions: Conditions) -> b
     """The solution as a certificate, which claims as much as holds. Raises ValueError on NaN."""
     at = point(solution.primal, solution.duals)
     claim = Claim.LOCAL if solution.status == "local" else Claim.GLOBAL
-    claimed = _claimed(measure_point(Network(feeder), conditions, at), claim)
-    accuracy = Accuracy.STOPPED if broken(claimed, finished=True) else Accuracy.FINISHED
+    measured = measure_point(Network(feeder), given(feeder, conditions), at)
+    accuracy = Accuracy.STOPPED if _broken(measured, claim, Accuracy.FINISHED) else Accuracy.FINISHED
     writer = Writer(CERTIFICATE_MAGIC, VERSION)
     writer.raw(bytes([claim, accuracy]) + input_hash(feeder, conditions))
     counts = conditions.devices.count, conditions.storages.count
@@ -203,17 +203,15 @@ def decode(data: bytes) -> Certified:
     claim, accuracy = reader.raw(2)
     of_inputs = reader.raw(32)
     periods, buses, count, stored = reader.counts(4)
-    sizes = [len(LINES) * buses, len(BUSES) * buses, len(DEVICES) * count, len(STORAGES) * stored, 1]
-    values = reader.floats(periods * sum(sizes), largest=LARGEST)
+    blocks = (len(LINES), buses), (len(BUSES), buses), (len(DEVICES), count), (len(STORAGES), stored)
+    values = reader.floats(periods * (sum(rows * places for rows, places in blocks) + 1), largest=LARGEST)
     reader.end()
-    lines, of_buses, devices, storages, net_import = np.split(values, periods * np.cumsum(sizes[:-1]))
-    at = Point(
-        lines.reshape(len(LINES), periods, buses),
-        of_buses.reshape(len(BUSES), periods, buses),
-        devices.reshape(len(DEVICES), periods, count),
-        storages.reshape(len(STORAGES), periods, stored),
-        net_import,
-    )
+    arrays, end = [], 0
+    for rows, places in blocks:
+        start, end = end, end + rows * periods * places
+        arrays.append(values[start:end].reshape(rows, periods, places))
+    lines, of_buses, devices, storages = arrays
+    at = Point(lines, of_buses, devices, storages, net_import=values[end:])
     return Certified(_known(Claim, claim), _known(Accuracy, accuracy), of_inputs, at)
 
 
@@ -266,9 +264,8 @@ class Checker:
         at, feeder = certified.point, self._network.feeder
         no_line = at.lines[:, :, 0]
         found = _unused(no_line) if np.count_nonzero(no_line) else ()
-        with np.errstate(all="ignore"):  # of a liar's numbers; what is not a number does not hold
-            measured = measure_point(self._network, conditions, at)
-            wrong = broken(_claimed(measured, certified.claim), finished=not certified.accuracy)
+        measured = measure_point(self._network, given(feeder, conditions), at)
+        wrong = _broken(measured, certified.claim, certified.accuracy)
         return (*found, *(each for one, where in wrong for each in _findings(one, where, feeder)))
 
 
@@ -277,9 +274,13 @@ def check(data: bytes, feeder: Feeder, conditions: Conditions) -> tuple[Finding,
     return Checker(feeder)(data, conditions)
 
 
-def _claimed(measured: Iterable[Comparison], claim: Claim) -> list[Comparison]:
-    """Those of the conditions that the claim says hold."""
-    return [each for each in measured if claim is Claim.GLOBAL or each.check not in GLOBAL]
+def _broken(measured: Measured, claim: Claim, accuracy: Accuracy) -> list[tuple[Comparison, Flags]]:
+    """Those of the conditions that are claimed to hold, and do not."""
+    finished = accuracy is Accuracy.FINISHED
+    if measured.hold(finished=finished):
+        return []
+    wrong = measured.broken(finished=finished)
+    return [each for each in wrong if claim is Claim.GLOBAL or each[0].check not in GLOBAL]
 
 
 def _sizes_text(sizes: tuple[int, int, int, int]) -> str:
@@ -294,7 +295,7 @@ def _unused(entries: Floats) -> tuple[Finding, ...]:
     )
 
 
-def _findings(comparison: Comparison, where: npt.NDArray[np.bool_], feeder: Feeder) -> Iterator[Finding]:
+def _findings(comparison: Comparison, where: Flags, feeder: Feeder) -> Iterator[Finding]:
     """The worst places of each period where a condition does not hold."""
     error = comparison.error
     for period in np.flatnonzero(where.any(axis=1)):
@@ -327,5 +328,5 @@ def _place(kind: str, feeder: Feeder, index: int) -> str:
 
 def gap(certified: Certified, feeder: Feeder, conditions: Conditions) -> Floats:
     """Proven distance from the optimum by period, of 1 € + turnover."""
-    measured = measure_point(Network(feeder), conditions, certified.point)
-    return next(comparison.error[:, 0] for comparison in measured if comparison.check == "gap")
+    measured = measure_point(Network(feeder), given(feeder, conditions), certified.point)
+    return next(comparison.error[:, 0] for comparison in measured.comparisons() if comparison.check == "gap")

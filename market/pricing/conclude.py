@@ -9,7 +9,10 @@ import numpy as np
 from market.feeder.model import Feeder
 from market.pricing.components import components
 from market.pricing.conditions import Conditions, Duals, Primal, Solution
-from market.pricing.optimality import BALANCE_TOLERANCE, PRICE_TOLERANCE, broken, costs, measure, residual
+from market.pricing.given import given
+from market.pricing.network import Network
+from market.pricing.optimality import BALANCE_TOLERANCE, PRICE_TOLERANCE, costs, measure_point, residual
+from market.pricing.point import point
 from market.pricing.polish import polish
 
 
@@ -34,14 +37,14 @@ def conclude(
     if polished:
         primal, duals = polish(feeder, conditions, primal, duals)
     primal, duals = _on_hub_rule(conditions, _nothing_to_shed(conditions, primal), duals)
-    measured = measure(feeder, conditions, primal, duals)
-    wrong = {each.check for each, _ in broken(measured, finished=False)}
+    measured = measure_point(Network(feeder), given(feeder, conditions), point(primal, duals))
+    wrong = {each.check for each, _ in measured.broken(finished=False)}
     return Solution(
         primal=primal,
         duals=duals,
         components=components(feeder, primal, duals),
         status="infeasible" if "tie-break-energy" in wrong else "local" if wrong else "optimal",
-        residual=residual(measured),
+        residual=residual(measured.comparisons()),
         cost=float(costs(feeder, conditions, primal).sum()),
         iterations=iterations,
         method=method,

@@ -16,20 +16,23 @@ they are held to, and why.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from market.feeder.model import Feeder
-from market.pricing.bound import TINY, dual_bound
+from market.pricing.bound import TINY, Terms, cost, cost_and_bound
 from market.pricing.conditions import Conditions, Duals, Primal
-from market.pricing.network import Network
+from market.pricing.given import SELLS, Given, given
+from market.pricing.network import Network, sum_by_bus
 from market.pricing.point import Point, point
-from market.pricing.rules import shed_cost, tie_break_centre, tie_break_share
 from market.pricing.storages import change, wear_cost
-from market.units import Floats, Ints
+from market.units import Floats
+
+Flags = npt.NDArray[np.bool_]
 
 BALANCE_TOLERANCE = 2e-6
 """pu. ATC stops at 1e-6 between the utility's copy and the responses; as much again for the solver."""
@@ -57,14 +60,26 @@ LOCAL_FLOOR = 1e-4
 OVERLAP_PU = 1e-6
 """Both directions of a storage above this are an overlap."""
 
+STORAGE_CONDITIONS = 6
+"""Rules of storages below."""
+LARGEST_ALLOWED = 1e30
+"""No error is as large as this, whatever it is compared with."""
 TIE_BREAK_VOLL = 3.0
 """Average distance of prices from c, in VOLL, up to which the tie-break is believed to only break ties."""
 SWITCH = PRICE_TOLERANCE / BALANCE_TOLERANCE
 """What 1 pu of import counts as in the hub rule, in prices, so that both tolerances bind alike."""
 
 
+class Unit(IntEnum):
+    """What a condition is measured in: 1 pu, pu², pu·h or €/MWh; the period's largest price; its turnover."""
+
+    ONE = 0
+    PRICE = 1
+    TURNOVER = 2
+
+
 class Rule(NamedTuple):
-    """One condition: what its places are, its tolerance, and its floor for finished answers.
+    """One condition: what its places are, its tolerance, its unit, and its floor for finished answers.
 
     It holds where |found − expected| ≤ tolerance × max(unit, |expected|); of a finished answer, where
     |found − expected| ≤ FINISHED_TOLERANCE × max(floor × unit, |expected|).
@@ -73,50 +88,56 @@ class Rule(NamedTuple):
     check: str
     place: str
     tolerance: float
+    unit: Unit = Unit.ONE
     floor: float = FLOOR
 
 
-RULES = {
-    rule.check: rule
-    for rule in (
-        Rule("balance-active", "bus", BALANCE_TOLERANCE),
-        Rule("balance-reactive", "bus", NETWORK_TOLERANCE),
-        Rule("voltage-drop", "bus", NETWORK_TOLERANCE),
-        Rule("cone", "bus", CONE_TOLERANCE, LOCAL_FLOOR),
-        Rule("stationarity-p", "bus", STATIONARITY_TOLERANCE),
-        Rule("stationarity-q", "bus", STATIONARITY_TOLERANCE),
-        Rule("stationarity-l", "bus", STATIONARITY_TOLERANCE),
-        Rule("stationarity-v", "bus", STATIONARITY_TOLERANCE, LOCAL_FLOOR),
-        Rule("limit-v-low", "bus", LIMIT_TOLERANCE),
-        Rule("limit-v-high", "bus", LIMIT_TOLERANCE),
-        Rule("limit-current", "bus", LIMIT_TOLERANCE),
-        Rule("sign-cone", "bus", PRICE_TOLERANCE),
-        Rule("tie-break", "bus", PRICE_TOLERANCE),
-        Rule("response-shed", "bus", RESPONSE_TOLERANCE),
-        Rule("response-generation", "device", RESPONSE_TOLERANCE),
-        Rule("response-load", "device", RESPONSE_TOLERANCE),
-        Rule("state-of-charge", "storage", NETWORK_TOLERANCE),
-        Rule("one-direction", "storage", OVERLAP_PU),
-        Rule("response-charge", "storage", RESPONSE_TOLERANCE),
-        Rule("response-discharge", "storage", RESPONSE_TOLERANCE),
-        Rule("response-overlap", "storage", RESPONSE_TOLERANCE),
-        Rule("response-energy", "storage", RESPONSE_TOLERANCE),
-        Rule("hub-rule", "period", PRICE_TOLERANCE),
-        Rule("tie-break-energy", "period", 0.0),
-        Rule("gap", "period", GAP_TOLERANCE),
-    )
-}
+RULES = (
+    Rule("balance-active", "bus", BALANCE_TOLERANCE),
+    Rule("balance-reactive", "bus", NETWORK_TOLERANCE),
+    Rule("voltage-drop", "bus", NETWORK_TOLERANCE),
+    Rule("cone", "line", CONE_TOLERANCE, floor=LOCAL_FLOOR),
+    Rule("stationarity-p", "line", STATIONARITY_TOLERANCE, Unit.PRICE),
+    Rule("stationarity-q", "line", STATIONARITY_TOLERANCE, Unit.PRICE),
+    Rule("stationarity-l", "line", STATIONARITY_TOLERANCE, Unit.PRICE),
+    Rule("stationarity-v", "line", STATIONARITY_TOLERANCE, Unit.PRICE, LOCAL_FLOOR),
+    Rule("limit-v-low", "bus", LIMIT_TOLERANCE),
+    Rule("limit-v-high", "bus", LIMIT_TOLERANCE),
+    Rule("limit-current", "line", LIMIT_TOLERANCE),
+    Rule("sign-cone", "line", PRICE_TOLERANCE, Unit.PRICE),
+    Rule("tie-break", "bus", PRICE_TOLERANCE),
+    Rule("response-shed", "bus", RESPONSE_TOLERANCE),
+    Rule("response-generation", "device", RESPONSE_TOLERANCE),
+    Rule("response-load", "device", RESPONSE_TOLERANCE),
+    Rule("state-of-charge", "storage", NETWORK_TOLERANCE),
+    Rule("one-direction", "storage", OVERLAP_PU),
+    Rule("response-charge", "storage", RESPONSE_TOLERANCE),
+    Rule("response-discharge", "storage", RESPONSE_TOLERANCE),
+    Rule("response-energy", "storage", RESPONSE_TOLERANCE),
+    Rule("response-overlap", "storage", RESPONSE_TOLERANCE),
+    Rule("hub-rule", "period", PRICE_TOLERANCE),
+    Rule("tie-break-energy", "period", 0.0, floor=0.0),
+    Rule("gap", "period", GAP_TOLERANCE, Unit.TURNOVER, 1.0),
+)
+"""Every condition, in the order in which they are measured."""
 GLOBAL = frozenset({"sign-cone", "gap", "response-overlap"})
 """Conditions that make a point that meets all the others the global optimum instead of a local one."""
 
+_UNITS = np.array([rule.unit for rule in RULES])
+_FLOORS = np.array([rule.floor for rule in RULES])[:, None]
+_TOLERANCES = np.array([rule.tolerance for rule in RULES])
+
+Sides = tuple[Floats, Floats]
+"""What is found and what is expected: conditions × periods × places, each."""
+
 
 class Comparison(NamedTuple):
-    """One condition over all periods and places, found and expected periods × places, in units of `unit`."""
+    """One condition over all periods and places, found and expected periods × places; unit: periods × 1."""
 
     rule: Rule
     found: Floats
     expected: Floats
-    unit: Floats | float = 1.0
+    unit: Floats
 
     @property
     def error(self) -> Floats:
@@ -129,26 +150,81 @@ class Comparison(NamedTuple):
         return self.rule.check
 
 
+class Measured:
+    """All conditions at a point; `units` by Unit, units × periods."""
+
+    def __init__(self, sides: Sequence[Sides], units: Floats) -> None:
+        self._sides, self._units = sides, units
+
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """The conditions one by one."""
+        found = [row for side, _ in self._sides for row in side]
+        expected = [row for _, side in self._sides for row in side]
+        units = self._units[_UNITS][:, :, None]
+        return tuple(Comparison(*each) for each in zip(RULES, found, expected, units, strict=True))
+
+    def hold(self, *, finished: bool) -> bool:
+        """Whether every condition does, compared all at once: one by one takes longer than they are worth."""
+        return bool(self._holds(finished).all())
+
+    def broken(self, *, finished: bool) -> list[tuple[Comparison, Flags]]:
+        """Conditions that do not hold, with where, periods × places."""
+        holds, at, found = self._holds(finished), 0, []
+        for comparison in self.comparisons():
+            shape, size = comparison.found.shape, comparison.found.size
+            here = ~holds[at : at + size].reshape(shape)
+            at += size
+            if here.any():
+                found.append((comparison, here))
+        return found
+
+    def _holds(self, finished: bool) -> Flags:
+        found = np.concatenate([one.ravel() for one, _ in self._sides])
+        expected = np.concatenate([other.ravel() for _, other in self._sides])
+        units = self._units.take(_UNITS, axis=0)
+        places = [one.shape[2] for one, _ in self._sides for _ in range(len(one) * units.shape[1])]
+        found -= expected
+        allowed = np.abs(expected, out=expected)
+        if finished:
+            np.maximum(allowed, (units * _FLOORS).ravel().repeat(places), out=allowed)
+            allowed *= FINISHED_TOLERANCE
+        else:
+            np.maximum(allowed, units.ravel().repeat(places), out=allowed)
+            allowed *= _TOLERANCES.repeat(units.shape[1]).repeat(places)
+        # what is not a number is below nothing, and what is beyond all bounds allows nothing
+        np.minimum(allowed, LARGEST_ALLOWED, out=allowed)
+        return np.asarray(np.abs(found, out=found) <= allowed)
+
+
 def measure(feeder: Feeder, conditions: Conditions, primal: Primal, duals: Duals) -> tuple[Comparison, ...]:
-    """Every optimality condition at this point, in the order flows, prices, limits, responses, hub, gap."""
-    return measure_point(Network(feeder), conditions, point(primal, duals))
+    """Every optimality condition at this point, in the order of RULES."""
+    return measure_point(Network(feeder), given(feeder, conditions), point(primal, duals)).comparisons()
 
 
-def measure_point(network: Network, conditions: Conditions, at: Point) -> tuple[Comparison, ...]:
+def measure_point(network: Network, has: Given, at: Point) -> Measured:
     """The same for who measures often."""
-    above = at.buses[:3].take(network.parent, axis=2)
     p, q, current, drop, sigma, *_ = at.lines
+    above = at.buses[:3].take(network.parent, axis=2)
     leaving = network.leaving(np.array((p, q, drop + current * sigma)))
-    unit = _price_unit(at)
-    return (
-        *_flows(network, conditions, at, above[0], leaving),
-        *_stationarity(network, at, above, leaving[2], unit),
-        *_limits(network, at, unit),
-        *_responses(network, conditions, at, unit),
-        *(_storages(conditions, at) if conditions.storages.count else ()),
-        *_hub(network, conditions, at),
-        _gap(network, conditions, at),
+    largest = np.maximum(np.maximum.reduce(np.abs(at.buses[1]), axis=1), 1.0)
+    terms = Terms(
+        leaving=leaving[:2],
+        impedance_current=network.impedance * current,
+        pays=np.add.reduce(at.buses[1:3] * has.fixed, axis=0),
+        worth=SELLS * (at.buses[1].take(has.bus, axis=1) - has.price),
+        worth_of_substation=network.feeder.v0**2 * leaving[2, :, 0],
     )
+    gap, turnover = _gap(network, has, at, terms)
+    sides = (
+        *_flows(network, has, at, terms, above[0]),
+        *_stationarity(network, at, above, leaving[2]),
+        *_limits(network, at, largest),
+        *_responses(has, at, terms, largest),
+        _storages(has, at),
+        *_hub(has, at),
+        gap,
+    )
+    return Measured(sides, np.array((np.ones_like(largest), largest, turnover)))
 
 
 def residual(comparisons: Iterable[Comparison]) -> float:
@@ -157,166 +233,106 @@ def residual(comparisons: Iterable[Comparison]) -> float:
     return max((float(each.error.max()) for each in first_order), default=0.0)
 
 
-def broken(
-    comparisons: Iterable[Comparison], *, finished: bool
-) -> list[tuple[Comparison, npt.NDArray[np.bool_]]]:
-    """Conditions that do not hold, with where, periods × places."""
-    by_shape: dict[tuple[int, ...], list[Comparison]] = {}
-    for each in comparisons:
-        by_shape.setdefault(each.found.shape, []).append(each)
-    found = []
-    for shape, alike in by_shape.items():
-        holds = _hold(alike, shape, finished=finished)
-        if not holds.all():
-            found += [(each, ~of) for each, of in zip(alike, holds, strict=True) if not of.all()]
-    return found
-
-
-def _hold(alike: list[Comparison], shape: tuple[int, ...], *, finished: bool) -> npt.NDArray[np.bool_]:
-    """Whether conditions of one shape hold, conditions × periods × places."""
-    size = np.empty((len(alike), shape[0], 1))
-    error, expected = np.empty((2, len(alike), *shape))
-    for i, each in enumerate(alike):
-        size[i] = each.rule.floor * each.unit if finished else each.unit
-        expected[i] = each.expected
-        error[i] = each.found
-    tolerances = [0.0 if each.rule.tolerance == 0 else FINISHED_TOLERANCE for each in alike]
-    if not finished:
-        tolerances = [each.rule.tolerance for each in alike]
-    error -= expected
-    allowed = np.maximum(np.abs(expected, out=expected), size, out=expected)
-    allowed *= np.array(tolerances)[:, None, None]
-    # what is not a number is below nothing, and what is infinite allows nothing
-    return np.asarray((np.abs(error, out=error) <= allowed) & (allowed < np.inf))
-
-
 def costs(feeder: Feeder, conditions: Conditions, primal: Primal) -> Floats:
     """Objective by period, €/h per pu of base: hub, devices, storages, shedding, tie-break."""
-    hub, devices = conditions.hub, conditions.devices
-    m, g, d, t = primal.net_import, primal.gen, primal.load, primal.elastic
-    device = g * (devices.gen_cost + devices.gen_slope * g / 2)
-    device -= d * (devices.load_value - devices.load_slope * d / 2)
-    elastic = t * (tie_break_centre(conditions)[:, None] + t / (2 * tie_break_share(feeder)))
-    elastic += shed_cost(conditions) * primal.shed
-    total = hub.import_price * np.maximum(m, 0) + hub.export_price * np.minimum(m, 0)
-    total += device.sum(axis=1) + elastic.sum(axis=1)
+    devices = np.array((primal.gen, primal.load))
+    total = cost(given(feeder, conditions), primal.shed, primal.elastic, devices, primal.net_import)
     if conditions.storages.count:
         total += wear_cost(conditions.storages, primal.charge, primal.discharge).sum(axis=1)
-        total[-1] -= value_left(conditions, primal.energy)
+        total[-1] -= (conditions.storages.final_value * primal.energy[-1]).sum() / conditions.hours
     return np.asarray(total)
-
-
-def value_left(conditions: Conditions, energy: Floats) -> float:
-    """What is stored after the last period is worth, €/h per pu of base."""
-    return float((conditions.storages.final_value * energy[-1]).sum() / conditions.hours)
 
 
 def injections(feeder: Feeder, conditions: Conditions, primal: Primal) -> Floats:
     """T_b = Σ_{k at b} (g − d + discharge − charge), periods × buses, pu."""
-    net = primal.gen - primal.load
-    by_bus = _by_bus(feeder.buses, conditions.devices.bus, net)
+    by_bus = sum_by_bus(feeder.buses, conditions.devices.bus, primal.gen - primal.load)
     if conditions.storages.count:
-        by_bus += _by_bus(feeder.buses, conditions.storages.bus, primal.discharge - primal.charge)
+        by_bus += sum_by_bus(feeder.buses, conditions.storages.bus, primal.discharge - primal.charge)
     return by_bus
 
 
-def _by_bus(buses: int, bus: Ints, power: Floats) -> Floats:
-    """Sums by bus of columns at `bus`, periods × buses."""
-    place = (buses * np.arange(len(power))[:, None] + bus).ravel()
-    sums = np.bincount(place, power.ravel(), len(power) * buses)
-    return np.asarray(sums.reshape(len(power), buses), dtype=np.float64)
-
-
-def _flows(
-    network: Network, conditions: Conditions, at: Point, v_above: Floats, leaving: Floats
-) -> tuple[Comparison, ...]:
+def _flows(network: Network, has: Given, at: Point, terms: Terms, v_above: Floats) -> tuple[Sides, ...]:
     """Power balances, voltage drops and the current's definition."""
-    p, q, current, *_ = at.lines
     v, _, _, shed, elastic = at.buses
     gen, load = at.devices
-    served = 1 - shed
-    arriving = p - network.r * current + elastic
-    arriving += _by_bus(network.feeder.buses, conditions.devices.bus, gen - load)
-    if conditions.storages.count:
+    flows = at.lines[:2]
+    served = has.fixed * (1 - shed)
+    served += terms.leaving
+    arriving = flows - terms.impedance_current[:2]
+    arriving[0] += elastic
+    arriving[0] += sum_by_bus(network.feeder.buses, has.bus, gen - load)
+    if has.storages.count:
         charge, discharge, *_ = at.storages
-        arriving += _by_bus(network.feeder.buses, conditions.storages.bus, discharge - charge)
-    arriving[:, 0] += at.net_import
-    arriving_q = q - network.x * current
-    taken_q = conditions.fixed_q * served + leaving[1]
-    taken_q[:, 0] = arriving_q[:, 0]  # the substation compensates
-    dropped = v_above - network.r2 * p - network.x2 * q + network.z2 * current
+        arriving[0] += sum_by_bus(network.feeder.buses, has.storages.bus, discharge - charge)
+    arriving[0, :, 0] += at.net_import
+    arriving[1, :, 0] = served[1, :, 0]  # the substation compensates
+    dropped = v_above - np.add.reduce(network.twice * flows, axis=0)
+    dropped += terms.impedance_current[2]
     dropped[:, 0] = network.feeder.v0**2
+    current = at.lines[2]
     return (
-        Comparison(RULES["balance-active"], arriving, conditions.fixed_p * served + leaving[0]),
-        Comparison(RULES["balance-reactive"], arriving_q, taken_q),
-        Comparison(RULES["voltage-drop"], v, dropped),
-        Comparison(RULES["cone"], current * v_above, p * p + q * q),
+        (arriving, served),
+        (v[None], dropped[None]),
+        ((current * v_above)[None], np.add.reduce(flows * flows, axis=0)[None]),
     )
 
 
-def _stationarity(
-    network: Network, at: Point, above: Floats, below: Floats, unit: Floats
-) -> tuple[Comparison, ...]:
+def _stationarity(network: Network, at: Point, above: Floats, below: Floats) -> tuple[Sides, ...]:
     """The network's four equations between prices; `below` sums ξ + lσ over the lines that leave a bus."""
-    p, q, _, drop, sigma, v_low, v_high, rent = at.lines
-    _, price, reactive, *_ = at.buses
-    v_above, price_above, reactive_above = above
-    twice = 2 * sigma
-    by_q = reactive_above - network.x2 * drop - q * twice
-    by_q[:, 0] = 0.0  # λq_0 = 0
-    by_v = below + v_high - v_low
-    by_v[:, 0] = drop[:, 0]  # v_0 is given
-    by_l = network.r * price + network.x * reactive + network.z2 * drop + rent
+    _, _, _, drop, sigma, v_low, v_high, rent = at.lines
+    prices = at.buses[1:3]
+    by_flow = above[1:] - network.twice * drop
+    by_flow -= at.lines[:2] * (2 * sigma)
+    by_flow[1, :, 0] = 0.0  # λq_0 = 0
+    by_current = np.add.reduce(network.impedance[:2] * prices, axis=0)
+    by_current += network.impedance[2] * drop
+    by_current += rent
+    by_voltage = below + v_high
+    by_voltage -= v_low
+    by_voltage[:, 0] = drop[:, 0]  # v_0 is given
     return (
-        Comparison(RULES["stationarity-p"], price, price_above - network.r2 * drop - p * twice, unit),
-        Comparison(RULES["stationarity-q"], reactive, by_q, unit),
-        Comparison(RULES["stationarity-l"], -v_above * sigma, by_l, unit),
-        Comparison(RULES["stationarity-v"], drop, by_v, unit),
+        (prices, by_flow),
+        ((-above[0] * sigma)[None], by_current[None]),
+        (drop[None], by_voltage[None]),
     )
 
 
-def _limits(network: Network, at: Point, unit: Floats) -> tuple[Comparison, ...]:
+def _limits(network: Network, at: Point, largest: Floats) -> tuple[Sides, ...]:
     """Limits and what holds them: neither is below 0, and one of them is 0; σ ≤ 0."""
-    _, _, current, _, sigma, v_low, v_high, rent = at.lines
-    v, weight = at.buses[0], 1.0 / unit
-    met = np.zeros_like(v)
-    return (
-        Comparison(RULES["limit-v-low"], np.minimum(v - network.v_low, weight * v_low), met),
-        Comparison(RULES["limit-v-high"], np.minimum(network.v_high - v, weight * v_high), met),
-        Comparison(RULES["limit-current"], np.minimum(network.rating - current, weight * rent), met),
-        Comparison(RULES["sign-cone"], np.maximum(sigma, 0.0), met, unit),
-    )
+    v, current, sigma = at.buses[0], at.lines[2], at.lines[4]
+    slack = np.array((v - network.v_low, network.v_high - v, network.rating - current))
+    met = np.minimum(slack, at.lines[5:] / largest[:, None], out=slack)
+    return (met, np.zeros_like(met)), (sigma[None], np.minimum(sigma, 0.0)[None])
 
 
-def _responses(network: Network, conditions: Conditions, at: Point, unit: Floats) -> tuple[Comparison, ...]:
+def _responses(has: Given, at: Point, terms: Terms, largest: Floats) -> tuple[Sides, ...]:
     """Tie-break, shedding and devices are best responses to the prices."""
-    devices = conditions.devices
-    _, price, reactive, shed, elastic = at.buses
-    tie_break = tie_break_centre(conditions)[:, None] + elastic / tie_break_share(network.feeder)
-    cost = shed_cost(conditions)
-    worth = price * conditions.fixed_p + reactive * conditions.fixed_q - cost
+    _, price, _, shed, elastic = at.buses
+    more = terms.pays - has.shed_cost
+    more /= np.maximum(has.shed_cost, TINY)
+    more *= (has.voll / largest)[:, None]
+    more += shed
     # of a bus without load there is nothing to shed
-    per_share = conditions.voll / (np.maximum(cost, TINY) * unit)
-    some = np.sign(cost)
-    at_device = price.take(devices.bus, axis=1)
-    per_price = 1.0 / np.maximum(np.abs(at_device), 1.0)
-    gen, load = at.devices
-    sold = (at_device - devices.gen_cost - devices.gen_slope * gen) * per_price
-    used = (devices.load_value - devices.load_slope * load - at_device) * per_price
+    shed_best = _within(more, 0.0, np.sign(has.shed_cost))
+    gains = terms.worth - has.slope * at.devices
+    gains /= np.maximum(np.abs(price), 1.0).take(has.bus, axis=1)
+    gains += at.devices
     return (
-        Comparison(RULES["tie-break"], tie_break, price),
-        Comparison(RULES["response-shed"], shed, _within(shed + worth * per_share, 0.0, some)),
-        Comparison(RULES["response-generation"], gen, _within(gen + sold, 0.0, devices.gen_max)),
-        Comparison(RULES["response-load"], load, _within(load + used, devices.load_min, devices.load_max)),
+        ((elastic / has.share + has.centre)[None], price[None]),
+        (shed[None], shed_best[None]),
+        (at.devices, _within(gains, has.low, has.high)),
     )
 
 
-def _storages(conditions: Conditions, at: Point) -> tuple[Comparison, ...]:
+def _storages(has: Given, at: Point) -> Sides:
     """States, one direction at a time, and best responses to λ and θ."""
-    storages = conditions.storages
+    storages = has.storages
+    if not storages.count:
+        nothing = np.zeros((STORAGE_CONDITIONS, len(at.net_import), 0))
+        return nothing, nothing
     charge, discharge, energy, theta = at.storages
     before = np.vstack([storages.energy_start, energy[:-1]])
-    expected = before + change(storages, charge, discharge, conditions.hours) - storages.drain
+    expected = before + change(storages, charge, discharge, has.hours) - storages.drain
     price = at.buses[1].take(storages.bus, axis=1)
     per_price = 1.0 / np.maximum(np.maximum(np.abs(price), np.abs(theta)), 1.0)
     taking = storages.charge_efficiency * theta - price - storages.wear - storages.wear_slope * charge
@@ -329,49 +345,39 @@ def _storages(conditions: Conditions, at: Point) -> tuple[Comparison, ...]:
     takes_alone = np.where(discharge > OVERLAP_PU, np.minimum(takes, charge), takes)
     gives_alone = np.where(charge > OVERLAP_PU, np.minimum(gives, discharge), gives)
     overlap = np.maximum(takes - takes_alone, gives - gives_alone)
+    none = np.zeros_like(charge)
     return (
-        Comparison(RULES["state-of-charge"], energy, expected),
-        Comparison(RULES["one-direction"], np.minimum(charge, discharge), np.zeros_like(charge)),
-        Comparison(RULES["response-charge"], charge, takes_alone),
-        Comparison(RULES["response-discharge"], discharge, gives_alone),
-        Comparison(RULES["response-overlap"], overlap, np.zeros_like(overlap)),
-        Comparison(RULES["response-energy"], energy, keeps),
+        np.array((energy, np.minimum(charge, discharge), charge, discharge, energy, overlap)),
+        np.array((expected, none, takes_alone, gives_alone, keeps, none)),
     )
 
 
-def _hub(network: Network, conditions: Conditions, at: Point) -> tuple[Comparison, ...]:
+def _hub(has: Given, at: Point) -> tuple[Sides, ...]:
     """λ_0 at the end of the hub's range that the import selects; the tie-break breaks ties and no more."""
-    hub, hub_price = conditions.hub, at.buses[1][:, 0]
-    size = np.maximum(np.abs(hub_price), 1.0)
-    right = _within(hub_price + SWITCH * size * at.net_import, hub.export_price, hub.import_price)
+    hub_price = at.buses[1, :, 0]
+    pull = SWITCH * np.maximum(np.abs(hub_price), 1.0) * at.net_import
+    right = _within(hub_price + pull, has.export_price, has.import_price)
     # a feeder that cannot serve what it must is served by the tie-break, at prices beyond all reason
-    served = np.abs(at.buses[4]).sum(axis=1)
-    most = TIE_BREAK_VOLL * conditions.voll * tie_break_share(network.feeder) * network.feeder.buses
-    return (
-        Comparison(RULES["hub-rule"], hub_price[:, None], right[:, None]),
-        Comparison(RULES["tie-break-energy"], served[:, None], np.minimum(served, most)[:, None]),
-    )
+    served = np.add.reduce(np.abs(at.buses[4]), axis=1)
+    beyond = np.maximum(served - TIE_BREAK_VOLL * has.served_by_tie_break, 0.0)
+    none = np.zeros((1, len(beyond), 1))
+    return (hub_price[None, :, None], right[None, :, None]), (beyond[None, :, None], none)
 
 
-def _gap(network: Network, conditions: Conditions, at: Point) -> Comparison:
-    """Cost against the dual function, by period; the rank-one multipliers make it a lower bound."""
-    cost, bound = costs(network.feeder, conditions, at.primal), dual_bound(network, conditions, at)
-    price = at.buses[1]
-    traded = np.abs(price.take(conditions.devices.bus, axis=1)) * at.devices.sum(axis=0)
-    turnover = 1 + traded.sum(axis=1) + np.abs(price * conditions.fixed_p).sum(axis=1)
-    if conditions.storages.count:
-        charge, discharge, energy, _ = at.storages
-        cost[-1] += value_left(conditions, energy)
-        at_storage = np.abs(price.take(conditions.storages.bus, axis=1))
-        turnover += (at_storage * (charge + discharge)).sum(axis=1)
-    return Comparison(RULES["gap"], cost[:, None], bound[:, None], turnover[:, None])
+def _gap(network: Network, has: Given, at: Point, terms: Terms) -> tuple[Sides, Floats]:
+    """Cost against the dual function by period, and 1 € + turnover.
+
+    The rank-one multipliers make it a lower bound.
+    """
+    spent, bound = cost_and_bound(network, has, at, terms)
+    moved = sum_by_bus(network.feeder.buses, has.bus, np.add.reduce(at.devices, axis=0))
+    moved += np.abs(has.fixed[0])
+    if has.storages.count:
+        moved += sum_by_bus(network.feeder.buses, has.storages.bus, at.storages[0] + at.storages[1])
+    turnover = np.add.reduce(np.abs(at.buses[1]) * moved, axis=1)
+    return (spent[None, :, None], bound[None, :, None]), 1 + turnover
 
 
 def _within(values: Floats, low: Floats | float, high: Floats | float) -> Floats:
     """min(max(values, low), high)."""
-    return np.asarray(np.minimum(np.maximum(values, low), high))
-
-
-def _price_unit(at: Point) -> Floats:
-    """Largest price of each period, at least 1 €/MWh, periods × 1."""
-    return np.asarray(np.maximum(1.0, np.abs(at.buses[1]).max(axis=1, keepdims=True)))
+    return np.minimum(np.maximum(values, low), high, out=values)

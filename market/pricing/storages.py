@@ -7,6 +7,7 @@ first for the state before the first period.
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +70,40 @@ def tube(storages: Storages, hours: float) -> tuple[Floats, Floats]:
     return least, most
 
 
+def reachable(storages: Storages, hours: float) -> Storages:
+    """The same storages, asked for no more than they can still do from where they start.
+
+    A need that full charging does not meet in time is lowered to what it reaches; a trip takes what is there.
+    """
+    level, least, drain = storages.energy_start, storages.energy_min.copy(), storages.drain.copy()
+    rise = change(storages, storages.charge_max, np.zeros_like(storages.charge_max), hours)
+    for t in range(len(least)):
+        full = level + rise[t]
+        drain[t] = np.minimum(drain[t], np.maximum(full, 0.0))
+        level = np.minimum(full - drain[t], storages.energy_max[t])
+        least[t] = np.minimum(least[t], level)
+    return replace(storages, energy_min=least, drain=drain)
+
+
+def possible(
+    storages: Storages, charge: Floats, discharge: Floats, hours: float
+) -> tuple[Floats, Floats, Floats]:
+    """What can be done of a plan for the first period, by storage, and the state after it.
+
+    No state leaves its bounds for it, and no discharge takes what a later period needs.
+    """
+    start, drain = storages.energy_start, storages.drain[0]
+    least, _ = tube(storages, hours)
+    room = np.maximum(storages.energy_max[0] - start + drain, 0.0)
+    spare = np.maximum(start - drain - least[1], 0.0)
+    most = np.minimum(storages.charge_max[0], room / (storages.charge_efficiency * hours))
+    charge = np.minimum(charge, most)
+    most = np.minimum(storages.discharge_max[0], spare * storages.discharge_efficiency / hours)
+    discharge = np.minimum(discharge, most)
+    after = start + change(storages, charge, discharge, hours) - drain
+    return charge, discharge, np.maximum(after, 0.0)
+
+
 def overlap_price(storages: Storages) -> Floats:
     """Price below which charging and discharging at once would pay, €/MWh by storage; −inf where never.
 
@@ -94,7 +129,19 @@ def injected(feeder: Feeder, storages: Storages, primal: Primal) -> Floats:
     return by_bus
 
 
-def one_way(storages: Storages, primal: Primal, overlap: float) -> Storages:
+class Scheduled(Protocol):
+    """What has the storages' powers, periods × storages."""
+
+    @property
+    def charge(self) -> Floats:
+        """Taken, pu."""
+
+    @property
+    def discharge(self) -> Floats:
+        """Given, pu."""
+
+
+def one_way(storages: Storages, primal: Scheduled, overlap: float) -> Storages:
     """Who charges and discharges at once, by more than `overlap` pu, keeps the direction that prevails."""
     both = np.minimum(primal.charge, primal.discharge) > overlap
     charges = primal.charge >= primal.discharge

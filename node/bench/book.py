@@ -11,7 +11,7 @@ from market.orders import NOBODY, BookEvent, CloseGate, Order, OrderRejected, Or
 from market.slots import Tariff, Terms
 from node.bench.row import Row, WrongWork
 from node.bench.timing import medians_seconds
-from node.scenario.world import stream
+from node.scenario.streams import stream
 
 ORDERS, ACCOUNTS = 100_000, 10_000
 SEED, SLOT, RUNS = 1, 2_000_000, 3

@@ -18,7 +18,7 @@ from market.events import Event
 from market.messages import CancelRequest, ChargesHeader, PricesHeader, Reading
 from market.orders import GateClosed, Order, Side
 from market.slots import Tariff, Terms
-from node.scenario.world import stream
+from node.scenario.streams import stream
 
 SEED = 1
 ORACLE = derive(SEED, "oracle")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def price(
     scenario: ScenarioPath,
     slot: Annotated[int, typer.Option(help="Index of the slot in the scenario, from 0.")] = 0,
-    method: Annotated[str, typer.Option(help="atc, admm, socp, direct or lindistflow.")] = "atc",
+    method: Annotated[str, typer.Option(help="atc, admm, newton, socp, direct or lindistflow.")] = "atc",
     seed: Seed = None,
     settings: Settings = None,
     as_json: Json = False,

@@ -11,7 +11,7 @@ Both steps depend on the inputs alone, never on earlier slots, so all signers ta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import numpy as np
@@ -62,6 +62,7 @@ class Proposal:
     """What one signer puts before the others: integer prices, and the bytes that prove them.
 
     `fallback` says why the prices are the central clearing's and not the method's; empty where they are.
+    Of a solution of several slots, `prices` are those of one: its first, or that of `period`.
     """
 
     solution: Solution
@@ -69,6 +70,11 @@ class Proposal:
     inputs: bytes
     certificate: bytes
     fallback: str = ""
+    period: int = 0
+
+    def of_period(self, feeder: Feeder, period: int, *, hours: float) -> Proposal:
+        """The same proof for another slot of those that were cleared together."""
+        return replace(self, prices=quantise(self.solution, feeder, period, hours=hours), period=period)
 
     @property
     def input_hash(self) -> bytes:
@@ -87,6 +93,14 @@ def clearing_factory(method: str) -> Callable[[Feeder], Clearing]:
         from market.atc.clearing import AtcClearing  # noqa: PLC0415
 
         return AtcClearing
+    if method == "newton":
+        from market.pricing.newton import NewtonClearing  # noqa: PLC0415
+
+        return NewtonClearing
+    if method == "direct":
+        from market.pricing.direct import clear  # noqa: PLC0415
+
+        return lambda feeder: clear
     from market.pricing.socp import SocpClearing  # noqa: PLC0415
 
     return SocpClearing
@@ -153,11 +167,15 @@ class Signer:
             proven = clear_and_prove(self._feeder, conditions, self._clearing)
         except NotClearedError as failure:
             return f"no prices of its own: {failure}"
-        own = quantise(proven.solution, self._feeder, hours=conditions.hours)
-        gaps = np.abs(np.subtract(own.bus_price, proposal.prices.bus_price))
-        if gaps.max() > AGREEMENT_UNITS:
-            bus = int(gaps.argmax())
-            return f"bus {bus}: own price {own.bus_price[bus]}, proposed {proposal.prices.bus_price[bus]}"
+        for period in range(conditions.periods):
+            own = quantise(proven.solution, self._feeder, period, hours=conditions.hours)
+            other = (
+                proposal if period == 0 else proposal.of_period(self._feeder, period, hours=conditions.hours)
+            )
+            gaps = np.abs(np.subtract(own.bus_price, other.prices.bus_price))
+            if gaps.max() > AGREEMENT_UNITS:
+                bus = int(gaps.argmax())
+                return f"bus {bus}: own price {own.bus_price[bus]}, proposed {other.prices.bus_price[bus]}"
         return None
 
     def sign(self, domain: eip712.Domain, header: ChargesHeader | PricesHeader) -> OracleSignature:

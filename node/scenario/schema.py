@@ -40,8 +40,16 @@ StoredPrice = Annotated[float, Field(ge=-2_000_000, le=2_000_000)]
 """€/MWh: the contract stores µ€/kWh in 32 bits."""
 Worth = Annotated[float, Field(ge=-100_000, le=100_000)]
 """€/MWh: with room for what scarcity puts on top, still a price the contract can store."""
+Kilowatts = Annotated[float, Field(ge=0.1, le=10_000)]
+"""kW or kWh of one storage: from a power tool's to the largest at a distribution bus."""
+Hour = Annotated[float, Field(ge=0, le=24)]
+Wear = Annotated[float, Field(ge=0, le=1_000)]
 ShareRange = Annotated[tuple[Share, Share], Field(strict=False)]  # TOML's lists become tuples
 WorthRange = Annotated[tuple[Worth, Worth], Field(strict=False)]
+Efficiency = Annotated[float, Field(ge=0.5, le=1)]
+"""One way; worse than half is no storage."""
+StoredRange = Annotated[tuple[Kilowatts, Kilowatts], Field(strict=False)]
+HourRange = Annotated[tuple[Hour, Hour], Field(strict=False)]
 
 
 class Section(BaseModel):
@@ -143,15 +151,89 @@ class ProsumersSection(Section):
 
     @model_validator(mode="after")
     def _ranges(self) -> ProsumersSection:
-        for key in ("flexible_value_low_eur_per_mwh", "flexible_value_high_eur_per_mwh", "flexible_floor"):
-            low, high = getattr(self, key)
-            if not low <= high:
-                raise ValueError(f"{key} = [{low}, {high}] must be ordered")
+        _ordered(self, "flexible_value_low_eur_per_mwh", "flexible_value_high_eur_per_mwh", "flexible_floor")
         if self.flexible_value_low_eur_per_mwh[1] >= self.flexible_value_high_eur_per_mwh[0]:
             raise ValueError("flexible_value_low_eur_per_mwh must lie below flexible_value_high_eur_per_mwh")
         if self.flexible_floor[1] >= 1:
             raise ValueError(f"flexible_floor = {list(self.flexible_floor)} must lie in [0, 1)")
         return self
+
+
+class BatteriesSection(Section):
+    """`[batteries]`: who has one, and what it can do; drawn from the seed."""
+
+    share: Share = 0.0
+    """Share of prosumers that have a battery; at least one where it is above 0."""
+    energy_kwh: StoredRange = (100.0, 300.0)
+    """Range from which the energy a battery holds is drawn."""
+    power_kw: StoredRange = (25.0, 75.0)
+    """Range from which its power, the same both ways, is drawn."""
+    efficiency: Efficiency = 0.95
+    """Each way."""
+    wear_eur_per_mwh: Wear = 5.0
+    """Cost of every MWh that goes in or comes out."""
+    reserve: Share = 0.1
+    """Share of its energy that stays in it."""
+    start: Share = 0.5
+    """Share of its energy that is in it when the session starts."""
+    final_value_eur_per_mwh: Worth | None = None
+    """What a MWh left at the end of a day is worth; the middle of the hub's two prices by default."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> BatteriesSection:
+        _ordered(self, "energy_kwh", "power_kw")
+        if self.start < self.reserve:
+            raise ValueError(f"start = {self.start} is below reserve = {self.reserve}")
+        return self
+
+
+class VehiclesSection(Section):
+    """`[vehicles]`: electric vehicles that leave in the morning and come back in the evening; seeded."""
+
+    share: Share = 0.0
+    """Share of prosumers that have a vehicle; at least one where it is above 0."""
+    energy_kwh: StoredRange = (40.0, 80.0)
+    """Range from which the energy a vehicle holds is drawn."""
+    power_kw: StoredRange = (7.0, 22.0)
+    """Range from which the power of its charger is drawn."""
+    efficiency: Efficiency = 0.95
+    """Each way."""
+    wear_eur_per_mwh: Wear = 10.0
+    """Cost of every MWh that goes in or comes out."""
+    gives_back: bool = False
+    """Whether vehicles may discharge into the feeder."""
+    departure_hour: HourRange = (6.0, 9.0)
+    """Range of the UTC hour at which each leaves, drawn for each day."""
+    arrival_hour: HourRange = (16.0, 20.0)
+    """Range of the UTC hour at which each is back, drawn for each day; after all have left."""
+    need: ShareRange = (0.6, 0.9)
+    """Range of the share of its energy that a vehicle leaves with, as far as its charger reaches."""
+    trip: ShareRange = (0.2, 0.5)
+    """Range of the share of its energy that a day's trip takes; at most the need."""
+    start: Share = 0.5
+    """Share of its energy that is in it when the session starts."""
+    final_value_eur_per_mwh: Worth | None = None
+    """What a MWh left at the end of a day is worth; the middle of the hub's two prices by default."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> VehiclesSection:
+        _ordered(self, "energy_kwh", "power_kw", "departure_hour", "arrival_hour", "need", "trip")
+        if self.departure_hour[1] >= self.arrival_hour[0]:
+            raise ValueError(
+                f"departure_hour = {list(self.departure_hour)} must lie before"
+                f" arrival_hour = {list(self.arrival_hour)}"
+            )
+        if self.trip[1] > self.need[0]:
+            raise ValueError(f"trip = {list(self.trip)} must not exceed need = {list(self.need)}")
+        return self
+
+
+def _ordered(section: Section, *keys: str) -> None:
+    """Ranges are [low, high]."""
+    for key in keys:
+        low, high = getattr(section, key)
+        if not low <= high:
+            raise ValueError(f"{key} = [{low}, {high}] must be ordered")
 
 
 class ProfilesSection(Section):
@@ -189,7 +271,7 @@ class BiddingSection(Section):
 class OracleSection(Section):
     """`[oracle]`: how prices are made, and how many must sign them."""
 
-    method: Literal["atc", "socp"] = "atc"
+    method: Literal["atc", "newton", "socp", "direct"] = "atc"
     signers: Annotated[int, Field(ge=1, le=16)] = 3
     quorum: Annotated[int, Field(ge=1, le=16)] = 2
     voll_eur_per_mwh: Annotated[float, Field(ge=1, le=100_000)] = 3_000.0
@@ -246,6 +328,8 @@ class ScenarioFile(Section):
     tariff: TariffSection = TariffSection()
     wholesale: WholesaleSection = WholesaleSection()
     prosumers: ProsumersSection = ProsumersSection()
+    batteries: BatteriesSection = BatteriesSection()
+    vehicles: VehiclesSection = VehiclesSection()
     profiles: ProfilesSection = ProfilesSection()
     forecast: ForecastSection = ForecastSection()
     bidding: BiddingSection = BiddingSection()
@@ -256,10 +340,12 @@ class ScenarioFile(Section):
     def _storable(self) -> ScenarioFile:
         """What no table can check alone: energy in 32 bits, whole token units, the world's size."""
         largest_mwh = (UINT32_MAX - self.market.lot_wh) / WH_PER_MWH
-        if PV_CAPACITY * self.prosumers.pv_mw * self.slots.seconds / 3_600 > largest_mwh:
+        storing_mw = sum(each.power_kw[1] for each in (self.batteries, self.vehicles) if each.share) / 1_000
+        if (PV_CAPACITY * self.prosumers.pv_mw + storing_mw) * self.slots.seconds / 3_600 > largest_mwh:
             raise ValueError(
-                f"prosumers.pv_mw = {self.prosumers.pv_mw}: {PV_CAPACITY} times that for"
-                f" slots.seconds = {self.slots.seconds} is above {largest_mwh:.0f} MWh,"
+                f"prosumers.pv_mw = {self.prosumers.pv_mw}: {PV_CAPACITY} times that"
+                + f", {storing_mw} MW of storage," * (storing_mw > 0)
+                + f" for slots.seconds = {self.slots.seconds} is above {largest_mwh:.0f} MWh,"
                 " all that the contract's 32 bits of Wh hold"
             )
         unit_neur = 10 ** max(NEUR_DECIMALS - self.market.token_decimals, 0)
@@ -274,3 +360,19 @@ class ScenarioFile(Section):
                 f" is above {CELLS_MAX}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _cleared_together(self) -> ScenarioFile:
+        """Storages couple the slots of a day."""
+        method = self.oracle.method
+        if self.stores and method not in ("socp", "direct"):
+            raise ValueError(
+                f'oracle.method = "{method}" clears one slot at a time, and [batteries] and [vehicles] couple'
+                ' the slots of a day: use "socp" or "direct"'
+            )
+        return self
+
+    @property
+    def stores(self) -> bool:
+        """Somebody has a battery or a vehicle."""
+        return self.batteries.share > 0 or self.vehicles.share > 0

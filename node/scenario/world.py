@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import cast
-from zlib import crc32
 
 import numpy as np
 
@@ -16,14 +15,20 @@ from market import feeder as feeders
 from market.agents import profiles
 from market.feeder.model import Feeder, FeederError, Limits
 from market.pricing.conditions import Conditions, Devices, Hub
+from market.pricing.storages import reachable, tube, window
 from market.slots import Rule, Tariff, Terms
 from market.units import UEUR_PER_KWH_PER_EUR_PER_MWH, WH_PER_MWH, Floats, Ints
 from node.scenario.schema import PV_CAPACITY, ScenarioFile
+from node.scenario.storages import Stores, draw
+from node.scenario.streams import stream
 
 AZIMUTHS_DEG = (110.0, 180.0, 250.0)
 """Roofs face one of these: east by south, south, west by south."""
 FORECAST_FLOOR = 0.05
 """A forecast keeps at least this share of a load, so that its value curve stays defined."""
+DAY_SECONDS = 86_400
+TOGETHER_MAX = 96
+"""Slots that storages couple and one clearing holds: a day of quarter hours, seconds for a solver."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +47,8 @@ class World:
     """A drawn scenario.
 
     `actual` is what is delivered; `forecast` what everybody knows when the slot opens; `last` the last
-    forecast, from which prices are cleared. Peaks are pu by prosumer; capacities Wh a slot.
+    forecast, from which prices are cleared. Peaks are pu by prosumer; capacities Wh a slot. What storages
+    can do is the same in all three.
     """
 
     scenario: ScenarioFile
@@ -58,6 +64,7 @@ class World:
     actual: Outlook
     forecast: Outlook
     last: Outlook
+    stores: Stores
 
     @property
     def hours(self) -> float:
@@ -95,6 +102,44 @@ class World:
             voll=self.scenario.oracle.voll_eur_per_mwh,
         )
 
+    def day_of(self, index: int) -> range:
+        """The slots that are cleared together with a slot: its day of the session, or a part of it."""
+        length = min(DAY_SECONDS // self.scenario.slots.seconds, TOGETHER_MAX)
+        first = index // length * length
+        return range(first, min(first + length, self.periods))
+
+    def day_conditions(
+        self, slots: range, outlook: Outlook, energy: Floats, first_slot: int = 0
+    ) -> Conditions:
+        """Clearing inputs of several slots, from a state of the storages before the first.
+
+        `first_slot` is the number on the chain of the first of them. What a state can no longer meet is
+        asked as far as it can; what slots after the last need is a least state of the last.
+        """
+        ends = window(self.stores.storages, slots.start, self.periods, energy)
+        least, _ = tube(ends, self.hours)
+        storages = window(ends, 0, len(slots))
+        floor = storages.energy_min.copy()
+        floor[-1] = np.minimum(least[len(slots)], storages.energy_max[-1])
+        conditions = [self.conditions(index, outlook) for index in slots]
+        rows = [one.devices for one in conditions]
+        return Conditions(
+            fixed_p=np.vstack([one.fixed_p for one in conditions]),
+            fixed_q=np.vstack([one.fixed_q for one in conditions]),
+            hub=Hub(
+                import_price=np.concatenate([one.hub.import_price for one in conditions]),
+                export_price=np.concatenate([one.hub.export_price for one in conditions]),
+            ),
+            devices=Devices(
+                bus=self.bus,
+                **{name: np.vstack([getattr(one, name) for one in rows]) for name in DEVICE_ARRAYS},
+            ),
+            hours=self.hours,
+            voll=self.scenario.oracle.voll_eur_per_mwh,
+            storages=reachable(replace(storages, energy_min=floor), self.hours),
+            first_slot=first_slot,
+        )
+
     def by_bus(self, by_prosumer: Floats) -> Floats:
         """Sum a row of prosumers by bus."""
         return cast(Floats, np.bincount(self.bus, by_prosumer, self.feeder.buses))
@@ -117,12 +162,6 @@ DEVICE_ARRAYS = (
 )
 
 
-def stream(seed: int, *names: str | int) -> np.random.Generator:
-    """The random stream of a seed and a name, as `stream(seed, "agents", 3)`."""
-    words = [crc32(name.encode()) if isinstance(name, str) else name for name in names]
-    return np.random.default_rng([seed, *words])
-
-
 def build(scenario: ScenarioFile) -> World:
     """Draw the world of a scenario. Raises FeederError for a feeder that cannot be used."""
     feeder = _feeder(scenario)
@@ -135,6 +174,8 @@ def build(scenario: ScenarioFile) -> World:
     hours = scenario.slots.seconds / 3_600
     slot_wh = feeder.base_mw * hours * WH_PER_MWH
     lot = scenario.market.lot_wh
+    stores = draw(scenario, bus, feeder.base_mw)
+    taking, giving = (_peak(stores, power, len(bus)) for power in ("charge_max", "discharge_max"))
     return World(
         scenario=scenario,
         feeder=feeder,
@@ -144,12 +185,19 @@ def build(scenario: ScenarioFile) -> World:
         bus=bus,
         load_peak=load_peak,
         pv_peak=pv_peak,
-        import_capacity_wh=_capacity(2.0 * load_peak, slot_wh, lot),
-        export_capacity_wh=_capacity(PV_CAPACITY * pv_peak, slot_wh, lot),
+        import_capacity_wh=_capacity(2.0 * load_peak + taking, slot_wh, lot),
+        export_capacity_wh=_capacity(PV_CAPACITY * pv_peak + giving, slot_wh, lot),
         actual=actual,
         forecast=_seen(actual, errors, 1.0),
         last=_seen(actual, errors, scenario.forecast.last),
+        stores=stores,
     )
+
+
+def _peak(stores: Stores, power: str, prosumers: int) -> Floats:
+    """Largest power of each prosumer's storages together, pu."""
+    peak = getattr(stores.storages, power).max(axis=0, initial=0.0)
+    return stores.by_owner(peak, prosumers)
 
 
 def _feeder(scenario: ScenarioFile) -> Feeder:

@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,14 +21,18 @@ from market.events import AccountSettled
 from market.orders import Order, Side
 from market.pricing.conditions import Clearing, Components, SlotPrices
 from market.units import Ints
-from node.oracle.signers import OracleError, Proposal
-from node.scenario.world import World, period, stream
+from node.oracle.signers import OracleError, Proposal, Signer
+from node.scenario.streams import stream
+from node.scenario.world import World, period
 from node.simulate.appraisal import appraise, price_error
 from node.simulate.bookview import SlotView
 from node.simulate.delivery import Delivery, deliver, deliver_on_tariff, scheduled_state
 from node.simulate.quotes import utility_orders
-from node.simulate.result import SlotResult
+from node.simulate.result import SlotResult, StoredSlot, Welfare
 from node.simulate.session import Member, Session
+
+if TYPE_CHECKING:
+    from node.simulate.storing import Storing
 
 CHARGES_LEAD_SECONDS = 240
 """Charges go out this long before a slot opens."""
@@ -100,6 +105,8 @@ class TradingDay:
         self._rngs = [stream(world.scenario.seed, "agents", k) for k in range(len(world.bus))]
         self._arrivals = stream(world.scenario.seed, "arrivals")
         self._policy = _policy(world)
+        self._storing = _storing(world, reference, self.chain_slot(0))
+        self._days: dict[int, tuple[Proposal, tuple[Signer, ...]] | str] = {}
         self._keys = {key.address: key for key in session.cast.prosumers}
 
     def chain_slot(self, index: int) -> int:
@@ -162,10 +169,31 @@ class TradingDay:
     def _charges(self, due: Due) -> None:
         """The firm charges; a slot for which the oracles can prove none is not traded."""
         slot, conditions = self._slots[due.index], self.world.conditions(due.index, self.world.forecast)
+        if self._storing is not None:
+            self._charges_of_day(due, self._storing)
+            return
         try:
             slot.charges = self.session.post_charges(slot.view.slot, conditions)
         except OracleError as failure:
             slot.uncharged = str(failure)
+
+    def _charges_of_day(self, due: Due, storing: Storing) -> None:
+        """The same with storages: the first slot of a day has the whole day cleared, and planned."""
+        slot, day = self._slots[due.index], self.world.day_of(due.index)
+        if day.start not in self._days:
+            try:
+                self._days[day.start] = self.session.oracles.agree(storing.day_ahead(due.index))
+            except OracleError as failure:
+                self._days[day.start] = str(failure)
+            agreed = self._days[day.start]
+            storing.plan(due.index, None if isinstance(agreed, str) else agreed[0].solution.primal)
+        agreed = self._days[day.start]
+        if isinstance(agreed, str):
+            slot.uncharged = agreed
+            return
+        proposal, signers = agreed
+        own = proposal.of_period(self.world.feeder, due.index - day.start, hours=self.world.hours)
+        slot.charges = self.session.publish_charges(slot.view.slot, own, signers)
 
     def _quotes(self, due: Due) -> None:
         """The utility's two hub quotes, and its bid for the forecast passive load and losses."""
@@ -193,11 +221,16 @@ class TradingDay:
         slot.contracted_wh = dict(slot.view.contracted)
 
     def _prices(self, due: Due) -> None:
-        slot, conditions = self._slots[due.index], self.world.conditions(due.index, self.world.last)
+        slot, storing = self._slots[due.index], self._storing
+        conditions = (
+            storing.rest_of_day(due.index) if storing else self.world.conditions(due.index, self.world.last)
+        )
         try:
             slot.prices = self.session.post_prices(slot.view.slot, conditions)
         except OracleError as failure:
             slot.unpriced = str(failure)
+        if storing is not None:
+            storing.follow(due.index, slot.prices.solution.primal if slot.prices else None)
 
     def _settle(self, due: Due) -> None:
         """Delivery happened: meters and substation are read, and everybody is settled."""
@@ -215,11 +248,12 @@ class TradingDay:
 
     def _read(self, index: int) -> None:
         slot, number = self._slots[index], self.chain_slot(index)
+        charging = self._storing.done(index) if self._storing else None
         if slot.prices is not None:
-            slot.delivery = deliver(self.world, index, slot.prices.prices, slot.prices.solution)
+            slot.delivery = deliver(self.world, index, slot.prices.prices, slot.prices.solution, charging)
         else:
             slot.delivery = deliver_on_tariff(
-                self.world, index, self._charges_of(slot).charges, self._contracted(slot)
+                self.world, index, self._charges_of(slot).charges, self._contracted(slot), charging
             )
         self.session.post_readings(number, slot.delivery.metered_wh)
         self.session.post_substation(
@@ -253,7 +287,7 @@ class TradingDay:
             base_mw=world.feeder.base_mw,
             devices=period(world.forecast.devices, due.index),
             column=k,
-            firm_p=float(world.forecast.firm_p[due.index, k]),
+            firm_p=float(world.forecast.firm_p[due.index, k]) + self._planned(due.index, k),
             contracted_wh=view.contracted.get(address, 0),
             resting_bid_wh=view.resting_wh(address, Side.BID),
             resting_ask_wh=view.resting_wh(address, Side.ASK),
@@ -264,6 +298,10 @@ class TradingDay:
             export_capacity_wh=int(world.export_capacity_wh[k]),
             hub_price=slot.charges.prices.hub_price,
         )
+
+    def _planned(self, index: int, k: int) -> float:
+        """What a prosumer's storages take in a slot by the day-ahead plan, pu: it is traded with the rest."""
+        return float(self._storing.planned(index)[k]) if self._storing else 0.0
 
     def _contracted(self, slot: _Progress) -> Ints:
         """Net contracted energy by prosumer, Wh."""
@@ -306,10 +344,12 @@ class TradingDay:
             reactive_price=(
                 slot.prices.solution.duals.reactive[0] if slot.prices else np.full(world.feeder.buses, np.nan)
             ),
-            atc_rounds=max(
-                (each.solution.iterations for _, each, _ in proposals if not each.fallback), default=0
-            ),
-            atc_error=max(
+            atc_rounds=0
+            if self._storing
+            else max((each.solution.iterations for _, each, _ in proposals if not each.fallback), default=0),
+            atc_error=0.0
+            if self._storing
+            else max(
                 (price_error(self._reference, world, known, each) for _, each, known in proposals),
                 default=0.0,
             ),
@@ -324,11 +364,22 @@ class TradingDay:
             delivered=slot.delivery.state,
             settled=tuple(settled[key.address] for key in self.session.cast.prosumers),
             utility=settled[self.session.cast.utility.address],
-            welfare=appraise(world, index, self._reference, slot.delivery, contracted),
+            welfare=self._welfare(index, slot.delivery, contracted),
             fallback="; ".join(f"{name}: {each.fallback}" for name, each, _ in proposals if each.fallback),
             uncharged=slot.uncharged,
             unpriced=slot.unpriced,
+            stored=self._stored(index),
         )
+
+    def _welfare(self, index: int, delivery: Delivery, contracted: Ints) -> Welfare:
+        if self._storing is not None:
+            return self._storing.appraise(index, delivery.gen, delivery.load, contracted)
+        return appraise(self.world, index, self._reference, delivery, contracted)
+
+    def _stored(self, index: int) -> StoredSlot | None:
+        prices = self._slots[index].prices
+        price = None if prices is None else prices.solution.duals.price[0]
+        return self._storing.result(index, price) if self._storing else None
 
     @property
     def rejected(self) -> int:
@@ -351,6 +402,15 @@ def _no_components(world: World) -> Components:
     """Of prices that were not found."""
     none = np.full((1, world.feeder.buses), np.nan)
     return Components(energy=none, loss=none, voltage=none, congestion=none)
+
+
+def _storing(world: World, reference: Clearing, first_slot: int) -> Storing | None:
+    """The storages in time, imported only where there are some: their clearings load slowly."""
+    if not world.stores.storages.count:
+        return None
+    from node.simulate.storing import Storing  # noqa: PLC0415
+
+    return Storing(world, reference, first_slot)
 
 
 def _policy(world: World) -> Policy:

@@ -31,35 +31,47 @@ class Delivery:
     state: NetworkState
 
 
-def deliver(world: World, index: int, prices: SlotPrices, solution: Solution) -> Delivery:
-    """Dispatch actual devices at the posted λ_b, solve the AC flow, quantise the meters."""
+def deliver(
+    world: World, index: int, prices: SlotPrices, solution: Solution, charging: Floats | None = None
+) -> Delivery:
+    """Dispatch actual devices at the posted λ_b, solve the AC flow, quantise the meters.
+
+    `charging` is what storages take by prosumer, pu: prices of one slot alone do not dispatch them, so they
+    follow the schedule that the prices come from.
+    """
     price = eur_per_mwh(np.asarray(prices.bus_price))[world.bus]
     devices = period(world.actual.devices, index)
-    return _carry(world, index, *dispatch(devices, price, solution.primal.gen[0], solution.primal.load[0]))
+    gen, load = dispatch(devices, price, solution.primal.gen[0], solution.primal.load[0])
+    return _carry(world, index, gen, load, charging)
 
 
-def deliver_on_tariff(world: World, index: int, charges: Sequence[int], contracted_wh: Ints) -> Delivery:
+def deliver_on_tariff(
+    world: World, index: int, charges: Sequence[int], contracted_wh: Ints, charging: Floats | None = None
+) -> Delivery:
     """A slot without prices: everyone keeps to the contract unless λ⁺_b or λ⁻_b make it worth leaving.
 
-    `charges` are ν_b by bus, µ€/kWh; `contracted_wh` net by prosumer.
+    `charges` are ν_b by bus, µ€/kWh; `contracted_wh` net by prosumer; `charging` as in `deliver`.
     """
     tariff, actual = world.tariff, world.actual
     more = np.array([tariff.shortfall_price(charges[bus]) for bus in world.bus])
     less = np.array([tariff.surplus_price(charges[bus]) for bus in world.bus])
     contracted = contracted_wh / (world.feeder.base_mw * world.hours * WH_PER_MWH)
+    firm = actual.firm_p[index] if charging is None else actual.firm_p[index] + charging
     gen, load = alone_schedule(
         world.conditions(index, actual),
-        (actual.firm_p[index] - contracted)[None, :],
+        (firm - contracted)[None, :],
         eur_per_mwh(more)[None, :],
         eur_per_mwh(less)[None, :],
     )
-    return _carry(world, index, gen[0], load[0])
+    return _carry(world, index, gen[0], load[0], charging)
 
 
-def _carry(world: World, index: int, gen: Floats, load: Floats) -> Delivery:
-    """The AC flow of what the devices do, and what meters read of it."""
+def _carry(world: World, index: int, gen: Floats, load: Floats, charging: Floats | None) -> Delivery:
+    """The AC flow of what devices and storages do, and what meters read of it."""
     actual = world.actual
     net = actual.firm_p[index] + load - gen
+    if charging is not None:
+        net = net + charging
     p = actual.passive_p[index] + world.by_bus(net)
     q = actual.passive_q[index] + world.by_bus(actual.firm_q[index])
     flow = power_flow(world.feeder, p, q)

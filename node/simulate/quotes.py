@@ -16,7 +16,7 @@ def utility_orders(
     It bids the forecast λ_0 for the forecast passive load and the losses of the clearing behind the charges.
     """
     primal, lot_wh = charges.solution.primal, world.terms.lot_wh
-    loss = float((world.feeder.r_pu * primal.l[0]).sum())
+    loss = float((world.feeder.r_pu * primal.l[charges.period]).sum())
     passive = float(world.forecast.passive_p[index].sum())
     energy_mwh = (passive + loss) * world.feeder.base_mw * world.hours
     return (

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from market.events import AccountSettled
 from market.orders import Fill, OrderPlaced, OrderVoided
 from market.pricing.conditions import Components, SlotPrices
@@ -47,6 +50,21 @@ class Welfare:
 
 
 @dataclass(frozen=True, eq=False)
+class StoredSlot:
+    """What storages did in one slot, Wh by storage: `planned_wh` is what the day ahead has them take, net.
+
+    `energy_wh` is what they hold afterwards. `overlap_pays` marks those at a bus whose λ is so low that
+    charging and discharging at once would pay: they do not, and the prices are then a local optimum's.
+    """
+
+    planned_wh: Ints
+    charge_wh: Ints
+    discharge_wh: Ints
+    energy_wh: Ints
+    overlap_pays: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
 class SlotResult:
     """One slot, from its charges to its settlement.
 
@@ -60,6 +78,7 @@ class SlotResult:
     Where the oracles could prove nothing, `uncharged` and `unpriced` say why. Without charges nothing was
     traded and ν = 0; without prices the contract settled by the tariff rule, and `prices` are the
     reference of the utility's identity (`market.settlement.slot_identity`): λ_0 = ω, λ_b = ω + ν_b.
+    `stored` is None where nobody stores anything.
     """
 
     index: int
@@ -88,6 +107,18 @@ class SlotResult:
     fallback: str = ""
     uncharged: str = ""
     unpriced: str = ""
+    stored: StoredSlot | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A battery or a vehicle as drawn: its name in tables, whose it is, kWh it holds, kW of its charging."""
+
+    name: str
+    owner: str
+    bus: int
+    energy_kwh: float
+    power_kw: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +155,4 @@ class DayResult:
     head_hash: str
     exchange_address: str
     seconds: float
+    storages: tuple[Storage, ...] = ()

@@ -10,13 +10,15 @@ from ledger.bundle import write_bundle
 from ledger.chain.embedded import EmbeddedChain
 from ledger.chain.protocol import Chain, Clock
 from ledger.chain.rpc import RpcChain
+from market.pricing import direct
+from market.pricing.conditions import Clearing
 from market.pricing.socp import SocpClearing
 from node.oracle.signers import Oracles
 from node.scenario.schema import ScenarioFile
 from node.scenario.world import World, build
 from node.simulate.day import CHARGES_LEAD_SECONDS, TradingDay
 from node.simulate.folder import check_output, replacing, write_manifest, write_results
-from node.simulate.result import DayResult, Participant
+from node.simulate.result import DayResult, Participant, Storage
 from node.simulate.session import Cast, Session
 from node.simulate.summary import Summary, summarise
 
@@ -60,7 +62,7 @@ def simulate(
         world,
         session,
         clock,
-        SocpClearing(world.feeder),
+        _reference(world),
         shift=_shift(world, clock),
         progress=progress,
     )
@@ -83,10 +85,16 @@ def simulate(
         head_hash="0x" + head.hash.hex(),
         exchange_address=session.exchange.address,
         seconds=time.perf_counter() - started,
+        storages=_storages(world),
     )
     if out is not None:
         _write(result, session, out, first_block)
     return summarise(result)
+
+
+def _reference(world: World) -> Clearing:
+    """What results are measured against; a day with storages is written anew each time, and cvxpy is slow."""
+    return direct.clear if world.stores.storages.count else SocpClearing(world.feeder)
 
 
 def _open_chain(world: World, cast: Cast, rpc_url: str | None) -> tuple[Chain, Clock]:
@@ -124,6 +132,20 @@ def _participants(world: World, cast: Cast) -> tuple[Participant, ...]:
             export_capacity_wh=int(world.export_capacity_wh[k]),
         )
         for k, (name, key) in enumerate(zip(world.names, cast.prosumers, strict=True))
+    )
+
+
+def _storages(world: World) -> tuple[Storage, ...]:
+    base_kw, stores = world.feeder.base_mw * KW_PER_MW, world.stores
+    return tuple(
+        Storage(
+            name=name,
+            owner=world.names[owner],
+            bus=int(world.bus[owner]),
+            energy_kwh=float(stores.storages.energy_max[:, k].max() * base_kw),
+            power_kw=float(stores.storages.charge_max[:, k].max() * base_kw),
+        )
+        for k, (name, owner) in enumerate(zip(stores.names, stores.owner.tolist(), strict=True))
     )
 
 

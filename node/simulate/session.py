@@ -20,7 +20,7 @@ from market.oracle import VALUES_PER_CHUNK
 from market.orders import Address, GateClosed, Order
 from market.pricing.conditions import Conditions
 from market.slots import Tariff, Terms
-from node.oracle.signers import Oracles, Proposal, charges_header, prices_header
+from node.oracle.signers import Oracles, Proposal, Signer, charges_header, prices_header
 
 CLOSE_GATE_BATCH = 100
 UTILITY_FUNDS_NEUR = 1_000_000 * 10**9
@@ -158,7 +158,10 @@ class Session:
 
     def post_charges(self, slot: int, conditions: Conditions) -> Proposal:
         """Clear the forecast and post the firm charge of each bus. Raises OracleError."""
-        proposal, signers = self.oracles.agree(conditions)
+        return self.publish_charges(slot, *self.oracles.agree(conditions))
+
+    def publish_charges(self, slot: int, proposal: Proposal, signers: Sequence[Signer]) -> Proposal:
+        """Post the firm charges that a quorum agreed on."""
         header = charges_header(slot, self.exchange.oracle_set().epoch, proposal)
         values = proposal.prices.charges
         self._confirm(

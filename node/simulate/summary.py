@@ -294,7 +294,7 @@ def share_reached(welfare_gap: float | None) -> str:
 
 def _agreement(s: Summary) -> list[str]:
     if s.atc_iterations_max == 0:
-        return []
+        return ["Cleared centrally, each with a certificate."] if s.uncharged_slots < s.slots else []
     return [
         f"ATC agreed after at most {s.atc_iterations_max} rounds,",
         f"within {s.atc_error_max:.1e} of the central optimum.",

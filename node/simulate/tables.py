@@ -44,8 +44,9 @@ class Table:
 
 
 def tables(day: DayResult) -> tuple[Table, ...]:
-    """Every table of a session. Raises FillsMismatchError."""
-    return tuple(make(day) for make in _TABLES)
+    """Every table of a session, of storages only where there are some. Raises FillsMismatchError."""
+    made = tuple(make(day) for make in _TABLES)
+    return (*made, storages(day)) if day.storages else made
 
 
 def iso(unix_seconds: int) -> str:
@@ -343,6 +344,38 @@ def utility(day: DayResult) -> Table:
             )
         )
     return Table("utility", columns, tuple(rows))
+
+
+def storages(day: DayResult) -> Table:
+    """Batteries and vehicles by slot: what the day ahead plans, what they did, what they hold afterwards."""
+    columns = (
+        *SLOT_COLUMNS,
+        "storage",
+        "prosumer",
+        "bus_name",
+        "planned_wh",
+        "charge_wh",
+        "discharge_wh",
+        "energy_wh",
+        "overlap_pays",
+    )
+    rows = [
+        (
+            *_slot_cells(slot),
+            storage.name,
+            storage.owner,
+            day.bus_names[storage.bus],
+            int(slot.stored.planned_wh[k]),
+            int(slot.stored.charge_wh[k]),
+            int(slot.stored.discharge_wh[k]),
+            int(slot.stored.energy_wh[k]),
+            int(slot.stored.overlap_pays[k]),
+        )
+        for slot in day.slots
+        if slot.stored is not None
+        for k, storage in enumerate(day.storages)
+    ]
+    return Table("storages", columns, tuple(rows))
 
 
 _TABLES: tuple[Callable[[DayResult], Table], ...] = (orders, fills, prices, lines, bills, utility)

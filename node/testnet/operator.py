@@ -26,7 +26,7 @@ from market.orders import OrderRejected, Reject
 from market.slots import Terms
 from market.units import NEUR_PER_EUR, WH_PER_MWH, quantise_energy
 from node.oracle.signers import OracleError, Proposal
-from node.scenario.world import stream
+from node.scenario.streams import stream
 from node.simulate.quotes import utility_orders
 from node.testnet.chain import StoppingError
 from node.testnet.market import SEED, Market

@@ -117,7 +117,7 @@ def test_without_a_command_the_help_is_shown():
         ("price ieee33-day --slot noon", "'--slot'"),
         ("price ieee33-day --slot 24", "--slot 24: ieee33-day has slots 0 to 23"),
         ("price ieee33-day --slot -1", "--slot -1: ieee33-day has slots 0 to 23"),
-        ("price ieee33-day --method newton", "atc, admm, socp, direct, lindistflow"),
+        ("price ieee33-day --method simplex", "atc, admm, newton, socp, direct, lindistflow"),
         ("audit", "name a bundle's folder or a node's URL"),
         ("audit  --json", "name a bundle's folder or a node's URL"),
         ("audit explain ", "name a bundle's folder or a node's URL"),

@@ -34,6 +34,9 @@ UNITS = {
     "pu": "pu",
     "mva": "MVA",
     "mw": "MW",
+    "kw": "kW",
+    "kwh": "kWh",
+    "hour": "h",
     "wh": "Wh",
     "deg": "°",
 }
@@ -241,6 +244,8 @@ def shown_values(field: Mapping[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if field["type"] == "array":
         return "[low, high]" if field.get("maxItems") == 2 else f"list, each {shown_values(field['items'])}"
+    if field["type"] == "boolean":
+        return "true, false"
     if field["type"] == "string":
         if "pattern" in field:
             return "`" + field["pattern"].strip("^$") + "`"

@@ -35,7 +35,7 @@ SEAMS = {
     ("node/price.py", "time.perf_counter"): "`seconds` of the answer; in no file",
     ("node/simulate/run.py", "time.perf_counter"): "`seconds` of the summary; in no file",
     (
-        "node/scenario/world.py",
+        "node/scenario/streams.py",
         "numpy.random.default_rng",
     ): "`stream`: every draw has a named stream of the seed",
 }

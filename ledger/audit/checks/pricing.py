@@ -34,11 +34,12 @@ Chunks = Mapping[int, tuple[Logged, ChargesChunk | PricesChunk]]
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """What a posted certificate proves of its slot, and what it took as given."""
+    """What a certificate proves of a slot, which is one of its periods, and what it took as given."""
 
     prices: SlotPrices
     feeder: Feeder
     conditions: Conditions
+    period: int
 
 
 def check_charges(record: Record) -> Iterator[Verdict]:
@@ -133,13 +134,40 @@ def _proof(
         return None
     try:
         feeder, conditions = certificates.decode_inputs(given)
-        prices = certificates.prices(proof, feeder, hours=conditions.hours)
+        period = _period(name, slot, conditions)
+        prices = (
+            None if period is None else certificates.prices(proof, feeder, period, hours=conditions.hours)
+        )
     except (FormatError, FeederError, ValueError) as error:
         yield Finding(name, f"{where} certificate", "readable bytes", str(error), "not a certificate")
         return None
     findings = certificates.check(proof, feeder, conditions)
     yield from _located(name, where, findings)
-    return Proved(prices, feeder, conditions)
+    if period is None or prices is None:
+        yield Finding(name, f"{where} certificate", *_other_slots(name, slot, conditions))
+        return None
+    return Proved(prices, feeder, conditions, period)
+
+
+def _period(name: str, slot: SlotHistory, conditions: Conditions) -> int | None:
+    """Which period of a clearing a slot's values come from; None where it is not of this slot.
+
+    Slots that storages couple are cleared together: charges are any of the day's, prices the first of what
+    is left of it. A clearing of one slot need not say which it is.
+    """
+    if conditions.first_slot == 0 and conditions.periods == 1:
+        return 0
+    period = slot.slot - conditions.first_slot
+    last = conditions.periods - 1 if name == CHARGES else 0
+    return period if 0 <= period <= last else None
+
+
+def _other_slots(name: str, slot: SlotHistory, conditions: Conditions) -> tuple[str, str, str]:
+    first = conditions.first_slot
+    expected = (
+        f"a clearing of slot {slot.slot}" if name == CHARGES else f"a clearing from slot {slot.slot} on"
+    )
+    return expected, f"one of slots {first} to {first + conditions.periods - 1}", "other slots"
 
 
 def _located(name: str, where: str, findings: Iterable[Finding]) -> Iterator[Verdict]:
@@ -162,7 +190,7 @@ def _tariff(name: str, slot: SlotHistory, logged: Logged, proved: Proved) -> Ite
         ("π_imp", hub.import_price, slot.tariff.hub_import),
         ("π_exp", hub.export_price, slot.tariff.hub_export),
     ):
-        given = int(quantise_price(prices)[0])
+        given = int(quantise_price(prices)[proved.period])
         yield compare(name, f"{at(logged, slot.terms)} certificate's {what}, µ€/kWh", expected, given)
 
 

@@ -1,0 +1,158 @@
+"""The fast clearing against the reference: the same prices, the same status, the same certificate."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from market.pricing import direct
+from market.pricing.admission import ConditionsError
+from market.pricing.certificate import certificate, check
+from market.pricing.components import components, total
+from market.pricing.conditions import Conditions, Solution
+from market.pricing.newton import NewtonClearing
+from tests.market.pricing_cases import CASES, add_load, case, draw
+
+EXACT = 1e-11
+"""Largest optimality residual of Newton's point: 1e-14 is usual, HELD·ε of a limit that holds the rest."""
+AGREE = 1e-6
+"""Two solvers, both finished by Newton, of the largest price."""
+
+
+@pytest.fixture(scope="module")
+def cleared() -> dict[str, Solution]:
+    return {name: NewtonClearing(case(name)[0])(*case(name)) for name in CASES}
+
+
+def price_difference(one: Solution, other: Solution) -> float:
+    scale = max(1.0, float(np.abs(other.duals.price).max()))
+    return float(np.abs(one.duals.price - other.duals.price).max()) / scale
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_agrees_with_polished_clarabel(cleared, name):
+    feeder, conditions = case(name)
+    found, reference = cleared[name], direct.clear(feeder, conditions)
+    assert found.status == reference.status == "optimal"
+    assert found.residual < EXACT
+    assert price_difference(found, reference) < AGREE
+    for field in fields(found.primal):
+        difference = getattr(found.primal, field.name) - getattr(reference.primal, field.name)
+        assert np.abs(difference).max(initial=0.0) < AGREE, field.name
+    assert found.cost == pytest.approx(reference.cost, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_certificate_holds(cleared, name):
+    feeder, conditions = case(name)
+    assert check(certificate(cleared[name], feeder, conditions), feeder, conditions) == ()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_components_are_those_of_the_whole_jacobian(cleared, name):
+    feeder, _ = case(name)
+    found = cleared[name]
+    whole = components(feeder, found.primal, found.duals)
+    scale = max(1.0, float(np.abs(found.duals.price).max()))
+    for field in fields(whole):
+        difference = getattr(found.components, field.name) - getattr(whole, field.name)
+        assert np.abs(difference).max() < 1e-8 * scale, field.name
+    np.testing.assert_allclose(total(found.components), found.duals.price, rtol=1e-12)
+
+
+def later(conditions: Conditions, seed: int) -> Conditions:
+    """The same feeder a quarter of an hour later: loads, sun and the hub's prices have moved."""
+    rng = np.random.default_rng(seed)
+    devices, hub = conditions.devices, conditions.hub
+    return replace(
+        conditions,
+        fixed_p=conditions.fixed_p * rng.uniform(0.95, 1.05, conditions.fixed_p.shape),
+        devices=replace(devices, gen_max=devices.gen_max * rng.uniform(0.9, 1.1, devices.gen_max.shape)),
+        hub=replace(hub, import_price=hub.import_price * 1.02, export_price=hub.export_price * 0.98),
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_earlier_solution_changes_the_way_and_not_the_answer(cleared, name):
+    feeder, conditions = case(name)
+    clearing = NewtonClearing(feeder)
+    for seed in range(3):
+        moved = later(conditions, seed)
+        warm, cold = clearing(feeder, moved, cleared[name]), clearing(feeder, moved)
+        assert warm.status == cold.status
+        assert price_difference(warm, cold) < 1e-9
+
+
+def test_an_earlier_solution_saves_steps(cleared):
+    for name in ("plenty", "export", "voltage high", "rated"):
+        feeder, conditions = case(name)
+        again = NewtonClearing(feeder)(feeder, conditions, cleared[name])
+        assert again.iterations < cleared[name].iterations / 2, name
+
+
+def test_a_solution_of_another_shape_is_not_started_from(cleared):
+    feeder, conditions = draw(seed=3, count=7)
+    clearing = NewtonClearing(feeder)
+    other = clearing(feeder, conditions, cleared["plenty"])
+    assert np.array_equal(other.duals.price, clearing(feeder, conditions).duals.price)
+
+
+def test_the_same_clearing_answers_the_same_after_others():
+    feeder, first = draw(seed=3, scale=0.5)
+    _, second = draw(seed=4, scale=2.0)
+    kept = NewtonClearing(feeder)
+    before = kept(feeder, first)
+    kept(feeder, second)
+    assert np.array_equal(kept(feeder, first).duals.price, before.duals.price)
+
+
+def test_another_feeder_is_refused():
+    feeder, conditions = draw(seed=3)
+    narrower, _ = draw(seed=3, v_min=0.97)
+    with pytest.raises(ConditionsError, match="compiled for feeder"):
+        NewtonClearing(feeder)(narrower, conditions)
+
+
+# prices are derivatives of the optimal cost
+
+STEP_PU = 1e-7
+
+
+def one_sided(clearing, feeder, conditions, bus: int, *, reactive: bool) -> tuple[float, float]:
+    """Cost of a little less and of a little more load at a bus, per unit of it."""
+    less, same, more = (
+        clearing(feeder, add_load(conditions, bus, step, reactive=reactive)).cost
+        for step in (-STEP_PU, 0.0, STEP_PU)
+    )
+    return (same - less) / STEP_PU, (more - same) / STEP_PU
+
+
+def marginal(solution: Solution, conditions: Conditions, bus: int, *, reactive: bool) -> float:
+    """Cost of one more unit of firm load: served at its price, and the share that is shed at VOLL."""
+    own, load = ("reactive", conditions.fixed_q) if reactive else ("price", conditions.fixed_p)
+    whole = float(np.hypot(conditions.fixed_p, conditions.fixed_q)[0, bus])
+    shed = float(solution.primal.shed[0, bus])
+    lost = conditions.voll * float(load[0, bus]) / whole if shed > 0 else 0.0
+    return float(getattr(solution.duals, own)[0, bus]) * (1 - shed) + lost * shed
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "four periods"])
+def test_price_is_the_cost_of_one_more_unit(cleared, name):
+    feeder, conditions = case(name)
+    clearing, solution = NewtonClearing(feeder), cleared[name]
+    # a cost is known to about 4e-16 of itself and of what it is summed from: so much is left over 1e-7 pu
+    rounding = 4e-16 * max(1.0, abs(solution.cost)) / STEP_PU
+    for bus, reactive in (
+        (0, False),
+        (1, False),
+        (17, False),
+        (24, False),
+        (32, False),
+        (17, True),
+        (24, True),
+    ):
+        expected = marginal(solution, conditions, bus, reactive=reactive)
+        down, up = one_sided(clearing, feeder, conditions, bus, reactive=reactive)
+        assert (down + up) / 2 == pytest.approx(expected, rel=1e-6, abs=rounding), f"bus {bus}"
