@@ -29,7 +29,7 @@ from market.pricing.conditions import Conditions, Duals, Primal
 from market.pricing.given import SELLS, Given, given
 from market.pricing.network import Network, sum_by_bus
 from market.pricing.point import Point, point
-from market.pricing.storages import change, wear_cost
+from market.pricing.storages import change, overlap_price, wear_cost
 from market.units import Floats
 
 Flags = npt.NDArray[np.bool_]
@@ -342,8 +342,11 @@ def _storages(has: Given, at: Point) -> Sides:
     gives = _within(discharge + giving * per_price, 0.0, storages.discharge_max)
     keeps = _within(energy + (later - theta) * per_price, storages.energy_min, storages.energy_max)
     # one direction being used, the other may not be, whatever it would pay
-    takes_alone = np.where(discharge > OVERLAP_PU, np.minimum(takes, charge), takes)
-    gives_alone = np.where(charge > OVERLAP_PU, np.minimum(gives, discharge), gives)
+    # nor, where both at once would pay, need an idle one answer in more than the direction it was given
+    idle = (price < overlap_price(storages)) & (np.maximum(charge, discharge) <= OVERLAP_PU)
+    gives_more = gives - discharge > takes - charge
+    takes_alone = np.where((discharge > OVERLAP_PU) | (idle & ~gives_more), np.minimum(takes, charge), takes)
+    gives_alone = np.where((charge > OVERLAP_PU) | (idle & gives_more), np.minimum(gives, discharge), gives)
     overlap = np.maximum(takes - takes_alone, gives - gives_alone)
     none = np.zeros_like(charge)
     return (
