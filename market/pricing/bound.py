@@ -1,8 +1,7 @@
 """What a schedule costs, and the dual function: no schedule costs less than that, where σ ≤ 0.
 
-The bound is what firm load pays at its prices, shedding being dearer or not; less what each device gains
-at them at most; less the tie-break's gain; plus what limits hold back and what the substation's voltage
-is worth.
+The bound is what firm load pays at its prices; less what each agent gains at them at most; plus what
+limits hold back and what the substation's voltage is worth.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from market.pricing.given import SELLS, Given
+from market.pricing.given import Given
 from market.pricing.network import Network
 from market.pricing.point import Point
 from market.pricing.storages import wear_cost
@@ -24,25 +23,30 @@ TINY = 1e-100
 class Terms(NamedTuple):
     """What several conditions share, computed once.
 
-    leaving: P and Q of the lines that leave each bus, 2 × periods × buses; impedance_current: l times r, x
-    and r² + x²; pays: λ·p̄ + λq·q̄, periods × buses; worth: what a device's first unit gains, 2 × periods ×
-    devices; worth_of_substation: v_0²·Σ_root(ξ + σl), periods.
+    leaving: P, Q and ξ + lσ of the lines that leave each bus, 3 × periods × buses; impedance_current: l
+    times r, x and r² + x²; pays: λ·p̄ + λq·q̄, periods × buses; price, amount: of agents (`Given`), curve:
+    slope·amount, periods × agents.
     """
 
     leaving: Floats
     impedance_current: Floats
     pays: Floats
-    worth: Floats
-    worth_of_substation: Floats
+    price: Floats
+    amount: Floats
+    curve: Floats
 
 
-def cost(has: Given, shed: Floats, elastic: Floats, devices: Floats, net_import: Floats) -> Floats:
-    """Hub, devices, shedding and tie-break by period, €/h per pu of base."""
-    by_bus = has.shed_cost * shed
-    by_bus += elastic * (has.centre + elastic / (2 * has.share))
-    by_device = devices * (SELLS * has.price + has.slope * devices / 2)
-    hub = has.import_price * np.maximum(net_import, 0) + has.export_price * np.minimum(net_import, 0)
-    return np.asarray(hub + np.add.reduce(by_bus, axis=1) + np.add.reduce(by_device, axis=(0, 2)))
+def hub_cost(has: Given, net_import: Floats) -> Floats:
+    """h(P_0) by period: π_imp on import, π_exp on export."""
+    return np.asarray(net_import * np.where(net_import > 0, has.import_price, has.export_price))
+
+
+def agents_cost(has: Given, amount: Floats, curve: Floats) -> Floats:
+    """cost·y + ½·slope·y², periods × agents; `curve` is slope·y."""
+    each = curve / 2
+    each += has.cost
+    each *= amount
+    return each
 
 
 def cost_and_bound(network: Network, has: Given, at: Point, terms: Terms) -> tuple[Floats, Floats]:
@@ -51,17 +55,13 @@ def cost_and_bound(network: Network, has: Given, at: Point, terms: Terms) -> tup
     What stored energy is worth passes from period to period: it is left out of both, at the schedule's
     own states.
     """
-    _, price, _, shed, elastic = at.buses
-    by_bus = np.minimum(has.shed_cost, terms.pays)
-    away = price - has.centre
-    away *= away
-    away *= has.share / 2
-    by_bus -= away
-    by_bus += np.add.reduce(at.lines[5:] * network.held, axis=0)
-    bound = np.add.reduce(by_bus, axis=1)
-    bound += terms.worth_of_substation
-    bound -= np.add.reduce(_gained(has, terms.worth), axis=(0, 2))
-    spent = cost(has, shed, elastic, at.devices, at.net_import)
+    held = np.add.reduce(at.lines[5:] * network.held, axis=0)
+    held += terms.pays
+    bound = np.add.reduce(held, axis=1)
+    bound += network.feeder.v0**2 * terms.leaving[2, :, 0]
+    bound -= np.add.reduce(_gained(has, terms.price), axis=1)
+    spent = np.add.reduce(agents_cost(has, terms.amount, terms.curve), axis=1)
+    spent += hub_cost(has, at.net_import)
     if has.storages.count:
         charge, discharge, *_ = at.storages
         spent += wear_cost(has.storages, charge, discharge).sum(axis=1)
@@ -69,17 +69,17 @@ def cost_and_bound(network: Network, has: Given, at: Point, terms: Terms) -> tup
     return spent, bound
 
 
-def _gained(has: Given, worth: Floats) -> Floats:
-    """Most that each device gains, max worth·y − ½ slope·y² over its bounds, 2 × periods × devices."""
-    y = np.maximum(worth, 0.0)
-    y /= np.maximum(has.slope, TINY)
-    np.maximum(y, has.low, out=y)
-    np.minimum(y, has.high, out=y)
-    halved = has.slope * y
-    halved *= -0.5
-    halved += worth
-    halved *= y
-    return halved
+def _gained(has: Given, price: Floats) -> Floats:
+    """Most that each agent gains, max (price − cost)·y − ½·slope·y² over its bounds, periods × agents."""
+    worth = price - has.cost
+    best = worth / np.maximum(has.slope, TINY)
+    np.maximum(best, has.low, out=best)
+    np.minimum(best, has.high, out=best)
+    gained = has.slope * best
+    gained *= -0.5
+    gained += worth
+    gained *= best
+    return gained
 
 
 def _storages(has: Given, at: Point) -> Floats:

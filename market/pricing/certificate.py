@@ -16,7 +16,7 @@ import numpy as np
 
 from market.feeder.model import Feeder, FeederError, Limits
 from market.findings import Finding
-from market.pricing.admission import PricingError, admit_conditions, admit_feeder
+from market.pricing.admission import PricingError, admit
 from market.pricing.conditions import (
     Conditions,
     Devices,
@@ -233,45 +233,49 @@ def prices(data: bytes, feeder: Feeder, period: int = 0, *, hours: float) -> Slo
 
 
 class Checker:
-    """Checks certificates of one feeder, of which it prepares what it needs; keep it to check often."""
+    """Judges certificates for given inputs, of which it prepares what it needs. Raises PricingError.
 
-    def __init__(self, feeder: Feeder) -> None:
-        self._network = Network(feeder)
-        self._hash = sha256(_encode_feeder(feeder))
+    Who checks many slots of a feeder prepares its `Network` once.
+    """
 
-    def __call__(self, data: bytes, conditions: Conditions) -> tuple[Finding, ...]:
+    def __init__(self, feeder: Feeder | Network, conditions: Conditions) -> None:
+        self._network = feeder if isinstance(feeder, Network) else Network(feeder)
+        self._feeder = feeder = self._network.feeder
+        admit(feeder, conditions)
+        self._given = given(feeder, conditions)
+        self._input_hash = input_hash(feeder, conditions)
+        self._sizes = conditions.periods, feeder.buses, conditions.devices.count, conditions.storages.count
+
+    def __call__(self, data: bytes) -> tuple[Finding, ...]:
         """Everything that is wrong with a certificate for these inputs; nothing means its claim holds."""
-        feeder = self._network.feeder
         try:
-            admit_feeder(feeder)
-            admit_conditions(feeder, conditions)
             certified = decode(data)
-        except (FormatError, PricingError, FeederError) as error:
-            wanted = f"readable bytes of version {VERSION}"
-            return (Finding("certificate-format", "certificate", wanted, str(error), ""),)
-        digest = self._hash.copy()
-        digest.update(_encode_conditions(conditions))
-        if certified.input_hash != (expected := digest.digest()):
-            found = certified.input_hash.hex()
-            return (Finding("input-hash", "certificate", expected.hex(), found, "other inputs"),)
-        sizes = conditions.periods, feeder.buses, conditions.devices.count, conditions.storages.count
-        if certified.sizes != sizes:
-            wanted, found = (_sizes_text(each) for each in (sizes, certified.sizes))
-            return (Finding("certificate-format", "certificate", wanted, found, "other arrays"),)
-        return self._judge(certified, conditions)
-
-    def _judge(self, certified: Certified, conditions: Conditions) -> tuple[Finding, ...]:
-        at, feeder = certified.point, self._network.feeder
-        no_line = at.lines[:, :, 0]
-        found = _unused(no_line) if np.count_nonzero(no_line) else ()
-        measured = measure_point(self._network, given(feeder, conditions), at)
+        except FormatError as error:
+            return (_unreadable(error),)
+        if certified.input_hash != self._input_hash:
+            expected, found = self._input_hash.hex(), certified.input_hash.hex()
+            return (Finding("input-hash", "certificate", expected, found, "other inputs"),)
+        if certified.sizes != self._sizes:
+            expected, found = (_sizes_text(each) for each in (self._sizes, certified.sizes))
+            return (Finding("certificate-format", "certificate", expected, found, "other arrays"),)
+        no_line = certified.point.lines[:, :, 0]
+        unused = _unused(no_line) if np.count_nonzero(no_line) else ()
+        measured = measure_point(self._network, self._given, certified.point)
         wrong = _broken(measured, certified.claim, certified.accuracy)
-        return (*found, *(each for one, where in wrong for each in _findings(one, where, feeder)))
+        return (*unused, *(each for one, where in wrong for each in _findings(one, where, self._feeder)))
 
 
 def check(data: bytes, feeder: Feeder, conditions: Conditions) -> tuple[Finding, ...]:
     """Everything that is wrong with a certificate for these inputs; nothing found means its claim holds."""
-    return Checker(feeder)(data, conditions)
+    try:
+        return Checker(feeder, conditions)(data)
+    except (PricingError, FeederError) as error:
+        return (_unreadable(error),)
+
+
+def _unreadable(error: ValueError) -> Finding:
+    wanted = f"readable bytes of version {VERSION}, for inputs that can be priced"
+    return Finding("certificate-format", "certificate", wanted, str(error), "")
 
 
 def _broken(measured: Measured, claim: Claim, accuracy: Accuracy) -> list[tuple[Comparison, Flags]]:

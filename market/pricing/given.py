@@ -1,4 +1,8 @@
-"""The inputs of a clearing as blocks of arrays, as `Point` has what comes out of it."""
+"""The inputs of a clearing as blocks of arrays, as `Point` has what comes out of it.
+
+Whoever answers prices is an agent: generators, flexible loads, shedding, the tie-break. An agent of amount y
+is paid price·y, has cost·y + ½·slope·y² of its own, and low ≤ y ≤ high.
+"""
 
 from __future__ import annotations
 
@@ -8,58 +12,67 @@ import numpy as np
 
 from market.feeder.model import Feeder
 from market.pricing.conditions import Conditions, Storages
+from market.pricing.point import Point
 from market.pricing.rules import shed_cost, tie_break_centre, tie_break_share
 from market.units import Floats, Ints
-
-SELLS = np.array([1.0, -1.0])[:, None, None]
-"""Generators give what the price pays for, loads take it: the sign of Point.devices in a balance."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Given:
-    """fixed: p̄, q̄, 2 × periods × buses; shed_cost: periods × buses; centre: c, periods × 1; share: ε/(n+1).
+    """fixed: p̄ and q̄, 2 × periods × buses; hub prices: periods; the rest by agent, periods × agents.
 
-    Devices, 2 × periods × devices as Point.devices: one of power y has cost SELLS·price·y + ½·slope·y²,
-    low ≤ y ≤ high.
+    Agents are the devices' generation, their load, shedding by bus, and the tie-break by bus. A load's cost
+    is −u, of a bus without load nothing can be shed, and the tie-break has no bounds.
     """
 
     fixed: Floats
-    shed_cost: Floats
-    centre: Floats
-    share: float
     bus: Ints
-    price: Floats
+    cost: Floats
     slope: Floats
     low: Floats
     high: Floats
     import_price: Floats
     export_price: Floats
-    voll: float
     hours: float
     storages: Storages
+    most_tie_break: float
 
-    @property
-    def served_by_tie_break(self) -> float:
-        """Most that the tie-break of a whole feeder injects at prices that are c ± VOLL, pu."""
-        return float(self.voll * self.share * self.fixed.shape[2])
+    def amounts(self, at: Point) -> Floats:
+        """What the agents do at a point."""
+        return np.concatenate((*at.devices, *at.buses[3:]), axis=1)
+
+    def prices(self, price: Floats, pays: Floats) -> Floats:
+        """What the agents are paid: λ, −λ, what firm load pays for its bus's energy, λ."""
+        at_device = price.take(self.bus, axis=1)
+        return np.concatenate((at_device, -at_device, pays, price), axis=1)
+
+    def by_kind(self, of_agents: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Generation, load, shedding and tie-break of an array by agent, each 1 × periods × places."""
+        devices, buses = len(self.bus), self.fixed.shape[2]
+        ends = (devices, 2 * devices, 2 * devices + buses)
+        rows = of_agents[None]
+        parts = zip((0, *ends), (*ends, 2 * (devices + buses)), strict=True)
+        generation, load, shedding, tie_break = (rows[..., start:end] for start, end in parts)
+        return generation, load, shedding, tie_break
 
 
 def given(feeder: Feeder, conditions: Conditions) -> Given:
     """The blocks of a clearing's inputs."""
-    devices, hub = conditions.devices, conditions.hub
+    devices, hub, share = conditions.devices, conditions.hub, tie_break_share(feeder)
+    shedding = shed_cost(conditions)
+    none = np.zeros_like(shedding)
+    centre = tie_break_centre(conditions)[:, None] + none
+    nothing = np.zeros_like(devices.gen_max)
     return Given(
         fixed=np.array((conditions.fixed_p, conditions.fixed_q)),
-        shed_cost=shed_cost(conditions),
-        centre=tie_break_centre(conditions)[:, None],
-        share=tie_break_share(feeder),
         bus=devices.bus,
-        price=np.array((devices.gen_cost, devices.load_value)),
-        slope=np.array((devices.gen_slope, devices.load_slope)),
-        low=np.array((np.zeros_like(devices.load_min), devices.load_min)),
-        high=np.array((devices.gen_max, devices.load_max)),
+        cost=np.concatenate((devices.gen_cost, -devices.load_value, shedding, centre), axis=1),
+        slope=np.concatenate((devices.gen_slope, devices.load_slope, none, none + 1 / share), axis=1),
+        low=np.concatenate((nothing, devices.load_min, none, none - np.inf), axis=1),
+        high=np.concatenate((devices.gen_max, devices.load_max, np.sign(shedding), none + np.inf), axis=1),
         import_price=hub.import_price,
         export_price=hub.export_price,
-        voll=conditions.voll,
         hours=conditions.hours,
         storages=conditions.storages,
+        most_tie_break=conditions.voll * share * feeder.buses,
     )

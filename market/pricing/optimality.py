@@ -18,15 +18,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from market.feeder.model import Feeder
-from market.pricing.bound import TINY, Terms, cost, cost_and_bound
+from market.pricing.bound import Terms, agents_cost, cost_and_bound, hub_cost
 from market.pricing.conditions import Conditions, Duals, Primal
-from market.pricing.given import SELLS, Given, given
+from market.pricing.given import Given, given
 from market.pricing.network import Network, sum_by_bus
 from market.pricing.point import Point, point
 from market.pricing.storages import change, overlap_price, wear_cost
@@ -105,10 +106,10 @@ RULES = (
     Rule("limit-v-high", "bus", LIMIT_TOLERANCE),
     Rule("limit-current", "line", LIMIT_TOLERANCE),
     Rule("sign-cone", "line", PRICE_TOLERANCE, Unit.PRICE),
-    Rule("tie-break", "bus", PRICE_TOLERANCE),
-    Rule("response-shed", "bus", RESPONSE_TOLERANCE),
     Rule("response-generation", "device", RESPONSE_TOLERANCE),
     Rule("response-load", "device", RESPONSE_TOLERANCE),
+    Rule("response-shed", "bus", RESPONSE_TOLERANCE),
+    Rule("tie-break", "bus", RESPONSE_TOLERANCE),
     Rule("state-of-charge", "storage", NETWORK_TOLERANCE),
     Rule("one-direction", "storage", OVERLAP_PU),
     Rule("response-charge", "storage", RESPONSE_TOLERANCE),
@@ -182,18 +183,25 @@ class Measured:
         found = np.concatenate([one.ravel() for one, _ in self._sides])
         expected = np.concatenate([other.ravel() for _, other in self._sides])
         units = self._units.take(_UNITS, axis=0)
-        places = [one.shape[2] for one, _ in self._sides for _ in range(len(one) * units.shape[1])]
+        rows = _rows(tuple(one.shape for one, _ in self._sides))
         found -= expected
         allowed = np.abs(expected, out=expected)
         if finished:
-            np.maximum(allowed, (units * _FLOORS).ravel().repeat(places), out=allowed)
+            np.maximum(allowed, (units * _FLOORS).take(rows), out=allowed)
             allowed *= FINISHED_TOLERANCE
         else:
-            np.maximum(allowed, units.ravel().repeat(places), out=allowed)
-            allowed *= _TOLERANCES.repeat(units.shape[1]).repeat(places)
+            np.maximum(allowed, units.take(rows), out=allowed)
+            allowed *= _TOLERANCES.repeat(units.shape[1]).take(rows)
         # what is not a number is below nothing, and what is beyond all bounds allows nothing
         np.minimum(allowed, LARGEST_ALLOWED, out=allowed)
         return np.asarray(np.abs(found, out=found) <= allowed)
+
+
+@lru_cache(maxsize=8)
+def _rows(shapes: tuple[tuple[int, ...], ...]) -> npt.NDArray[np.intp]:
+    """Which condition and period each entry of the sides is of, one after the other."""
+    places = [places for conditions, periods, places in shapes for _ in range(conditions * periods)]
+    return np.arange(len(places)).repeat(places)
 
 
 def measure(feeder: Feeder, conditions: Conditions, primal: Primal, duals: Duals) -> tuple[Comparison, ...]:
@@ -205,26 +213,34 @@ def measure_point(network: Network, has: Given, at: Point) -> Measured:
     """The same for who measures often."""
     p, q, current, drop, sigma, *_ = at.lines
     above = at.buses[:3].take(network.parent, axis=2)
-    leaving = network.leaving(np.array((p, q, drop + current * sigma)))
+    terms = _terms(network, has, at)
     largest = np.maximum(np.maximum.reduce(np.abs(at.buses[1]), axis=1), 1.0)
-    terms = Terms(
-        leaving=leaving[:2],
-        impedance_current=network.impedance * current,
-        pays=np.add.reduce(at.buses[1:3] * has.fixed, axis=0),
-        worth=SELLS * (at.buses[1].take(has.bus, axis=1) - has.price),
-        worth_of_substation=network.feeder.v0**2 * leaving[2, :, 0],
-    )
     gap, turnover = _gap(network, has, at, terms)
     sides = (
         *_flows(network, has, at, terms, above[0]),
-        *_stationarity(network, at, above, leaving[2]),
+        *_stationarity(network, at, terms, above),
         *_limits(network, at, largest),
-        *_responses(has, at, terms, largest),
+        *_responses(has, terms),
         _storages(has, at),
         *_hub(has, at),
         gap,
     )
     return Measured(sides, np.array((np.ones_like(largest), largest, turnover)))
+
+
+def _terms(network: Network, has: Given, at: Point) -> Terms:
+    """What several conditions share."""
+    p, q, current, drop, sigma, *_ = at.lines
+    pays = np.add.reduce(at.buses[1:3] * has.fixed, axis=0)
+    amount = has.amounts(at)
+    return Terms(
+        leaving=network.leaving(np.array((p, q, drop + current * sigma))),
+        impedance_current=network.impedance * current,
+        pays=pays,
+        price=has.prices(at.buses[1], pays),
+        amount=amount,
+        curve=has.slope * amount,
+    )
 
 
 def residual(comparisons: Iterable[Comparison]) -> float:
@@ -235,8 +251,9 @@ def residual(comparisons: Iterable[Comparison]) -> float:
 
 def costs(feeder: Feeder, conditions: Conditions, primal: Primal) -> Floats:
     """Objective by period, €/h per pu of base: hub, devices, storages, shedding, tie-break."""
-    devices = np.array((primal.gen, primal.load))
-    total = cost(given(feeder, conditions), primal.shed, primal.elastic, devices, primal.net_import)
+    has = given(feeder, conditions)
+    amount = np.concatenate((primal.gen, primal.load, primal.shed, primal.elastic), axis=1)
+    total = hub_cost(has, primal.net_import) + agents_cost(has, amount, has.slope * amount).sum(axis=1)
     if conditions.storages.count:
         total += wear_cost(conditions.storages, primal.charge, primal.discharge).sum(axis=1)
         total[-1] -= (conditions.storages.final_value * primal.energy[-1]).sum() / conditions.hours
@@ -257,7 +274,7 @@ def _flows(network: Network, has: Given, at: Point, terms: Terms, v_above: Float
     gen, load = at.devices
     flows = at.lines[:2]
     served = has.fixed * (1 - shed)
-    served += terms.leaving
+    served += terms.leaving[:2]
     arriving = flows - terms.impedance_current[:2]
     arriving[0] += elastic
     arriving[0] += sum_by_bus(network.feeder.buses, has.bus, gen - load)
@@ -277,8 +294,8 @@ def _flows(network: Network, has: Given, at: Point, terms: Terms, v_above: Float
     )
 
 
-def _stationarity(network: Network, at: Point, above: Floats, below: Floats) -> tuple[Sides, ...]:
-    """The network's four equations between prices; `below` sums ξ + lσ over the lines that leave a bus."""
+def _stationarity(network: Network, at: Point, terms: Terms, above: Floats) -> tuple[Sides, ...]:
+    """The network's four equations between prices; `above` is v, λ and λq at the sending ends."""
     _, _, _, drop, sigma, v_low, v_high, rent = at.lines
     prices = at.buses[1:3]
     by_flow = above[1:] - network.twice * drop
@@ -287,7 +304,7 @@ def _stationarity(network: Network, at: Point, above: Floats, below: Floats) -> 
     by_current = np.add.reduce(network.impedance[:2] * prices, axis=0)
     by_current += network.impedance[2] * drop
     by_current += rent
-    by_voltage = below + v_high
+    by_voltage = terms.leaving[2] + v_high
     by_voltage -= v_low
     by_voltage[:, 0] = drop[:, 0]  # v_0 is given
     return (
@@ -300,28 +317,21 @@ def _stationarity(network: Network, at: Point, above: Floats, below: Floats) -> 
 def _limits(network: Network, at: Point, largest: Floats) -> tuple[Sides, ...]:
     """Limits and what holds them: neither is below 0, and one of them is 0; σ ≤ 0."""
     v, current, sigma = at.buses[0], at.lines[2], at.lines[4]
-    slack = np.array((v - network.v_low, network.v_high - v, network.rating - current))
-    met = np.minimum(slack, at.lines[5:] / largest[:, None], out=slack)
+    met = at.lines[5:] / largest[:, None]
+    for each, slack in zip(
+        met, (v - network.v_low, network.v_high - v, network.rating - current), strict=True
+    ):
+        np.minimum(each, slack, out=each)
     return (met, np.zeros_like(met)), (sigma[None], np.minimum(sigma, 0.0)[None])
 
 
-def _responses(has: Given, at: Point, terms: Terms, largest: Floats) -> tuple[Sides, ...]:
-    """Tie-break, shedding and devices are best responses to the prices."""
-    _, price, _, shed, elastic = at.buses
-    more = terms.pays - has.shed_cost
-    more /= np.maximum(has.shed_cost, TINY)
-    more *= (has.voll / largest)[:, None]
-    more += shed
-    # of a bus without load there is nothing to shed
-    shed_best = _within(more, 0.0, np.sign(has.shed_cost))
-    gains = terms.worth - has.slope * at.devices
-    gains /= np.maximum(np.abs(price), 1.0).take(has.bus, axis=1)
-    gains += at.devices
-    return (
-        ((elastic / has.share + has.centre)[None], price[None]),
-        (shed[None], shed_best[None]),
-        (at.devices, _within(gains, has.low, has.high)),
-    )
+def _responses(has: Given, terms: Terms) -> tuple[Sides, ...]:
+    """Agents do what is best for them at the prices, the tie-break among them."""
+    best = terms.price - has.cost
+    best -= terms.curve
+    best /= np.maximum(np.maximum(np.abs(terms.price), np.abs(has.cost)), 1.0)
+    best += terms.amount
+    return tuple(zip(has.by_kind(terms.amount), has.by_kind(_within(best, has.low, has.high)), strict=True))
 
 
 def _storages(has: Given, at: Point) -> Sides:
@@ -362,7 +372,7 @@ def _hub(has: Given, at: Point) -> tuple[Sides, ...]:
     right = _within(hub_price + pull, has.export_price, has.import_price)
     # a feeder that cannot serve what it must is served by the tie-break, at prices beyond all reason
     served = np.add.reduce(np.abs(at.buses[4]), axis=1)
-    beyond = np.maximum(served - TIE_BREAK_VOLL * has.served_by_tie_break, 0.0)
+    beyond = np.maximum(served - TIE_BREAK_VOLL * has.most_tie_break, 0.0)
     none = np.zeros((1, len(beyond), 1))
     return (hub_price[None, :, None], right[None, :, None]), (beyond[None, :, None], none)
 
@@ -373,12 +383,12 @@ def _gap(network: Network, has: Given, at: Point, terms: Terms) -> tuple[Sides, 
     The rank-one multipliers make it a lower bound.
     """
     spent, bound = cost_and_bound(network, has, at, terms)
-    moved = sum_by_bus(network.feeder.buses, has.bus, np.add.reduce(at.devices, axis=0))
-    moved += np.abs(has.fixed[0])
+    turnover = 1 + np.add.reduce(np.abs(terms.price * terms.amount), axis=1)
+    turnover += np.add.reduce(np.abs(terms.pays), axis=1)
     if has.storages.count:
-        moved += sum_by_bus(network.feeder.buses, has.storages.bus, at.storages[0] + at.storages[1])
-    turnover = np.add.reduce(np.abs(at.buses[1]) * moved, axis=1)
-    return (spent[None, :, None], bound[None, :, None]), 1 + turnover
+        moved = sum_by_bus(network.feeder.buses, has.storages.bus, at.storages[0] + at.storages[1])
+        turnover += (np.abs(at.buses[1]) * moved).sum(axis=1)
+    return (spent[None, :, None], bound[None, :, None]), turnover
 
 
 def _within(values: Floats, low: Floats | float, high: Floats | float) -> Floats:

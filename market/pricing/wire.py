@@ -69,11 +69,14 @@ class Reader:
 
     def raw(self, length: int) -> bytes:
         """The next bytes."""
+        start = self._at
+        self._skip(length)
+        return self._data[start : self._at]
+
+    def _skip(self, length: int) -> None:
         if self._at + length > len(self._data):
             raise FormatError(f"ends at byte {len(self._data)}, {length} more expected at {self._at}")
-        taken = self._data[self._at : self._at + length]
         self._at += length
-        return taken
 
     def counts(self, length: int) -> tuple[int, ...]:
         """Unsigned 32 bits each."""
@@ -90,7 +93,11 @@ class Reader:
     def floats(self, *shape: int, finite: bool = True, largest: float = LARGEST_FLOAT) -> Floats:
         """Float64 of a shape. Refused: NaN, and what is beyond `largest` unless infinity means "none"."""
         start = self._at
-        values = np.frombuffer(self.raw(8 * math.prod(shape)), dtype="<f8").astype(np.float64, copy=False)
+        size = math.prod(shape)
+        self._skip(8 * size)
+        values = np.frombuffer(self._data, dtype="<f8", count=size, offset=start).astype(
+            np.float64, copy=False
+        )
         if finite and values.size and not np.abs(values).max() <= largest:
             wrong = f"a number beyond ±{largest:g}" if np.isfinite(values).all() else "NaN or infinity"
             raise FormatError(f"{wrong} in the block at byte {start}")
