@@ -211,7 +211,6 @@ def measure(feeder: Feeder, conditions: Conditions, primal: Primal, duals: Duals
 
 def measure_point(network: Network, has: Given, at: Point) -> Measured:
     """The same for who measures often."""
-    p, q, current, drop, sigma, *_ = at.lines
     above = at.buses[:3].take(network.parent, axis=2)
     terms = _terms(network, has, at)
     largest = np.maximum(np.maximum.reduce(np.abs(at.buses[1]), axis=1), 1.0)

@@ -95,9 +95,8 @@ class Reader:
         start = self._at
         size = math.prod(shape)
         self._skip(8 * size)
-        values = np.frombuffer(self._data, dtype="<f8", count=size, offset=start).astype(
-            np.float64, copy=False
-        )
+        raw = np.frombuffer(self._data, dtype="<f8", count=size, offset=start)
+        values = raw.astype(np.float64, copy=False)
         if finite and values.size and not np.abs(values).max() <= largest:
             wrong = f"a number beyond ±{largest:g}" if np.isfinite(values).all() else "NaN or infinity"
             raise FormatError(f"{wrong} in the block at byte {start}")
