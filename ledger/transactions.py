@@ -1,4 +1,5 @@
-"""Ethereum transactions as bytes: legacy (EIP-155), access-list (EIP-2930) and fee-market (EIP-1559) ones.
+"""Ethereum transactions as bytes: legacy (EIP-155), access-list (EIP-2930), fee-market (EIP-1559), blob
+(EIP-4844) ones.
 
 TransactionFormatError   the bytes are no transaction of these types; the message says why
 """
@@ -6,7 +7,7 @@ TransactionFormatError   the bytes are no transaction of these types; the messag
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import rlp
@@ -18,7 +19,9 @@ from market.orders import Address
 
 AccessList = tuple[tuple[Address, tuple[bytes, ...]], ...]
 
-LEGACY, ACCESS_LIST, FEE_MARKET = 0, 1, 2
+LEGACY, ACCESS_LIST, FEE_MARKET, BLOB = 0, 1, 2, 3
+BLOB_HASH_VERSION = 1
+BLOB_FIELDS = 14
 
 
 class TransactionFormatError(ValueError):
@@ -42,6 +45,8 @@ class Transaction:
     max_priority_fee_per_gas: int = 0
     access_list: AccessList = ()
     type: int = FEE_MARKET
+    max_fee_per_blob_gas: int = 0
+    blob_hashes: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ def decode_transaction(raw: bytes) -> SignedTransaction:
     if not raw:
         raise TransactionFormatError("transaction: empty")
     kind = raw[0] if raw[0] < 0x80 else LEGACY
-    if kind != LEGACY and kind not in (ACCESS_LIST, FEE_MARKET):
+    if kind not in _PARSERS:
         raise TransactionFormatError(f"transaction: type {kind} is not supported")
     try:
         items = rlp.decode(raw if kind == LEGACY else raw[1:])
@@ -107,10 +112,13 @@ def _body(transaction: Transaction) -> list[Any]:
     if transaction.type == LEGACY:
         return [_number(transaction.nonce), _number(transaction.max_fee_per_gas), *target]
     fees = [_number(transaction.max_fee_per_gas)]
-    if transaction.type == FEE_MARKET:
+    if transaction.type in (FEE_MARKET, BLOB):
         fees.insert(0, _number(transaction.max_priority_fee_per_gas))
     access = [[address_bytes(address), list(keys)] for address, keys in transaction.access_list]
-    return [_number(transaction.chain_id or 0), _number(transaction.nonce), *fees, *target, access]
+    body = [_number(transaction.chain_id or 0), _number(transaction.nonce), *fees, *target, access]
+    if transaction.type == BLOB:
+        body += [_number(transaction.max_fee_per_blob_gas), list(transaction.blob_hashes)]
+    return body
 
 
 def _signing_hash(transaction: Transaction, body: list[Any]) -> bytes:
@@ -206,10 +214,27 @@ def _parse_typed(kind: int, items: Any) -> _Parsed:
     return transaction, parity, r_value, s_value
 
 
+def _parse_blob(items: Any) -> _Parsed:
+    if len(items) != BLOB_FIELDS:
+        raise ValueError(f"type {BLOB} does not have {len(items)} fields")
+    *common, fee, hashes, v, r, s = items
+    transaction, parity, r_value, s_value = _parse_typed(FEE_MARKET, [*common, v, r, s])
+    if transaction.to is None:
+        raise ValueError("a transaction with blobs creates no contract")
+    if not isinstance(hashes, list | tuple) or not hashes:
+        raise ValueError("no blobs")
+    if any(len(_bytes(each, "blob hash")) != 32 or each[0] != BLOB_HASH_VERSION for each in hashes):
+        raise ValueError("blob hash is not 32 bytes of version 1")
+    blob_fee = _integer(fee, "fee per blob gas")
+    blobs = replace(transaction, type=BLOB, max_fee_per_blob_gas=blob_fee, blob_hashes=tuple(hashes))
+    return blobs, parity, r_value, s_value
+
+
 _PARSERS: dict[int, Callable[[Any], _Parsed]] = {
     LEGACY: _parse_legacy,
     ACCESS_LIST: lambda items: _parse_typed(ACCESS_LIST, items),
     FEE_MARKET: lambda items: _parse_typed(FEE_MARKET, items),
+    BLOB: _parse_blob,
 }
 
 

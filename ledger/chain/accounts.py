@@ -153,6 +153,7 @@ class _Accessed:
     def __init__(self) -> None:
         self._keys: dict[bytes, bytes] = {}  # in order of access
         self._marks: dict[Checkpoint, int] = {}
+        self._undone: dict[bytes, bytes] = {}
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._keys
@@ -169,7 +170,12 @@ class _Accessed:
     def discard(self, checkpoint: Checkpoint) -> None:
         length = self._marks.pop(checkpoint, 0)
         while len(self._keys) > length:
-            self._keys.popitem()
+            key, value = self._keys.popitem()
+            self._undone[key] = value
+
+    def ever(self) -> list[bytes]:
+        """All keys, also those whose access was undone by a revert."""
+        return list(self._keys | self._undone)
 
 
 class Accounts(AccountDB):  # type: ignore[misc]  # py-evm is untyped
@@ -186,6 +192,14 @@ class Accounts(AccountDB):  # type: ignore[misc]  # py-evm is untyped
 
     def _reset_access_counters(self) -> None:
         self._journal_accessed_state = _Accessed()
+
+    def accessed(self) -> list[bytes]:
+        """What the running transaction accessed, also in vain: addresses, and words as address ‖ slot."""
+        accessed: list[bytes] = self._journal_accessed_state.ever()
+        return accessed
+
+    def _get_storage_tracker_key(self, address: bytes, slot: int) -> bytes:
+        return address + slot.to_bytes(_WORD_BYTES, "big")
 
     def _get_meta_witness(self) -> None:
         """Nothing: `persist` would return what a stateless client needs to execute the block."""

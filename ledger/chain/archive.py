@@ -2,7 +2,10 @@
 
 "head"            number of the newest block, 8 bytes
 "chain id"        32 bytes
-"b" ‖ number      RLP of [header, [transaction…], [receipt…]], each in its consensus bytes
+"forks"           seconds from which Shanghai, Cancun, Prague are in force, 9 bytes each, ff…ff for never;
+                  missing where all are from the first block
+"b" ‖ number      RLP of [header, [transaction…], [receipt…]], each in its consensus bytes; a fourth item
+                  where there are withdrawals, each in RLP
 "h" ‖ block hash  number
 "t" ‖ hash        number and index of a transaction
 node or code hash the state, as py-evm writes it
@@ -18,6 +21,7 @@ import rlp
 
 from ledger.chain.encoding import Header, decode_header, make_block, read_receipts
 from ledger.chain.protocol import Block, ChainError, Receipt
+from ledger.chain.rules import Schedule
 from ledger.chain.store import Store
 
 ANCESTORS = 256
@@ -26,6 +30,8 @@ ANCESTORS = 256
 _BLOCKS_CACHED = 1_024
 _HEAD = b"head"
 _CHAIN_ID = b"chain id"
+_FORKS = b"forks"
+_NEVER = b"\xff" * 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +62,20 @@ class Archive:
         else:
             self.head = int.from_bytes(head, "big")
 
-    def append(self, header: Header, transactions: Sequence[bytes], raw_receipts: Sequence[bytes]) -> None:
+    def append(
+        self,
+        header: Header,
+        transactions: Sequence[bytes],
+        raw_receipts: Sequence[bytes],
+        withdrawals: Sequence[bytes] = (),
+    ) -> None:
         """Keep the block after the head, and commit it together with the state's changes."""
-        block = make_block(header.encode(), transactions)
+        block = make_block(header.encode(), transactions, withdrawals)
         receipts = read_receipts(block, raw_receipts)
         number = header.number.to_bytes(8, "big")
+        record = [block.header_rlp, list(transactions), list(raw_receipts)]
         self._store[_block_key(header.number)] = rlp.encode(
-            [block.header_rlp, list(transactions), list(raw_receipts)]
+            [*record, list(withdrawals)] if withdrawals else record
         )
         self._store[b"h" + block.hash] = number
         for index, transaction_hash in enumerate(block.transaction_hashes):
@@ -71,6 +84,22 @@ class Archive:
         self._store.commit()
         self.head = header.number
         self._remember(Stored(header, block, tuple(raw_receipts), receipts))
+
+    @property
+    def schedule(self) -> Schedule:
+        """When forks come into force; it is set before the first block, and stays."""
+        kept = self._store.get(_FORKS)
+        if kept is None:
+            return Schedule()
+        seconds = [kept[start : start + 9] for start in range(0, 27, 9)]
+        return Schedule(*(None if each == _NEVER else int.from_bytes(each, "big") for each in seconds))
+
+    @schedule.setter
+    def schedule(self, schedule: Schedule) -> None:
+        seconds = (schedule.shanghai, schedule.cancun, schedule.prague)
+        self._store[_FORKS] = b"".join(
+            _NEVER if each is None else each.to_bytes(9, "big") for each in seconds
+        )
 
     def rewind(self, number: int) -> None:
         """Forget the blocks after `number`; their states stay, unreachable."""
@@ -93,8 +122,8 @@ class Archive:
         record = self._store.get(_block_key(wanted)) if wanted >= 0 else None
         if record is None:
             raise KeyError(f"no block {wanted}")
-        header_rlp, transactions, raw_receipts = rlp.decode(record)
-        block = make_block(header_rlp, transactions)
+        header_rlp, transactions, raw_receipts, *withdrawals = rlp.decode(record)
+        block = make_block(header_rlp, transactions, *withdrawals)
         stored = Stored(
             decode_header(header_rlp), block, tuple(raw_receipts), read_receipts(block, raw_receipts)
         )

@@ -1,4 +1,4 @@
-"""A chain inside the process: py-evm under Prague, whole blocks, nothing else to install or to run.
+"""A chain inside the process: py-evm, whole blocks, nothing else to install or to run.
 
 Blocks are built when asked for (`mine`, or `receipt` of a waiting transaction), and time is what
 `advance_to` says, unless a time source is passed in: the same calls give the same head hash.
@@ -6,40 +6,48 @@ Blocks are built when asked for (`mine`, or `receipt` of a waiting transaction),
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ledger.chain.archive import Archive
-from ledger.chain.encoding import Header, encode_receipt, ordered_root, receipt_bloom, union
-from ledger.chain.evm import (
-    Execution,
-    Interpreter,
-    Machine,
-    blank_header,
-    floor_gas,
-    intrinsic_gas,
-    next_base_fee,
-)
-from ledger.chain.pool import Pool, admit, unfit
+from ledger.chain.blobs import check_blobs
+from ledger.chain.building import Content, fill, replay, sealed
+from ledger.chain.calls import Call, begun, least_gas, merged, names_all, succeeded
+from ledger.chain.encoding import Header
+from ledger.chain.evm import Account, Execution, Interpreter, Machine, Proof
+from ledger.chain.genesis import Genesis, development
+from ledger.chain.imported import check_header, check_run, decode_block
+from ledger.chain.pool import Conditions, Pool, admit, conditions_of
 from ledger.chain.protocol import (
     Block,
+    ChainError,
     ChainUnavailable,
     Log,
     LogFilter,
     Receipt,
-    Reverted,
     TransactionRefused,
 )
-from ledger.chain.reverts import reverted
+from ledger.chain.rules import (
+    Fork,
+    Schedule,
+    blank_header,
+    blob_base_fee,
+    next_base_fee,
+)
 from ledger.chain.store import Backing, Memory, Store
-from ledger.transactions import SignedTransaction, Transaction, TransactionFormatError, decode_transaction
+from ledger.transactions import (
+    AccessList,
+    SignedTransaction,
+    Transaction,
+    TransactionFormatError,
+    decode_transaction,
+)
 from market.orders import NOBODY, Address
 
 CHAIN_ID = 31_337
 """Chain id of local testnets."""
 GAS_LIMIT = 30_000_000
-GENESIS_BASE_FEE_WEI = 1_000_000_000
 FUNDING_WEI = 10_000 * 10**18
 
 _BLOCKS_WAITED = 256
@@ -53,22 +61,15 @@ class _Snapshot:
     time_offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """What goes into a block: transactions, their receipts, the gas all of them used."""
-
-    included: tuple[SignedTransaction, ...]
-    receipts: tuple[bytes, ...]
-    gas_used: int
-
-
 class EmbeddedChain:
     """`Chain` and `Clock` over py-evm, in memory or in a data folder that it resumes from.
 
     `genesis_timestamp`, `gas_limit` and `funded` (addresses that start with `funding_wei`) make a new
     chain; a data folder that holds one keeps its own. `time_source` gives Unix seconds where chain time
     should follow a clock. `interpreter` is who executes: the results are the same, the time is not.
-    Raises DataFolderError, and ChainError where the folder's chain has another id.
+    `genesis` is the beginning of another chain, in the place of `genesis_timestamp`, `funded`,
+    `funding_wei`, `chain_id` and `gas_limit`. Raises DataFolderError, and ChainError where the folder
+    holds another chain.
     """
 
     def __init__(
@@ -82,8 +83,10 @@ class EmbeddedChain:
         data: Path | None = None,
         time_source: Callable[[], int] | None = None,
         interpreter: Interpreter = "fast",
+        genesis: Genesis | None = None,
     ) -> None:
-        self._chain_id = chain_id
+        begun = genesis or development(chain_id, genesis_timestamp, gas_limit, funded, funding_wei)
+        self._chain_id = begun.chain_id
         self._interpreter = interpreter
         self._time_source = time_source
         self._time_offset = 0
@@ -94,9 +97,8 @@ class EmbeddedChain:
         self._snapshots_taken = 0
         self._store = Store(_backing(data))
         try:
-            self._archive = Archive(self._store, chain_id)
-            if self._archive.head < 0:
-                self._begin(genesis_timestamp, gas_limit, dict.fromkeys(funded, funding_wei))
+            self._archive = Archive(self._store, self._chain_id)
+            self._begin(begun, must_match=genesis is not None)
             self._machine = self._machine_after(self._archive.head)
         except BaseException:
             self._store.close()
@@ -144,14 +146,17 @@ class EmbeddedChain:
         return self._chain_id
 
     def send(self, raw_transaction: bytes) -> bytes:
-        """Queue a signed transaction; returns its hash. Raises TransactionRefused naming the rule."""
+        """Queue a signed transaction; returns its hash. Raises TransactionRefused naming the rule.
+
+        A transaction with blobs comes with them (EIP-4844), and only their hashes are kept.
+        """
         try:
-            signed = decode_transaction(raw_transaction)
+            signed = decode_transaction(check_blobs(raw_transaction))
         except TransactionFormatError as refusal:
             raise TransactionRefused(str(refusal)) from None
         if self._pool.get(signed.hash) is not None or self._archive.find(signed.hash) is not None:
             raise TransactionRefused(f"already known: 0x{signed.hash.hex()}")
-        admit(signed, self._pool, self._machine, self._archive.at().header, self._chain_id)
+        admit(signed, self._pool, self._machine, self._conditions(self._next_header()))
         self._pool.add(signed)
         return signed.hash
 
@@ -165,19 +170,46 @@ class EmbeddedChain:
 
     def mine_block(self) -> Block:
         """Build one block of what waits and fits."""
-        parent = self._archive.at().header
-        header = blank_header(parent, self.now(), parent.gas_limit, next_base_fee(parent))
-        machine = self._machine_for(header, self._archive.ancestors(parent.number))
-        content = self._fill(machine, header)
+        return self._mine({})
+
+    def put(self, accounts: Mapping[Address, Account]) -> Block:
+        """Set parts of accounts, as no transaction could, in a block of its own without transactions."""
+        return self._mine(accounts)
+
+    def _mine(self, accounts: Mapping[Address, Account]) -> Block:
+        header = self._next_header()
+        machine = self._machine_for(header, self._archive.ancestors(header.number - 1))
         try:
-            self._seal(machine, header, content)
+            machine.begin()
+            for address, account in accounts.items():
+                machine.put(address, account)
+            candidates = () if accounts else self._pool.ready(machine.nonce)
+            content = fill(machine, self._conditions(header), candidates, self._pool.drop)
+            self._append(sealed(machine, header, content), content)
         except BaseException:
             self._store.discard()
             raise
-        for signed in content.included:
-            self._pool.remove(signed)
         self._exact_timestamp = None
-        self._machine = self._machine_after(self._archive.head)
+        return self._archive.at().block
+
+    def import_block(self, encoded: bytes) -> Block:
+        """Execute the RLP of a block that somebody else built, and keep it as the head.
+
+        Raises BlockRefused where it breaks a rule, or does not say what executing it comes to.
+        """
+        foreign = decode_block(encoded)
+        header, parent = foreign.header, self._archive.at().header
+        check_header(header, parent, self._archive.schedule.at(header.timestamp))
+        before = replace(header, state_root=parent.state_root)
+        machine = self._machine_for(before, self._archive.ancestors(parent.number))
+        try:
+            machine.begin()
+            content = replay(machine, self._conditions(header), foreign)
+            check_run(header, sealed(machine, header, content, foreign.withdrawals))
+            self._append(header, content, [withdrawal.encode() for withdrawal in foreign.withdrawals])
+        except BaseException:
+            self._store.discard()
+            raise
         return self._archive.at().block
 
     def receipt(self, transaction_hash: bytes) -> Receipt:
@@ -192,8 +224,11 @@ class EmbeddedChain:
                 return found
             if (fault := self._pool.why_dropped(transaction_hash)) is not None:
                 raise TransactionRefused(fault)
-            if self._pool.get(transaction_hash) is None:
+            signed = self._pool.get(transaction_hash)
+            if signed is None:
                 raise KeyError(f"no transaction 0x{transaction_hash.hex()}")
+            if signed not in self.ready():
+                raise ChainUnavailable(f"transaction 0x{transaction_hash.hex()} waits for an earlier nonce")
             self.mine_block()
         raise ChainUnavailable(f"transaction 0x{transaction_hash.hex()} pays less than the base fee")
 
@@ -201,9 +236,18 @@ class EmbeddedChain:
         """Transactions waiting for a block, in order."""
         return tuple(self._pool)
 
+    def ready(self) -> tuple[SignedTransaction, ...]:
+        """Those of them that wait for no other one to be sent first, in the order in which they run."""
+        return tuple(self._pool.ready(self._machine.nonce))
+
     def next_base_fee(self) -> int:
         """Base fee of the next block, wei per gas."""
         return next_base_fee(self._archive.at().header)
+
+    def blob_base_fee(self, block: int | None = None) -> int:
+        """Price of blob gas in a block, or in the next one, wei per gas. Raises KeyError."""
+        header = self._next_header() if block is None else self._archive.at(block).header
+        return blob_base_fee(header, self._fork(header))
 
     # --- blocks ---------------------------------------------------------------------------------
 
@@ -250,47 +294,41 @@ class EmbeddedChain:
 
         Raises Reverted with the reason.
         """
-        return self.execute(to, data, sender=sender, block=block).output
+        return self.execute(Call(to, data, sender or NOBODY), block).output
 
     def execute(
-        self,
-        to: str | None,
-        data: bytes,
-        *,
-        sender: str | None = None,
-        block: int | None = None,
-        value: int = 0,
-        gas: int | None = None,
+        self, call: Call, block: int | None = None, accounts: Mapping[Address, Account] = {}
     ) -> Execution:
-        """Execute a call, or a creation where `to` is None, without a trace. Raises Reverted."""
-        machine = self._costless(block)
-        limit = self._archive.at(block).header.gas_limit
-        transaction = Transaction(None, 0, to, data, value, min(gas or limit, limit))
-        if transaction.gas < intrinsic_gas(transaction):
-            raise Reverted(f"out of gas: {transaction.gas} is below the intrinsic cost")
-        return _succeeded(machine.simulate(transaction, sender or NOBODY))
+        """Execute a call without a trace, in accounts that are set so beforehand. Raises Reverted."""
+        machine, transaction = self._prepared(call, block, accounts)
+        return succeeded(machine.simulate(transaction, call.sender))
 
     def estimate_gas(self, to: str | None, data: bytes, *, sender: str, value: int = 0) -> int:
         """Gas limit under which a transaction succeeds in the next block. Raises Reverted."""
-        machine = self._costless(None)
-        limit = self._archive.at().header.gas_limit
-        transaction = Transaction(None, 0, to, data, value, limit)
-        execution = _succeeded(machine.simulate(transaction, sender))
+        return self.estimate(Call(to, data, sender, value))
 
-        def suffices(gas: int) -> bool:
-            return machine.simulate(replace(transaction, gas=gas), sender).error is None
+    def estimate(self, call: Call, accounts: Mapping[Address, Account] = {}) -> int:
+        """Gas limit under which a call succeeds as a transaction of the next block. Raises Reverted."""
+        machine, transaction = self._prepared(call, None, accounts)
+        return least_gas(machine, transaction, call.sender, self._fork(self._next_header()))
 
-        low = max(execution.gas_spent, floor_gas(transaction))
-        if suffices(low):
-            return low
-        # a call keeps 1/64 of the gas back (EIP-150), so what is spent may not be enough to spend it
-        high = min(low + low // 16, limit)
-        if not suffices(high):
-            low, high = high, limit
-        while high - low > low // 64:
-            middle = (low + high) // 2
-            low, high = (low, middle) if suffices(middle) else (middle, high)
-        return high
+    def access_list(self, call: Call, block: int | None = None) -> tuple[AccessList, Execution]:
+        """What a call accesses, and what becomes of it where its access list says so (EIP-2930).
+
+        Naming what is accessed changes the gas that is left, and so what code does: the list is widened
+        until nothing is missing.
+        """
+        listed = call.access_list
+        while True:
+            machine, transaction = self._prepared(replace(call, access_list=listed), block, {})
+            execution, accessed = machine.accessed(transaction, call.sender)
+            if names_all(listed, accessed):
+                return listed, execution
+            listed = merged(listed, accessed)
+
+    def prove(self, address: Address, slots: Sequence[int], block: int | None = None) -> Proof:
+        """An account and words of its storage, as the state root of a block proves them."""
+        return self._machine_after(block).prove(address, slots)
 
     def code(self, address: str, block: int | None = None) -> bytes:
         """Code at an address, empty for none."""
@@ -298,7 +336,7 @@ class EmbeddedChain:
 
     def nonce(self, address: str) -> int:
         """Next transaction nonce, waiting ones counted."""
-        return self._machine.nonce(address) + self._pool.count(address)
+        return self._pool.next_nonce(address, self._machine.nonce(address))
 
     def nonce_after(self, address: str, block: int | None = None) -> int:
         """Transactions an account has sent in the blocks up to `block`."""
@@ -337,59 +375,54 @@ class EmbeddedChain:
 
     # --- building blocks ------------------------------------------------------------------------
 
-    def _begin(self, timestamp: int, gas_limit: int, balances_wei: dict[Address, int]) -> None:
-        header = blank_header(None, timestamp, gas_limit, GENESIS_BASE_FEE_WEI)
-        machine = self._machine_for(header)
-        for address, balance_wei in balances_wei.items():
-            machine.fund(address, balance_wei)
-        self._archive.append(replace(header, state_root=machine.persist()), (), ())
+    def _begin(self, genesis: Genesis, *, must_match: bool) -> None:
+        """Build the first block of a new chain, or compare it with that of one that is kept."""
+        if self._archive.head >= 0:
+            kept = self._archive.at(0).header
+            if must_match and self._archive.schedule != genesis.schedule:
+                raise ChainError("genesis: the data folder holds a chain with other forks")
+            if must_match and replace(genesis.header, state_root=kept.state_root) != kept:
+                raise ChainError("genesis: the data folder holds a chain with another first block")
+            return
+        if genesis.schedule != Schedule():
+            self._archive.schedule = genesis.schedule
+        machine = self._machine_for(genesis.header)
+        for address, account in genesis.accounts:
+            machine.put(address, account)
+        self._archive.append(replace(genesis.header, state_root=machine.persist()), (), ())
 
-    def _fill(self, machine: Machine, header: Header) -> _Content:
-        """Execute what waits and fits, in order of arrival; what can no longer run is dropped."""
-        included: list[SignedTransaction] = []
-        receipts: list[bytes] = []
-        gas_used = 0
-        for signed, sender in self._affordable(header.base_fee or 0):
-            transaction = signed.transaction
-            if gas_used + transaction.gas > header.gas_limit:
-                break
-            if fault := unfit(transaction, sender, machine):
-                self._pool.drop(signed, fault)
-                continue
-            execution = machine.apply(transaction, sender)
-            gas_used += execution.gas_used
-            status = int(execution.error is None)
-            included.append(signed)
-            receipts.append(encode_receipt(transaction.type, status, gas_used, execution.logs))
-        return _Content(tuple(included), tuple(receipts), gas_used)
+    def _append(self, header: Header, content: Content, withdrawals: Sequence[bytes] = ()) -> None:
+        """Write a block with the state's changes in one transaction; what is in it waits no longer."""
+        raw = [signed.raw for signed in content.included]
+        self._archive.append(header, raw, content.receipts, withdrawals)
+        self._machine = self._machine_after(self._archive.head)
+        for signed in content.included:
+            if self._pool.get(signed.hash) is not None:
+                self._pool.remove(signed)
 
-    def _affordable(self, base_fee: int) -> Iterator[tuple[SignedTransaction, Address]]:
-        """Waiting transactions that pay the base fee, behind no other one of their sender that does not."""
-        behind: set[Address] = set()
-        for signed in tuple(self._pool):
-            assert signed.sender is not None, "refused when it was sent"
-            if signed.sender in behind or signed.transaction.max_fee_per_gas < base_fee:
-                behind.add(signed.sender)
-            else:
-                yield signed, signed.sender
+    def _next_header(self) -> Header:
+        parent = self._archive.at().header
+        now = self.now()
+        fork = self._archive.schedule.at(now)
+        return blank_header(parent, now, parent.gas_limit, next_base_fee(parent), fork)
 
-    def _seal(self, machine: Machine, header: Header, content: _Content) -> None:
-        """Complete the header, and write the block with the state's changes in one transaction."""
-        transactions = tuple(signed.raw for signed in content.included)
-        sealed = replace(
-            header,
-            state_root=machine.persist(),
-            transactions_root=ordered_root(transactions),
-            receipts_root=ordered_root(content.receipts),
-            logs_bloom=union(receipt_bloom(receipt) for receipt in content.receipts),
-            gas_used=content.gas_used,
-        )
-        self._archive.append(sealed, transactions, content.receipts)
+    def _conditions(self, header: Header) -> Conditions:
+        return conditions_of(header, self._fork(header), self._chain_id)
+
+    def _fork(self, header: Header) -> Fork:
+        return self._archive.schedule.at(header.timestamp)
 
     # --- machines -------------------------------------------------------------------------------
 
     def _machine_for(self, header: Header, ancestors: Iterable[bytes] = ()) -> Machine:
-        return Machine(self._store, self._chain_id, header, ancestors, interpreter=self._interpreter)
+        return Machine(
+            self._store,
+            self._chain_id,
+            header,
+            ancestors,
+            interpreter=self._interpreter,
+            fork=self._fork(header),
+        )
 
     def _machine_after(self, block: int | None) -> Machine:
         """Machine to read the state after a block with, the head's without one."""
@@ -397,14 +430,21 @@ class EmbeddedChain:
             return self._machine
         return self._machine_for(self._archive.at(block).header)
 
-    def _costless(self, block: int | None) -> Machine:
-        """Machine in which nobody pays for gas: in the next block, or after a past one."""
-        stored = self._archive.at(block)
-        if block is None:
-            header = blank_header(stored.header, self.now(), stored.header.gas_limit, 0)
-        else:
-            header = replace(stored.header, base_fee=0)
-        return self._machine_for(header, self._archive.ancestors(header.number - 1))
+    def _prepared(
+        self, call: Call, block: int | None, accounts: Mapping[Address, Account]
+    ) -> tuple[Machine, Transaction]:
+        """A machine in the next block, or after a past one, and the call as a transaction.
+
+        Raises Reverted where the call cannot even begin.
+        """
+        header = self._next_header() if block is None else self._archive.at(block).header
+        base_fee = header.base_fee if call.max_fee_per_gas else 0
+        machine = self._machine_for(
+            replace(header, base_fee=base_fee), self._archive.ancestors(header.number - 1)
+        )
+        for address, account in accounts.items():
+            machine.put(address, account)
+        return machine, begun(call, header, self._fork(header), machine)
 
 
 def matches(log: Log, which: LogFilter) -> bool:
@@ -424,10 +464,3 @@ def _backing(data: Path | None) -> Backing:
     from ledger.chain.lmdb import LmdbFolder  # noqa: PLC0415 (only for chains that are kept)
 
     return LmdbFolder(data)
-
-
-def _succeeded(execution: Execution) -> Execution:
-    """The execution itself. Raises Reverted if it failed."""
-    if execution.error is None:
-        return execution
-    raise reverted(execution.output) if execution.reverted else Reverted(execution.error)

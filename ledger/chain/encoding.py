@@ -102,6 +102,38 @@ def decode_header(encoded: bytes) -> Header:
     return header
 
 
+# --- withdrawals --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """Coins that a block brings from the consensus layer (EIP-4895). `amount_gwei` is credited to `to`."""
+
+    index: int
+    validator: int
+    to: Address
+    amount_gwei: int
+
+    def encode(self) -> bytes:
+        """RLP of the withdrawal."""
+        numbers = [number_bytes(value) for value in (self.index, self.validator, self.amount_gwei)]
+        encoded: bytes = rlp.encode([*numbers[:2], address_bytes(self.to), numbers[2]])
+        return encoded
+
+
+def decode_withdrawal(items: Any) -> Withdrawal:
+    """A withdrawal from its RLP items. Raises EncodingError."""
+    if not isinstance(items, list) or len(items) != 4 or not all(isinstance(item, bytes) for item in items):
+        raise EncodingError("withdrawal: not four fields")
+    index, validator, to, amount = items
+    if len(to) != 20:
+        raise EncodingError(f"withdrawal: an address of {len(to)} bytes")
+    if any(item[:1] == b"\0" or len(item) > 8 for item in (index, validator, amount)):
+        raise EncodingError("withdrawal: a field is no canonical 64-bit number")
+    numbers = [int.from_bytes(item, "big") for item in (index, validator, amount)]
+    return Withdrawal(numbers[0], numbers[1], checksummed(to), numbers[2])
+
+
 # --- tries and blooms ---------------------------------------------------------------------------
 
 
@@ -241,8 +273,8 @@ def created_address(signed: SignedTransaction) -> Address | None:
     return checksummed(keccak(rlp.encode(parts))[12:])
 
 
-def make_block(header_rlp: bytes, transactions: Sequence[bytes]) -> Block:
-    """Block record of an RLP header and raw transactions. Raises EncodingError."""
+def make_block(header_rlp: bytes, transactions: Sequence[bytes], withdrawals: Sequence[bytes] = ()) -> Block:
+    """Block record of an RLP header, raw transactions and the RLP of withdrawals. Raises EncodingError."""
     header = decode_header(header_rlp)
     return Block(
         number=header.number,
@@ -255,4 +287,5 @@ def make_block(header_rlp: bytes, transactions: Sequence[bytes]) -> Block:
         header_rlp=header_rlp,
         transactions=tuple(transactions),
         transaction_hashes=tuple(keccak(raw) for raw in transactions),
+        withdrawals=tuple(withdrawals),
     )

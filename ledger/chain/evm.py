@@ -1,113 +1,53 @@
-"""Execution by py-evm under the rules of Prague: the only module that knows its virtual machine.
+"""Execution by py-evm under the rules of a block's fork: the only module that knows its virtual machine.
 
 py-evm executes; headers, receipts, fees and what a transaction must satisfy beforehand are ours, so
-that its classes stay behind this page. System contracts (EIP-2935, EIP-4788) are not deployed here,
-and without them their calls at the start of a block do nothing.
+that its classes stay behind this page. The fast interpreter knows the opcodes of Cancun and Prague;
+blocks of earlier forks, which only an imported chain has, are always executed by py-evm's own.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
-from eth.constants import CREATE_CONTRACT_ADDRESS
+import rlp
+from eth.constants import CREATE_CONTRACT_ADDRESS, SYSTEM_ADDRESS
 from eth.exceptions import VMError
 from eth.vm.execution_context import ExecutionContext
-from eth.vm.forks.prague.state import PragueState, PragueTransactionExecutor
+from eth.vm.forks.cancun.constants import BEACON_ROOTS_ADDRESS
+from eth.vm.forks.cancun.state import CancunState
+from eth.vm.forks.paris.state import ParisState
+from eth.vm.forks.prague.constants import HISTORY_STORAGE_ADDRESS
+from eth.vm.forks.prague.state import PragueState
+from eth.vm.forks.shanghai.state import ShanghaiState
+from eth.vm.message import Message
+from trie import HexaryTrie
 
-from ledger.address import address_bytes
+from ledger.address import address_bytes, checksummed
 from ledger.chain.accounts import Accounts
 from ledger.chain.encoding import EMPTY_ROOT, Header, RawLog
+from ledger.chain.rules import Fork, blank_header, floor_gas, initcode_gas, intrinsic_gas
 from ledger.chain.store import Store
-from ledger.chain.translate import TranslatedComputation
+from ledger.chain.translate import COMPUTATIONS
 from ledger.keccak import keccak
-from ledger.transactions import Transaction
+from ledger.transactions import AccessList, Transaction
 from market.orders import Address
 
-GAS_TRANSACTION = 21_000
-GAS_CREATION = 32_000
-GAS_ZERO_BYTE = 4
-GAS_NONZERO_BYTE = 16
-GAS_FLOOR_PER_TOKEN = 10
-GAS_ACCESS_ADDRESS = 2_400
-GAS_ACCESS_KEY = 1_900
-GAS_INITCODE_WORD = 2
-INITCODE_MAX_BYTES = 49_152
+__all__ = ["Account", "Execution", "Interpreter", "Machine", "Proof", "blank_header"]
+
 REFUND_QUOTIENT = 5
-
-BASE_FEE_CHANGE_DENOMINATOR = 8
-ELASTICITY = 2
-
-EMPTY_REQUESTS_HASH = sha256().digest()
-"""Requests hash of a block without requests (EIP-7685)."""
-EMPTY_UNCLES_HASH = keccak(b"\xc0")
-
-
-def intrinsic_gas(transaction: Transaction) -> int:
-    """Gas a transaction costs before any code runs (EIP-2028, 2930, 3860)."""
-    zeros = transaction.data.count(0)
-    cost = GAS_TRANSACTION + zeros * GAS_ZERO_BYTE + (len(transaction.data) - zeros) * GAS_NONZERO_BYTE
-    if transaction.to is None:
-        cost += GAS_CREATION + _initcode_gas(transaction)
-    for _, keys in transaction.access_list:
-        cost += GAS_ACCESS_ADDRESS + GAS_ACCESS_KEY * len(keys)
-    return cost
-
-
-def floor_gas(transaction: Transaction) -> int:
-    """Gas a transaction pays at least, for its calldata (EIP-7623)."""
-    zeros = transaction.data.count(0)
-    return GAS_TRANSACTION + GAS_FLOOR_PER_TOKEN * (zeros + 4 * (len(transaction.data) - zeros))
-
-
-def _initcode_gas(transaction: Transaction) -> int:
-    return GAS_INITCODE_WORD * -(-len(transaction.data) // 32) if transaction.to is None else 0
-
-
-def next_base_fee(parent: Header) -> int:
-    """Base fee of the block after `parent`, wei per gas (EIP-1559)."""
-    base_fee, target = parent.base_fee or 0, parent.gas_limit // ELASTICITY
-    change = base_fee * abs(parent.gas_used - target) // target // BASE_FEE_CHANGE_DENOMINATOR
-    if parent.gas_used > target:
-        return base_fee + max(change, 1)
-    return base_fee - change
-
-
-def blank_header(parent: Header | None, timestamp: int, gas_limit: int, base_fee: int) -> Header:
-    """Header of a block before execution, with the constants of proof of stake (EIP-3675, 4399)."""
-    return Header(
-        parent_hash=bytes(32) if parent is None else keccak(parent.encode()),
-        uncles_hash=EMPTY_UNCLES_HASH,
-        coinbase=bytes(20),
-        state_root=EMPTY_ROOT if parent is None else parent.state_root,
-        transactions_root=EMPTY_ROOT,
-        receipts_root=EMPTY_ROOT,
-        logs_bloom=bytes(256),
-        difficulty=0,
-        number=0 if parent is None else parent.number + 1,
-        gas_limit=gas_limit,
-        gas_used=0,
-        timestamp=timestamp,
-        extra_data=b"",
-        mix_hash=bytes(32),
-        nonce=bytes(8),
-        base_fee=base_fee,
-        withdrawals_root=EMPTY_ROOT,
-        blob_gas_used=0,
-        excess_blob_gas=0,
-        parent_beacon_root=bytes(32),
-        requests_hash=EMPTY_REQUESTS_HASH,
-    )
+GAS_OF_SYSTEM_CALLS = 30_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
     """What became of a transaction's message: `error` None is success, else the rule it broke.
 
-    `gas_spent` is before refunds and the calldata floor, `gas_used` after them.
+    `gas_spent` is before refunds and the calldata floor, `gas_used` after them. `created` are contracts
+    that it created.
     """
 
     error: str | None
@@ -115,11 +55,35 @@ class Execution:
     gas_spent: int
     gas_used: int
     logs: tuple[RawLog, ...]
+    created: tuple[Address, ...] = ()
 
     @property
     def reverted(self) -> bool:
         """Whether the contract refused, rather than the machine."""
         return self.error == "revert"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What may be set of an account: None leaves a part as it is; `storage` are the words that change."""
+
+    balance_wei: int | None = None
+    nonce: int | None = None
+    code: bytes | None = None
+    storage: Mapping[int, int] | None = None
+    storage_emptied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """An account in the state trie with the nodes that lead to it, and words of its storage with theirs."""
+
+    nodes: tuple[bytes, ...]
+    nonce: int
+    balance_wei: int
+    storage_root: bytes
+    code_hash: bytes
+    words: tuple[tuple[int, int, tuple[bytes, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -137,31 +101,41 @@ class _Executable:
     access_list: tuple[tuple[bytes, tuple[int, ...]], ...]
     intrinsic_gas: int
     type_id: int
-
-
-class _Executor(PragueTransactionExecutor):  # type: ignore[misc]  # py-evm is untyped
-    """Executor of transactions that were checked before; py-evm would recover each sender twice more."""
-
-    def validate_transaction(self, transaction: _Executable) -> None:
-        pass
-
-
-class _StockState(PragueState):  # type: ignore[misc]  # py-evm is untyped
-    transaction_executor_class = _Executor
-
-
-class _FastState(_StockState):
-    account_db_class = Accounts
-    computation_class = TranslatedComputation
+    max_fee_per_blob_gas: int
+    blob_versioned_hashes: tuple[bytes, ...]
 
 
 Interpreter = Literal["fast", "stock"]
 """Translated code over storage of our own, or py-evm as it is: slower, and equal in every result."""
-_STATES: dict[Interpreter, type[_StockState]] = {"fast": _FastState, "stock": _StockState}
+_STATES = {
+    Fork.PARIS: ParisState,
+    Fork.SHANGHAI: ShanghaiState,
+    Fork.CANCUN: CancunState,
+    Fork.PRAGUE: PragueState,
+}
+
+
+@cache
+def _state_class(fork: Fork, interpreter: Interpreter) -> Any:
+    """py-evm's state of a fork, for transactions that were checked before.
+
+    py-evm's own executor would recover each sender twice more.
+    """
+    state = _STATES[fork]
+    executor = type(
+        "Executor",
+        (state.transaction_executor_class,),
+        {"validate_transaction": lambda self, transaction: None},
+    )
+    parts = {"transaction_executor_class": executor}
+    if interpreter == "fast":
+        parts["account_db_class"] = Accounts
+        parts["computation_class"] = COMPUTATIONS.get(fork, state.computation_class)
+    return type("State", (state,), parts)
 
 
 class Machine:
-    """The state `parent_root` stands for, in the block whose header is `header`.
+    """The state that `header.state_root` stands for, in the block whose header is `header`.
 
     `ancestors` are the hashes of the blocks before it, newest first (BLOCKHASH).
     """
@@ -174,20 +148,42 @@ class Machine:
         ancestors: Iterable[bytes] = (),
         *,
         interpreter: Interpreter = "fast",
+        fork: Fork = Fork.PRAGUE,
     ) -> None:
+        self._header = header
+        self._fork = fork
+        self._store = store
         context = ExecutionContext(
             coinbase=header.coinbase,
             timestamp=header.timestamp,
             block_number=header.number,
-            difficulty=0,
+            difficulty=header.difficulty,
             mix_hash=header.mix_hash,
             gas_limit=header.gas_limit,
             prev_hashes=ancestors,
             chain_id=chain_id,
             base_fee_per_gas=header.base_fee,
-            excess_blob_gas=0,
+            excess_blob_gas=header.excess_blob_gas or 0,
         )
-        self._state = _STATES[interpreter](store, context, header.state_root)
+        self._state = _state_class(fork, interpreter)(store, context, header.state_root)
+
+    def begin(self) -> None:
+        """Do what a block does first, where the contracts for it are deployed (EIP-4788, EIP-2935)."""
+        if self._fork >= Fork.CANCUN:
+            self._system_call(BEACON_ROOTS_ADDRESS, self._header.parent_beacon_root or bytes(32))
+        if self._fork >= Fork.PRAGUE:
+            self._system_call(HISTORY_STORAGE_ADDRESS, self._header.parent_hash)
+
+    def _system_call(self, contract: bytes, data: bytes) -> None:
+        code = self._state.get_code(contract)
+        if not code:
+            return
+        self._state.lock_changes()
+        message = Message(
+            gas=GAS_OF_SYSTEM_CALLS, to=contract, sender=SYSTEM_ADDRESS, value=0, data=data, code=code
+        )
+        context = self._state.transaction_context_class(gas_price=0, origin=SYSTEM_ADDRESS)
+        self._state.computation_class.apply_message(self._state, message, context)
 
     def apply(self, transaction: Transaction, sender: Address) -> Execution:
         """Execute a transaction that satisfies the rules of its block. Its effects stay."""
@@ -206,19 +202,51 @@ class Machine:
             self._state.revert(before)
 
     def _execute(self, transaction: Transaction, sender: Address) -> Execution:
-        computation = self._state.apply_transaction(_executable(transaction, address_bytes(sender)))
+        computation = self._state.apply_transaction(
+            _executable(transaction, address_bytes(sender), self._fork)
+        )
         spent = transaction.gas - computation.get_gas_remaining()
         refund = min(computation.get_gas_refund(), spent // REFUND_QUOTIENT)
         return Execution(
             error=_rule(computation.error) if computation.is_error else None,
             output=computation.output,
             gas_spent=spent,
-            gas_used=max(spent - refund, floor_gas(transaction)),
+            gas_used=max(spent - refund, floor_gas(transaction, self._fork)),
             logs=tuple(
                 (address, tuple(topic.to_bytes(32, "big") for topic in topics), data)
                 for address, topics, data in computation.get_log_entries()
             ),
+            created=tuple(checksummed(address) for address in getattr(computation, "contracts_created", ())),
         )
+
+    def accessed(self, transaction: Transaction, sender: Address) -> tuple[Execution, AccessList]:
+        """Execute without a trace, and tell what an access list of it would name (EIP-2930).
+
+        Left out are accounts that are warm in any case, unless words of them are accessed: the sender, the
+        recipient, the coinbase, precompiles, and contracts that it creates.
+        """
+        accounts = self._state._account_db
+        before = self._state.snapshot()
+        try:
+            self._state.lock_changes()
+            execution = self._execute(transaction, sender)
+            keys = accounts.accessed() if isinstance(accounts, Accounts) else ()
+        finally:
+            self._state.revert(before)
+        free = {
+            address_bytes(sender),
+            self._header.coinbase,
+            *self._state.computation_class.get_precompiles(),
+        }
+        free |= {address_bytes(address) for address in (transaction.to, *execution.created) if address}
+        slots: dict[bytes, list[bytes]] = {}
+        for key in keys:
+            address, slot = key[:20], key[20:]
+            if slot:
+                slots.setdefault(address, []).append(slot)
+            elif address not in free:
+                slots.setdefault(address, [])
+        return execution, tuple((checksummed(address), tuple(words)) for address, words in slots.items())
 
     def persist(self) -> bytes:
         """Write the changes to the store; returns the state root."""
@@ -226,9 +254,35 @@ class Machine:
         root: bytes = self._state.state_root
         return root
 
-    def fund(self, address: Address, balance_wei: int) -> None:
-        """Give an account its first coins."""
-        self._state.set_balance(address_bytes(address), balance_wei)
+    def credit(self, address: Address, amount_wei: int) -> None:
+        """Add coins that come from outside the chain (EIP-4895)."""
+        self._state.delta_balance(address_bytes(address), amount_wei)
+
+    def put(self, address: Address, account: Account) -> None:
+        """Set parts of an account."""
+        key = address_bytes(address)
+        if account.balance_wei is not None:
+            self._state.set_balance(key, account.balance_wei)
+        if account.nonce is not None:
+            self._state.set_nonce(key, account.nonce)
+        if account.code is not None:
+            self._state.set_code(key, account.code)
+        if account.storage_emptied:
+            self._state.delete_storage(key)
+        for slot, word in (account.storage or {}).items():
+            self._state.set_storage(key, slot, word)
+
+    def prove(self, address: Address, slots: Iterable[int]) -> Proof:
+        """An account and words of its storage as the state root proves them (EIP-1186)."""
+        path = keccak(address_bytes(address))
+        nodes, record = _proved(self._store, self._header.state_root, path)
+        fields = rlp.decode(record) if record else [b"", b"", EMPTY_ROOT, keccak(b"")]
+        words = []
+        for slot in slots:
+            found, word = _proved(self._store, fields[2], keccak(slot.to_bytes(32, "big")))
+            words.append((slot, int.from_bytes(rlp.decode(word) if word else b"", "big"), found))
+        nonce, balance_wei = (int.from_bytes(field, "big") for field in fields[:2])
+        return Proof(nodes, nonce, balance_wei, fields[2], fields[3], tuple(words))
 
     def balance(self, address: Address) -> int:
         """Native coin, wei."""
@@ -248,7 +302,15 @@ class Machine:
         return int(self._state.get_storage(address_bytes(address), slot))
 
 
-def _executable(transaction: Transaction, sender: bytes) -> _Executable:
+def _proved(store: Store, root: bytes, path: bytes) -> tuple[tuple[bytes, ...], bytes]:
+    """Nodes of a trie towards a path, the root first, and the value there; no nodes of an empty trie."""
+    if root == EMPTY_ROOT:
+        return (), b""
+    trie = HexaryTrie(store, root)
+    return tuple(rlp.encode(node) for node in trie.get_proof(path)), trie[path]
+
+
+def _executable(transaction: Transaction, sender: bytes, fork: Fork = Fork.PRAGUE) -> _Executable:
     return _Executable(
         sender=sender,
         nonce=transaction.nonce,
@@ -263,8 +325,10 @@ def _executable(transaction: Transaction, sender: bytes) -> _Executable:
             for address, keys in transaction.access_list
         ),
         # py-evm charges the words of initcode inside the computation
-        intrinsic_gas=intrinsic_gas(transaction) - _initcode_gas(transaction),
+        intrinsic_gas=intrinsic_gas(transaction, fork) - initcode_gas(transaction, fork),
         type_id=transaction.type,
+        max_fee_per_blob_gas=transaction.max_fee_per_blob_gas,
+        blob_versioned_hashes=transaction.blob_hashes,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from eth.exceptions import InsufficientStack, OutOfGas, WriteProtection
+from eth.vm.forks.cancun.computation import CancunComputation
 from eth.vm.forks.prague.computation import PragueComputation
 from eth.vm.logic.invalid import InvalidOpcode
 
@@ -79,7 +80,10 @@ def _change(before: int, now: int, word: int) -> tuple[int, int]:
     return GAS_WARM_WORD, refund
 
 
-OPCODES: dict[int, Any] = {**PragueComputation.opcodes, SSTORE: _StoreWord()}
+_STORE = {SSTORE: _StoreWord()}
+CANCUN: dict[int, Any] = {**CancunComputation.opcodes, **_STORE}
+PRAGUE: dict[int, Any] = {**PragueComputation.opcodes, **_STORE}
+"""Opcodes of the forks by number."""
 
 
 def interpret(frame: Any, at: int) -> int:
@@ -87,10 +91,10 @@ def interpret(frame: Any, at: int) -> int:
 
     This is how py-evm goes on, so that the first rule to be broken is the one that is named. Raises VMError.
     """
-    stack, stream = frame._stack.values, frame.code
+    stack, stream, opcodes = frame._stack.values, frame.code, frame.opcodes
     stream.program_counter = at
     for opcode in stream:
-        execute = OPCODES.get(opcode) or InvalidOpcode(opcode)
+        execute = opcodes.get(opcode) or InvalidOpcode(opcode)
         execute(computation=frame)
         if stack and type(stack[-1]) is bytes:  # translated runs calculate with numbers only
             stack[-1] = int.from_bytes(stack[-1], "big")

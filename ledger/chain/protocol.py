@@ -72,7 +72,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block: header fields people ask for, its RLP header and the raw transactions (EIP-2718 bytes)."""
+    """A block: header fields people ask for, its RLP header and the raw transactions (EIP-2718 bytes).
+
+    `withdrawals` are in RLP; only a chain that was imported has any.
+    """
 
     number: int
     hash: bytes
@@ -84,6 +87,7 @@ class Block:
     header_rlp: bytes
     transactions: tuple[bytes, ...]
     transaction_hashes: tuple[bytes, ...]
+    withdrawals: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

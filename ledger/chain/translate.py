@@ -20,10 +20,13 @@ from functools import lru_cache
 from typing import Any
 
 from eth.exceptions import Halt, InvalidInstruction, InvalidJumpDestination, OutOfGas
+from eth.vm.forks.cancun.computation import CancunComputation
 from eth.vm.forks.prague.computation import PragueComputation
 from eth.vm.logic.invalid import InvalidOpcode
 
-from ledger.chain.interpreter import JUMP, JUMPDEST, JUMPI, OPCODES, interpret, load_word
+from ledger.chain import interpreter
+from ledger.chain.interpreter import JUMP, JUMPDEST, JUMPI, interpret, load_word
+from ledger.chain.rules import Fork
 from ledger.keccak import keccak
 
 STACK_LIMIT = 1_024
@@ -422,27 +425,31 @@ def _destinations(code: bytes) -> frozenset[int]:
 
 
 @lru_cache(maxsize=64)
-def _program(code: bytes) -> Program:
-    return Program(code, OPCODES)
+def _program(code: bytes, fork: Fork) -> Program:
+    return Program(code, COMPUTATIONS[fork].opcodes)
 
 
-class TranslatedComputation(PragueComputation):  # type: ignore[misc]  # py-evm is untyped
-    """py-evm's computation under Prague, with the code executed as translated runs."""
+class _Translated:
+    """What a computation of py-evm does otherwise where code is executed as translated runs."""
+
+    fork: Fork
 
     @classmethod
     def apply_computation(
         cls, state: Any, message: Any, transaction_context: Any, parent_computation: Any = None
     ) -> Any:
         """Execute a message; errors end up in the computation, as in py-evm's method of the name."""
-        if message.code_address in cls._precompiles or not message.code:
-            return super().apply_computation(state, message, transaction_context, parent_computation)
-        with cls(state, message, transaction_context) as computation:
+        stock: Any = super()
+        if message.code_address in stock._precompiles or not message.code:
+            return stock.apply_computation(state, message, transaction_context, parent_computation)
+        computation: Any = cls(state, message, transaction_context)  # type: ignore[call-arg]
+        with computation:
             computation.contracts_created = _created_before(computation, parent_computation)
             if message.is_create:
                 if computation.is_origin_computation:
-                    cls.consume_initcode_gas_cost(computation)
+                    computation.consume_initcode_gas_cost(computation)
                 computation.contracts_created.append(message.storage_address)
-            _program(bytes(message.code)).execute(computation)
+            _program(bytes(message.code), cls.fork).execute(computation)
         return computation
 
 
@@ -452,3 +459,20 @@ def _created_before(computation: Any, parent: Any) -> list[bytes]:
         created: list[bytes] = parent.contracts_created
         return created
     return []
+
+
+class TranslatedCancun(_Translated, CancunComputation):  # type: ignore[misc]  # py-evm is untyped
+    """py-evm's computation under Cancun, with the code executed as translated runs."""
+
+    fork = Fork.CANCUN
+    opcodes = interpreter.CANCUN
+
+
+class TranslatedComputation(_Translated, PragueComputation):  # type: ignore[misc]  # py-evm is untyped
+    """py-evm's computation under Prague, with the code executed as translated runs."""
+
+    fork = Fork.PRAGUE
+    opcodes = interpreter.PRAGUE
+
+
+COMPUTATIONS: dict[Fork, Any] = {Fork.CANCUN: TranslatedCancun, Fork.PRAGUE: TranslatedComputation}

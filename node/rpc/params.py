@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.address import checksummed
+from ledger.chain.calls import Call
 from ledger.chain.embedded import EmbeddedChain
+from ledger.chain.evm import Account
 from ledger.chain.protocol import LogFilter
-from market.orders import Address
+from ledger.transactions import AccessList
+from market.orders import NOBODY, Address
 from node.rpc.errors import InvalidParamsError
 
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}\Z")
 _DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*\Z")
 
 EARLIEST, PENDING = "earliest", "pending"
+HASH_DIGITS = 2 + 64
 HEAD_TAGS = frozenset(["latest", "safe", "finalized"])
 
 
@@ -59,10 +63,7 @@ def mapping(value: Any, name: str) -> Mapping[str, Any]:
 
 
 def block(chain: EmbeddedChain, value: Any = "latest") -> int | None:
-    """Number of the block a tag, number or EIP-1898 object names; None for the pending one.
-
-    The pending block is also where calls at the head execute, since that is when their answer counts.
-    """
+    """Number of the block a tag, number, hash or EIP-1898 object names; None for the pending one."""
     if isinstance(value, Mapping):
         if "blockHash" in value:
             return block_by_hash(chain, value["blockHash"])
@@ -73,16 +74,12 @@ def block(chain: EmbeddedChain, value: Any = "latest") -> int | None:
         return 0
     if value == PENDING:
         return None
+    if isinstance(value, str) and len(value) == HASH_DIGITS:
+        return block_by_hash(chain, value)
     number = quantity(value, "block")
     if number > chain.head():
         raise InvalidParamsError(f"block: {number} is beyond the head {chain.head()}")
     return number
-
-
-def state_block(chain: EmbeddedChain, value: Any = "latest") -> int | None:
-    """Block after which to read state; None for the head's, with the next block's time."""
-    number = block(chain, value)
-    return None if number == chain.head() else number
 
 
 def block_by_hash(chain: EmbeddedChain, value: Any) -> int:
@@ -107,6 +104,23 @@ class CallRequest:
     max_fee_per_gas: int | None
     max_priority_fee_per_gas: int | None
     chain_id: int | None
+    access_list: AccessList
+
+    def call(self, sender: Address = NOBODY) -> Call:
+        """As a message to execute; `sender` where the request names none."""
+        price = self.gas_price
+        most = self.max_fee_per_gas if price is None else price
+        tip = self.max_priority_fee_per_gas if price is None else price
+        return Call(
+            self.to,
+            self.data,
+            self.sender or sender,
+            self.value,
+            self.gas,
+            most or 0,
+            min(tip or 0, most or 0),
+            self.access_list,
+        )
 
 
 def call_request(value: Any) -> CallRequest:
@@ -132,7 +146,51 @@ def call_request(value: Any) -> CallRequest:
         max_fee_per_gas=optional("maxFeePerGas"),
         max_priority_fee_per_gas=optional("maxPriorityFeePerGas"),
         chain_id=optional("chainId"),
+        access_list=_access_list(fields.get("accessList") or []),
     )
+
+
+def _access_list(value: Any) -> AccessList:
+    entries = [mapping(entry, "access list") for entry in items(value, "access list")]
+    return tuple(
+        (
+            address(entry.get("address"), "access list"),
+            tuple(
+                data(slot, "access list", 32) for slot in items(entry.get("storageKeys") or [], "access list")
+            ),
+        )
+        for entry in entries
+    )
+
+
+def overrides(value: Any) -> dict[Address, Account]:
+    """Accounts that a call finds otherwise: {address: {balance, nonce, code, state, stateDiff}}."""
+    found: dict[Address, Account] = {}
+    for name, entry in mapping({} if value is None else value, "overrides").items():
+        fields = mapping(entry, "overrides")
+        if unknown := set(fields) - {"balance", "nonce", "code", "state", "stateDiff"}:
+            raise InvalidParamsError(f"overrides: {_excerpt(min(unknown))} is not supported")
+        if fields.get("state") is not None and fields.get("stateDiff") is not None:
+            raise InvalidParamsError("overrides: both `state` and `stateDiff`")
+        words = fields.get("state", fields.get("stateDiff"))
+        found[address(name, "overrides")] = Account(
+            balance_wei=None if fields.get("balance") is None else quantity(fields["balance"], "balance"),
+            nonce=None if fields.get("nonce") is None else quantity(fields["nonce"], "nonce"),
+            code=None if fields.get("code") is None else data(fields["code"], "code"),
+            storage={
+                storage_key(slot): quantity(word, "word")
+                for slot, word in mapping({} if words is None else words, "overrides").items()
+            },
+            storage_emptied=fields.get("state") is not None,
+        )
+    return found
+
+
+def storage_key(value: Any) -> int:
+    """A slot of storage: a quantity, or data of up to 32 bytes."""
+    if isinstance(value, str) and not _QUANTITY.match(value):
+        raise InvalidParamsError(f"storage key: {_excerpt(value)} is not hexadecimal of up to 32 bytes")
+    return quantity(value, "storage key")
 
 
 def log_filter(chain: EmbeddedChain, value: Any) -> LogFilter:
@@ -140,7 +198,7 @@ def log_filter(chain: EmbeddedChain, value: Any) -> LogFilter:
     fields = mapping(value, "filter")
     wanted = fields.get("address")
     addresses = wanted if isinstance(wanted, list) else [] if wanted is None else [wanted]
-    topics = tuple(_topic(each) for each in _list(fields.get("topics") or [], "topics"))
+    topics = tuple(_topic(each) for each in items(fields.get("topics") or [], "topics"))
     if fields.get("blockHash") is not None:
         if fields.get("fromBlock") is not None or fields.get("toBlock") is not None:
             raise InvalidParamsError("filter: both `blockHash` and a range")
@@ -169,7 +227,8 @@ def _topic(value: Any) -> tuple[bytes, ...] | None:
     return (data(value, "topic", 32),)
 
 
-def _list(value: Any, name: str) -> list[Any]:
+def items(value: Any, name: str) -> list[Any]:
+    """A JSON list."""
     if not isinstance(value, list):
         raise InvalidParamsError(f"{name}: {_excerpt(value)} is not a list")
     return value

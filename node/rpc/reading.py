@@ -6,8 +6,8 @@ from itertools import accumulate
 from typing import Any
 
 from ledger.chain.encoding import decode_header
-from ledger.chain.evm import next_base_fee
 from ledger.chain.protocol import Block, Log
+from ledger.chain.rules import next_base_fee
 from ledger.keccak import keccak
 from ledger.transactions import SignedTransaction, decode_transaction
 from market.orders import NOBODY
@@ -15,16 +15,19 @@ from node.rpc import params
 from node.rpc.engine import PRIORITY_FEE_WEI, Engine
 from node.rpc.errors import InvalidParamsError
 from node.rpc.views import (
+    access_list_view,
     block_view,
     hexadecimal,
     log_view,
     pending_view,
+    proof_view,
     raw_block,
     receipt_view,
     transaction_view,
 )
 
 FEE_HISTORY_MAX = 1_024
+PROOF_KEYS_MAX = 1_024
 
 
 # --- what chain this is ---------------------------------------------------------------------------
@@ -64,14 +67,14 @@ def block_by_number(engine: Engine, tag: Any, full: Any = False) -> Any:
     if tag == params.PENDING:
         return pending_view(engine.chain, full=whole)
     block = _block_or_none(engine, tag)
-    return None if block is None else block_view(block, full=whole)
+    return None if block is None else _shown(engine, block, whole)
 
 
 def block_by_hash(engine: Engine, block_hash: Any, full: Any = False) -> Any:
     """Block by hash, null for none."""
     number = engine.chain.block_number(params.data(block_hash, "block hash", 32))
     whole = params.flag(full, "full transactions")
-    return None if number is None else block_view(engine.chain.block(number), full=whole)
+    return None if number is None else _shown(engine, engine.chain.block(number), whole)
 
 
 def transaction_count_of_block(engine: Engine, tag: Any) -> Any:
@@ -111,7 +114,10 @@ def raw_transaction(engine: Engine, transaction_hash: Any) -> Any:
 def transaction_receipt(engine: Engine, transaction_hash: Any) -> Any:
     """Receipt, null while the transaction is in no block."""
     receipt = engine.chain.find_receipt(params.data(transaction_hash, "transaction hash", 32))
-    return None if receipt is None else receipt_view(receipt, engine.chain.block(receipt.block_number))
+    if receipt is None:
+        return None
+    blob_fee = engine.chain.blob_base_fee(receipt.block_number)
+    return receipt_view(receipt, engine.chain.block(receipt.block_number), blob_fee)
 
 
 def block_receipts(engine: Engine, tag: Any) -> Any:
@@ -121,7 +127,8 @@ def block_receipts(engine: Engine, tag: Any) -> Any:
     block = _block_or_none(engine, tag)
     if block is None:
         return None
-    return [receipt_view(receipt, block) for receipt in engine.chain.receipts(block.number)]
+    blob_fee = engine.chain.blob_base_fee(block.number)
+    return [receipt_view(receipt, block, blob_fee) for receipt in engine.chain.receipts(block.number)]
 
 
 def no_uncles(engine: Engine, _block: Any) -> str:
@@ -144,9 +151,15 @@ def debug_raw_receipts(engine: Engine, tag: Any) -> list[str]:
     return [hexadecimal(raw) for raw in engine.chain.raw_receipts(_block(engine, tag).number)]
 
 
+def _shown(engine: Engine, block: Block, full: bool) -> dict[str, Any]:
+    """A block; after the merge its total difficulty is that of the chain's beginning."""
+    beginning = decode_header(engine.chain.block(0).header_rlp)
+    return block_view(block, full=full, total_difficulty=beginning.difficulty)
+
+
 def _block_or_none(engine: Engine, tag: Any) -> Block | None:
     """The block of a tag, number or hash; None beyond the head."""
-    if isinstance(tag, str) and len(tag) == 66:
+    if isinstance(tag, str) and len(tag) == params.HASH_DIGITS:
         number = engine.chain.block_number(params.data(tag, "block hash", 32))
         return None if number is None else engine.chain.block(number)
     if tag not in params.HEAD_TAGS | {params.EARLIEST} and not isinstance(tag, dict):
@@ -181,60 +194,62 @@ def _find(engine: Engine, transaction_hash: Any) -> tuple[SignedTransaction, Blo
 
 def balance(engine: Engine, account: Any, tag: Any = "latest") -> str:
     """Native coin of an account, wei."""
-    block = params.state_block(engine.chain, tag)
+    block = params.block(engine.chain, tag)
     return hex(engine.chain.balance(params.address(account), block))
 
 
 def code(engine: Engine, account: Any, tag: Any = "latest") -> str:
     """Code of a contract."""
-    block = params.state_block(engine.chain, tag)
+    block = params.block(engine.chain, tag)
     return hexadecimal(engine.chain.code(params.address(account), block))
 
 
 def storage_at(engine: Engine, account: Any, slot: Any, tag: Any = "latest") -> str:
     """Word of a contract's storage."""
-    block = params.state_block(engine.chain, tag)
-    word = engine.chain.storage(params.address(account), params.quantity(slot, "slot"), block)
+    block = params.block(engine.chain, tag)
+    word = engine.chain.storage(params.address(account), params.storage_key(slot), block)
     return hexadecimal(word.to_bytes(32, "big"))
 
 
 def transaction_count(engine: Engine, account: Any, tag: Any = "latest") -> str:
     """Transactions of an account, with the waiting ones for the pending block."""
     address = params.address(account)
-    if tag == params.PENDING:
-        return hex(engine.chain.nonce(address))
-    return hex(engine.chain.nonce_after(address, params.state_block(engine.chain, tag)))
+    block = params.block(engine.chain, tag)
+    return hex(engine.chain.nonce(address) if block is None else engine.chain.nonce_after(address, block))
 
 
 def call(engine: Engine, transaction: Any, tag: Any = "latest", overrides: Any = None) -> str:
-    """Output of a call without a transaction."""
-    if overrides:
-        raise InvalidParamsError("eth_call: state overrides are not supported")
-    request, block = params.call_request(transaction), params.state_block(engine.chain, tag)
-    execution = engine.guarded(
-        lambda: engine.chain.execute(
-            request.to,
-            request.data,
-            sender=request.sender,
-            block=block,
-            value=request.value,
-            gas=request.gas,
-        )
-    )
+    """Output of a call without a transaction, after a block and in its time; `pending` is the next one."""
+    request, block = params.call_request(transaction), params.block(engine.chain, tag)
+    accounts = params.overrides(overrides)
+    execution = engine.guarded(lambda: engine.chain.execute(request.call(), block, accounts))
     return hexadecimal(execution.output)
 
 
-def estimate_gas(engine: Engine, transaction: Any, tag: Any = "latest") -> str:
+def estimate_gas(engine: Engine, transaction: Any, tag: Any = "latest", overrides: Any = None) -> str:
     """Gas limit under which a transaction succeeds in the next block."""
-    request = params.call_request(transaction)
-    if params.state_block(engine.chain, tag) is not None:
+    request, accounts = params.call_request(transaction), params.overrides(overrides)
+    if params.block(engine.chain, tag) not in (None, engine.chain.head()):
         raise InvalidParamsError("eth_estimateGas: only for the next block")
-    sender = request.sender or next(iter(engine.keys), NOBODY)
-    return hex(
-        engine.guarded(
-            lambda: engine.chain.estimate_gas(request.to, request.data, sender=sender, value=request.value)
-        )
-    )
+    call = request.call(sender=next(iter(engine.keys), NOBODY))
+    return hex(engine.guarded(lambda: engine.chain.estimate(call, accounts)))
+
+
+def access_list(engine: Engine, transaction: Any, tag: Any = "latest") -> dict[str, Any]:
+    """Accounts and words that a transaction accesses, and its gas where it says so (EIP-2930)."""
+    request, block = params.call_request(transaction), params.block(engine.chain, tag)
+    listed, execution = engine.guarded(lambda: engine.chain.access_list(request.call(), block))
+    answer = {"accessList": access_list_view(listed), "gasUsed": hex(execution.gas_used)}
+    return answer if execution.error is None else answer | {"error": execution.error}
+
+
+def proof(engine: Engine, account: Any, slots: Any, tag: Any = "latest") -> dict[str, Any]:
+    """An account and words of its storage with Merkle proofs (EIP-1186)."""
+    address, block = params.address(account), params.block(engine.chain, tag)
+    keys = [params.storage_key(slot) for slot in params.items(slots, "storage keys")]
+    if len(keys) > PROOF_KEYS_MAX:
+        raise InvalidParamsError(f"storage keys: {len(keys)}, more than {PROOF_KEYS_MAX}")
+    return proof_view(address, engine.chain.prove(address, keys, block), slots)
 
 
 # --- fees -----------------------------------------------------------------------------------------
@@ -248,6 +263,11 @@ def gas_price(engine: Engine) -> str:
 def priority_fee(engine: Engine) -> str:
     """Suggested tip."""
     return hex(PRIORITY_FEE_WEI)
+
+
+def blob_base_fee(engine: Engine) -> str:
+    """Price of blob gas in the next block."""
+    return hex(engine.chain.blob_base_fee())
 
 
 def fee_history(engine: Engine, count: Any, newest: Any, percentiles: Any = None) -> dict[str, Any]:

@@ -1,15 +1,28 @@
-"""Blocks, transactions, receipts and logs as JSON-RPC shows them (execution-apis)."""
+"""Blocks, transactions, receipts, logs and proofs as JSON-RPC shows them (execution-apis)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import rlp
 
 from ledger.chain.embedded import EmbeddedChain
-from ledger.chain.encoding import decode_header
+from ledger.chain.encoding import decode_header, decode_withdrawal
+from ledger.chain.evm import Proof
 from ledger.chain.protocol import Block, Log, Receipt
-from ledger.transactions import FEE_MARKET, LEGACY, SignedTransaction, decode_transaction
+from ledger.chain.rules import blob_gas
+from ledger.transactions import (
+    BLOB,
+    FEE_MARKET,
+    LEGACY,
+    AccessList,
+    SignedTransaction,
+    decode_transaction,
+)
+from market.orders import Address
+
+WORD_DIGITS = 2 + 64
 
 
 def hexadecimal(value: bytes) -> str:
@@ -17,7 +30,12 @@ def hexadecimal(value: bytes) -> str:
     return "0x" + value.hex()
 
 
-def block_view(block: Block, *, full: bool) -> dict[str, Any]:
+def address_view(address: Address | None) -> str | None:
+    """An address in small letters, as other clients show it."""
+    return None if address is None else address.lower()
+
+
+def block_view(block: Block, *, full: bool, total_difficulty: int = 0) -> dict[str, Any]:
     """A block with its transactions, or only their hashes."""
     header = decode_header(block.header_rlp)
     fields: dict[str, bytes | int | None] = {
@@ -30,7 +48,7 @@ def block_view(block: Block, *, full: bool) -> dict[str, Any]:
         "receiptsRoot": header.receipts_root,
         "logsBloom": header.logs_bloom,
         "difficulty": header.difficulty,
-        "totalDifficulty": 0,
+        "totalDifficulty": total_difficulty,
         "number": header.number,
         "gasLimit": header.gas_limit,
         "gasUsed": header.gas_used,
@@ -55,7 +73,25 @@ def block_view(block: Block, *, full: bool) -> dict[str, Any]:
         if full
         else [hexadecimal(transaction_hash) for transaction_hash in block.transaction_hashes]
     )
-    return view | {"uncles": [], "withdrawals": []}
+    if header.withdrawals_root is not None:
+        view["withdrawals"] = [_withdrawal_view(each) for each in block.withdrawals]
+    return view | {"uncles": []}
+
+
+def header_view(block: Block) -> dict[str, Any]:
+    """A block's header, as subscribers get it."""
+    body = {"transactions", "uncles", "withdrawals", "size", "totalDifficulty"}
+    return {name: value for name, value in block_view(block, full=False).items() if name not in body}
+
+
+def _withdrawal_view(encoded: bytes) -> dict[str, Any]:
+    withdrawal = decode_withdrawal(rlp.decode(encoded))
+    return {
+        "index": hex(withdrawal.index),
+        "validatorIndex": hex(withdrawal.validator),
+        "address": address_view(withdrawal.to),
+        "amount": hex(withdrawal.amount_gwei),
+    }
 
 
 def pending_view(chain: EmbeddedChain, *, full: bool) -> dict[str, Any]:
@@ -89,8 +125,8 @@ def transaction_view(
         "transactionIndex": None if index is None else hex(index),
         "type": hex(transaction.type),
         "nonce": hex(transaction.nonce),
-        "from": signed.sender,
-        "to": transaction.to,
+        "from": address_view(signed.sender),
+        "to": address_view(transaction.to),
         "value": hex(transaction.value),
         "input": hexadecimal(transaction.data),
         "gas": hex(transaction.gas),
@@ -103,27 +139,35 @@ def transaction_view(
         view["chainId"] = hex(transaction.chain_id)
     if transaction.type != LEGACY:
         view["yParity"] = hex(signed.signature.y_parity)
-        view["accessList"] = [
-            {"address": address, "storageKeys": [hexadecimal(key) for key in keys]}
-            for address, keys in transaction.access_list
-        ]
-    if transaction.type == FEE_MARKET:
+        view["accessList"] = access_list_view(transaction.access_list)
+    if transaction.type == BLOB:
+        view["maxFeePerBlobGas"] = hex(transaction.max_fee_per_blob_gas)
+        view["blobVersionedHashes"] = [hexadecimal(each) for each in transaction.blob_hashes]
+    if transaction.type in (FEE_MARKET, BLOB):
         view["maxFeePerGas"] = hex(transaction.max_fee_per_gas)
         view["maxPriorityFeePerGas"] = hex(transaction.max_priority_fee_per_gas)
     return view
 
 
-def receipt_view(receipt: Receipt, block: Block) -> dict[str, Any]:
-    """A receipt."""
+def access_list_view(access_list: AccessList) -> list[dict[str, Any]]:
+    """An access list."""
+    return [
+        {"address": address_view(address), "storageKeys": [hexadecimal(key) for key in keys]}
+        for address, keys in access_list
+    ]
+
+
+def receipt_view(receipt: Receipt, block: Block, blob_fee: int = 1) -> dict[str, Any]:
+    """A receipt; `blob_fee` is the price of blob gas in its block."""
     signed = decode_transaction(block.transactions[receipt.transaction_index])
-    return {
+    view = {
         "transactionHash": hexadecimal(receipt.transaction_hash),
         "transactionIndex": hex(receipt.transaction_index),
         "blockHash": hexadecimal(receipt.block_hash),
         "blockNumber": hex(receipt.block_number),
-        "from": receipt.sender,
-        "to": receipt.to,
-        "contractAddress": receipt.contract,
+        "from": address_view(receipt.sender),
+        "to": address_view(receipt.to),
+        "contractAddress": address_view(receipt.contract),
         "status": hex(receipt.status),
         "type": hex(receipt.type),
         "gasUsed": hex(receipt.gas_used),
@@ -132,12 +176,15 @@ def receipt_view(receipt: Receipt, block: Block) -> dict[str, Any]:
         "logsBloom": hexadecimal(receipt.logs_bloom),
         "logs": [log_view(log, block) for log in receipt.logs],
     }
+    if receipt.type == BLOB:
+        view |= {"blobGasUsed": hex(blob_gas(signed.transaction)), "blobGasPrice": hex(blob_fee)}
+    return view
 
 
 def log_view(log: Log, block: Block) -> dict[str, Any]:
     """A log."""
     return {
-        "address": log.address,
+        "address": address_view(log.address),
         "topics": [hexadecimal(topic) for topic in log.topics],
         "data": hexadecimal(log.data),
         "blockNumber": hex(log.block_number),
@@ -151,12 +198,35 @@ def log_view(log: Log, block: Block) -> dict[str, Any]:
 
 
 def raw_block(block: Block) -> bytes:
-    """RLP of a block: header, transactions (typed ones as strings), no uncles, no withdrawals."""
+    """RLP of a block: header, transactions (typed ones as strings), no uncles, withdrawals."""
     transactions = [
         raw if decode_transaction(raw).transaction.type else rlp.decode(raw) for raw in block.transactions
     ]
-    encoded: bytes = rlp.encode([rlp.decode(block.header_rlp), transactions, [], []])
+    items = [rlp.decode(block.header_rlp), transactions, []]
+    if decode_header(block.header_rlp).withdrawals_root is not None:
+        items.append([rlp.decode(withdrawal) for withdrawal in block.withdrawals])
+    encoded: bytes = rlp.encode(items)
     return encoded
+
+
+def proof_view(address: Address, proof: Proof, keys: Sequence[str | int]) -> dict[str, Any]:
+    """An account's proof; keys of storage are words where the client wrote words, else quantities."""
+    return {
+        "address": address_view(address),
+        "accountProof": [hexadecimal(node) for node in proof.nodes],
+        "balance": hex(proof.balance_wei),
+        "codeHash": hexadecimal(proof.code_hash),
+        "nonce": hex(proof.nonce),
+        "storageHash": hexadecimal(proof.storage_root),
+        "storageProof": [
+            {
+                "key": key if isinstance(key, str) and len(key) == WORD_DIGITS else hex(slot),
+                "value": hex(word),
+                "proof": [hexadecimal(node) for node in nodes],
+            }
+            for key, (slot, word, nodes) in zip(keys, proof.words, strict=True)
+        ],
+    }
 
 
 def _price(signed: SignedTransaction, block: Block | None) -> int:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from ledger.address import address_bytes
 from ledger.chain.encoding import Header
-from ledger.chain.evm import Interpreter, Machine, _executable, blank_header
+from ledger.chain.evm import Account, Interpreter, Machine, _executable, blank_header
 from ledger.chain.store import Memory, Store
 from ledger.transactions import Transaction
 from market.orders import NOBODY, Address
@@ -65,7 +65,7 @@ class World:
             state.set_balance(address_bytes(address), COINS_WEI)
             state.set_storage(address_bytes(address), 1, 7)
             state.set_storage(address_bytes(address), 2, 2**255)
-        machine.fund(SENDER, COINS_WEI)
+        machine.put(SENDER, Account(balance_wei=COINS_WEI))
         self._close(machine)
 
     def block(self, transactions: Sequence[Transaction]) -> list[Outcome]:

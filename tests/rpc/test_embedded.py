@@ -9,6 +9,7 @@ import pytest
 import rlp
 from eth_abi import decode, encode
 
+from ledger.chain.calls import Call
 from ledger.chain.embedded import EmbeddedChain
 from ledger.chain.encoding import decode_header, ordered_root, raw_receipt
 from ledger.chain.protocol import LogFilter, Reverted, TransactionRefused
@@ -194,7 +195,7 @@ def test_a_receipt_tells_what_became_of_it(
 @pytest.mark.parametrize(
     ("fields", "rule"),
     [
-        ({"nonce": 1}, "nonce too high: 1, expected 0"),
+        ({"nonce": 65}, "nonce too high: 65, expected 0"),
         ({"chain_id": 1}, "chain id: 1 is not 31337"),
         ({"gas": 20_999}, "intrinsic gas too low: 20999, needs 21000"),
         ({"gas": 30_000_001}, "more than the block's 30000000"),
@@ -325,10 +326,10 @@ def test_reverts_say_why(chain: EmbeddedChain, deployed: str, owner: Key, probe:
     with pytest.raises(Reverted, match="nothing to add"):
         chain.estimate_gas(deployed, calldata("add(uint256)", 0), sender=owner.address)
     with pytest.raises(Reverted, match=r"^out of gas"):
-        chain.execute(deployed, calldata("mark(uint256,uint256)", 0, 10), gas=50_000)
+        chain.execute(Call(deployed, calldata("mark(uint256,uint256)", 0, 10), gas=50_000))
     with pytest.raises(Reverted, match="insufficient funds"):
-        chain.execute(owner.address, b"", sender=deployed, value=1)
-    assert chain.execute(None, probe.creation).output != b""
+        chain.execute(Call(owner.address, sender=deployed, value=1))
+    assert chain.execute(Call(None, probe.creation)).output != b""
 
 
 def test_revert_data_of_every_form() -> None:
@@ -360,7 +361,7 @@ def test_the_estimate_suffices_and_little_less_does_not(
         call = calldata("relay(address,uint256)", chain.receipt(send(None, probe.creation)).contract, 2)
     estimate = chain.estimate_gas(deployed, call, sender=NOBODY)
     with pytest.raises(Reverted):
-        chain.execute(deployed, call, gas=estimate - max(estimate // 16, 1))
+        chain.execute(Call(deployed, call, gas=estimate - max(estimate // 16, 1)))
     assert chain.receipt(send(deployed, call, gas=estimate)).status == 1
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ledger.chain.embedded import CHAIN_ID, FUNDING_WEI, EmbeddedChain
 from ledger.chain.encoding import decode_header, encode_receipt
-from ledger.chain.evm import Interpreter, Machine, blank_header
+from ledger.chain.evm import Account, Interpreter, Machine, blank_header
 from ledger.chain.store import Memory, Store
 from ledger.transactions import decode_transaction
 from node.scenario.loading import load
@@ -42,7 +42,7 @@ def test_executed_again(traded: Any, interpreter: Interpreter) -> None:
     genesis = decode_header(traded.block(0).header_rlp)
     machine = Machine(store, CHAIN_ID, blank_header(None, 0, 0, 0), interpreter=interpreter)
     for address in traded.funded:
-        machine.fund(address, FUNDING_WEI)
+        machine.put(address, Account(balance_wei=FUNDING_WEI))
     assert machine.persist() == genesis.state_root
     executed = 0
     for number in range(1, traded.head() + 1):

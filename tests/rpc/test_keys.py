@@ -162,7 +162,8 @@ def test_what_is_no_transaction_is_refused() -> None:
     items = rlp.decode(raw[1:])
     bad = {
         "empty": b"",
-        "type 3": b"\x03" + raw[1:],
+        "type 4 is not supported": b"\x04" + raw[1:],
+        "type 3 does not have 12 fields": b"\x03" + raw[1:],
         "malformed RLP": raw[:-1],
         "fields": b"\x02" + rlp.encode(items[1:]),
         "nonce is not a canonical": b"\x02" + rlp.encode([items[0], b"\0\5", *items[2:]]),

@@ -433,8 +433,9 @@ def test_rpc_chain_raises_what_the_embedded_one_raises(
         chain.estimate_gas(contract.address, nothing, sender=accounts[0].address)
     with pytest.raises(Reverted, match=r"^reverted without a reason$"):
         chain.call(contract.address, b"\1\2\3\4")
+    fields = {"max_fee_per_gas": 5 * 10**9}
     with pytest.raises(TransactionRefused, match="nonce too high"):
-        chain.send(sign_transaction(accounts[0], Transaction(31_337, 99, None, gas=60_000)))
+        chain.send(sign_transaction(accounts[0], Transaction(31_337, 99, None, gas=60_000, **fields)))
     for ask in (chain.block, chain.receipts):
         with pytest.raises(KeyError):
             ask(99)
