@@ -10,7 +10,7 @@ from market.atc.coordination import ATC, Agreement, Method, Round, coordinate
 from market.atc.prosumers import LowerLevel, Prosumers
 from market.atc.upper import UpperLevel
 from market.feeder.model import Feeder
-from market.pricing.admission import ClearingFailed, admit
+from market.pricing.admission import ClearingFailed, admit, refuse_storages
 from market.pricing.conclude import conclude
 from market.pricing.conditions import Conditions, Solution
 from market.pricing.direct import stack
@@ -51,6 +51,7 @@ class AtcClearing:
         if feeder is not self.feeder and feeder.hash != self.feeder.hash:
             raise ValueError(f"made for feeder {self.feeder.name}, asked for {feeder.name}")
         admit(feeder, conditions)
+        refuse_storages(conditions, self.method.name)
         upper = self._upper(conditions)
         agreements = [
             self._clear_period(upper, conditions, period, warm) for period in range(conditions.periods)

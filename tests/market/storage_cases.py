@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from pricing_cases import draw
 
 from market.feeder import Feeder
 from market.pricing.conditions import Conditions, Hub, Storages
+from tests.market.pricing_cases import draw
 
 
 def batteries(feeder: Feeder, periods: int, count: int, seed: int = 3, **changes: Any) -> Storages:
@@ -61,18 +61,22 @@ def with_storages(case: tuple[Feeder, Conditions], storages: Storages) -> tuple[
     return feeder, replace(conditions, storages=storages)
 
 
-def negative(periods: int = 4) -> tuple[Feeder, Conditions]:
-    """Prices far below 0 in the middle: burning energy in a full battery would pay."""
+def negative(price: float = -150.0, periods: int = 4) -> tuple[Feeder, Conditions]:
+    """Full batteries, and prices so far below 0 that burning energy in them would pay."""
     feeder, conditions = draw(2, periods=periods, generation=1.0, scale=0.3, linear=0.0)
-    price = np.where(np.arange(periods) % 2 == 1, -150.0, 60.0)
-    conditions = replace(conditions, hub=Hub(price + 5.0, price))
-    return with_storages((feeder, conditions), batteries(feeder, periods, 5))
+    hub = Hub(np.full(periods, price + 5.0), np.full(periods, price))
+    storages = batteries(feeder, periods, 5)
+    full = replace(storages, energy_start=storages.energy_max[0])
+    return with_storages((feeder, replace(conditions, hub=hub)), full)
 
 
-def reverse_flow(periods: int = 4) -> tuple[Feeder, Conditions]:
-    """An upper voltage limit binds while the feeder exports: the relaxation has slack."""
-    case = draw(1, periods=periods, generation=1.0, scale=0.3, v_max=1.002, export_price=10.0)
-    return with_storages(case, batteries(case[0], periods, 5))
+def reverse_flow(periods: int = 3) -> tuple[Feeder, Conditions]:
+    """Subsidised generation presses against an upper voltage limit: the relaxation has slack."""
+    feeder, conditions = draw(
+        1, periods=periods, generation=1.0, scale=0.05, v_min=0.9, v_max=1.001, export_price=1.0
+    )
+    subsidised = replace(conditions.devices, gen_cost=conditions.devices.gen_cost - 120.0)
+    return with_storages((feeder, replace(conditions, devices=subsidised)), batteries(feeder, periods, 5))
 
 
 def case(name: str) -> tuple[Feeder, Conditions]:
@@ -93,8 +97,7 @@ def _drawn(periods: int, count: int, cars: int = 0, hours: float = 1.0, **kind: 
 def beside(*parts: Storages) -> Storages:
     """Storages one beside the other."""
     arrays = {
-        name: np.concatenate([getattr(part, name) for part in parts], axis=-1)
-        for name in vars(parts[0])
+        name: np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in vars(parts[0])
     }
     return Storages(**arrays)
 
@@ -105,9 +108,8 @@ CASES = {
     "quarter hours": _drawn(8, 6, hours=0.25),
     "vehicles": _drawn(6, 0, cars=6),
     "both": _drawn(6, 5, cars=4),
-    "no devices": _drawn(4, 5, count=0) if False else _drawn(4, 5, generation=0.0),
+    "only load": _drawn(4, 5, generation=0.0),
     "all linear": _drawn(4, 5, linear=1.0),
-    "shedding": _drawn(4, 5, scale=50.0),
     "voltage low": _drawn(4, 8, scale=2.0),
     "rated": _drawn(4, 8, rated=True, scale=3.0, v_min=0.8),
     "export": _drawn(4, 8, generation=1.0, scale=0.1),
