@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from market.pricing.certificate import Accuracy, Checker, Claim, certificate, check, decode
+from tests.market.certificate_cases import HEADER_BYTES, KINDS, names, random_case, unfound, wrong_end
+
+SEEDS = range(3 * len(KINDS))
+SMALLEST = 1e-7
+"""Of its unit, as CERTIFICATE.md says: below, a millionth of a value is lost in the last digits of others."""
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return [random_case(seed) for seed in SEEDS]
+
+
+def test_honest_certificates_are_accepted_as_finished(cases):
+    for case in cases:
+        assert check(case.data, case.feeder, case.conditions) == (), f"seed {case.seed} {case.kind}"
+        assert decode(case.data).accuracy is Accuracy.FINISHED, f"seed {case.seed} {case.kind}"
+
+
+def test_every_kind_is_what_it_is_called(cases):
+    def some(condition):
+        return {case.kind for case in cases if condition(case.solution)}
+
+    assert some(lambda one: one.primal.net_import[0] == 0.0) >= {"island"}
+    assert some(lambda one: one.primal.shed.max() > 0.01) >= {"shedding"}
+    assert some(lambda one: one.status == "local") >= {"negative prices"}
+    assert some(lambda one: one.duals.price.min() < 0) >= {"negative prices"}
+    for limit in ("v_low", "v_high", "current"):
+        assert some(lambda one, limit=limit: getattr(one.duals, limit).max() > 1e-3) >= {"limits"}, limit
+    assert {case.solution.status for case in cases} == {"optimal", "local"}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_millionth_more_in_any_one_number_is_found(cases, seed):
+    told, passed = unfound(cases[seed], SMALLEST)
+    assert passed == []
+    # nearly every number that is not 0 is large enough to be told wrong
+    values = np.frombuffer(cases[seed].data, dtype="<f8", offset=HEADER_BYTES)
+    assert told > 0.9 * np.count_nonzero(np.abs(values) > 1e-30)
+
+
+def test_every_array_is_lied_about(cases):
+    told = set()
+    for case in cases:
+        values = np.frombuffer(case.data, dtype="<f8", offset=HEADER_BYTES)
+        told |= {name for name, value in zip(names(case), values, strict=True) if value}
+    assert told == {name for case in cases for name in names(case)}
+
+
+def test_a_number_that_should_be_nothing_is_found(cases):
+    # 0 told as a millionth of a unit: of limits' multipliers, of what is not shed, of lines that are none
+    for case in cases[: len(KINDS)]:
+        checker, values = Checker(case.feeder, case.conditions), np.frombuffer(case.data, "<f8", offset=56)
+        for index in np.flatnonzero(values == 0.0):
+            wrong = values.copy()
+            wrong[index] = 1e-6
+            assert checker(case.data[:HEADER_BYTES] + wrong.tobytes()), names(case)[index]
+
+
+def test_the_wrong_end_of_the_hub_rule_is_found(cases):
+    told = 0
+    for case in cases:
+        for data in wrong_end(case):
+            told += 1
+            found = {finding.check for finding in check(data, case.feeder, case.conditions)}
+            # where the feeder balances itself λ_0 may be anywhere between, but not with these prices
+            assert found & {"hub-rule", "tie-break", "gap"}, f"seed {case.seed} {case.kind}"
+            if np.abs(case.solution.primal.net_import).min() > 1e-3:
+                assert "hub-rule" in found
+    assert told == 2 * len(cases)
+
+
+def test_who_claims_less_is_held_to_less_and_says_so(cases):
+    case = cases[0]
+    price = case.solution.duals.price.copy()
+    price[0, 5] *= 1 + 1e-6
+    lie = replace(case.solution, duals=replace(case.solution.duals, price=price))
+    data = certificate(lie, case.feeder, case.conditions)
+    # the writer claims no more than holds
+    assert decode(data).accuracy is Accuracy.STOPPED
+    assert check(data, case.feeder, case.conditions) == ()
+    boast = data[:7] + bytes([Accuracy.FINISHED]) + data[8:]
+    assert check(boast, case.feeder, case.conditions)
+    # a thousandth is found of either
+    lie = replace(case.solution, duals=replace(case.solution.duals, price=1.001 * case.solution.duals.price))
+    assert check(certificate(lie, case.feeder, case.conditions), case.feeder, case.conditions)
+
+
+def test_a_local_optimum_claimed_global_is_found(cases):
+    local = [case for case in cases if case.solution.status == "local"]
+    assert local
+    for case in local:
+        assert decode(case.data).claim is Claim.LOCAL
+        boast = case.data[:6] + bytes([Claim.GLOBAL]) + case.data[7:]
+        found = {finding.check for finding in check(boast, case.feeder, case.conditions)}
+        assert "sign-cone" in found
+        assert found <= {"sign-cone", "gap"}
