@@ -12,29 +12,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from market.pricing.activeset import FREE, HIGH, LOW, Sides
 from market.pricing.kkt import Kkt, Point
 from market.pricing.quantities import Quantities
 from market.units import Floats
 
-START_VOLL = 0.3
-"""First μ, in prices of lost load: nothing is ruled out yet."""
+START_PRICES, START_VOLL = 10.0, 0.3
+"""First μ, at least so many import prices and values of lost load: nothing is ruled out yet."""
 START_SLACK = 0.05
 """pu², and of a rated current: least slack that the first point is believed to have."""
-LIMIT_WEIGHT = 0.1
-"""pu: weight of voltage limits and ratings in μ."""
+START_TRADE_PU = 0.3
+"""What the hub takes and gives at first."""
+START_SHED = 0.1, 0.97
+"""Shares of firm load that are shed at first: so many that SERVED_PU is left, within these bounds."""
+SERVED_PU = 1.0
+LIMITS_WEIGHT = 1.0
+"""pu: weight in μ of all voltage limits, and of all ratings, together."""
 BACK = 0.995
 """Share of the way to the first bound that a step goes."""
+DEEPER = 1.2
+"""A step may take this part less of a voltage than there is."""
 STEPS = 100
-SERVED_PU = 1.0
-"""Firm load that the first point serves at most."""
+FEASIBLE = 1e-6
+"""pu. Largest imbalance at which Newton may take over."""
 
 
 @dataclass(slots=True, eq=False)
 class Interior:
-    """A point between its bounds: amounts, slacks and multipliers of low and high bounds, 2 × quantities."""
+    """A point between its bounds; slacks and multipliers of low and high bounds, 2 × quantities."""
 
     point: Point
     amount: Floats
@@ -48,91 +54,77 @@ class Interior:
 def start(quantities: Quantities, voll: float) -> Interior:
     """Nothing flows, everyone is in the middle of its range."""
     q = quantities
-    price = max(q.import_price, 1.0)
-    point = q.network.flat(q.import_price)
+    limits = slice(q.voltages.start, None)
+    whole = q.scale[q.shares]
+    weight: Floats = np.minimum(q.high - q.low, 1.0)
+    weight[q.shares] = whole
+    weight[limits] = LIMITS_WEIGHT / q.network.lines
     amount = (q.low + q.high) / 2
-    amount[q.hubs] = np.clip(0.0, q.low[q.hubs] + 0.3, q.high[q.hubs] - 0.3)
-    amount[q.shares] = np.clip(1 - SERVED_PU / max(1e-9, q.scale[q.shares].sum()), 0.1, 0.97)
+    amount[q.hubs] = np.clip(0.0, q.low[q.hubs] + START_TRADE_PU, q.high[q.hubs] - START_TRADE_PU)
+    amount[q.shares] = np.clip(1 - SERVED_PU / max(float(whole.sum()), SERVED_PU), *START_SHED)
     amount[q.voltages] = q.network.v0
     amount[q.currents] = 0.0
     slack = np.array([amount - q.low, q.high - amount])
-    np.maximum(slack, START_SLACK, out=slack, where=_limits(q))
-    blur = max(10 * price, START_VOLL * voll)
-    weight = weights(q)
+    np.maximum(slack[:, limits], START_SLACK, out=slack[:, limits])
+    blur = max(START_PRICES * max(q.import_price, 1.0), START_VOLL * voll)
     dual = blur * weight / slack
+    point = q.network.flat(q.import_price)
     point.rating[:] = (dual[1] - dual[0])[q.currents]
     return Interior(point, amount, slack, dual, weight, blur)
 
 
-def _limits(quantities: Quantities) -> npt.NDArray[np.bool_]:
-    limits = np.zeros(quantities.count, dtype=bool)
-    limits[quantities.voltages.start :] = True
-    return limits
-
-
-def weights(quantities: Quantities) -> Floats:
-    """Weight of every quantity in μ, pu."""
-    q = quantities
-    weight: Floats = np.minimum(q.high - q.low, 1.0)
-    weight[q.shares] = q.scale[q.shares]
-    weight[q.voltages.start :] = LIMIT_WEIGHT
-    return weight
-
-
 def approach(quantities: Quantities, kkt: Kkt, at: Interior, blur: float) -> bool:
-    """Walk `at` along the central path until μ and residuals are below; whether it got there."""
+    """Walk `at` along the central path until μ is below `blur`; whether it got there."""
     q, network = quantities, quantities.network
-    weight = at.weight
-    total = 2 * float(weight.sum())
+    total = 2 * float(at.weight.sum())
     while at.steps < STEPS:
         currents = network.currents(at.point)
         q.network_amounts(at.point, currents, at.amount)
         left = q.residual(at.point, currents, at.amount)
         room = np.array([at.amount - q.low, q.high - at.amount])
-        gap = room - at.slack
-        at.blur = float(np.vdot(at.slack, at.dual)) / total
-        price = q.price(at.point)
-        own = q.linear + q.curve * at.amount - price
-        infeasible = max(np.abs(left.imbalance).max(), np.abs(gap).max())
-        force = own - at.dual[0] + at.dual[1]
-        g = left.gradient.copy()
-        g[2] += force[q.voltages]
-        unstationary = max(
-            np.abs(g).max(), np.abs(force[: q.voltages.start] / q.scale[: q.voltages.start]).max(initial=0)
-        )
-        if at.blur <= blur and infeasible <= 1e-6 and unstationary <= blur:
+        room -= at.slack
+        at.blur = float((at.slack * at.dual).sum()) / total
+        if at.blur <= blur and max(np.abs(left.imbalance).max(), np.abs(room).max()) <= FEASIBLE:
             return True
         at.steps += 1
         ratio = at.dual / at.slack
-        stiffness = q.curve + ratio[0] + ratio[1]
-        yields = q.factor(kkt, currents, stiffness, convex=True)
-        base = q.linear + q.curve * at.amount + ratio[0] * gap[0] - ratio[1] * gap[1]
-        _, change = q.step(kkt, at.point, left, base, yields=yields, price=price)
-        move = np.array([change, -change]) + gap
-        turn = -at.dual - ratio * move
-        length = min(_length(at.slack, move), _length(at.dual, turn))
-        ahead = float(np.vdot(at.slack + length * move, at.dual + length * turn)) / total
-        target = at.blur * (ahead / at.blur) ** 3 * weight - move * turn
-        push = target / at.slack
-        step, change = q.step(kkt, at.point, left, base - push[0] + push[1], yields=yields, price=price)
-        move = np.array([change, -change]) + gap
-        turn = push - at.dual - ratio * move
-        length = BACK * min(
-            _length(at.slack, move), _length(at.dual, turn), _length(at.point.v, 1.2 * step.v)
-        )
-        length = min(1.0, length)
-        at.point = at.point.moved(step, length)
-        at.amount = at.amount + length * change
-        at.slack = at.slack + length * move
-        at.dual = at.dual + length * turn
-        if not np.isfinite(at.point.v).all():
+        price = q.price(at.point)
+        yields = q.factor(kkt, currents, q.curve + ratio[0] + ratio[1], convex=True)
+        closing = ratio * room
+        base = q.linear + q.curve * at.amount + closing[0] - closing[1]
+        # where the step would lead that goes for μ = 0 at once
+        _, change = q.step(kkt, at.point, left, base, yields, price, 0)
+        slack, dual = _turns(at, ratio, room, change)
+        length = min(1.0, _length(at.slack, slack), _length(at.dual, dual))
+        ahead = float(((at.slack + length * slack) * (at.dual + length * dual)).sum()) / total
+        target = at.blur * (ahead / at.blur) ** 3 * at.weight - slack * dual
+        target /= at.slack
+        step, change = q.step(kkt, at.point, left, base - target[0] + target[1], yields, price, 1)
+        slack, dual = _turns(at, ratio, room, change)
+        dual += target
+        length = min(_length(at.slack, slack), _length(at.dual, dual), _length(at.point.v, DEEPER * step.v))
+        length = min(1.0, BACK * length)
+        if not length > 0:
             return False
+        at.point = at.point.moved(step, length)
+        at.amount += length * change
+        at.slack += length * slack
+        at.dual += length * dual
     return False
 
 
+def _turns(at: Interior, ratio: Floats, room: Floats, change: Floats) -> tuple[Floats, Floats]:
+    """Changes of slacks and multipliers that a change of amounts brings, towards μ = 0."""
+    slack = np.array([change, -change])
+    slack += room
+    dual = ratio * slack
+    dual += at.dual
+    return slack, np.negative(dual, out=dual)
+
+
 def _length(of: Floats, step: Floats) -> float:
-    """How many times the step may be gone until the first of what is positive is 0; 1/BACK at most."""
-    return 1.0 / max(float((-step / of).max(initial=0.0)), BACK)
+    """How many times the step may be gone until the first of what is positive is 0; 1e6 at most."""
+    return 1.0 / max(-float((step / of).min()), 1e-6)
 
 
 def shares_of_range(quantities: Quantities, at: Interior) -> Sides:

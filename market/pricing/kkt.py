@@ -9,6 +9,9 @@ squared current, F the balances and voltage drops and g the gradient of the Lagr
     |  Gᵀ           −C |  dη      c         rated currents answer to their prices; diagonal by bus and line,
                                             but for shedding, which couples λ and λq of its bus.
 
+Buses without such a line, the substation, have entries too, which are held: every block then has one entry
+a bus, or one a line, and nothing needs to be picked out.
+
 Such a matrix has an LDLᵀ in every order of elimination (R. J. Vanderbei, "Symmetric quasidefinite
 matrices", SIAM Journal on Optimization 5(1):100–113, 1995), and the order for a tree fills nothing in. It is
 analysed once for each feeder and refactored in every step; a small shift keeps pivots off 0, and
@@ -17,7 +20,6 @@ refinement takes it back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,35 +31,37 @@ from market.units import Floats, Ints
 
 SHIFT = 1e-10
 """Added to the diagonal with the sign that quasi-definite matrices have there."""
+HELD = 1e10
+"""Stiffness, or yield, of what is held where it is."""
+ABSENT = 1e30
+"""Stiffness of an entry that stands for nothing: it neither moves nor gives way to others."""
 REFINEMENTS = 8
 REFINED = 1e-14
 """What refinement leaves at most, as a share of the right side, where it gets that far."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Point:
-    """A point of one period: flow (P, Q), 2 × lines; v by bus; λ, λq, ξ, 3 × buses; η by rated line.
+    """A point of one period, or a step of one, as a vector; its parts are views.
 
-    Entry 0 of λq and ξ is 0.
+    flow: P and Q, 2 × lines; v: squared voltage by bus; prices: λ, λq, ξ, 3 × buses, entry 0 of the last
+    two being 0; rating: η by rated line.
     """
 
-    flow: Floats
-    v: Floats
-    prices: Floats
-    rating: Floats
+    __slots__ = ("flow", "prices", "rating", "v", "vector")
 
-    def moved(self, step: Point, length: float) -> Point:
+    def __init__(self, vector: Floats, lines: int) -> None:
+        self.vector = vector
+        self.flow = vector[: 2 * lines].reshape(2, lines)
+        self.v = vector[2 * lines : 3 * lines + 1]
+        self.prices = vector[3 * lines + 1 : 6 * lines + 4].reshape(3, lines + 1)
+        self.rating = vector[6 * lines + 4 :]
+
+    def moved(self, step: Point, length: float = 1.0) -> Point:
         """The point `length` of a step further."""
-        return Point(
-            self.flow + length * step.flow,
-            self.v + length * step.v,
-            self.prices + length * step.prices,
-            self.rating + length * step.rating,
-        )
+        return Point(self.vector + length * step.vector, self.flow.shape[1])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Currents:
+class Currents(NamedTuple):
     """Squared currents of a point: l, ∇l by (P, Q, v_π) as 3 × lines, 1/v_π, and a, what they cost."""
 
     l: Floats  # noqa: E741 - the symbol of the branch-flow model
@@ -69,7 +73,7 @@ class Currents:
 class Answers(NamedTuple):
     """How everything else answers to its price, as 1/curvature or curvature; see the module's matrix.
 
-    voltage: V by line. active, mixed, reactive: S between λ and λ (by bus), λ and λq, λq and λq (by line).
+    voltage: V by bus. active, mixed, reactive: S between λ and λ, λ and λq, λq and λq, by bus.
     rating: C by rated line.
     """
 
@@ -78,10 +82,6 @@ class Answers(NamedTuple):
     mixed: Floats
     reactive: Floats
     rating: Floats
-
-
-GIVEN = 1e14
-"""In place of S or C: so much answers that the price does not move."""
 
 
 class Network:
@@ -94,20 +94,24 @@ class Network:
         self.v0 = feeder.v0**2
         r, x = feeder.r_pu[1:], feeder.x_pu[1:]
         self.impedance = np.array([r, x, r**2 + x**2])
-        self.limits = feeder.limits
-        self.v_low, self.v_high = feeder.limits.v_min[1:] ** 2, feeder.limits.v_max[1:] ** 2
-        self.rated = np.flatnonzero(np.isfinite(feeder.limits.i_max[1:]))
-        self.l_high = feeder.limits.i_max[1:][self.rated] ** 2
+        limits = feeder.limits
+        self.v_low, self.v_high = limits.v_min[1:] ** 2, limits.v_max[1:] ** 2
+        self.rated = np.flatnonzero(np.isfinite(limits.i_max[1:]))
+        self.l_high = limits.i_max[1:][self.rated] ** 2
         self._twice = 2 * self.impedance[:2]
         self._parents = np.concatenate([self.parent, self.parent + self.buses])
 
+    @property
+    def size(self) -> int:
+        """Length of a point's vector."""
+        return 6 * self.lines + 4 + len(self.rated)
+
     def flat(self, price: float) -> Point:
         """Nothing flows, and everything costs the same."""
-        prices = np.zeros((3, self.buses))
-        prices[0] = price
-        return Point(
-            np.zeros((2, self.lines)), np.full(self.buses, self.v0), prices, np.zeros(len(self.rated))
-        )
+        point = Point(np.zeros(self.size), self.lines)
+        point.v[:] = self.v0
+        point.prices[0] = price
+        return point
 
     def currents(self, point: Point) -> Currents:
         """l = (P² + Q²)/v_π with its derivatives and its price."""
@@ -115,46 +119,51 @@ class Network:
         slope = np.empty((3, self.lines))
         np.multiply(point.flow, 2 * per_v, out=slope[:2])
         both = point.flow * slope[:2]
-        current = 0.5 * (both[0] + both[1])
+        current = both[0] + both[1]
+        current *= 0.5
         np.multiply(current, -per_v, out=slope[2])
         weighted = self.impedance * point.prices[:, 1:]
-        price = weighted[0] + weighted[1] + weighted[2]
+        price = weighted[0] + weighted[1]
+        price += weighted[2]
         if len(self.rated):
             price[self.rated] += point.rating
         return Currents(current, slope, per_v, price)
 
     def imbalance(self, point: Point, at: Currents, injected: Floats) -> Floats:
-        """F: active balance by bus, reactive balance and voltage drop by line, one after the other.
+        """F, 3 × buses: active and reactive balance, voltage drop of the line to the bus.
 
-        `injected`: active and reactive, 2 × buses, less what is taken.
+        `injected`: active and reactive, 2 × buses, less what is taken. Entry 0 of the last two is 0.
         """
-        lines, buses = self.lines, self.buses
-        leaving = np.bincount(self._parents, point.flow.ravel(), 2 * buses).reshape(2, buses)
-        balance = injected - leaving
-        balance[:, 1:] += point.flow - self.impedance[:2] * at.l
+        lost = self.impedance * at.l
+        imbalance = np.empty((3, self.buses))
+        leaving = np.bincount(self._parents, point.flow.ravel(), 2 * self.buses)
+        np.subtract(injected, leaving.reshape(2, self.buses), out=imbalance[:2])
+        imbalance[:2, 1:] += point.flow - lost[:2]
         drop = self._twice * point.flow
-        imbalance = np.empty(3 * lines + 1)
-        imbalance[:buses] = balance[0]
-        imbalance[buses : buses + lines] = balance[1, 1:]
-        imbalance[buses + lines :] = (
-            point.v[1:] - point.v[self.parent] + drop[0] + drop[1] - self.impedance[2] * at.l
-        )
+        imbalance[2, 1:] = point.v[1:] - point.v[self.parent] + drop[0] + drop[1] - lost[2]
+        imbalance[1:, 0] = 0.0
         return imbalance
 
     def gradient(self, point: Point, at: Currents) -> Floats:
-        """g of the Lagrangian by P, Q and v, 3 × lines, without the multipliers of voltage limits."""
-        prices, drop = point.prices, point.prices[2, 1:]
-        gradient = np.empty((3, self.lines))
-        gradient[:2] = prices[:2, self.parent] - prices[:2, 1:] - self._twice * drop + at.slope[:2] * at.price
-        along = np.bincount(self.parent, drop + at.price * at.slope[2], self.buses)
-        gradient[2] = along[1:] - drop
+        """g of the Lagrangian by P, Q of lines and v of buses, without the multipliers of voltage limits."""
+        lines, prices = self.lines, point.prices
+        drop = prices[2, 1:]
+        gradient = np.empty(3 * lines + 1)
+        flows = gradient[: 2 * lines].reshape(2, lines)
+        np.subtract(prices[:2, self.parent], prices[:2, 1:], out=flows)
+        costs = at.slope * at.price
+        flows += costs[:2]
+        flows -= self._twice * drop
+        voltages = gradient[2 * lines :]
+        np.subtract(np.bincount(self.parent, drop + costs[2], self.buses), prices[2], out=voltages)
+        voltages[0] = 0.0
         return gradient
 
-    def by_parent(self, of_lines: Floats) -> Floats:
-        """From (P, Q, v_π) of lines to (P, Q, v) of lines: what each line puts on v_π is summed there."""
-        summed = of_lines.copy()
-        summed[2] = np.bincount(self.parent, of_lines[2], self.buses)[1:]
-        return summed
+    def by_bus(self, of_lines: Floats) -> Floats:
+        """From (P, Q, v_π) of lines to P, Q of lines and v of buses: what lines put on v_π is summed."""
+        by_v = np.bincount(self.parent, of_lines[2], self.buses)
+        by_v[0] = 0.0  # the substation's voltage is given
+        return np.concatenate([of_lines[0], of_lines[1], by_v])
 
 
 class Kkt:
@@ -170,75 +179,70 @@ class Kkt:
             self._at[name] = slice(start, start + len(rows))
             start += len(rows)
         rows, columns = (np.concatenate([pair[side] for pair in entries.values()]) for side in (0, 1))
-        self.size = int(rows.max()) + 1
-        self._values = np.ones(start)
+        size, lines = network.size, network.lines
         # −Jᵀ where J does not depend on the point: what leaves a bus, and the voltage that a line arrives at
+        self._values = np.ones(start)
         self._values[self._at["drop v"]] = -1.0
-        self._upper, self._to_upper = _pattern(
-            np.minimum(rows, columns), np.maximum(rows, columns), self.size
-        )
+        self._upper, self._to_upper = _pattern(np.minimum(rows, columns), np.maximum(rows, columns), size)
         mirrored = np.flatnonzero(rows != columns)
-        self._full, to_full = _pattern(
-            np.r_[rows, columns[mirrored]], np.r_[columns, rows[mirrored]], self.size
-        )
+        self._full, to_full = _pattern(np.r_[rows, columns[mirrored]], np.r_[columns, rows[mirrored]], size)
         self._to_full = np.r_[np.arange(start), mirrored][to_full]
-        lines = network.lines
-        self._shift = np.where(np.arange(self.size) < 3 * lines, SHIFT, -SHIFT)
+        self._shift = np.where(np.arange(size) < 3 * lines + 1, SHIFT, -SHIFT)
         self._linear = np.zeros((3, 3, lines))
         self._linear[0, 0] = self._linear[1, 1] = -1.0
         self._linear[2] = -2 * network.impedance[0], -2 * network.impedance[1], np.ones(lines)
+        self._weights = network.impedance[:, None]
 
     def _entries(self) -> dict[str, tuple[Ints, Ints]]:
-        """Places of the upper triangle by block: columns P, Q, v of lines, then λ, λq, ξ, then η."""
+        """Places of the upper triangle by block: columns P, Q, v, then λ, λq, ξ, then η."""
         network = self.network
-        n, parent, inner, rated = network.lines, network.parent, network.inner, network.rated
+        n, parent, rated = network.lines, network.parent, network.rated
         line = np.arange(n)
-        p, q, v = line, n + line, 2 * n + line
-        price, reactive, drop = 3 * n + np.arange(n + 1), 4 * n + 1 + line, 5 * n + 1 + line
-        rating = 6 * n + 1 + np.arange(len(rated))
-        above = parent[inner] - 1
-        rated_inner = np.flatnonzero(parent[rated] > 0)
-        entries: dict[str, tuple[Ints, Ints]] = {}
-        for name, row in (("active", price[1:]), ("reactive", reactive), ("drop", drop)):
-            entries |= {f"{name} P": (p, row), f"{name} Q": (q, row), f"{name} v_π": (v[above], row[inner])}
-        return entries | {
+        bus = np.arange(n + 1)
+        p, q, v = line, n + line, 2 * n + bus
+        price, reactive, drop = 3 * n + 1 + bus, 4 * n + 2 + bus, 5 * n + 3 + bus
+        rating = 6 * n + 4 + np.arange(len(rated))
+        local = np.concatenate([p, q, v[parent]])
+        of_rated = np.concatenate([p[rated], q[rated], v[parent[rated]]])
+        diagonal = np.arange(network.size)
+        return {
+            # J of what happens in one line: by balance and drop, each by P, Q and v_π
+            "local": (np.tile(local, 3), np.repeat([price[1:], reactive[1:], drop[1:]], 3, axis=0).ravel()),
             "leaving P": (p, price[parent]),
-            "leaving Q": (q[inner], reactive[above]),
-            "drop v": (v, drop),
-            "P v_π": (p[inner], v[above]),
-            "Q v_π": (q[inner], v[above]),
-            "mixed": (price[1:], reactive),
-            "rating P": (p[rated], rating),
-            "rating Q": (q[rated], rating),
-            "rating v_π": (v[parent[rated[rated_inner]] - 1], rating[rated_inner]),
-            "diagonal": (np.arange(6 * n + 1 + len(rated)), np.arange(6 * n + 1 + len(rated))),
+            "leaving Q": (q, reactive[parent]),
+            "drop v": (v[1:], drop[1:]),
+            "bent": (np.concatenate([p, q]), np.tile(v[parent], 2)),
+            "mixed": (price, reactive),
+            "rating": (of_rated, np.tile(rating, 3)),
+            "diagonal": (diagonal, diagonal),
         }
 
     def factor(self, at: Currents, answers: Answers, *, convex: bool = False) -> None:
         """Fill the matrix at a point and factor it; `convex` leaves out currents of a price below 0."""
         network, values, place = self.network, self._values, self._at
-        inner, lines, rated = network.inner, network.lines, network.rated
-        jacobian = self._linear + network.impedance[:, None] * at.slope  # −J, by row and by P, Q, v_π
-        for row, name in enumerate(("active", "reactive", "drop")):
-            values[place[f"{name} P"]] = jacobian[row, 0]
-            values[place[f"{name} Q"]] = jacobian[row, 1]
-            values[place[f"{name} v_π"]] = jacobian[row, 2, inner]
+        lines, buses, rated = network.lines, network.buses, network.rated
+        local = values[place["local"]].reshape(3, 3, lines)
+        np.multiply(self._weights, at.slope, out=local)
+        local += self._linear
         curvature = (np.maximum(at.price, 0.0) if convex else at.price) * at.per_v
         bent = curvature * at.slope
-        values[place["P v_π"]] = -bent[0, inner]
-        values[place["Q v_π"]] = -bent[1, inner]
-        values[place["mixed"]] = -answers.mixed
+        np.negative(bent[:2].reshape(-1), out=values[place["bent"]])
+        np.negative(answers.mixed, out=values[place["mixed"]])
         if len(rated):
-            values[place["rating P"]], values[place["rating Q"]] = at.slope[:2, rated]
-            values[place["rating v_π"]] = at.slope[2, rated[network.parent[rated] > 0]]
+            values[place["rating"]] = at.slope[:, rated].ravel()
         diagonal = values[place["diagonal"]]
-        diagonal[:lines] = diagonal[lines : 2 * lines] = 2 * curvature
-        by_v = np.bincount(network.parent, bent[2], network.buses)[1:]
-        diagonal[2 * lines : 3 * lines] = answers.voltage - 2 * by_v
-        diagonal[3 * lines : 4 * lines + 1] = -answers.active
-        diagonal[4 * lines + 1 : 5 * lines + 1] = -answers.reactive
-        diagonal[5 * lines + 1 : 6 * lines + 1] = 0.0
-        diagonal[6 * lines + 1 :] = -answers.rating
+        curvature *= 2
+        diagonal[:lines] = diagonal[lines : 2 * lines] = curvature
+        voltages = diagonal[2 * lines : 3 * lines + 1]
+        bent[2] *= -2
+        np.add(answers.voltage, np.bincount(network.parent, bent[2], buses), out=voltages)
+        voltages[0] = ABSENT
+        prices = diagonal[3 * lines + 1 : 6 * lines + 4].reshape(3, buses)
+        np.negative(answers.active, out=prices[0])
+        np.negative(answers.reactive, out=prices[1])
+        prices[2] = 0.0
+        prices[1:, 0] = -ABSENT
+        np.negative(answers.rating, out=diagonal[6 * lines + 4 :])
         self._full.data = values[self._to_full]
         diagonal += self._shift
         self._upper.data = values[self._to_upper]
@@ -247,51 +251,47 @@ class Kkt:
         else:
             self._solver.update(self._upper, upper=True)
 
-    def solve(self, gradient: Floats, imbalance: Floats, rating: Floats) -> Point:
-        """The step for −g, F and c on the right; 3 × lines, and as `Network.imbalance` lays them out."""
-        lines, buses = self.network.lines, self.network.buses
-        right = np.concatenate([-gradient.ravel(), imbalance, rating])
-        found = self._refined(right)
-        flow_v = found[: 3 * lines].reshape(3, lines)
-        prices = np.zeros((3, buses))
-        prices[0] = found[3 * lines : 4 * lines + 1]
-        prices[1:, 1:] = found[4 * lines + 1 : 6 * lines + 1].reshape(2, lines)
-        v = np.zeros(buses)
-        v[1:] = flow_v[2]
-        return Point(flow_v[:2], v, prices, found[6 * lines + 1 :])
+    def solve(
+        self, gradient: Floats, imbalance: Floats, rating: Floats, refinements: int = REFINEMENTS
+    ) -> Point:
+        """The step for −g, F and c on the right, laid out as Network has them."""
+        right = np.concatenate([-gradient, imbalance.reshape(-1), rating])
+        step = Point(self._refined(right, refinements), self.network.lines)
+        step.v[0] = step.prices[1, 0] = step.prices[2, 0] = 0.0
+        return step
 
     def factor_jacobian(self, at: Currents) -> None:
         """Factor for `prices_of`: nobody answers, and the substation's price is given."""
         network = self.network
         silent = np.zeros(network.buses)
-        silent[0] = GIVEN
+        active = silent.copy()
+        active[0] = ABSENT
         # any H will do where J·dx = 0: the one with 1 on its diagonal keeps digits
-        round_ = Currents(at.l, at.slope, at.per_v, 0.5 / at.per_v)
-        idle = np.zeros(network.lines)
-        given = np.full(len(network.rated), GIVEN)
-        self.factor(round_, Answers(np.ones(network.lines), silent, idle, idle, given))
+        round_ = at._replace(price=0.5 / at.per_v)
+        given = np.full(len(network.rated), HELD)
+        self.factor(round_, Answers(np.ones(network.buses), active, silent, silent, given))
 
     def prices_of(self, causes: Floats) -> Floats:
-        """λ by bus of Jᵀw = c, c by P, Q and v of lines; after `factor_jacobian`."""
+        """λ by bus of Jᵀw = c, c by P, Q of lines and v of buses; after `factor_jacobian`."""
         network = self.network
-        nothing = np.zeros(3 * network.lines + 1)
-        return np.asarray(self.solve(causes, nothing, np.zeros(len(network.rated))).prices[0])
+        nothing = np.zeros((3, network.buses)), np.zeros(len(network.rated))
+        return np.asarray(self.solve(causes, *nothing).prices[0])
 
-    def _refined(self, right: Floats) -> Floats:
+    def _refined(self, right: Floats, refinements: int) -> Floats:
         """Solve, and repeat for what is left as long as that becomes less."""
-        found = np.asarray(self._solver.solve(right))
+        found: Floats = np.asarray(self._solver.solve(right))
         enough = REFINED * float(np.abs(right).max())
         best, before = found, np.inf
-        for _ in range(REFINEMENTS):
+        for _ in range(refinements):
             left = right - self._full @ found
             error = float(np.abs(left).max())
             if not error < before:
-                break
+                return best
             best, before = found, error
             if error <= enough:
-                break
+                return best
             found = found + self._solver.solve(left)
-        return best
+        return found
 
 
 def _pattern(rows: Ints, columns: Ints, size: int) -> tuple[sp.csc_matrix, Ints]:

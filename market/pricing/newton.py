@@ -14,7 +14,7 @@ answer is a local optimum of the true power flow, and its status says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from market.pricing.activeset import FREE, HIGH, LOW, Settled, settle
 from market.pricing.admission import ConditionsError, admit, refuse_storages
 from market.pricing.conditions import Components, Conditions, Duals, Primal, Solution
 from market.pricing.interior import approach, shares_of_range, start
-from market.pricing.kkt import Currents, Kkt, Network, Point
+from market.pricing.kkt import Currents, Kkt, Network
 from market.pricing.optimality import PRICE_TOLERANCE, TIE_BREAK_VOLL, costs
 from market.pricing.polish import period_of
 from market.pricing.quantities import Quantities
@@ -99,18 +99,15 @@ class NewtonClearing:
     def _warm(self, quantities: Quantities, warm: Solution, period: int) -> Settled | None:
         """Newton from an earlier solution."""
         q, primal, duals = quantities, warm.primal, warm.duals
-        hub_price = duals.price[period, 0]
+        point = self._network.flat(0.0)
+        point.flow[:] = primal.p[period, 1:], primal.q[period, 1:]
+        point.v[:] = primal.v[period]
+        point.prices[:] = duals.price[period], duals.reactive[period], duals.voltage[period]
+        point.rating[:] = duals.current[period, 1:][self._network.rated]
+        # who trades with the hub goes with its price
         imported = float(primal.net_import[period])
-        now = q.import_price if imported > 0 else q.export_price if imported < 0 else hub_price
-        prices = np.array(
-            [duals.price[period] + (now - hub_price), duals.reactive[period], duals.voltage[period]]
-        )
-        point = Point(
-            np.array([primal.p[period, 1:], primal.q[period, 1:]]),
-            primal.v[period],
-            prices,
-            duals.current[period, 1:][self._network.rated],
-        )
+        hub_price = q.import_price if imported > 0 else q.export_price if imported < 0 else point.prices[0, 0]
+        point.prices[0] += hub_price - point.prices[0, 0]
         amount = np.zeros(q.count)
         imports = np.clip(imported, q.low[q.hubs], q.high[q.hubs])
         gen, load = primal.gen[period][q.generators], primal.load[period][q.loads]
@@ -118,7 +115,7 @@ class NewtonClearing:
         amount[q.shares] = primal.shed[period, q.shedding]
         worth = q.price(point) - q.linear
         np.divide(worth, q.curve, out=amount, where=q.curve > 0)
-        near = INDIFFERENT * max(1.0, float(np.abs(prices[0]).max())) * q.scale
+        near = INDIFFERENT * max(1.0, float(np.abs(point.prices[0]).max())) * q.scale
         low = np.where(q.curve > 0, amount <= q.low, worth < -near)
         high = np.where(q.curve > 0, amount >= q.high, worth > near)
         low[q.voltages], high[q.voltages] = duals.v_low[period, 1:] > 0, duals.v_high[period, 1:] > 0
@@ -135,8 +132,7 @@ class NewtonClearing:
                 return None
             settled = settle(quantities, self._kkt, at.point, at.amount, shares_of_range(quantities, at))
             if settled is not None:
-                settled.steps += at.steps
-                return settled
+                return replace(settled, steps=settled.steps + at.steps)
             blur = NEXT_BLUR * at.blur
         return None
 
@@ -148,8 +144,7 @@ class NewtonClearing:
         free_hub = np.flatnonzero(settled.sides[q.hubs] == FREE)
         if len(free_hub):
             prices[0, 0] = q.linear[q.hubs][free_hub[0]]
-        currents = network.currents(point)
-        q.network_amounts(point, currents, amount)
+        currents = settled.currents
         devices = conditions.devices
         gen, load = np.zeros(devices.count), q.still_load.copy()
         units = amount[q.units]
@@ -190,7 +185,7 @@ class NewtonClearing:
             duals=duals,
             components=self._components(currents, duals),
             status="infeasible" if unserved else "local" if burns else "optimal",
-            residual=_residual(q, settled, currents, top),
+            residual=settled.residual,
             steps=settled.steps,
         )
 
@@ -202,13 +197,11 @@ class NewtonClearing:
         if rent.any() or duals["current"].any():
             self._kkt.factor_jacobian(currents)
         if rent.any():
-            causes = np.zeros((3, network.lines))
-            causes[2] = rent
+            causes = np.zeros(3 * network.lines + 1)
+            causes[2 * network.lines + 1 :] = rent
             parts["voltage"] = self._kkt.prices_of(causes)
         if duals["current"].any():
-            parts["congestion"] = self._kkt.prices_of(
-                network.by_parent(currents.slope * duals["current"][1:])
-            )
+            parts["congestion"] = self._kkt.prices_of(network.by_bus(currents.slope * duals["current"][1:]))
         energy = np.full(network.buses, price[0])
         return {"energy": energy, "loss": price - energy - parts["voltage"] - parts["congestion"], **parts}
 
@@ -238,25 +231,6 @@ def _fits(warm: Solution, conditions: Conditions) -> bool:
     """The earlier solution is of as many periods, buses and devices."""
     devices = (conditions.periods, conditions.devices.count)
     return warm.primal.gen.shape == devices and warm.primal.p.shape == conditions.fixed_p.shape
-
-
-def _residual(q: Quantities, settled: Settled, currents: Currents, top: float) -> float:
-    """Largest residual of the first-order conditions, powers in pu, prices as shares of the largest."""
-    left = q.residual(settled.point, currents, settled.amount)
-    free = settled.sides == FREE
-    gradient = left.gradient
-    gradient[2] += settled.force[q.voltages]
-    own = q.price(settled.point) - q.linear - q.curve * settled.amount
-    network = q.voltages.start
-    idle = np.abs(np.where(free, own, 0.0)[:network] / q.scale[:network]).max(initial=0.0)
-    outside = np.maximum(q.low - settled.amount, settled.amount - q.high).max(initial=0.0)
-    return max(
-        float(np.abs(left.imbalance).max()),
-        float(np.abs(gradient).max()) / top,
-        float(idle) / top,
-        float(outside),
-        0.0,
-    )
 
 
 def _lines(of_lines: Floats) -> Floats:

@@ -18,7 +18,7 @@ import numpy as np
 
 from market.feeder.model import Feeder
 from market.pricing.conditions import Conditions
-from market.pricing.kkt import Answers, Currents, Kkt, Network, Point
+from market.pricing.kkt import REFINEMENTS, Answers, Currents, Kkt, Network, Point
 from market.pricing.rules import tie_break_share
 from market.units import Floats, Ints
 
@@ -30,7 +30,7 @@ ROOM = 10.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Residual:
-    """What a point leaves of the equations: F and g, with the injections that F was taken with."""
+    """What a point leaves of the equations, F and g, laid out as Network has them."""
 
     imbalance: Floats
     gradient: Floats
@@ -54,6 +54,8 @@ class Quantities:
         whole = np.hypot(self.firm_p, self.firm_q)
         self.shedding = np.flatnonzero(whole > 0)
         self.shed_p, self.shed_q = self.firm_p[self.shedding], self.firm_q[self.shedding]
+        # reactive power is compensated at the substation, where nobody is asked for it
+        self._shed_q = np.where(self.shedding > 0, self.shed_q, 0.0)
         generators, loads = self.generators, self.loads
         room = ROOM * (1.0 + float(whole.sum() + gen_max.sum() + load_max.sum()))
         # one price for both directions: one unit for both
@@ -106,7 +108,8 @@ class Quantities:
                 nothing,
             ]
         )
-        self.scale = np.ones(len(self.low))
+        self.count = len(self.low)
+        self.scale = np.ones(self.count)
         self.scale[self.shares] = whole[self.shedding]
         self.tie_share = tie_break_share(feeder)
         self.centre = (self.import_price + self.export_price) / 2
@@ -115,37 +118,32 @@ class Quantities:
         self._firm = np.array([-self.firm_p - still - self.tie_share * self.centre, -self.firm_q])
         self._firm[1, 0] = 0.0
 
-    @property
-    def count(self) -> int:
-        """Number of quantities."""
-        return len(self.low)
-
     def price(self, point: Point) -> Floats:
         """What units and shares earn at a point, €/h per pu; 0 for the network's quantities."""
-        price = np.zeros(len(self.low))
-        active = point.prices[0]
-        price[self.units] = active[self.bus]
-        price[self.shares] = active[self.shedding] * self.shed_p + (
-            point.prices[1, self.shedding] * self.shed_q
-        )
+        price = np.zeros(self.count)
+        active, reactive = point.prices[0], point.prices[1]
+        np.take(active, self.bus, out=price[self.units], mode="clip")
+        shares = price[self.shares]
+        np.multiply(active[self.shedding], self.shed_p, out=shares)
+        shares += reactive[self.shedding] * self.shed_q
         return price
 
     def injected(self, amount: Floats) -> Floats:
         """Active and reactive injection by bus of units and shares, 2 × buses; entry 0 of reactive is 0."""
-        buses = self.network.buses
-        injected = np.zeros((2, buses))
-        injected[0] = np.bincount(self.bus, amount[self.units], buses)
+        injected = np.zeros((2, self.network.buses))
+        injected[0] = np.bincount(self.bus, amount[self.units], self.network.buses)
         shed = amount[self.shares]
         injected[0, self.shedding] += self.shed_p * shed
-        injected[1, self.shedding] += self.shed_q * shed
-        injected[1, 0] = 0.0
+        injected[1, self.shedding] = self._shed_q * shed
         return injected
 
     def residual(self, point: Point, at: Currents, amount: Floats) -> Residual:
         """F and g of a point, its quantities' amounts and the tie-break included."""
-        injected = self._firm + self.injected(amount)
+        injected = self.injected(amount)
+        injected += self._firm
         injected[0] += self.tie_share * point.prices[0]
-        return Residual(self.network.imbalance(point, at, injected), self.network.gradient(point, at))
+        network = self.network
+        return Residual(network.imbalance(point, at, injected), network.gradient(point, at))
 
     def network_amounts(self, point: Point, at: Currents, amount: Floats) -> None:
         """Write the point's voltages and rated currents into the amounts."""
@@ -154,37 +152,41 @@ class Quantities:
 
     def factor(self, kkt: Kkt, at: Currents, stiffness: Floats, *, convex: bool = False) -> Floats:
         """Factor the matrix with these stiffnesses; 1/stiffness."""
-        network = self.network
+        buses = self.network.buses
         yields: Floats = 1.0 / stiffness
-        active = np.asarray(np.bincount(self.bus, yields[self.units], network.buses) + self.tie_share)
+        voltage = np.zeros(buses)
+        voltage[1:] = stiffness[self.voltages]
+        active = np.full(buses, self.tie_share)
+        active += np.bincount(self.bus, yields[self.units], buses)
         shares = yields[self.shares]
         by_p = self.shed_p * shares
         active[self.shedding] += self.shed_p * by_p
-        mixed, reactive = np.zeros(network.buses), np.zeros(network.buses)
-        mixed[self.shedding] = self.shed_q * by_p
-        reactive[self.shedding] = self.shed_q**2 * shares
-        kkt.factor(
-            at,
-            Answers(stiffness[self.voltages], active, mixed[1:], reactive[1:], yields[self.currents]),
-            convex=convex,
-        )
+        mixed, reactive = np.zeros((2, buses))
+        mixed[self.shedding] = self._shed_q * by_p
+        reactive[self.shedding] = self._shed_q * self.shed_q * shares
+        kkt.factor(at, Answers(voltage, active, mixed, reactive, yields[self.currents]), convex=convex)
         return yields
 
-    def step(
-        self, kkt: Kkt, point: Point, left: Residual, pull: Floats, *, yields: Floats, price: Floats
+    def step(  # noqa: PLR0917 - what a linear system is made of
+        self,
+        kkt: Kkt,
+        point: Point,
+        left: Residual,
+        pull: Floats,
+        yields: Floats,
+        price: Floats,
+        refinements: int = REFINEMENTS,
     ) -> tuple[Point, Floats]:
         """Newton's step of the point and of its quantities, against stiffness·du + pull = price + dprice."""
-        network = self.network
-        free = (price - pull) * yields
-        moved = self.injected(free)
-        lines, buses = network.lines, network.buses
+        lines = self.network.lines
+        free = price - pull
+        free *= yields
         imbalance = left.imbalance.copy()
-        imbalance[:buses] += moved[0]
-        imbalance[buses : buses + lines] += moved[1, 1:]
+        imbalance[:2] += self.injected(free)
         gradient = left.gradient.copy()
-        gradient[2] += pull[self.voltages]
+        gradient[2 * lines + 1 :] += pull[self.voltages]
         rated = (point.rating - pull[self.currents]) * yields[self.currents]
-        step = kkt.solve(gradient, imbalance, rated)
+        step = kkt.solve(gradient, imbalance, rated, refinements)
         change = self.price(step)
         change *= yields
         change += free
