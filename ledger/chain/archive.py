@@ -28,6 +28,7 @@ ANCESTORS = 256
 """Blocks that BLOCKHASH reaches back."""
 
 _BLOCKS_CACHED = 1_024
+_BLOOMS_CACHED = 65_536
 _HEAD = b"head"
 _CHAIN_ID = b"chain id"
 _FORKS = b"forks"
@@ -53,6 +54,7 @@ class Archive:
     def __init__(self, store: Store, chain_id: int) -> None:
         self._store = store
         self._cache: OrderedDict[int, Stored] = OrderedDict()
+        self._blooms: dict[int, bytes] = {}
         self.head = -1
         known_id, head = store.get(_CHAIN_ID), store.get(_HEAD)
         if known_id is None or head is None:
@@ -111,6 +113,7 @@ class Archive:
                 del self._store[b"t" + transaction_hash]
         self._store[_HEAD] = number.to_bytes(8, "big")
         self._store.commit()
+        self._blooms = {kept: bloom for kept, bloom in self._blooms.items() if kept <= number}
         self._cache = OrderedDict((kept, stored) for kept, stored in self._cache.items() if kept <= number)
         self.head = number
 
@@ -129,6 +132,14 @@ class Archive:
         )
         self._remember(stored)
         return stored
+
+    def bloom(self, number: int) -> bytes:
+        """Bloom filter of a block's logs. Raises KeyError where there is none."""
+        if number not in self._blooms:
+            if len(self._blooms) >= _BLOOMS_CACHED:
+                self._blooms.clear()
+            self._blooms[number] = self.at(number).header.logs_bloom
+        return self._blooms[number]
 
     def number_of(self, block_hash: bytes) -> int | None:
         """Number of the block with this hash, None for none."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ledger.address import address_bytes
 from ledger.chain.archive import Archive
 from ledger.chain.blobs import check_blobs
 from ledger.chain.building import Content, fill, replay, sealed
@@ -18,6 +19,7 @@ from ledger.chain.encoding import Header
 from ledger.chain.evm import Account, Execution, Interpreter, Machine, Proof
 from ledger.chain.genesis import Genesis, development
 from ledger.chain.imported import check_header, check_run, decode_block
+from ledger.chain.logs import matches, may_have
 from ledger.chain.pool import Conditions, Pool, admit, conditions_of
 from ledger.chain.protocol import (
     Block,
@@ -36,6 +38,7 @@ from ledger.chain.rules import (
     next_base_fee,
 )
 from ledger.chain.store import Backing, Memory, Store
+from ledger.chain.watching import Watchers
 from ledger.transactions import (
     AccessList,
     SignedTransaction,
@@ -93,6 +96,10 @@ class EmbeddedChain:
         self._not_before = 0
         self._exact_timestamp: int | None = None
         self._pool = Pool()
+        self.watchers = Watchers()
+        self._block_gas_limit: int | None = None
+        self._next_base_fee: int | None = None
+        self._coinbase = bytes(20)
         self._snapshots: dict[int, _Snapshot] = {}
         self._snapshots_taken = 0
         self._store = Store(_backing(data))
@@ -158,6 +165,7 @@ class EmbeddedChain:
             raise TransactionRefused(f"already known: 0x{signed.hash.hex()}")
         admit(signed, self._pool, self._machine, self._conditions(self._next_header()))
         self._pool.add(signed)
+        self.watchers.queued(signed.hash)
         return signed.hash
 
     def mine(self) -> int:
@@ -189,8 +197,27 @@ class EmbeddedChain:
         except BaseException:
             self._store.discard()
             raise
-        self._exact_timestamp = None
+        self._exact_timestamp = self._next_base_fee = None
         return self._archive.at().block
+
+    def set_next_block(
+        self,
+        *,
+        gas_limit: int | None = None,
+        base_fee: int | None = None,
+        coinbase: Address | None = None,
+    ) -> None:
+        """Let the next block carry a base fee, and all further ones a gas limit or a coinbase."""
+        self._block_gas_limit = gas_limit or self._block_gas_limit
+        self._next_base_fee = self._next_base_fee if base_fee is None else base_fee
+        self._coinbase = self._coinbase if coinbase is None else address_bytes(coinbase)
+
+    def drop(self, transaction_hash: bytes) -> bool:
+        """Let a waiting transaction wait no longer; False if it does not wait."""
+        signed = self._pool.get(transaction_hash)
+        if signed is not None:
+            self._pool.drop(signed, "dropped on request")
+        return signed is not None
 
     def import_block(self, encoded: bytes) -> Block:
         """Execute the RLP of a block that somebody else built, and keep it as the head.
@@ -242,6 +269,8 @@ class EmbeddedChain:
 
     def next_base_fee(self) -> int:
         """Base fee of the next block, wei per gas."""
+        if self._next_base_fee is not None:
+            return self._next_base_fee
         return next_base_fee(self._archive.at().header)
 
     def blob_base_fee(self, block: int | None = None) -> int:
@@ -282,6 +311,7 @@ class EmbeddedChain:
         return [
             log
             for number in range(which.from_block, last + 1)
+            if may_have(self._archive.bloom(number), which)
             for receipt in self._archive.at(number).receipts
             for log in receipt.logs
             if matches(log, which)
@@ -366,6 +396,7 @@ class EmbeddedChain:
         if taken is None:
             return False
         self._snapshots = {number: kept for number, kept in self._snapshots.items() if number < snapshot}
+        self.watchers.going_back(taken.head)
         self._archive.rewind(taken.head)
         self._pool = Pool(taken.waiting)
         self._not_before, self._time_offset = taken.not_before, taken.time_offset
@@ -399,12 +430,13 @@ class EmbeddedChain:
         for signed in content.included:
             if self._pool.get(signed.hash) is not None:
                 self._pool.remove(signed)
+        self.watchers.appended()
 
     def _next_header(self) -> Header:
         parent = self._archive.at().header
-        now = self.now()
-        fork = self._archive.schedule.at(now)
-        return blank_header(parent, now, parent.gas_limit, next_base_fee(parent), fork)
+        now, gas_limit = self.now(), self._block_gas_limit or parent.gas_limit
+        header = blank_header(parent, now, gas_limit, self.next_base_fee(), self._archive.schedule.at(now))
+        return replace(header, coinbase=self._coinbase)
 
     def _conditions(self, header: Header) -> Conditions:
         return conditions_of(header, self._fork(header), self._chain_id)
@@ -445,17 +477,6 @@ class EmbeddedChain:
         for address, account in accounts.items():
             machine.put(address, account)
         return machine, begun(call, header, self._fork(header), machine)
-
-
-def matches(log: Log, which: LogFilter) -> bool:
-    """Whether a log is of the addresses and topics asked for; its block is not looked at."""
-    if which.addresses and log.address not in which.addresses:
-        return False
-    if len(which.topics) > len(log.topics):
-        return False
-    return all(
-        wanted is None or topic in wanted for wanted, topic in zip(which.topics, log.topics, strict=False)
-    )
 
 
 def _backing(data: Path | None) -> Backing:

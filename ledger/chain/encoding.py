@@ -150,10 +150,16 @@ def bloom(values: Iterable[bytes]) -> bytes:
     """Bloom filter of log addresses and topics, 256 bytes (Yellow Paper §4.4.1, M₃:₂₀₄₈)."""
     bits = 0
     for value in values:
-        digest = keccak(value)
-        for first in (0, 2, 4):
-            bits |= 1 << (int.from_bytes(digest[first : first + 2], "big") & 2_047)
+        bits |= bloom_bits(value)
     return bits.to_bytes(BLOOM_BYTES, "big")
+
+
+def bloom_bits(value: bytes) -> int:
+    """The three bits of a value in a bloom filter."""
+    digest, bits = keccak(value), 0
+    for first in (0, 2, 4):
+        bits |= 1 << (int.from_bytes(digest[first : first + 2], "big") & 2_047)
+    return bits
 
 
 def union(blooms: Iterable[bytes]) -> bytes:

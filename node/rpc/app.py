@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from node.rpc.dispatch import BODY_MAX_BYTES, answer, refusal
 from node.rpc.engine import Engine
 from node.rpc.errors import InvalidRequestError
+from node.rpc.subscriptions import Subscriptions
 
 _JSON = "application/json"
 
@@ -43,25 +44,77 @@ def create_app(
     async def post(request: Request) -> Response:
         body = await _read(request, body_max_bytes)
         if body is None:
-            message = f"the body has more than {body_max_bytes} bytes"
-            return Response(refusal(InvalidRequestError(message)), status_code=413, media_type=_JSON)
+            return Response(refusal(_too_long(body_max_bytes)), status_code=413, media_type=_JSON)
         answered = await run_in_threadpool(answer, engine, body)
         return Response(status_code=204) if answered is None else Response(answered, media_type=_JSON)
 
     @app.websocket("/")
     async def websocket(socket: WebSocket) -> None:
-        await socket.accept()
-        with suppress(WebSocketDisconnect):
-            while True:
-                message = await socket.receive()
-                if message["type"] == "websocket.disconnect":
-                    return
-                body = message.get("bytes") or (message.get("text") or "").encode()
-                answered = await run_in_threadpool(answer, engine, body)
-                if answered is not None:
-                    await socket.send_text(answered.decode())
+        await _Connection(engine, socket, body_max_bytes).serve()
 
     return app
+
+
+class _Connection:
+    """A WebSocket: requests are answered one after another, and notifications sent in between."""
+
+    def __init__(self, engine: Engine, socket: WebSocket, body_max_bytes: int) -> None:
+        self._engine = engine
+        self._socket = socket
+        self._body_max_bytes = body_max_bytes
+        self._news = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._subscriptions = Subscriptions(engine, self._wake)
+        self._turn = asyncio.Lock()
+
+    def _wake(self) -> None:
+        """Let `_tell` look; called from the threads that change the chain."""
+        with suppress(RuntimeError):  # the server stops, and its loop is closed
+            self._loop.call_soon_threadsafe(self._news.set)
+
+    async def serve(self) -> None:
+        """Until the client is gone."""
+        await self._socket.accept()
+        telling = asyncio.create_task(self._tell())
+        try:
+            with suppress(WebSocketDisconnect):
+                while (body := await self._request()) is not None:
+                    await self._answer(body)
+        finally:
+            telling.cancel()
+            with suppress(asyncio.CancelledError):
+                await telling
+            await run_in_threadpool(self._subscriptions.close)
+
+    async def _request(self) -> bytes | None:
+        message = await self._socket.receive()
+        if message["type"] == "websocket.disconnect":
+            return None
+        return message.get("bytes") or (message.get("text") or "").encode()
+
+    async def _answer(self, body: bytes) -> None:
+        async with self._turn:  # no notification of a subscription goes out before its name does
+            if len(body) > self._body_max_bytes:
+                answered: bytes | None = refusal(_too_long(self._body_max_bytes))
+            else:
+                answered = await run_in_threadpool(answer, self._engine, body, self._subscriptions)
+            if answered is not None:
+                await self._socket.send_text(answered.decode())
+
+    async def _tell(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            with suppress(WebSocketDisconnect, RuntimeError):  # the client is gone, which `serve` finds
+                async with self._turn:
+                    for notification in await run_in_threadpool(self._subscriptions.notifications):
+                        await self._socket.send_text(notification)
+            if await run_in_threadpool(self._subscriptions.is_behind):
+                self._news.set()
+
+
+def _too_long(limit: int) -> InvalidRequestError:
+    return InvalidRequestError(f"the body has more than {limit} bytes")
 
 
 async def _read(request: Request, limit: int) -> bytes | None:

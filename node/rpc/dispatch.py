@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 from node.rpc import untrusted
@@ -17,19 +18,34 @@ from node.rpc.errors import (
     ParseError,
     RpcError,
 )
-from node.rpc.methods import METHODS
+from node.rpc.methods import METHODS, Method
+from node.rpc.subscriptions import Subscriptions
 
 BODY_MAX_BYTES = 10 * 1024 * 1024
 BATCH_MAX = 1_000
 
 _LOG = logging.getLogger("wattbook.rpc")
-_SIGNATURES = {name: inspect.signature(method) for name, method in METHODS.items()}
+SUBSCRIBING: dict[str, Method] = {
+    "eth_subscribe": Subscriptions.subscribe,
+    "eth_unsubscribe": Subscriptions.unsubscribe,
+}
+"""Methods of a connection."""
+_SIGNATURES = {name: inspect.signature(method) for name, method in (METHODS | SUBSCRIBING).items()}
 
 
-def answer(engine: Engine, body: bytes) -> bytes | None:
-    """Answer a request or a batch; None where all of it are notifications. Never raises."""
+@dataclass(frozen=True, slots=True)
+class _Peer:
+    engine: Engine
+    subscriptions: Subscriptions | None
+
+
+def answer(engine: Engine, body: bytes, subscriptions: Subscriptions | None = None) -> bytes | None:
+    """Answer a request or a batch; None where all of it are notifications. Never raises.
+
+    `subscriptions` are those of the connection, where it can have any.
+    """
     try:
-        response = _answer_any(engine, _parsed(body))
+        response = _answer_any(_Peer(engine, subscriptions), _parsed(body))
     except RpcError as refusal:
         response = _response(None, refusal)
     return None if response is None else json.dumps(response, separators=(",", ":")).encode()
@@ -47,35 +63,39 @@ def _parsed(body: bytes) -> Any:
         raise ParseError("the body is not JSON") from None
 
 
-def _answer_any(engine: Engine, request: Any) -> Any:
+def _answer_any(peer: _Peer, request: Any) -> Any:
     if not isinstance(request, list):
-        return _answer_one(engine, request)
+        return _answer_one(peer, request)
     if not request:
         raise InvalidRequestError("the batch is empty")
     if len(request) > BATCH_MAX:
         raise InvalidRequestError(f"the batch has {len(request)} requests, more than {BATCH_MAX}")
-    responses = [_answer_one(engine, each) for each in request]
+    responses = [_answer_one(peer, each) for each in request]
     return [response for response in responses if response is not None] or None
 
 
-def _answer_one(engine: Engine, request: Any) -> dict[str, Any] | None:
+def _answer_one(peer: _Peer, request: Any) -> dict[str, Any] | None:
     """Answer to one request, None to a notification."""
     identifier = request.get("id") if isinstance(request, dict) else None
     if not isinstance(identifier, str | int | float | None) or isinstance(identifier, bool):
         return _response(None, InvalidRequestError("the id is neither string, number nor null"))
-    outcome = _outcome(engine, request)
+    outcome = _outcome(peer, request)
     is_notification = isinstance(request, dict) and "id" not in request
     if is_notification and not isinstance(outcome, InvalidRequestError):
         return None
     return _response(identifier, outcome)
 
 
-def _outcome(engine: Engine, request: Any) -> Any:
+def _outcome(peer: _Peer, request: Any) -> Any:
     """Result of a request, or the RpcError it earns."""
     try:
         name, arguments = _checked(request)
-        with engine.lock:
-            return METHODS[name](engine, *arguments)
+        with peer.engine.lock:
+            if name not in SUBSCRIBING:
+                return METHODS[name](peer.engine, *arguments)
+            if peer.subscriptions is None:
+                raise MethodNotFoundError(f"the method {name} is for WebSocket connections only")
+            return SUBSCRIBING[name](peer.subscriptions, *arguments)
     except RpcError as refusal:
         return refusal
     except Exception:  # whatever it is, the client gets no traceback and the server goes on
@@ -90,7 +110,7 @@ def _checked(request: Any) -> tuple[str, list[Any]]:
     name, arguments = request.get("method"), request.get("params", [])
     if not isinstance(name, str):
         raise InvalidRequestError("the method is not a string")
-    if name not in METHODS:
+    if name not in _SIGNATURES:
         raise MethodNotFoundError(f"the method {name[:80]} does not exist")
     if not isinstance(arguments, list):
         raise InvalidParamsError("params: not a list")

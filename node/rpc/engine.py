@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import RLock
 from typing import Any
 
 from ledger.chain.embedded import EmbeddedChain
-from ledger.chain.protocol import Log, LogFilter, Reverted, TransactionRefused
+from ledger.chain.protocol import LogFilter, Reverted, TransactionRefused
 from ledger.keys import Key
 from ledger.transactions import FEE_MARKET, LEGACY, Transaction, sign_transaction
 from market.orders import Address
 from node.rpc.errors import ExecutionRevertedError, InvalidParamsError, TransactionRejectedError
+from node.rpc.feeds import Feed, Kind
 from node.rpc.params import CallRequest
 
 PRIORITY_FEE_WEI = 1_000_000_000
 """Tip that is suggested, and paid for unlocked accounts."""
 
 FILTERS_MAX = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """An installed filter: on logs, or on blocks where `which` is None. `seen` is the last block told."""
-
-    which: LogFilter | None
-    seen: int
 
 
 class Engine:
@@ -51,7 +44,7 @@ class Engine:
         self.automine = block_time_seconds is None
         self.lock = RLock()
         self.before_jump: Callable[[int], None] = lambda timestamp: None
-        self.filters: dict[int, Filter] = {}
+        self.filters: dict[int, Feed] = {}
         self._filters_made = 0
 
     # --- transactions ---------------------------------------------------------------------------
@@ -62,7 +55,7 @@ class Engine:
             transaction_hash = self.chain.send(raw)
         except TransactionRefused as refusal:
             raise TransactionRejectedError(str(refusal)) from None
-        if self.automine:
+        if self.automine and self.chain.ready():
             self.chain.mine()
         return transaction_hash
 
@@ -143,26 +136,22 @@ class Engine:
 
     # --- filters --------------------------------------------------------------------------------
 
-    def install(self, which: LogFilter | None) -> int:
+    def install(self, kind: Kind, which: LogFilter | None = None) -> int:
         """Install a filter; returns its number. The oldest gives way beyond 1 000."""
         self._filters_made += 1
-        self.filters[self._filters_made] = Filter(which, self.chain.head())
+        self.filters[self._filters_made] = Feed(self.chain, kind, which)
         if len(self.filters) > FILTERS_MAX:
-            del self.filters[min(self.filters)]
+            self.uninstall(min(self.filters))
         return self._filters_made
 
-    def changes(self, number: int) -> list[bytes] | list[Log]:
-        """What is new since the filter was asked last: block hashes, or logs."""
-        known = self.filter(number)
-        head = self.chain.head()
-        seen = min(known.seen, head)  # the chain may have gone back to a snapshot
-        self.filters[number] = replace(known, seen=head)
-        if known.which is None:
-            return [self.chain.block(new).hash for new in range(seen + 1, head + 1)]
-        first = max(known.which.from_block, seen + 1)
-        return list(self.chain.logs(replace(known.which, from_block=first)))
+    def uninstall(self, number: int) -> bool:
+        """Remove a filter; False if there is none."""
+        feed = self.filters.pop(number, None)
+        if feed is not None:
+            feed.close()
+        return feed is not None
 
-    def filter(self, number: int) -> Filter:
+    def filter(self, number: int) -> Feed:
         """An installed filter."""
         if number not in self.filters:
             raise InvalidParamsError(f"filter: there is no filter {hex(number)}")

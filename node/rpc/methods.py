@@ -66,6 +66,7 @@ METHODS: dict[str, Method] = {
     "eth_getLogs": reading.logs,
     "eth_newFilter": reading.new_filter,
     "eth_newBlockFilter": reading.new_block_filter,
+    "eth_newPendingTransactionFilter": reading.new_pending_filter,
     "eth_getFilterChanges": reading.filter_changes,
     "eth_getFilterLogs": reading.filter_logs,
     "eth_uninstallFilter": reading.uninstall_filter,

@@ -20,6 +20,10 @@ _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}\Z")
 _DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*\Z")
 
 EARLIEST, PENDING = "earliest", "pending"
+LOG_BLOCKS_MAX = 100_000
+"""Blocks that one question for logs may span."""
+ADDRESSES_MAX = 1_000
+TOPICS_MAX = 4
 HASH_DIGITS = 2 + 64
 HEAD_TAGS = frozenset(["latest", "safe", "finalized"])
 
@@ -193,12 +197,30 @@ def storage_key(value: Any) -> int:
     return quantity(value, "storage key")
 
 
+def subscribed_logs(value: Any) -> LogFilter:
+    """Logs to come, of a subscription; a range of blocks has no meaning there."""
+    fields = mapping({} if value is None else value, "filter")
+    return LogFilter(0, None, _addresses(fields), _topics(fields))
+
+
+def _addresses(fields: Mapping[str, Any]) -> tuple[Address, ...]:
+    wanted = fields.get("address")
+    addresses = wanted if isinstance(wanted, list) else [] if wanted is None else [wanted]
+    if len(addresses) > ADDRESSES_MAX:
+        raise InvalidParamsError(f"filter: {len(addresses)} addresses, more than {ADDRESSES_MAX}")
+    return tuple(address(each) for each in addresses)
+
+
+def _topics(fields: Mapping[str, Any]) -> tuple[tuple[bytes, ...] | None, ...]:
+    topics = items(fields.get("topics") or [], "topics")
+    if len(topics) > TOPICS_MAX:
+        raise InvalidParamsError(f"filter: {len(topics)} topics, more than {TOPICS_MAX}")
+    return tuple(_topic(each) for each in topics)
+
+
 def log_filter(chain: EmbeddedChain, value: Any) -> LogFilter:
     """A filter object. Blocks beyond the head are allowed: they are to come."""
     fields = mapping(value, "filter")
-    wanted = fields.get("address")
-    addresses = wanted if isinstance(wanted, list) else [] if wanted is None else [wanted]
-    topics = tuple(_topic(each) for each in items(fields.get("topics") or [], "topics"))
     if fields.get("blockHash") is not None:
         if fields.get("fromBlock") is not None or fields.get("toBlock") is not None:
             raise InvalidParamsError("filter: both `blockHash` and a range")
@@ -208,7 +230,13 @@ def log_filter(chain: EmbeddedChain, value: Any) -> LogFilter:
         first = _filter_block(chain, fields.get("fromBlock"))
         open_ended = fields.get("toBlock") in (None, "latest", PENDING)
         last = None if open_ended else _filter_block(chain, fields["toBlock"])
-    return LogFilter(first, last, tuple(address(each) for each in addresses), topics)
+    head = chain.head()
+    if min(head if last is None else last, head) - first >= LOG_BLOCKS_MAX:
+        raise InvalidParamsError(
+            f"filter: blocks {first} to {head if last is None else last} are more than {LOG_BLOCKS_MAX};"
+            " ask for them in parts"
+        )
+    return LogFilter(first, last, _addresses(fields), _topics(fields))
 
 
 def _filter_block(chain: EmbeddedChain, value: Any) -> int:
@@ -223,6 +251,8 @@ def _topic(value: Any) -> tuple[bytes, ...] | None:
     if isinstance(value, list):
         if any(each is None for each in value):
             return None
+        if len(value) > ADDRESSES_MAX:
+            raise InvalidParamsError(f"filter: {len(value)} choices of a topic, more than {ADDRESSES_MAX}")
         return tuple(data(each, "topic", 32) for each in value) or None
     return (data(value, "topic", 32),)
 

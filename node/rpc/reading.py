@@ -6,7 +6,7 @@ from itertools import accumulate
 from typing import Any
 
 from ledger.chain.encoding import decode_header
-from ledger.chain.protocol import Block, Log
+from ledger.chain.protocol import Block, LogFilter
 from ledger.chain.rules import next_base_fee
 from ledger.keccak import keccak
 from ledger.transactions import SignedTransaction, decode_transaction
@@ -320,41 +320,43 @@ def _tips(engine: Engine, block: Block, ranks: list[float]) -> list[int]:
 
 def logs(engine: Engine, which: Any) -> list[Any]:
     """Logs of past blocks."""
-    return _log_views(engine, engine.chain.logs(params.log_filter(engine.chain, which)))
+    return _log_views(engine, params.log_filter(engine.chain, which))
 
 
 def new_filter(engine: Engine, which: Any) -> str:
     """Install a filter on logs."""
-    return hex(engine.install(params.log_filter(engine.chain, which)))
+    return hex(engine.install("logs", params.log_filter(engine.chain, which)))
 
 
 def new_block_filter(engine: Engine) -> str:
     """Install a filter on blocks."""
-    return hex(engine.install(None))
+    return hex(engine.install("newHeads"))
+
+
+def new_pending_filter(engine: Engine) -> str:
+    """Install a filter on transactions that come to wait."""
+    return hex(engine.install("newPendingTransactions"))
 
 
 def filter_changes(engine: Engine, number: Any) -> list[Any]:
     """What is new since the filter was asked last."""
-    changes = engine.changes(params.quantity(number, "filter"))
-    return [
-        hexadecimal(change) if isinstance(change, bytes) else _log_views(engine, [change])[0]
-        for change in changes
-    ]
+    feed = engine.filter(params.quantity(number, "filter"))
+    return feed.logs() if feed.kind == "logs" else list(feed.hashes())
 
 
 def filter_logs(engine: Engine, number: Any) -> list[Any]:
     """All logs of a filter."""
-    which = engine.filter(params.quantity(number, "filter")).which
-    if which is None:
-        raise InvalidParamsError("filter: it is on blocks, not on logs")
-    return _log_views(engine, engine.chain.logs(which))
+    feed = engine.filter(params.quantity(number, "filter"))
+    if feed.kind != "logs":
+        raise InvalidParamsError("filter: it is not on logs")
+    return _log_views(engine, feed.which)
 
 
 def uninstall_filter(engine: Engine, number: Any) -> bool:
     """Remove a filter."""
-    return engine.filters.pop(params.quantity(number, "filter"), None) is not None
+    return engine.uninstall(params.quantity(number, "filter"))
 
 
-def _log_views(engine: Engine, found: Any) -> list[Any]:
-    shown: list[Log] = list(found)
+def _log_views(engine: Engine, which: LogFilter) -> list[Any]:
+    shown = engine.chain.logs(which)
     return [log_view(log, engine.chain.block(log.block_number)) for log in shown]

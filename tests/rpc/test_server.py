@@ -7,12 +7,10 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from eth_account import Account
 from eth_account.messages import encode_defunct, encode_typed_data
 from hexbytes import HexBytes
@@ -29,30 +27,11 @@ from ledger.keccak import keccak
 from ledger.keys import Key, mnemonic_keys
 from ledger.transactions import LEGACY, Transaction, sign_transaction
 from market.orders import Order, Side
-from node.rpc.app import create_app
 from node.rpc.engine import Engine, wall_clock
+from tests.rpc.serving import serving
 
 GENESIS = 1_700_000_000
 START = 5
-
-
-@contextmanager
-def serving(engine: Engine, **options: Any) -> Iterator[str]:
-    """URL of a server over the engine, on a port that the system chose."""
-    config = uvicorn.Config(
-        create_app(engine, **options), port=0, log_level="warning", ws="websockets-sansio"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(scope="module")
