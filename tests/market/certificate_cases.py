@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from market.feeder import Feeder
-from market.pricing import direct
+from market.pricing import newton
 from market.pricing.certificate import Checker, certificate, decode
 from market.pricing.conditions import Conditions, Solution
 from market.pricing.point import BUSES, DEVICES, LINES, Point
@@ -46,7 +46,7 @@ def random_case(seed: int) -> Case:
     kind = KINDS[seed % len(KINDS)]
     rng = np.random.default_rng(seed)
     feeder, conditions = _drawn(seed, kind, rng)
-    solution = direct.clear(feeder, conditions)
+    solution = newton.clear(feeder, conditions)
     return Case(seed, kind, feeder, conditions, solution, certificate(solution, feeder, conditions))
 
 
