@@ -94,7 +94,7 @@ class Certified:
 
 
 def encode_inputs(feeder: Feeder, conditions: Conditions) -> bytes:
-    """Everything a clearing was given, in canonical bytes. Raises ValueError on NaN."""
+    """Everything a clearing was given, in canonical bytes. Raises FormatError on NaN."""
     return _encode_feeder(feeder) + _encode_conditions(conditions)
 
 
@@ -179,7 +179,7 @@ def input_hash(feeder: Feeder, conditions: Conditions) -> bytes:
 
 
 def certificate(solution: Solution, feeder: Feeder, conditions: Conditions) -> bytes:
-    """The solution as a certificate, which claims as much as holds. Raises ValueError on NaN."""
+    """The solution as a certificate, which claims as much as holds. Raises FormatError on NaN."""
     at = point(solution.primal, solution.duals)
     claim = Claim.LOCAL if solution.status == "local" else Claim.GLOBAL
     measured = measure_point(Network(feeder), given(feeder, conditions), at)
@@ -233,9 +233,9 @@ def prices(data: bytes, feeder: Feeder, period: int = 0, *, hours: float) -> Slo
 
 
 class Checker:
-    """Judges certificates for given inputs, of which it prepares what it needs. Raises PricingError.
+    """Judges certificates for given inputs, of which it prepares what it needs.
 
-    Who checks many slots of a feeder prepares its `Network` once.
+    Who checks many slots of a feeder prepares its `Network` once. Raises PricingError, FormatError.
     """
 
     def __init__(self, feeder: Feeder | Network, conditions: Conditions) -> None:
@@ -269,7 +269,7 @@ def check(data: bytes, feeder: Feeder, conditions: Conditions) -> tuple[Finding,
     """Everything that is wrong with a certificate for these inputs; nothing found means its claim holds."""
     try:
         return Checker(feeder, conditions)(data)
-    except (PricingError, FeederError) as error:
+    except (FormatError, PricingError, FeederError) as error:
         return (_unreadable(error),)
 
 

@@ -14,7 +14,7 @@ LARGEST_FLOAT = sys.float_info.max
 
 
 class FormatError(ValueError):
-    """Bytes that are not what they should be; the message says at which offset."""
+    """Bytes that are not what they should be, the message says at which offset; or values that have none."""
 
 
 class Writer:
@@ -24,7 +24,9 @@ class Writer:
         self._parts = [magic, b"" if version is None else struct.pack("<H", version)]
 
     def counts(self, *values: int) -> None:
-        """Unsigned 32 bits each."""
+        """Unsigned 32 bits each. Raises FormatError on what does not fit."""
+        if not all(0 <= value < 2**32 for value in values):
+            raise FormatError(f"{values} are not all counts of 32 bits")
         self._parts.append(struct.pack(f"<{len(values)}I", *values))
 
     def text(self, value: str) -> None:
@@ -38,12 +40,12 @@ class Writer:
         self._parts.append(value)
 
     def floats(self, *arrays: Floats | float) -> None:
-        """Float64, array by array and row by row. Raises ValueError on NaN; −0 is written as 0."""
+        """Float64, array by array and row by row. Raises FormatError on NaN; −0 is written as 0."""
         flat = [np.asarray(array, dtype=np.float64).ravel() for array in arrays]
         values = np.concatenate(flat)
         values += 0.0
         if np.isnan(values).any():
-            raise ValueError("NaN has no canonical form")
+            raise FormatError("NaN has no canonical form")
         self._parts.append(values.astype("<f8", copy=False).tobytes())
 
     def ints(self, values: Ints) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market.feeder import load
+from market.feeder.model import FeederError
 from market.findings import Finding
 from market.pricing import direct
 from market.pricing.certificate import (
@@ -314,6 +315,95 @@ def test_any_truncation_or_flipped_byte_of_inputs_is_refused_or_changes_the_hash
         return
     # what still reads is other inputs, or a zero written the other way
     assert encode_inputs(*again) in (bytes(flipped), inputs)
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(st.data())
+def test_whatever_bytes_come_they_are_read_or_refused_by_name(data):
+    feeder, conditions = case("rated")
+    known = data.draw(st.sampled_from([KNOWN_CERTIFICATE, KNOWN_INPUTS]))
+    broken = bytearray(known)
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, min(len(known), 400) - 1))
+        broken[at : at + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=9))
+    start = data.draw(st.sampled_from([b"", known[:4], known[:6], known[:60], bytes(broken)]))
+    anything = start + data.draw(st.binary(max_size=200))
+    for read in (decode, decode_inputs):
+        try:
+            read(anything)
+        except (FormatError, FeederError) as error:
+            assert str(error)
+    assert isinstance(check(anything, feeder, conditions), tuple)
+
+
+def made(name: str) -> tuple[bytes, bytes]:
+    feeder, conditions = case(name)
+    return certificate(direct.clear(feeder, conditions), feeder, conditions), encode_inputs(
+        feeder, conditions
+    )
+
+
+KNOWN_CERTIFICATE, KNOWN_INPUTS = made("no devices")
+
+
+def test_numbers_beyond_all_bounds_are_found_not_computed_with(cleared):
+    feeder, conditions = case("plenty")
+    data = certificate(cleared["plenty"], feeder, conditions)
+    for huge, word in ((1e51, "beyond ±1e+50"), (np.inf, "NaN or infinity"), (np.nan, "NaN or infinity")):
+        (finding,) = check(data[:-8] + np.array([huge]).tobytes(), feeder, conditions)
+        assert finding.check == "certificate-format"
+        assert word in finding.found
+    # as large as may be written, everywhere: found, without a warning from the arithmetic
+    all_huge = data[:56] + np.full((len(data) - 56) // 8, 1e50).tobytes()
+    assert check(all_huge, feeder, conditions)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"fixed_p": np.zeros((1, 5))}, "fixed_p has shape"),
+        ({"fixed_q": np.full((1, 33), np.nan)}, "fixed_q is not finite"),
+        ({"hours": np.nan}, "hours is nan"),
+        ({"hours": 0.0}, "hours is 0"),
+        ({"voll": np.inf}, "voll is inf"),
+        ({"first_slot": -1}, "not all counts"),
+    ],
+)
+def test_inputs_that_cannot_be_are_one_finding(cleared, change, word):
+    feeder, conditions = case("plenty")
+    data = certificate(cleared["plenty"], feeder, conditions)
+    (finding,) = check(data, feeder, replace(conditions, **change))
+    assert finding.check == "certificate-format"
+    assert word in finding.found
+
+
+def test_a_feeder_that_cannot_be_is_one_finding(cleared):
+    feeder, conditions = case("plenty")
+    data = certificate(cleared["plenty"], feeder, conditions)
+    nominal = feeder.nominal_p_mw.copy()
+    nominal[3] = np.nan
+    for wrong, word in (
+        (replace(feeder, nominal_p_mw=nominal), "NaN"),
+        (replace(feeder, v0=1.2), "substation at 1.2 pu"),
+    ):
+        (finding,) = check(data, wrong, conditions)
+        assert finding.check == "certificate-format"
+        assert word in finding.found
+
+
+def test_arrays_of_other_sizes_are_one_finding(cleared):
+    feeder, conditions = case("plenty")
+    data = certificate(cleared["plenty"], feeder, conditions)
+    # two periods of half as many buses are as many numbers
+    for at, count in ((40, 2), (48, 41)):
+        other = bytearray(data)
+        other[at : at + 4] = count.to_bytes(4, "little")
+        (finding,) = check(bytes(other), feeder, conditions)
+        assert finding.check == "certificate-format"
+    bare_data = KNOWN_CERTIFICATE[:8] + input_hash(feeder, conditions) + KNOWN_CERTIFICATE[40:]
+    (finding,) = check(bare_data, feeder, conditions)
+    assert (finding.check, finding.difference) == ("certificate-format", "other arrays")
+    assert finding.expected == "1 periods, 33 buses, 40 devices, 0 storages"
 
 
 def test_the_checker_needs_numpy_alone(cleared, tmp_path):
