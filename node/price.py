@@ -10,9 +10,9 @@ from typing import Any
 from market.feeder.model import Feeder
 from market.findings import Finding
 from market.pricing.certificate import certificate, check
-from market.pricing.conditions import Clearing, Solution
+from market.pricing.conditions import Clearing, Conditions, Solution
 from node.scenario.schema import ScenarioFile
-from node.scenario.world import build
+from node.scenario.world import World, build
 
 
 class MethodError(ValueError):
@@ -119,8 +119,8 @@ def price(scenario: ScenarioFile, slot: int, method: str) -> PriceTable:
     if not 0 <= slot < scenario.slots.count:
         raise SlotError(f"--slot {slot}: {scenario.name} has slots 0 to {scenario.slots.count - 1}")
     world = build(scenario)
-    conditions = world.conditions(slot)
     clearing = METHODS[method](world.feeder)
+    conditions, period = _conditions(world, slot, clearing)
     started = time.perf_counter()
     solution = clearing(world.feeder, conditions)
     seconds = time.perf_counter() - started
@@ -130,15 +130,26 @@ def price(scenario: ScenarioFile, slot: int, method: str) -> PriceTable:
         slot=slot,
         method=method,
         status=solution.status,
-        buses=_by_bus(world.feeder, solution),
-        hub_price=float(solution.duals.price[0, 0]),
-        import_mw=float(solution.primal.net_import[0]) * world.feeder.base_mw,
+        buses=_by_bus(world.feeder, solution, period),
+        hub_price=float(solution.duals.price[period, 0]),
+        import_mw=float(solution.primal.net_import[period]) * world.feeder.base_mw,
         iterations=solution.iterations,
         residual=solution.residual,
         certified=not findings,
         doubt=_doubt(findings),
         seconds=seconds,
     )
+
+
+def _conditions(world: World, slot: int, clearing: Clearing) -> tuple[Conditions, int]:
+    """What is cleared, and which period of it is the slot: storages couple the slots of its day."""
+    if not world.stores.storages.count:
+        return world.conditions(slot), 0
+    day, energy = world.day_of(0), world.stores.storages.energy_start
+    while slot not in day:
+        before = clearing(world.feeder, world.day_conditions(day, world.forecast, energy))
+        day, energy = world.day_of(day.stop), before.primal.energy[-1]
+    return world.day_conditions(day, world.forecast, energy), slot - day.start
 
 
 def _doubt(findings: Sequence[Finding]) -> str:
@@ -150,18 +161,18 @@ def _doubt(findings: Sequence[Finding]) -> str:
     return text + (f" (and {more} more)" if more else "")
 
 
-def _by_bus(feeder: Feeder, solution: Solution) -> tuple[BusPrice, ...]:
-    price, parts = solution.duals.price[0], solution.components
+def _by_bus(feeder: Feeder, solution: Solution, period: int) -> tuple[BusPrice, ...]:
+    price, parts = solution.duals.price[period], solution.components
     return tuple(
         BusPrice(
             bus=feeder.bus_names[bus],
             dlmp=float(price[bus]),
-            energy=float(parts.energy[0, bus]),
-            loss=float(parts.loss[0, bus]),
-            voltage=float(parts.voltage[0, bus]),
-            congestion=float(parts.congestion[0, bus]),
+            energy=float(parts.energy[period, bus]),
+            loss=float(parts.loss[period, bus]),
+            voltage=float(parts.voltage[period, bus]),
+            congestion=float(parts.congestion[period, bus]),
             nuc=float(price[bus] - price[0]),
-            dlmp_q=float(solution.duals.reactive[0, bus]),
+            dlmp_q=float(solution.duals.reactive[period, bus]),
         )
         for bus in range(feeder.buses)
     )
