@@ -69,7 +69,7 @@ def settle(quantities: Quantities, kkt: Kkt, point: Point, amount: Floats, sides
         others = _sides(q, amount, force, sides, top) if steps else sides
         held = others != FREE
         error = _error(q, left, force, held, top)
-        if others is sides and (error <= EXACT or before / 10 < error <= SETTLED):
+        if others is sides and (error <= EXACT or before <= error <= SETTLED):
             force[~held] = 0.0
             point.rating[:] = force[q.currents]
             return Settled(point, currents, amount, sides, force, error, steps)

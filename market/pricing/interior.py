@@ -127,8 +127,10 @@ def _length(of: Floats, step: Floats) -> float:
     return 1.0 / max(-float((step / of).min()), 1e-6)
 
 
-def shares_of_range(quantities: Quantities, at: Interior) -> Sides:
+def sides(quantities: Quantities, at: Interior) -> Sides:
     """Held at a bound whose multiplier is a larger share of the prices than its slack is of the range."""
+    q = quantities
+    reach: Floats = np.minimum(q.high - q.low, 1.0)
     top = max(1.0, float(np.abs(at.point.prices[0]).max()))
-    held = at.dual * at.weight > top * at.slack
+    held = at.dual * reach > top * q.scale * at.slack
     return np.where(held[0], LOW, np.where(held[1], HIGH, FREE)).astype(np.int8)

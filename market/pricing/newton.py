@@ -23,7 +23,7 @@ from market.pricing import direct
 from market.pricing.activeset import FREE, HIGH, LOW, Settled, settle
 from market.pricing.admission import ConditionsError, admit, refuse_storages
 from market.pricing.conditions import Components, Conditions, Duals, Primal, Solution
-from market.pricing.interior import approach, shares_of_range, start
+from market.pricing.interior import approach, sides, start
 from market.pricing.kkt import Currents, Kkt, Network
 from market.pricing.optimality import PRICE_TOLERANCE, TIE_BREAK_VOLL, costs
 from market.pricing.polish import period_of
@@ -120,8 +120,8 @@ class NewtonClearing:
         high = np.where(q.curve > 0, amount >= q.high, worth > near)
         low[q.voltages], high[q.voltages] = duals.v_low[period, 1:] > 0, duals.v_high[period, 1:] > 0
         low[q.currents], high[q.currents] = False, point.rating > 0
-        sides = np.where(low, LOW, np.where(high, HIGH, FREE)).astype(np.int8)
-        return settle(q, self._kkt, point, np.clip(amount, q.low, q.high), sides)
+        held = np.where(low, LOW, np.where(high, HIGH, FREE)).astype(np.int8)
+        return settle(q, self._kkt, point, np.clip(amount, q.low, q.high), held)
 
     def _cold(self, quantities: Quantities, voll: float) -> Settled | None:
         """Newton from where an interior point has come near enough."""
@@ -130,7 +130,7 @@ class NewtonClearing:
         for _ in range(TRIES):
             if not approach(quantities, self._kkt, at, blur):
                 return None
-            settled = settle(quantities, self._kkt, at.point, at.amount, shares_of_range(quantities, at))
+            settled = settle(quantities, self._kkt, at.point, at.amount, sides(quantities, at))
             if settled is not None:
                 return replace(settled, steps=settled.steps + at.steps)
             blur = NEXT_BLUR * at.blur
