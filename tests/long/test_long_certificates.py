@@ -16,7 +16,7 @@ SMALLEST = 1e-7
 
 
 @pytest.mark.parametrize("first", range(0, CERTIFICATES, BATCH))
-def test_the_checker_finds_a_millionth_more_in_any_one_number(first, record_property):
+def test_the_checker_finds_a_millionth_more_in_any_one_number(first):
     lies = 0
     for seed in range(first, first + BATCH):
         case = random_case(seed)
@@ -26,5 +26,4 @@ def test_the_checker_finds_a_millionth_more_in_any_one_number(first, record_prop
         assert passed == []
         lies += told
         assert all(check(data, case.feeder, case.conditions) for data in wrong_end(case))
-    record_property("lies", lies)
     assert lies > 200 * BATCH
