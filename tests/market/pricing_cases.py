@@ -100,3 +100,37 @@ CASES: dict[str, dict[str, Any]] = {
 def case(name: str) -> tuple[Feeder, Conditions]:
     """A named case."""
     return draw(**{"seed": 1, **CASES[name]})
+
+
+def stressed(seed: int) -> tuple[Feeder, Conditions]:
+    """Random conditions of ten kinds in turn: no period of any market should be harder.
+
+    Negative prices and prices near 0; cheap sun against an upper voltage limit; an island that the hub's
+    prices hold at a balance; loads × 10 to 50 that must be shed; reactive load × 2.5; four kinds of no kind.
+    """
+    rng = np.random.default_rng([seed, 33])
+    kind = seed % 10
+    prices = float(rng.uniform(50, 200)), float(rng.uniform(0, 50))
+    prices = {
+        0: (float(rng.uniform(-30, 5)), -30.0),
+        1: (float(rng.uniform(0, 5)), 0.0),
+        4: (3000.0, -500.0),
+    }.get(kind, prices)
+    feeder, conditions = draw(
+        seed,
+        count=int(rng.integers(0, 80)),
+        scale=float(rng.choice([10, 20, 50] if kind == 5 else [0.1, 0.5, 1, 1.5, 2, 4])),
+        v_min=float(rng.choice([0.9, 0.95, 0.97])),
+        v_max=float(rng.choice([1.005, 1.01, 1.03, 1.1])),
+        rated=bool(rng.integers(2)),
+        import_price=prices[0],
+        export_price=prices[1],
+        generation=float(rng.choice([0.2, 0.6, 1])),
+        linear=float(rng.choice([0, 0.2, 1])),
+    )
+    devices = conditions.devices
+    if kind in (2, 3):
+        sun = float(rng.uniform(2, 6))
+        devices = replace(devices, gen_cost=0.2 * devices.gen_cost, gen_max=sun * devices.gen_max)
+    reactive = 2.5 if kind == 6 else 1.0
+    return feeder, replace(conditions, devices=devices, fixed_q=reactive * conditions.fixed_q)

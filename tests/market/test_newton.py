@@ -7,13 +7,16 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from market.feeder.powerflow import power_flow, violations
 from market.pricing import direct
-from market.pricing.admission import ConditionsError
+from market.pricing.admission import ConditionsError, StorageError
 from market.pricing.certificate import certificate, check
 from market.pricing.components import components, total
 from market.pricing.conditions import Conditions, Solution
 from market.pricing.newton import NewtonClearing
+from market.pricing.optimality import injections
 from tests.market.pricing_cases import CASES, add_load, case, draw
+from tests.market.storage_cases import batteries, with_storages
 
 EXACT = 1e-11
 """Largest optimality residual of Newton's point: 1e-14 is usual, HELD·ε of a limit that holds the rest."""
@@ -113,6 +116,75 @@ def test_another_feeder_is_refused():
     narrower, _ = draw(seed=3, v_min=0.97)
     with pytest.raises(ConditionsError, match="compiled for feeder"):
         NewtonClearing(feeder)(narrower, conditions)
+
+
+def test_storages_are_refused_by_name():
+    feeder, drawn = case("four periods")
+    feeder, conditions = with_storages((feeder, drawn), batteries(feeder, drawn.periods, 3))
+    with pytest.raises(StorageError, match="newton clears one period at a time"):
+        NewtonClearing(feeder)(feeder, conditions)
+
+
+# where the relaxation is not exact, and where load must be shed
+
+
+def test_negative_prices_end_at_a_power_flow_that_burns_nothing():
+    feeder, conditions = draw(9, import_price=-10.0, export_price=-20.0, generation=1.0)
+    solution = NewtonClearing(feeder)(feeder, conditions)
+    assert (solution.status, solution.residual < EXACT) == ("local", True)
+    primal = solution.primal
+    slack = primal.l * primal.v[:, feeder.parent] - primal.p**2 - primal.q**2
+    assert np.abs(slack[:, 1:]).max() < 1e-12
+    assert check(certificate(solution, feeder, conditions), feeder, conditions) == ()
+    assert price_difference(solution, direct.clear(feeder, conditions)) < AGREE
+
+
+def test_reverse_flow_at_the_upper_voltage_limit_is_a_local_optimum():
+    feeder, conditions = draw(4, scale=0.2, generation=1.0, v_max=1.01, linear=0.3)
+    devices = conditions.devices
+    devices = replace(devices, gen_cost=0.2 * devices.gen_cost, gen_max=5 * devices.gen_max)
+    conditions = replace(conditions, devices=devices)
+    solution = NewtonClearing(feeder)(feeder, conditions)
+    assert (solution.status, solution.residual < EXACT) == ("local", True)
+    assert solution.duals.cone.max() > 0.0
+    assert (solution.duals.v_high > 1e-3).any()
+    assert violations(feeder, power_flow(feeder, *consumption(feeder, conditions, solution))) == ()
+    assert price_difference(solution, direct.clear(feeder, conditions)) < AGREE
+
+
+def consumption(feeder, conditions, solution) -> tuple[np.ndarray, np.ndarray]:
+    """Net consumption of the schedule by bus, active and reactive."""
+    primal, served = solution.primal, 1 - solution.primal.shed
+    active = conditions.fixed_p * served - injections(feeder, conditions, primal) - primal.elastic
+    return active, conditions.fixed_q * served
+
+
+@pytest.mark.parametrize(("loads", "reactive"), [(50.0, 1.0), (1.0, 2.5), (50.0, 2.5)])
+def test_too_much_load_is_shed(loads, reactive):
+    feeder, conditions = draw(1, scale=loads, v_min=0.97)
+    conditions = replace(conditions, fixed_q=reactive * conditions.fixed_q)
+    solution = NewtonClearing(feeder)(feeder, conditions)
+    assert (solution.status, solution.residual < EXACT) == ("optimal", True)
+    assert solution.primal.shed.max() > 0.0
+    assert violations(feeder, power_flow(feeder, *consumption(feeder, conditions, solution))) == ()
+
+
+def test_a_feeder_that_balances_itself_has_a_price_in_between():
+    feeder, conditions = draw(7, import_price=3000.0, export_price=-500.0)
+    solution = NewtonClearing(feeder)(feeder, conditions)
+    assert solution.primal.net_import[0] == 0.0
+    assert -500.0 < solution.duals.price[0, 0] < 3000.0
+
+
+def test_a_load_that_nobody_can_serve_is_told():
+    feeder, conditions = case("no devices")
+    one = np.ones((1, 1))
+    nothing = dict.fromkeys(("gen_cost", "gen_slope", "gen_max", "load_value", "load_slope"), 0 * one)
+    devices = replace(
+        conditions.devices, bus=np.array([17]), **nothing, load_min=30.0 * one, load_max=30.0 * one
+    )
+    conditions = replace(conditions, devices=devices)
+    assert NewtonClearing(feeder)(feeder, conditions).status == "infeasible"
 
 
 # prices are derivatives of the optimal cost
