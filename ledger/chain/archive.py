@@ -133,6 +133,10 @@ class Archive:
         self._remember(stored)
         return stored
 
+    def has(self, number: int) -> bool:
+        """Whether a block of this number is kept, the head or not."""
+        return self._store.get(_block_key(number)) is not None
+
     def bloom(self, number: int) -> bytes:
         """Bloom filter of a block's logs. Raises KeyError where there is none."""
         if number not in self._blooms:

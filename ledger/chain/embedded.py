@@ -15,6 +15,7 @@ from ledger.chain.archive import Archive
 from ledger.chain.blobs import check_blobs
 from ledger.chain.building import Content, fill, replay, sealed
 from ledger.chain.calls import Call, begun, least_gas, merged, names_all, succeeded
+from ledger.chain.dump import dump, load
 from ledger.chain.encoding import Header
 from ledger.chain.evm import Account, Execution, Interpreter, Machine, Proof
 from ledger.chain.genesis import Genesis, development
@@ -37,7 +38,7 @@ from ledger.chain.rules import (
     blob_base_fee,
     next_base_fee,
 )
-from ledger.chain.store import Backing, Memory, Store
+from ledger.chain.store import Store, backing_of
 from ledger.chain.watching import Watchers
 from ledger.transactions import (
     AccessList,
@@ -102,7 +103,7 @@ class EmbeddedChain:
         self._coinbase = bytes(20)
         self._snapshots: dict[int, _Snapshot] = {}
         self._snapshots_taken = 0
-        self._store = Store(_backing(data))
+        self._store = Store(backing_of(data))
         try:
             self._archive = Archive(self._store, self._chain_id)
             self._begin(begun, must_match=genesis is not None)
@@ -404,6 +405,20 @@ class EmbeddedChain:
         self._machine = self._machine_for(self._archive.at().header)
         return True
 
+    def dump(self) -> bytes:
+        """The whole chain as bytes that `load` takes; what waits is not in it."""
+        return dump(self._store)
+
+    def load(self, dumped: bytes) -> None:
+        """Be the chain that was dumped, which is checked as a whole. Raises DumpError, ChainError."""
+        values = load(dumped, self._chain_id)
+        self.watchers.going_back(0)
+        self._store.replace(values)
+        self._archive = Archive(self._store, self._chain_id)
+        self._machine = self._machine_for(self._archive.at().header)
+        self._pool, self._snapshots = Pool(), {}
+        self.watchers.appended()
+
     # --- building blocks ------------------------------------------------------------------------
 
     def _begin(self, genesis: Genesis, *, must_match: bool) -> None:
@@ -437,6 +452,10 @@ class EmbeddedChain:
         now, gas_limit = self.now(), self._block_gas_limit or parent.gas_limit
         header = blank_header(parent, now, gas_limit, self.next_base_fee(), self._archive.schedule.at(now))
         return replace(header, coinbase=self._coinbase)
+
+    def fork(self) -> Fork:
+        """The fork that the next block is in."""
+        return self._fork(self._next_header())
 
     def _conditions(self, header: Header) -> Conditions:
         return conditions_of(header, self._fork(header), self._chain_id)
@@ -477,11 +496,3 @@ class EmbeddedChain:
         for address, account in accounts.items():
             machine.put(address, account)
         return machine, begun(call, header, self._fork(header), machine)
-
-
-def _backing(data: Path | None) -> Backing:
-    if data is None:
-        return Memory()
-    from ledger.chain.lmdb import LmdbFolder  # noqa: PLC0415 (only for chains that are kept)
-
-    return LmdbFolder(data)

@@ -86,6 +86,14 @@ class LmdbFolder:
             except lmdb.Error as failure:
                 raise DamagedFolderError(f"{self._folder}: cannot write: {failure}") from None
 
+    def items(self) -> dict[bytes, bytes]:
+        """All values by key. Raises DataFolderError on a damaged database."""
+        try:
+            with self._environment.begin() as transaction:
+                return {bytes(key): bytes(value) for key, value in transaction.cursor()}
+        except lmdb.Error as failure:
+            raise DamagedFolderError(f"{self._folder}: the database is damaged: {failure}") from None
+
     def close(self) -> None:
         """Close the database and release the lock."""
         if self._lock is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 from eth.db.atomic import AtomicDBWriteBatch
@@ -25,6 +26,9 @@ class Backing(Protocol):
 
     def write(self, changes: Changes) -> None:
         """Apply all changes or none."""
+
+    def items(self) -> dict[bytes, bytes]:
+        """All values by key."""
 
     def close(self) -> None:
         """Give up files and locks. Closing twice is no error."""
@@ -48,6 +52,10 @@ class Memory:
             else:
                 self._values[key] = value
 
+    def items(self) -> dict[bytes, bytes]:
+        """All values by key."""
+        return dict(self._values)
+
     def close(self) -> None:
         """Nothing to give up."""
 
@@ -69,6 +77,16 @@ class Store(BaseAtomicDB):  # type: ignore[misc]  # py-evm is untyped
         """Hand all changes to the backing in one write."""
         self._backing.write(self._changes)
         self._changes = {}
+
+    def committed(self) -> dict[bytes, bytes]:
+        """All that was committed."""
+        return self._backing.items()
+
+    def replace(self, values: Mapping[bytes, bytes]) -> None:
+        """Let these values be all there is, in one write."""
+        gone: dict[bytes, bytes | None] = dict.fromkeys(self._backing.items())
+        self._changes = gone | dict(values)
+        self.commit()
 
     def discard(self) -> None:
         """Forget the changes since the last commit."""
@@ -100,3 +118,12 @@ class Store(BaseAtomicDB):  # type: ignore[misc]  # py-evm is untyped
         """Changes that join the others when the context ends without exception."""
         with AtomicDBWriteBatch._commit_unless_raises(self) as batch:
             yield batch
+
+
+def backing_of(data: Path | None) -> Backing:
+    """A folder's backing, or one in memory. Raises DataFolderError."""
+    if data is None:
+        return Memory()
+    from ledger.chain.lmdb import LmdbFolder  # noqa: PLC0415 (only for chains that are kept)
+
+    return LmdbFolder(data)

@@ -16,6 +16,8 @@ from node.rpc.errors import InvalidRequestError
 from node.rpc.subscriptions import Subscriptions
 
 _JSON = "application/json"
+LOOK_SECONDS = 0.1
+"""How often it is looked whether a block is due."""
 
 
 def create_app(
@@ -128,6 +130,13 @@ async def _read(request: Request, limit: int) -> bytes | None:
 
 
 async def _mine_at_intervals(engine: Engine) -> None:
-    while engine.block_time_seconds is not None:
-        await asyncio.sleep(engine.block_time_seconds)
-        await run_in_threadpool(engine.mine_waiting)
+    """Build blocks while the engine has a block time, which clients may set, change and end."""
+    waited = 0.0
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        waited += LOOK_SECONDS
+        if engine.block_time_seconds is None:
+            waited = 0.0
+        elif waited >= engine.block_time_seconds:
+            waited = 0.0
+            await run_in_threadpool(engine.mine_waiting)

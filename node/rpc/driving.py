@@ -11,6 +11,11 @@ from node.rpc.engine import Engine
 from node.rpc.errors import InvalidParamsError
 from node.rpc.views import hexadecimal, transaction_view
 
+BLOCKS_MAX = 10_000
+"""Blocks that one request may mine."""
+LAST_SECOND = 253_402_300_799
+"""The last one that calendars have a date for."""
+
 
 def send_raw_transaction(engine: Engine, raw: Any) -> str:
     """Take a signed transaction."""
@@ -72,15 +77,23 @@ def mine(engine: Engine, options: Any = None) -> str:
     fields = options if isinstance(options, dict) else {"timestamp": options}
     if fields.get("timestamp") is not None:
         set_next_block_timestamp(engine, fields["timestamp"])
-    for _ in range(params.quantity(fields.get("blocks", 1), "blocks")):
+    for _ in range(_blocks(fields.get("blocks", 1))):
         engine.chain.mine_block()
     return "0x0"
 
 
+def _blocks(value: Any) -> int:
+    count = params.quantity(value, "blocks")
+    if count > BLOCKS_MAX:
+        raise InvalidParamsError(f"blocks: {count}, more than {BLOCKS_MAX} at once")
+    return count
+
+
 def mine_many(engine: Engine, count: Any = 1, interval: Any = None) -> None:
     """Mine `count` blocks, `interval` seconds apart where it is given."""
-    blocks = params.quantity(count, "count")
+    blocks = _blocks(count)
     seconds = None if interval is None else max(params.quantity(interval, "interval"), 1)
+    _check_second(engine.chain.now() + blocks * (seconds or 1))
     if seconds is not None and blocks > 1:
         engine.before_jump(engine.chain.now() + seconds * (blocks - 1))
     for index in range(blocks):
@@ -91,12 +104,27 @@ def mine_many(engine: Engine, count: Any = 1, interval: Any = None) -> None:
 
 def set_next_block_timestamp(engine: Engine, timestamp: Any) -> None:
     """Let the next block carry exactly this second."""
-    engine.set_next_timestamp(params.quantity(timestamp, "timestamp"))
+    engine.set_next_timestamp(_check_second(params.quantity(timestamp, "timestamp")))
+
+
+def _check_second(second: int) -> int:
+    if second > LAST_SECOND:
+        raise InvalidParamsError(f"timestamp: {second} is after the year 9999")
+    return second
+
+
+def set_time(engine: Engine, timestamp: Any) -> int:
+    """Let time go on from this second; returns how many seconds that is ahead."""
+    second = _check_second(params.quantity(timestamp, "timestamp"))
+    ahead = second - engine.chain.now()
+    engine.set_next_timestamp(second)
+    return ahead
 
 
 def increase_time(engine: Engine, seconds: Any) -> str:
     """Let time jump ahead."""
     duration = params.quantity(seconds, "seconds")
+    _check_second(engine.chain.now() + duration)
     engine.increase_time(duration)
     return hex(duration)
 
@@ -114,7 +142,7 @@ def revert(engine: Engine, number: Any) -> bool:
 def set_automine(engine: Engine, enabled: Any) -> bool:
     """Mine each transaction at once, or wait for evm_mine."""
     engine.automine = params.flag(enabled, "automine")
-    if engine.automine and engine.chain.waiting():
+    if engine.automine and engine.chain.ready():
         engine.chain.mine()
     return True
 
@@ -122,8 +150,3 @@ def set_automine(engine: Engine, enabled: Any) -> bool:
 def get_automine(engine: Engine) -> bool:
     """Whether each transaction is mined at once."""
     return engine.automine
-
-
-def pool_status(engine: Engine) -> dict[str, str]:
-    """How many transactions wait."""
-    return {"pending": hex(len(engine.chain.waiting())), "queued": "0x0"}

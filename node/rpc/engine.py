@@ -20,6 +20,7 @@ from node.rpc.params import CallRequest
 PRIORITY_FEE_WEI = 1_000_000_000
 """Tip that is suggested, and paid for unlocked accounts."""
 
+BLOCK_TIME_MAX_SECONDS = 86_400
 FILTERS_MAX = 1_000
 
 
@@ -120,6 +121,13 @@ class Engine:
         """Build one block, empty or not."""
         with self.lock:
             self.chain.mine_block()
+
+    def set_interval(self, seconds: int) -> None:
+        """Build blocks every so many seconds, and none at once; with 0, none comes by itself any more."""
+        if seconds > BLOCK_TIME_MAX_SECONDS:
+            raise InvalidParamsError(f"seconds: {seconds}, more than {BLOCK_TIME_MAX_SECONDS}")
+        self.block_time_seconds = seconds or None
+        self.automine = False
 
     def increase_time(self, seconds: int) -> None:
         """Let the next block be at least `seconds` later than it would be."""

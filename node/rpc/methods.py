@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from node.rpc import driving, reading
+from node.rpc import altering, driving, reading
 
 CLIENT_VERSION = "Wattbook/1"
 
@@ -19,6 +19,27 @@ Method = Callable[..., Any]
 def _constant(answer: Any) -> Method:
     return lambda _engine: answer
 
+
+_EVM = (
+    *("setNextBlockTimestamp", "increaseTime", "setTime", "snapshot", "revert", "setAutomine"),
+    *("setIntervalMining", "setBlockGasLimit"),
+)
+"""Methods that anvil also has under its own name."""
+
+_ALIASES: dict[str, Method] = {
+    "mine": driving.mine_many,
+    "getAutomine": driving.get_automine,
+    "setBalance": altering.set_balance,
+    "setNonce": altering.set_nonce,
+    "setCode": altering.set_code,
+    "setStorageAt": altering.set_storage_at,
+    "setNextBlockBaseFeePerGas": altering.set_base_fee,
+    "dropTransaction": altering.drop_transaction,
+    "impersonateAccount": altering.refused(altering.IMPERSONATION),
+    "stopImpersonatingAccount": altering.refused(altering.IMPERSONATION),
+    "autoImpersonateAccount": altering.refused(altering.IMPERSONATION),
+}
+"""Methods that anvil and hardhat have under their names."""
 
 METHODS: dict[str, Method] = {
     "web3_clientVersion": _constant(CLIENT_VERSION),
@@ -74,20 +95,29 @@ METHODS: dict[str, Method] = {
     "debug_getRawBlock": reading.debug_raw_block,
     "debug_getRawTransaction": reading.raw_transaction,
     "debug_getRawReceipts": reading.debug_raw_receipts,
-    "txpool_status": driving.pool_status,
+    "txpool_status": altering.pool_status,
+    "txpool_content": altering.pool_content,
     "evm_mine": driving.mine,
     "evm_setNextBlockTimestamp": driving.set_next_block_timestamp,
     "evm_increaseTime": driving.increase_time,
+    "evm_setTime": driving.set_time,
     "evm_snapshot": driving.snapshot,
     "evm_revert": driving.revert,
     "evm_setAutomine": driving.set_automine,
-    "anvil_mine": driving.mine_many,
-    "hardhat_mine": driving.mine_many,
-    "anvil_setNextBlockTimestamp": driving.set_next_block_timestamp,
-    "anvil_increaseTime": driving.increase_time,
-    "anvil_snapshot": driving.snapshot,
-    "anvil_revert": driving.revert,
-    "anvil_setAutomine": driving.set_automine,
-    "anvil_getAutomine": driving.get_automine,
+    "evm_setIntervalMining": altering.set_interval,
+    "evm_setBlockGasLimit": altering.set_gas_limit,
+    "anvil_getIntervalMining": altering.get_interval,
+    "anvil_setCoinbase": altering.set_coinbase,
+    "anvil_dropAllTransactions": altering.drop_all,
+    "anvil_dumpState": altering.dump_state,
+    "anvil_loadState": altering.load_state,
+    "anvil_nodeInfo": altering.node_info,
+    "anvil_reset": altering.reset,
+    "hardhat_reset": altering.reset,
 }
-"""Every method of the server."""
+"""Every method of the server; the aliases are added to it."""
+
+METHODS |= {f"anvil_{name}": METHODS[f"evm_{name}"] for name in _EVM}
+METHODS |= {
+    f"{prefix}_{name}": method for prefix in ("anvil", "hardhat") for name, method in _ALIASES.items()
+}

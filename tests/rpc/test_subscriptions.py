@@ -1,4 +1,4 @@
-"""Subscriptions over WebSocket, and filters: heads and logs once, in order, across reconnects and snapshots."""
+"""Subscriptions and filters: every head and log once, in order, across reconnects and snapshots."""
 
 from __future__ import annotations
 
