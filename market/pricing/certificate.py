@@ -181,9 +181,10 @@ def input_hash(feeder: Feeder, conditions: Conditions) -> bytes:
 def certificate(solution: Solution, feeder: Feeder, conditions: Conditions) -> bytes:
     """The solution as a certificate, which claims as much as holds. Raises FormatError on NaN."""
     at = point(solution.primal, solution.duals)
-    claim = Claim.LOCAL if solution.status == "local" else Claim.GLOBAL
-    measured = measure_point(Network(feeder), given(feeder, conditions), at)
-    accuracy = Accuracy.STOPPED if _broken(measured, claim, Accuracy.FINISHED) else Accuracy.FINISHED
+    finished, wrong = measure_point(Network(feeder), given(feeder, conditions), at).wrong()
+    accuracy = Accuracy.FINISHED if finished else Accuracy.STOPPED
+    local = solution.status == "local" or (finished and wrong)
+    claim = Claim.LOCAL if local else Claim.GLOBAL
     writer = Writer(CERTIFICATE_MAGIC, VERSION)
     writer.raw(bytes([claim, accuracy]) + input_hash(feeder, conditions))
     counts = conditions.devices.count, conditions.storages.count

@@ -38,7 +38,8 @@ def conclude(
         primal, duals = polish(feeder, conditions, primal, duals)
     primal, duals = _on_hub_rule(conditions, _nothing_to_shed(conditions, primal), duals)
     measured = measure_point(Network(feeder), given(feeder, conditions), point(primal, duals))
-    wrong = {each.check for each, _ in measured.broken(finished=False)}
+    _, broken = measured.wrong()
+    wrong = {each.check for each, _ in broken}
     return Solution(
         primal=primal,
         duals=duals,

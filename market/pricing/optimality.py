@@ -179,6 +179,17 @@ class Measured:
                 found.append((comparison, here))
         return found
 
+    def wrong(self) -> tuple[bool, list[tuple[Comparison, Flags]]]:
+        """Whether the point is finished, and what does not hold of it by that measure.
+
+        What only keeps a finished point from being the global optimum does not make it less finished: σ a
+        thousandth of a price above 0 is no solver's noise there.
+        """
+        exactly = self.broken(finished=True)
+        if {each.check for each, _ in exactly} <= GLOBAL:
+            return True, exactly
+        return False, self.broken(finished=False)
+
     def _holds(self, finished: bool) -> Flags:
         found = np.concatenate([one.ravel() for one, _ in self._sides])
         expected = np.concatenate([other.ravel() for _, other in self._sides])

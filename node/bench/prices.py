@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 
 from market.pricing import direct
 from market.pricing.branchflow import NetworkProblem
-from market.pricing.certificate import certificate, check
 from market.pricing.polish import stationary
 from market.pricing.socp import SocpClearing
 from node.bench.day import demo_day, price_error
@@ -27,7 +26,7 @@ AGREEMENT = 1e-6
 
 
 def rows() -> Iterable[Row]:
-    """Cold, warm, and the check of the certificate."""
+    """Cold and warm."""
     for prosumers in PROSUMERS:
         yield from _one_slot(prosumers)
 
@@ -61,8 +60,3 @@ def _one_slot(prosumers: int) -> Iterator[Row]:
     yield Row(f"{who}: Newton, warm from the last slot", warm * MS, "ms", keeping, solved * MS, goal=1)
     yield Row(f"{who}: direct, unfinished", compiled * MS, "ms", keeping, solved * MS)
     yield Row(f"{who}: socp, model kept, finished", finished * MS, "ms", keeping, solved * MS)
-    proof = certificate(answer, feeder, conditions)
-    if check(proof, feeder, conditions):
-        raise WrongWork("the certificate does not hold")
-    (checking,) = medians_seconds(again(lambda: check(proof, feeder, conditions)), runs=3 * RUNS)
-    yield Row(f"{who}: certificate checked", checking * MS, "ms", goal=0.2)

@@ -39,6 +39,12 @@ def _prices() -> Iterable[Row]:
     return rows()
 
 
+def _certificates() -> Iterable[Row]:
+    from node.bench.certificates import rows  # noqa: PLC0415
+
+    return rows()
+
+
 def _atc() -> Iterable[Row]:
     from node.bench.atc import rows  # noqa: PLC0415
 
@@ -60,7 +66,8 @@ def _book() -> Iterable[Row]:
 GROUPS: tuple[Group, ...] = (
     Group("contract", "gas of orders, cancels, batches, and of one taker against many makers", _contract),
     Group("chain", "signed orders a second on the embedded chain", _chain),
-    Group("prices", "one slot of the 33-bus feeder priced, cold and warm, and its certificate", _prices),
+    Group("prices", "one slot of the 33-bus feeder priced, cold and warm", _prices),
+    Group("certificates", "the check of a certificate, of 33 and of 5 294 buses", _certificates),
     Group("atc", "rounds of ATC, and its error to the central solve", _atc),
     Group("audit", "every check on the bundle of a short session", _audit),
     Group("book", "random orders through the twin's matcher", _book),

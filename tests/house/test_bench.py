@@ -13,7 +13,7 @@ from eth.vm.forks.prague.computation import PragueComputation
 from typer.testing import CliRunner, Result
 
 from ledger.chain.translate import TranslatedComputation
-from node.bench import atc, audit, book, chain, contract, prices
+from node.bench import atc, audit, book, certificates, chain, contract, prices
 from node.bench.open_slot import OpenSlot
 from node.bench.registry import GROUPS, Group, UnknownBenchmark, chosen
 from node.bench.row import Row, WrongWork
@@ -140,6 +140,7 @@ def test_runs_take_turns_and_are_set_up_first():
 SMALL: dict[Any, dict[str, Any]] = {
     chain: {"ORDERS": 8, "ACCOUNTS": 4, "BATCH": 4, "RUNS": 1},
     prices: {"PROSUMERS": (10,), "RUNS": 1},
+    certificates: {"LARGE_BUSES": 60, "LARGE_DEVICES": 10, "RUNS": 1},
     atc: {"PROSUMERS": (10,)},
     audit: {"SESSION": {"slots.count": "1", "prosumers.count": "4"}, "RUNS": 1},
     book: {"ORDERS": 2_000, "ACCOUNTS": 200, "RUNS": 2},
