@@ -18,11 +18,11 @@ from market.pricing.kkt import HELD, Currents, Kkt, Network, Point
 from market.pricing.quantities import Quantities, Residual
 from market.units import Floats
 
-STEPS = 12
+STEPS = 16
 EXACT = 1e-14
 """Residual at which Newton ends, in pu and shares of the largest price."""
-SETTLED = 1e-9
-"""Residual from which one more step leads to what rounding leaves."""
+SETTLED = 1e-12
+"""Residual that will do; steps go on as long as they make it less."""
 OUTSIDE = 1e-10
 """pu beyond a bound, or share of the largest price on the wrong side of 0, that changes sides."""
 PROXIMAL = 1e-4
@@ -49,6 +49,7 @@ class Settled:
     steps: int
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a singular matrix is told by where its steps go
 def settle(quantities: Quantities, kkt: Kkt, point: Point, amount: Floats, sides: Sides) -> Settled | None:
     """Newton from here; None where sides go on changing, or a step goes nowhere."""
     q, network = quantities, quantities.network
@@ -56,7 +57,7 @@ def settle(quantities: Quantities, kkt: Kkt, point: Point, amount: Floats, sides
     soft = np.maximum(q.curve, PROXIMAL * q.scale)
     soft[limits] = LOOSE
     amount = amount.copy()
-    before = np.inf
+    best: Settled | None = None
     for steps in range(STEPS + 1):
         currents = network.currents(point)
         q.network_amounts(point, currents, amount)
@@ -69,11 +70,14 @@ def settle(quantities: Quantities, kkt: Kkt, point: Point, amount: Floats, sides
         others = _sides(q, amount, force, sides, top) if steps else sides
         held = others != FREE
         error = _error(q, left, force, held, top)
-        if others is sides and (error <= EXACT or before <= error <= SETTLED):
+        if best is not None and (others is not sides or error >= best.residual):
+            return best
+        if others is sides and error <= SETTLED:
             force[~held] = 0.0
             point.rating[:] = force[q.currents]
-            return Settled(point, currents, amount, sides, force, error, steps)
-        before = error if others is sides else np.inf
+            best = Settled(point, currents, amount.copy(), sides, force, error, steps)
+            if error <= EXACT:
+                return best
         sides = others
         bound = np.where(sides == LOW, q.low, q.high)
         np.copyto(amount[: limits.start], bound[: limits.start], where=held[: limits.start])
@@ -83,14 +87,14 @@ def settle(quantities: Quantities, kkt: Kkt, point: Point, amount: Floats, sides
         yields = q.factor(kkt, currents, np.where(held, HELD, soft))
         step, change = q.step(kkt, point, left, pull, yields, price)
         if not np.abs(step.flow).max() <= FAR:
-            return None
+            return best
         point = point.moved(step)
         if not point.v.min() > 0:
-            return None
+            return best
         point.rating[sides[q.currents] == FREE] = 0.0
         change[held] = 0.0
         amount += change
-    return None
+    return best
 
 
 def _error(q: Quantities, left: Residual, force: Floats, held: npt.NDArray[np.bool_], top: float) -> float:
@@ -103,13 +107,13 @@ def _error(q: Quantities, left: Residual, force: Floats, held: npt.NDArray[np.bo
 
 def _sides(q: Quantities, amount: Floats, force: Floats, sides: Sides, top: float) -> Sides:
     """Hold what left its bounds, free what is held by a force of the wrong sign; `sides` itself if none."""
-    wrong = OUTSIDE * top * q.scale
-    low, high = sides == LOW, sides == HIGH
-    free = ~(low | high)
-    loose = (low & (force > wrong)) | (high & (force < -wrong))
-    below, above = free & (amount < q.low - OUTSIDE), free & (amount > q.high + OUTSIDE)
-    if not (loose.any() or below.any() or above.any()):
+    loose = sides * force < -OUTSIDE * top * q.scale
+    out = np.maximum(q.low - amount, amount - q.high) > OUTSIDE
+    out &= sides == FREE
+    if not (loose.any() or out.any()):
         return sides
+    high = amount > q.high
+    below, above = out & ~high, out & high
     below[q.voltages] &= _lowest(q.network, amount[q.voltages])
     above[q.voltages] &= _lowest(q.network, -amount[q.voltages])
     others = sides.copy()

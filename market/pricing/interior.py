@@ -34,6 +34,8 @@ BACK = 0.995
 DEEPER = 1.2
 """A step may take this part less of a voltage than there is."""
 STEPS = 100
+FAR = 1e9
+"""pu. What no step goes but one of a singular matrix."""
 FEASIBLE = 1e-6
 """pu. Largest imbalance at which Newton may take over."""
 
@@ -73,6 +75,7 @@ def start(quantities: Quantities, voll: float) -> Interior:
     return Interior(point, amount, slack, dual, weight, blur)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a singular matrix is told by where its steps go
 def approach(quantities: Quantities, kkt: Kkt, at: Interior, blur: float) -> bool:
     """Walk `at` along the central path until μ is below `blur`; whether it got there."""
     q, network = quantities, quantities.network
@@ -94,6 +97,8 @@ def approach(quantities: Quantities, kkt: Kkt, at: Interior, blur: float) -> boo
         base = q.linear + q.curve * at.amount + closing[0] - closing[1]
         # where the step would lead that goes for μ = 0 at once
         _, change = q.step(kkt, at.point, left, base, yields, price, 0)
+        if not np.abs(change).max() <= FAR:
+            return False
         slack, dual = _turns(at, ratio, room, change)
         length = min(1.0, _length(at.slack, slack), _length(at.dual, dual))
         ahead = float(((at.slack + length * slack) * (at.dual + length * dual)).sum()) / total

@@ -112,7 +112,7 @@ class NewtonClearing:
         imports = np.clip(imported, q.low[q.hubs], q.high[q.hubs])
         gen, load = primal.gen[period][q.generators], primal.load[period][q.loads]
         amount[q.units] = np.concatenate([gen, -load, imports])
-        amount[q.shares] = primal.shed[period, q.shedding]
+        amount[q.shares] = primal.shed[period]
         worth = q.price(point) - q.linear
         np.divide(worth, q.curve, out=amount, where=q.curve > 0)
         near = INDIFFERENT * max(1.0, float(np.abs(point.prices[0]).max())) * q.scale
@@ -150,8 +150,7 @@ class NewtonClearing:
         units = amount[q.units]
         gen[q.generators] = units[: len(q.generators)]
         load[q.loads] = -units[len(q.generators) : q.hubs.start]
-        shed = np.zeros(network.buses)
-        shed[q.shedding] = amount[q.shares]
+        shed = amount[q.shares]
         elastic = q.tie_share * (prices[0] - q.centre)
         held = settled.sides[q.voltages]
         v_force = force[q.voltages]

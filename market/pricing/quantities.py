@@ -24,6 +24,8 @@ from market.units import Floats, Ints
 
 WIDE = 1.0
 """pu. What counts as the range of a quantity that has none."""
+NOTHING = 1e-3
+"""pu. What the shares of buses without load count for, all together."""
 ROOM = 10.0
 """Of everything that can be taken or given: what the hub's range is within."""
 
@@ -52,10 +54,11 @@ class Quantities:
         self.loads = np.flatnonzero(load_max > load_min)
         self.firm_p, self.firm_q = conditions.fixed_p[period], conditions.fixed_q[period]
         whole = np.hypot(self.firm_p, self.firm_q)
-        self.shedding = np.flatnonzero(whole > 0)
-        self.shed_p, self.shed_q = self.firm_p[self.shedding], self.firm_q[self.shedding]
+        # a bus without load has a share too, of nothing, which costs something
+        worth = np.where(whole > 0, whole, NOTHING / network.buses)
         # reactive power is compensated at the substation, where nobody is asked for it
-        self._shed_q = np.where(self.shedding > 0, self.shed_q, 0.0)
+        self._shed_q = self.firm_q.copy()
+        self._shed_q[0] = 0.0
         generators, loads = self.generators, self.loads
         room = ROOM * (1.0 + float(whole.sum() + gen_max.sum() + load_max.sum()))
         # one price for both directions: one unit for both
@@ -63,7 +66,7 @@ class Quantities:
         self.bus: Ints = np.concatenate([devices.bus[generators], devices.bus[loads], np.zeros(hubs, int)])
         self.hubs = slice(len(self.bus) - hubs, len(self.bus))
         count, lines = len(self.bus), network.lines
-        shares = len(self.shedding)
+        shares = network.buses
         self.units = slice(0, count)
         self.shares = slice(count, count + shares)
         self.voltages = slice(self.shares.stop, self.shares.stop + lines)
@@ -90,13 +93,12 @@ class Quantities:
                 network.l_high,
             ]
         )
-        shed_cost = conditions.voll * whole[self.shedding]
         self.linear = np.concatenate(
             [
                 devices.gen_cost[period][generators],
                 devices.load_value[period][loads],
                 [self.import_price, self.export_price][:hubs],
-                shed_cost,
+                conditions.voll * worth,
                 nothing,
             ]
         )
@@ -110,7 +112,7 @@ class Quantities:
         )
         self.count = len(self.low)
         self.scale = np.ones(self.count)
-        self.scale[self.shares] = whole[self.shedding]
+        self.scale[self.shares] = worth
         self.tie_share = tie_break_share(feeder)
         self.centre = (self.import_price + self.export_price) / 2
         self.still_load = np.where(load_max > load_min, 0.0, load_min)
@@ -124,17 +126,17 @@ class Quantities:
         active, reactive = point.prices[0], point.prices[1]
         np.take(active, self.bus, out=price[self.units], mode="clip")
         shares = price[self.shares]
-        np.multiply(active[self.shedding], self.shed_p, out=shares)
-        shares += reactive[self.shedding] * self.shed_q
+        np.multiply(active, self.firm_p, out=shares)
+        shares += reactive * self._shed_q
         return price
 
     def injected(self, amount: Floats) -> Floats:
         """Active and reactive injection by bus of units and shares, 2 × buses; entry 0 of reactive is 0."""
-        injected = np.zeros((2, self.network.buses))
-        injected[0] = np.bincount(self.bus, amount[self.units], self.network.buses)
         shed = amount[self.shares]
-        injected[0, self.shedding] += self.shed_p * shed
-        injected[1, self.shedding] = self._shed_q * shed
+        injected = np.empty((2, self.network.buses))
+        np.multiply(self.firm_p, shed, out=injected[0])
+        np.multiply(self._shed_q, shed, out=injected[1])
+        injected[0] += np.bincount(self.bus, amount[self.units], self.network.buses)
         return injected
 
     def residual(self, point: Point, at: Currents, amount: Floats) -> Residual:
@@ -156,15 +158,13 @@ class Quantities:
         yields: Floats = 1.0 / stiffness
         voltage = np.zeros(buses)
         voltage[1:] = stiffness[self.voltages]
-        active = np.full(buses, self.tie_share)
-        active += np.bincount(self.bus, yields[self.units], buses)
         shares = yields[self.shares]
-        by_p = self.shed_p * shares
-        active[self.shedding] += self.shed_p * by_p
-        mixed, reactive = np.zeros((2, buses))
-        mixed[self.shedding] = self._shed_q * by_p
-        reactive[self.shedding] = self._shed_q * self.shed_q * shares
-        kkt.factor(at, Answers(voltage, active, mixed, reactive, yields[self.currents]), convex=convex)
+        by_p, by_q = self.firm_p * shares, self._shed_q * shares
+        active = self.firm_p * by_p
+        active += self.tie_share
+        active += np.bincount(self.bus, yields[self.units], buses)
+        answers = Answers(voltage, active, self.firm_p * by_q, self._shed_q * by_q, yields[self.currents])
+        kkt.factor(at, answers, convex=convex)
         return yields
 
     def step(  # noqa: PLR0917 - what a linear system is made of
