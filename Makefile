@@ -15,7 +15,10 @@ BIN := .venv/bin
 RUN := .venv/run.stamp
 DEV := .venv/dev.stamp
 PYTEST ?= -n 2 --dist loadfile
-ANVIL := 1.7.1
+FOUNDRY := 1.7.1
+ETHERS := 6.17.0
+VIEM := 2.57.20
+TOOLS := node_modules/.tools-$(FOUNDRY)-$(ETHERS)-$(VIEM)
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -31,15 +34,16 @@ demo: $(RUN) ## a simulated day on the IEEE 33-bus feeder, and its audit
 	@echo "tables:  out/demo/*.csv"
 	@echo "audit:   $(BIN)/wattbook audit out/demo/bundle"
 
-tools: node_modules/.anvil-$(ANVIL) ## programs that some tests run beside Wattbook (anvil)
+tools: $(TOOLS) ## programs that some tests run beside Wattbook (anvil, cast, ethers, viem)
 
-node_modules/.anvil-$(ANVIL):
+$(TOOLS):
 	@command -v npm >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && apt-get install -qq -y --no-install-recommends nodejs npm; \
 	else echo "error: tools need npm; on Debian: apt install nodejs npm" >&2; exit 1; fi
 	@npm install --prefix . --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --silent \
-	  @foundry-rs/anvil@$(ANVIL)
+	  @foundry-rs/anvil@$(FOUNDRY) @foundry-rs/cast@$(FOUNDRY) ethers@$(ETHERS) viem@$(VIEM)
 	@node_modules/.bin/anvil --version | head -1
+	@node_modules/.bin/cast --version | head -1
 	@touch $@
 
 test: $(DEV) ## every test whose tools are there

@@ -10,14 +10,20 @@ ROOT = Path(__file__).resolve().parent.parent
 
 COMMANDS = {
     "anvil": ("anvil",),
+    "cast": ("cast",),
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
     "node": ("node", "nodejs"),
 }
 """The names under which systems install a program."""
+PACKAGES = ("ethers", "viem")
+"""Packages for Node, which are no programs of their own."""
 
 
 def find(program: str) -> Path | None:
     """Where a program is, or None; `make tools` puts some of them into `node_modules`."""
+    if program in PACKAGES:
+        package = ROOT / "node_modules" / program / "package.json"
+        return package if package.exists() else None
     path = os.pathsep.join([str(ROOT / "node_modules" / ".bin"), os.environ.get("PATH", os.defpath)])
     for command in COMMANDS[program]:
         if found := shutil.which(command, path=path):
