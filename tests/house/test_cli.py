@@ -156,7 +156,7 @@ def test_interrupt_is_status_130(monkeypatch: pytest.MonkeyPatch):
     ("setting", "says"),
     [
         ("forecast.eror=0", "forecast.eror: unknown key; allowed here: error, last"),
-        ("colour=1", "colour: unknown key; allowed here: bidding, description, feeder"),
+        ("colour=1", "colour: unknown key; allowed here: batteries, bidding, description"),
         ("forecast.error=much", "forecast.error = 'much'"),
         ("forecast.error=2", "forecast.error = 2"),
         ("prosumers.pv_mw=nan", "prosumers.pv_mw = nan: must be a finite number"),
@@ -219,7 +219,7 @@ def test_missing_scenario_names_those_there_are(tmp_path: Path):
         status, line = refused("simulate", str(path))
         assert status == 2
         assert line.startswith(f"{path}: ")
-        assert line.endswith("a TOML file or one of: ieee33-day")
+        assert line.endswith("a TOML file or one of: ieee33-day, ieee33-storage-day")
 
 
 # --- doctor -------------------------------------------------------------------------------------
