@@ -15,12 +15,13 @@ from ledger.chain.archive import Archive
 from ledger.chain.blobs import check_blobs
 from ledger.chain.building import Content, fill, replay, sealed
 from ledger.chain.calls import Call, begun, least_gas, merged, names_all, succeeded
+from ledger.chain.check import faults
 from ledger.chain.dump import dump, load
 from ledger.chain.encoding import Header
 from ledger.chain.evm import Account, Execution, Interpreter, Machine, Proof
 from ledger.chain.genesis import Genesis, development
 from ledger.chain.imported import check_header, check_run, decode_block
-from ledger.chain.logs import matches, may_have
+from ledger.chain.logs import search
 from ledger.chain.pool import Conditions, Pool, admit, conditions_of
 from ledger.chain.protocol import (
     Block,
@@ -308,15 +309,7 @@ class EmbeddedChain:
 
     def logs(self, which: LogFilter) -> Sequence[Log]:
         """Logs in chain order."""
-        last = self._archive.head if which.to_block is None else min(which.to_block, self._archive.head)
-        return [
-            log
-            for number in range(which.from_block, last + 1)
-            if may_have(self._archive.bloom(number), which)
-            for receipt in self._archive.at(number).receipts
-            for log in receipt.logs
-            if matches(log, which)
-        ]
+        return search(self._archive, which)
 
     # --- state ----------------------------------------------------------------------------------
 
@@ -418,6 +411,10 @@ class EmbeddedChain:
         self._machine = self._machine_for(self._archive.at().header)
         self._pool, self._snapshots = Pool(), {}
         self.watchers.appended()
+
+    def faults(self) -> list[str]:
+        """What is wrong with the chain as it is kept: blocks, ways to find them, every state."""
+        return faults(self._store, self._chain_id)
 
     # --- building blocks ------------------------------------------------------------------------
 

@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from ledger.address import address_bytes
+from ledger.chain.archive import Archive
 from ledger.chain.encoding import bloom_bits
 from ledger.chain.protocol import Log, LogFilter
+
+
+def search(archive: Archive, which: LogFilter) -> list[Log]:
+    """Logs of kept blocks, in chain order."""
+    last = archive.head if which.to_block is None else min(which.to_block, archive.head)
+    return [
+        log
+        for number in range(which.from_block, last + 1)
+        if may_have(archive.bloom(number), which)
+        for receipt in archive.at(number).receipts
+        for log in receipt.logs
+        if matches(log, which)
+    ]
 
 
 def matches(log: Log, which: LogFilter) -> bool:

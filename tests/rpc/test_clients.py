@@ -1,4 +1,4 @@
-"""Clients that others wrote: each deploys, sends, waits, reads, filters logs, and learns why it is refused."""
+"""Clients that others wrote: each deploys, sends, waits, reads, filters, and learns why it is refused."""
 
 from __future__ import annotations
 
