@@ -25,7 +25,7 @@ from market.pricing.admission import ConditionsError, admit, refuse_storages
 from market.pricing.conditions import Components, Conditions, Duals, Primal, Solution
 from market.pricing.interior import approach, sides, start
 from market.pricing.kkt import Currents, Kkt, Network
-from market.pricing.optimality import PRICE_TOLERANCE, TIE_BREAK_VOLL, costs
+from market.pricing.optimality import TIE_BREAK_VOLL, costs
 from market.pricing.polish import period_of
 from market.pricing.quantities import Quantities
 from market.units import Floats
@@ -34,6 +34,8 @@ FIRST_BLUR = 1e-3
 """μ as a share of the largest price at which Newton first takes over from the interior point."""
 NEXT_BLUR = 1e-2
 """Share of the last μ at which it tries again."""
+ROUNDING = 1e-11
+"""Share of the largest price by which σ may be above 0 and count as 0."""
 TRIES = 6
 INDIFFERENT = 1e-7
 """Share of the largest price within which a linear device is at its price: it goes on being marginal."""
@@ -178,7 +180,7 @@ class NewtonClearing:
         }
         top = max(1.0, float(np.abs(prices[0]).max()))
         unserved = np.abs(elastic).sum() > TIE_BREAK_VOLL * conditions.voll * q.tie_share * network.buses
-        burns = bool((duals["cone"] > PRICE_TOLERANCE * top).any())
+        burns = bool((duals["cone"] > ROUNDING * top).any())
         return _Period(
             primal=primal,
             duals=duals,

@@ -66,7 +66,7 @@ def _book() -> Iterable[Row]:
 GROUPS: tuple[Group, ...] = (
     Group("contract", "gas of orders, cancels, batches, and of one taker against many makers", _contract),
     Group("chain", "signed orders a second on the embedded chain", _chain),
-    Group("prices", "one slot of the 33-bus feeder priced, cold and warm", _prices),
+    Group("prices", "one slot priced, cold and warm, of 33 to 10 453 buses", _prices),
     Group("certificates", "the check of a certificate, of 33 and of 5 294 buses", _certificates),
     Group("atc", "rounds of ATC, and its error to the central solve", _atc),
     Group("audit", "every check on the bundle of a short session", _audit),
