@@ -122,7 +122,7 @@ class Archive:
         wanted = self.head if number is None else number
         if wanted in self._cache:
             return self._cache[wanted]
-        record = self._store.get(_block_key(wanted)) if wanted >= 0 else None
+        record = self._store.get(_block_key(wanted)) if 0 <= wanted <= self.head else None
         if record is None:
             raise KeyError(f"no block {wanted}")
         header_rlp, transactions, raw_receipts, *withdrawals = rlp.decode(record)

@@ -53,6 +53,8 @@ from market.orders import NOBODY, Address
 CHAIN_ID = 31_337
 """Chain id of local testnets."""
 GAS_LIMIT = 30_000_000
+SNAPSHOTS_MAX = 10_000
+"""Snapshots that are remembered; the oldest give way."""
 FUNDING_WEI = 10_000 * 10**18
 
 _BLOCKS_WAITED = 256
@@ -382,6 +384,7 @@ class EmbeddedChain:
         self._snapshots[self._snapshots_taken] = _Snapshot(
             self._archive.head, tuple(self._pool), self._not_before, self._time_offset
         )
+        self._snapshots.pop(self._snapshots_taken - SNAPSHOTS_MAX, None)
         return self._snapshots_taken
 
     def revert(self, snapshot: int) -> bool:

@@ -72,7 +72,7 @@ def block(chain: EmbeddedChain, value: Any = "latest") -> int | None:
         if "blockHash" in value:
             return block_by_hash(chain, value["blockHash"])
         value = value.get("blockNumber")
-    if value is None or value in HEAD_TAGS:
+    if value is None or (isinstance(value, str) and value in HEAD_TAGS):
         return chain.head()
     if value == EARLIEST:
         return 0
@@ -84,6 +84,11 @@ def block(chain: EmbeddedChain, value: Any = "latest") -> int | None:
     if number > chain.head():
         raise InvalidParamsError(f"block: {number} is beyond the head {chain.head()}")
     return number
+
+
+def is_tag(value: Any) -> bool:
+    """Whether a block is named by a word."""
+    return isinstance(value, str) and value in HEAD_TAGS | {EARLIEST, PENDING}
 
 
 def block_by_hash(chain: EmbeddedChain, value: Any) -> int:

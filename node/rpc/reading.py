@@ -162,12 +162,12 @@ def _block_or_none(engine: Engine, tag: Any) -> Block | None:
     if isinstance(tag, str) and len(tag) == params.HASH_DIGITS:
         number = engine.chain.block_number(params.data(tag, "block hash", 32))
         return None if number is None else engine.chain.block(number)
-    if tag not in params.HEAD_TAGS | {params.EARLIEST} and not isinstance(tag, dict):
-        try:
-            return engine.chain.block(params.quantity(tag, "block"))
-        except KeyError:
-            return None
-    return engine.chain.block(params.block(engine.chain, tag))
+    if isinstance(tag, dict) or tag is None or params.is_tag(tag):
+        return engine.chain.block(params.block(engine.chain, tag))
+    try:
+        return engine.chain.block(params.quantity(tag, "block"))
+    except KeyError:
+        return None
 
 
 def _block(engine: Engine, tag: Any) -> Block:
