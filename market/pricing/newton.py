@@ -26,11 +26,12 @@ from market.pricing.conditions import Components, Conditions, Duals, Primal, Sol
 from market.pricing.interior import approach, sides, start
 from market.pricing.kkt import Currents, Kkt, Network
 from market.pricing.optimality import TIE_BREAK_VOLL, costs
+from market.pricing.point import STORAGES
 from market.pricing.polish import period_of
 from market.pricing.quantities import Quantities
 from market.units import Floats
 
-FIRST_BLUR = 1e-3
+FIRST_BLUR = 1e-5
 """μ as a share of the largest price at which Newton first takes over from the interior point."""
 NEXT_BLUR = 1e-2
 """Share of the last μ at which it tries again."""
@@ -211,7 +212,8 @@ class NewtonClearing:
         solution = direct.clear(self.feeder, period_of(conditions, period))
 
         def row(record: Primal | Duals | Components) -> dict[str, Floats]:
-            return {field.name: getattr(record, field.name)[0] for field in fields(record)}
+            names = [field.name for field in fields(record) if field.name not in STORAGES]
+            return {name: getattr(record, name)[0] for name in names}
 
         return _Period(
             row(solution.primal),
