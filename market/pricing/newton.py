@@ -212,12 +212,14 @@ class NewtonClearing:
         solution = direct.clear(self.feeder, period_of(conditions, period))
 
         def row(record: Primal | Duals | Components) -> dict[str, Floats]:
-            names = [field.name for field in fields(record) if field.name not in STORAGES]
-            return {name: getattr(record, name)[0] for name in names}
+            return {field.name: getattr(record, field.name)[0] for field in fields(record)}
+
+        def without_storages(record: Primal | Duals) -> dict[str, Floats]:
+            return {name: array for name, array in row(record).items() if name not in STORAGES}
 
         return _Period(
-            row(solution.primal),
-            row(solution.duals),
+            without_storages(solution.primal),
+            without_storages(solution.duals),
             row(solution.components),
             solution.status,
             solution.residual,

@@ -228,3 +228,15 @@ def test_price_is_the_cost_of_one_more_unit(cleared, name):
         expected = marginal(solution, conditions, bus, reactive=reactive)
         down, up = one_sided(clearing, feeder, conditions, bus, reactive=reactive)
         assert (down + up) / 2 == pytest.approx(expected, rel=1e-6, abs=rounding), f"bus {bus}"
+
+
+def test_where_newton_ends_nowhere_the_direct_clearing_answers(monkeypatch):
+    feeder, conditions = case("four periods")
+    clearing = NewtonClearing(feeder)
+    reference = clearing(feeder, conditions)
+    cold = NewtonClearing._cold
+    answers = iter([False, True, False, True])
+    monkeypatch.setattr(NewtonClearing, "_cold", lambda *given: cold(*given) if next(answers) else None)
+    mixed = clearing(feeder, conditions)
+    assert mixed.status == reference.status
+    assert price_difference(mixed, reference) < AGREE
