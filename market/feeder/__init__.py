@@ -1,20 +1,28 @@
-"""Radial feeders: the record, the built-in networks by name, and the power flow on them."""
+"""Radial feeders: the record, the networks by name, and the power flow on them."""
 
 from __future__ import annotations
 
-from market.feeder.ieee33 import ieee33
+from market.feeder import cases
 from market.feeder.model import Feeder, FeederError, Limits
 
-BUILT_IN = {"ieee33": ieee33}
+BUILT_IN = cases.NAMES
 
 __all__ = ["BUILT_IN", "Feeder", "FeederError", "Limits", "load"]
 
 
 def load(name: str, v_min: float = 0.90, v_max: float = 1.10, *, rated: bool = False) -> Feeder:
-    """Built-in feeder by name, with voltage limits in pu; `rated` applies the ratings its module states.
+    """Feeder by name, with voltage limits in pu; `rated` applies the ratings that come with it.
 
-    Raises FeederError for an unknown name.
+    Names: those of BUILT_IN; `pandapower:NET` for what pandapower ships; `simbench:CODE` or the bare code;
+    `random:BUSES:SEED`. Raises FeederError for an unknown name, and for what is not radial.
     """
-    if name not in BUILT_IN:
-        raise FeederError(f"feeder {name!r} is not built in; known: {', '.join(sorted(BUILT_IN))}")
-    return BUILT_IN[name](v_min, v_max, rated=rated)
+    kind, colon, rest = name.partition(":")
+    if kind == "pandapower" and colon:
+        from market.feeder import pandapower  # noqa: PLC0415 - slow to import
+
+        return pandapower.shipped(rest, v_min, v_max, rated=rated).feeder
+    if kind == "random" and colon:
+        from market.feeder import random  # noqa: PLC0415 - for tests and benchmarks
+
+        return random.named(rest, v_min, v_max)
+    return cases.feeder(name, v_min, v_max, rated=rated)

@@ -54,17 +54,17 @@ class Feeder:
             raise FeederError(f"feeder {self.name}: arrays differ in length")
         if n < 2 or self.parent[0] != -1:
             raise FeederError(f"feeder {self.name}: bus 0 must be the substation, with parent -1")
-        for j in range(1, n):
-            if not 0 <= self.parent[j] < j:
-                raise FeederError(
-                    f"feeder {self.name}: bus {self.bus_names[j]} has parent {self.parent[j]},"
-                    " which does not come before it"
-                )
-        for j in range(1, n):
-            if not (np.isfinite(self.r_pu[j]) and np.isfinite(self.x_pu[j]) and self.r_pu[j] >= 0):
-                raise FeederError(
-                    f"feeder {self.name}: line to bus {self.bus_names[j]} has no valid impedance"
-                )
+        j = np.arange(n)
+        for bus in np.flatnonzero((j > 0) & ~((self.parent >= 0) & (self.parent < j)))[:1]:
+            raise FeederError(
+                f"feeder {self.name}: bus {self.bus_names[bus]} has parent {self.parent[bus]},"
+                " which does not come before it"
+            )
+        valid = np.isfinite(self.r_pu) & np.isfinite(self.x_pu) & (self.r_pu >= 0)
+        for bus in np.flatnonzero((j > 0) & ~valid)[:1]:
+            raise FeederError(
+                f"feeder {self.name}: line to bus {self.bus_names[bus]} has no valid impedance"
+            )
 
     @property
     def buses(self) -> int:
