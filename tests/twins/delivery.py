@@ -142,7 +142,10 @@ class Delivery(Posting):
         taker = heir if data.draw(often) else STRANGER
         accepted = self.pair.same(taker, calls.AcceptRole(role))
         if isinstance(accepted, tuple) and role == 0:
-            self.utility = heir
+            former, self.utility = self.utility, heir
+            if former != heir:
+                again = calls.RegisterAccount(former.address, 1, former.address, 40, 40, 0, 0)
+                assert self.pair.same(heir, again) == "accounts: was the utility"
         assert self.pair.exchange.utility() == self.pair.twin.accounts.utility.address
         assert self.pair.exchange.guardian() == self.pair.twin.guardian
 

@@ -16,6 +16,7 @@ from ledger import calls
 from ledger.keys import Key
 from market.messages import Reading
 from tests.twins.delivery import Delivery
+from tests.twins.invariants import check_record
 from tests.twins.life import EUR, FIRST_SLOT_START, TRADERS, meter_of, often, seldom
 from tests.twins.pair import Signer, key_of
 from tests.twins.posting import ORACLES
@@ -40,6 +41,7 @@ class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
         pair = self.pair
         pair.start_over()
         self.slots = [FIRST_SLOT_START // self.terms.slot_seconds + offset for offset in range(2)]
+        pair.slots = self.slots
         self.slot_seen = self.slots[0]
         self.utility = pair.utility
         self.oracles = list(ORACLES)
@@ -105,7 +107,9 @@ class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
             suited += VETO * 3
         if now >= terms.readings_due(first):
             suited += LATE * 2
-        name = data.draw(st.sampled_from(suited * 5 + TRADE + RUN + VETO + DELIVER + LATE), label="action")
+        name = data.draw(
+            st.sampled_from(suited * 4 + TRADE + RUN * 4 + VETO + DELIVER + LATE), label="action"
+        )
         getattr(self, name)(data)
         self.step += 1
         if self.step in self.itinerary:
@@ -122,6 +126,7 @@ class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
             self.pair.compare_all(self.slots)
             assert self.pair.twin.accounts.clearing_neur == 0
             self.pay_out()
+            check_record(self.pair.exchange)
 
     def end(self, slot: int) -> None:
         """Veto, close, price, read, estimate and settle what is not; then some who were silent are read."""

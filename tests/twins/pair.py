@@ -28,6 +28,8 @@ from market.messages import CancelRequest, Reading
 from market.orders import Address, Berth, Order, Side
 from market.settlement import Estimate
 from market.slots import Terms
+from tests.twins import invariants
+from tests.twins.tally import Tally
 
 GENESIS_SECOND = 900_000_000
 MOST_GAS = GasBudget(28_000_000)
@@ -89,6 +91,8 @@ class Pair:
         supply = FUNDS_EUR * 10**decimals
         self.exchange.confirm(self.token.mint(self.payer.address, supply, sender=self.payer))
         self.exchange.confirm(self.token.approve(self.exchange.address, supply, sender=self.payer))
+        self.tally = Tally()
+        self.slots: Sequence[int] = ()  # whose invariants are looked at after every call
         self._fresh = self.chain.snapshot()
         self.start_over()
 
@@ -123,6 +127,9 @@ class Pair:
             expected = refusal.rule
         found = self.exchange.events(receipt) if receipt.status == 1 else self.reason(call, receipt)
         assert found == expected, f"{call} by {by}:\n contract {found}\n twin     {expected}"
+        self.tally.note(call, found)
+        if not isinstance(found, str):
+            invariants.check(self.twin, self.slots, found)
         return found
 
     def reason(self, call: calls.Call, receipt: Receipt) -> str:

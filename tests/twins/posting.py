@@ -164,7 +164,7 @@ class Posting(Life):
             addresses = (addresses[0], addresses[0], addresses[1])
         quorum = data.draw(st.sampled_from([QUORUM, QUORUM, QUORUM, 0, 5]))
         present = OracleSet(self.pair.twin.oracles.epoch, quorum, addresses)
-        proofs, named = self.pair.prove(present, self.draw_quorum(data, good=False))
+        proofs, named = self.pair.prove(present, self.draw_quorum(data, good=data.draw(often)))
         call = calls.RotateOracles(addresses, quorum, proofs)
         if isinstance(self.pair.plain(self.pair.payer, call, addresses, quorum, named), tuple):
             self.oracles = list(keys)
