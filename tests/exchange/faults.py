@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Fault:
-    """`wrong` for `right`, which stands once in `source`, in the code `code`; caught by the test `caught_by`."""
+    """`wrong` for `right`, which stands once in `source`, in one code; and the test that catches it."""
 
     name: str
     code: str
@@ -113,14 +113,6 @@ QUICK = (
         caught_by="tests/exchange/test_contract_settlement.py::test_the_utility_must_be_able_to_cover_a_batch",
     ),
     Fault(
-        name="a late nonce forgets those before it",
-        code="Exchange",
-        source="positions.vy",
-        right="self.late_nonces[key] |= 1 << nonce",
-        wrong="self.late_nonces[key] = 1 << nonce",
-        caught_by="tests/exchange/test_contract_orders.py::test_nonces_come_in_any_order_and_once",
-    ),
-    Fault(
         name="energy of a class needs no certificate",
         code="Clearinghouse",
         source="settlement.vy",
@@ -128,6 +120,18 @@ QUICK = (
         wrong="            bill.penalty = 0\n",
         caught_by="tests/exchange/test_contract_settlement.py"
         "::test_energy_sold_beyond_certified_generation_pays_the_penalty",
+    ),
+)
+"""Faults that every run tries."""
+
+MORE = (
+    Fault(
+        name="a late nonce forgets those before it",
+        code="Exchange",
+        source="positions.vy",
+        right="self.late_nonces[key] |= 1 << nonce",
+        wrong="self.late_nonces[key] = 1 << nonce",
+        caught_by="tests/exchange/test_contract_orders.py::test_nonces_come_in_any_order_and_once",
     ),
     Fault(
         name="an account is resettled twice",
@@ -138,10 +142,6 @@ QUICK = (
         caught_by="tests/exchange/test_contract_estimates.py"
         "::test_a_late_reading_changes_a_settlement_to_what_it_would_have_been",
     ),
-)
-"""Faults that every run tries."""
-
-MORE = (
     Fault(
         name="an ask is rounded down",
         code="Exchange",

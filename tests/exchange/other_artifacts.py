@@ -1,8 +1,8 @@
-"""A pytest plugin: the tests of a run meet the contracts of another folder, and how they ended is written down.
+"""A pytest plugin: tests meet the contracts of another folder, and how they ended is written down.
 
     python -m pytest -p tests.exchange.other_artifacts --contracts FOLDER --endings FILE TEST...
 
-FOLDER/artifacts holds an artifact of each contract. FILE gets one line a phase of each test, as `Ending` has it in JSON.
+FOLDER/artifacts holds an artifact of each contract. FILE gets an `Ending` in JSON for each phase of a test.
 """
 
 from __future__ import annotations

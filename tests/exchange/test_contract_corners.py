@@ -1,5 +1,8 @@
-"""Corners that deliberate faults (`faults.py`) found without a test: the last Wh of a capacity, a dear bus under
-the tariff, another chain, a level without a place left, more entries than one call may close."""
+"""Corners that nothing else here looks into: a fault in them (`faults.py`) is caught by no other test.
+
+The last Wh of a capacity, a dear bus under the tariff, another chain, a level that has no place left, and
+more entries than one call may close.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ LIMITS = {Side.BID: 100_000, Side.ASK: 97_000}
 CROSSING = {Side.BID: 110_000, Side.ASK: 90_000}
 FAR = {Side.BID: 60_000, Side.ASK: 150_000}
 PLACES_MAX, ENTRIES_PER_CALL = 65_535, 4_096
+"""Bounds of the sources: entries of a level, and those that one call closes."""
 HEADS = 12
 """Where `levels.heads` is in the storage."""
 

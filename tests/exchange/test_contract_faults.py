@@ -1,9 +1,9 @@
 """The tests see what they are there for: each deliberate fault of `faults.py` is caught by the test it names.
 
-A fault is put into a copy of the sources, and the code that it is in is compiled; the other codes stay as they
-are shipped, and the Exchange is told the new hash of its part. The test named then runs on these contracts, in a
-process of its own, and must fail there by one of its own claims: not because something does not compile, deploy or
-import. On the contracts as they are shipped the same tests, run the same way, hold.
+A fault is put into a copy of the sources, and the code that it is in is compiled; the other codes stay as
+they are shipped, and the Exchange is told the new hash of its part. The test named then runs on these
+contracts, in a process of its own, and must fail there by one of its own claims: not because something does
+not compile, deploy or import. On the contracts as they are shipped the same tests, run the same way, hold.
 """
 
 from __future__ import annotations
@@ -123,17 +123,22 @@ def test_a_fault_is_caught_by_the_test_it_names(fault, tmp_path):
         assert ending.raised in CLAIMS, ending
 
 
-def test_the_same_tests_hold_of_the_contracts_as_they_are(tmp_path):
-    tests = sorted({fault.caught_by for fault in (*QUICK, *MORE)})
-    ended = endings(tests, shipped(), tmp_path)
-    assert {ending.test.split("[")[0] for ending in ended} == {test.split("[")[0] for test in tests}
+@pytest.mark.parametrize(
+    "faults", [pytest.param(QUICK, id="quick"), pytest.param(MORE, id="more", marks=pytest.mark.long)]
+)
+def test_the_same_tests_hold_of_the_contracts_as_they_are(faults, tmp_path):
+    tests = {fault.caught_by for fault in faults}
+    ended = endings(sorted(tests), shipped(), tmp_path)
+    assert {ending.test.split("[")[0] for ending in ended} == tests
     assert [ending for ending in ended if ending.outcome != "passed"] == []
 
 
 @pytest.mark.parametrize("fault", [pytest.param(fault, id=fault.name) for fault in (*QUICK, *MORE)])
-def test_a_fault_is_one_replacement(fault):
+def test_a_fault_is_one_replacement_and_names_a_test(fault):
     assert with_fault(fault) != sources()
     assert f"{fault.code}.vy" in sources()
+    file, test = fault.caught_by.split("::")
+    assert f"\ndef {test}(" in (ROOT / file).read_text("utf-8")
 
 
 def test_there_are_enough_faults_and_each_has_its_name():
