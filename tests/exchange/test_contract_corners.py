@@ -1,4 +1,4 @@
-"""Corners that nothing else here looks into: a fault in them (`faults.py`) is caught by no other test.
+"""Corners that deliberate faults (`faults.py`) found bare, or held by one test that is about something else.
 
 The last Wh of a capacity, a dear bus under the tariff, another chain, a level that has no place left, and
 more entries than one call may close.
