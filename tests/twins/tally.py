@@ -12,7 +12,7 @@ from market.settlement import Basis
 
 
 class Tally(Counter[str]):
-    """Counts by name: `calls` all of them, `PlaceOrder`, `veto: not the last fill`, `rejected: dust`, `voided: EXPIRED`."""
+    """Counts by name: `calls` all of them, `PlaceOrder`, `veto: not the last fill`, `voided: EXPIRED`."""
 
     def note(self, call: calls.Call, answer: tuple[Event, ...] | str) -> None:
         """Count a call and what it answered."""
