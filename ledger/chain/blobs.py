@@ -75,4 +75,4 @@ def _setup() -> Any:
     """The ceremony's public result, as py-evm ships it."""
     import ckzg  # noqa: PLC0415 (only for blobs)
 
-    return ckzg.load_trusted_setup(str(files("eth") / "_utils" / "kzg_trusted_setup.txt"), 0)
+    return ckzg.load_trusted_setup(str(files("eth").joinpath("_utils", "kzg_trusted_setup.txt")), 0)
