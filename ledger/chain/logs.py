@@ -35,6 +35,8 @@ def matches(log: Log, which: LogFilter) -> bool:
 def may_have(bloom: bytes, which: LogFilter) -> bool:
     """Whether a block's bloom filter admits logs of the addresses and topics asked for."""
     bits = int.from_bytes(bloom, "big")
+    if not bits:  # a log sets the bits of its address at least
+        return False
     choices: list[tuple[bytes, ...]] = [tuple(address_bytes(address) for address in which.addresses)]
     choices += [wanted for wanted in which.topics if wanted is not None]
     return all(

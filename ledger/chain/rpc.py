@@ -27,6 +27,8 @@ from ledger.transactions import ACCESS_LIST, FEE_MARKET, LEGACY, Transaction, as
 
 METHOD_NOT_FOUND = -32_601
 REVERTED = 3
+LOG_BLOCKS = 5_000
+"""Blocks in one question for logs; public nodes answer no more than this, often."""
 
 _FIRST_PAUSE_MS = 15
 _LONGEST_PAUSE_MS = 1_000
@@ -175,15 +177,18 @@ class RpcChain:
         return tuple(receipts)
 
     def logs(self, which: LogFilter) -> Sequence[Log]:
-        """Logs in chain order."""
+        """Logs in chain order, asked for in parts: nodes limit how many blocks one question may span."""
+        last = self.head() if which.to_block is None else which.to_block
         question: dict[str, Any] = {
-            "fromBlock": hex(which.from_block),
-            "toBlock": "latest" if which.to_block is None else hex(which.to_block),
             "topics": [None if topic is None else [_hex(value) for value in topic] for topic in which.topics],
         }
         if which.addresses:
             question["address"] = list(which.addresses)
-        return [_log(answer) for answer in self._ask("eth_getLogs", question)]
+        found: list[Log] = []
+        for first in range(which.from_block, last + 1, LOG_BLOCKS):
+            part = {"fromBlock": hex(first), "toBlock": hex(min(first + LOG_BLOCKS - 1, last))}
+            found += (_log(answer) for answer in self._ask("eth_getLogs", question | part))
+        return found
 
     # --- state ----------------------------------------------------------------------------------
 

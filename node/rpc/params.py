@@ -20,7 +20,7 @@ _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}\Z")
 _DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*\Z")
 
 EARLIEST, PENDING = "earliest", "pending"
-LOG_BLOCKS_MAX = 100_000
+LOG_BLOCKS_MAX = 10_000
 """Blocks that one question for logs may span."""
 ADDRESSES_MAX = 1_000
 TOPICS_MAX = 4

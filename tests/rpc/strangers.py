@@ -105,6 +105,7 @@ class Stranger:
             ("anvil_setBalance", account, hex(10**24)),
             ("txpool_content",),
             ("debug_getRawBlock", number),
+            ("eth_call", {"data": "0x60006000fd"}, "latest"),
         )
 
     def _value(self, depth: int) -> Any:

@@ -120,7 +120,7 @@ def test_every_method_refuses_what_it_cannot_use(keys: tuple[Key, ...]) -> None:
 
 @pytest.mark.long
 def test_memory_is_flat(keys: tuple[Key, ...], tmp_path: Path) -> None:
-    """A hundred thousand requests on a chain in a folder, after as many as fill the caches."""
+    """A hundred thousand requests on a chain in a folder, after so many that the caches are full."""
     engine = engine_of(keys, data=tmp_path)
     draws, subscriptions = stranger(3, engine, keys), Subscriptions(engine, lambda: None)
 
@@ -129,7 +129,7 @@ def test_memory_is_flat(keys: tuple[Key, ...], tmp_path: Path) -> None:
             outcomes(answer(engine, draws.body(), subscriptions))
             subscriptions.notifications()
 
-    ask(50_000)
+    ask(30_000)
     before = _anonymous_bytes()
     ask(100_000)
     grown = _anonymous_bytes() - before
