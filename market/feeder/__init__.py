@@ -18,9 +18,9 @@ def load(name: str, v_min: float = 0.90, v_max: float = 1.10, *, rated: bool = F
     """
     kind, colon, rest = name.partition(":")
     if kind == "pandapower" and colon:
-        from market.feeder import pandapower  # noqa: PLC0415 - slow to import
+        from market.feeder.shipped import shipped  # noqa: PLC0415 - imports pandapower
 
-        return pandapower.shipped(rest, v_min, v_max, rated=rated).feeder
+        return shipped(rest, v_min, v_max, rated=rated).feeder
     if kind == "random" and colon:
         from market.feeder import random  # noqa: PLC0415 - for tests and benchmarks
 

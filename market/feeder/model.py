@@ -62,9 +62,7 @@ class Feeder:
             )
         valid = np.isfinite(self.r_pu) & np.isfinite(self.x_pu) & (self.r_pu >= 0)
         for bus in np.flatnonzero((j > 0) & ~valid)[:1]:
-            raise FeederError(
-                f"feeder {self.name}: line to bus {self.bus_names[bus]} has no valid impedance"
-            )
+            raise FeederError(f"feeder {self.name}: line to bus {self.bus_names[bus]} has no valid impedance")
 
     @property
     def buses(self) -> int:

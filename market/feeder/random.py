@@ -73,7 +73,6 @@ def named(rest: str, v_min: float, v_max: float) -> Feeder:
     return random_feeder(int(buses), rng, name=f"random:{rest}", v_min=v_min, v_max=v_max)
 
 
-
 def _parents(buses: int, rng: np.random.Generator) -> Ints:
     """Each bus goes on from the one before it, or branches off one drawn before."""
     before = np.arange(buses) - 1
