@@ -18,6 +18,10 @@ from node.testnet.settings import SettingError, Settings, StartError
 if TYPE_CHECKING:
     from node.testnet.running import Running
 
+NO_FORKING = (
+    "--fork-url: the testnet is a chain of its own and forks none; run `anvil --fork-url URL`, and give its"
+    " address to `wattbook simulate --rpc-url`"
+)
 SHUTDOWN = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -45,6 +49,7 @@ def testnet(
         Path | None, typer.Option(help="File to write addresses, keys, terms and ABIs to, as JSON.")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    fork_url: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run a local market: chain, contracts, oracles, utility, meters and pages, until Ctrl-C.
 
@@ -59,6 +64,8 @@ def testnet(
             print(line, flush=True)
 
     try:
+        if fork_url is not None:
+            raise SettingError(NO_FORKING)
         settings = Settings(port, api_port, host, data, accounts, block_time, mnemonic, config_out)
         from node.testnet.running import running  # noqa: PLC0415 - loads slowly
 

@@ -88,6 +88,12 @@ def test_settings_that_are_not_allowed(options: dict[str, int], message: str) ->
     assert str(caught.value) == message
 
 
+def test_forking_is_refused_with_what_to_do_instead() -> None:
+    status, message = refused("--fork-url", "http://127.0.0.1:1")
+    assert status == 2
+    assert "run `anvil --fork-url URL`" in message
+
+
 def test_words_that_are_no_mnemonic() -> None:
     with pytest.raises(SettingError, match=r"^--mnemonic: "):
         start(Settings(port=0, api_port=0, mnemonic="test test junk"))
