@@ -111,9 +111,9 @@ def _unsettled(feeder: Feeder, periods: npt.NDArray[np.bool_]) -> str:
 class _Walk:
     """A walk around the tree, depth first: where it comes to each bus and where it leaves it for good.
 
-    `order` has the buses as they are met. By bus: `place` counts those met before it, `after` those met before
-    it, it, and those below; `enter` is the step on which it is met. By step, two a bus: the line it goes along
-    (`step_line`), and outwards or back (`step_sign`, 1 or −1).
+    `order` has the buses as they are met. By bus: `place` counts those met before it, `after` these, it and
+    those below; `enter` is the step on which it is met. By step, two a bus: the line that it goes along
+    (`step_line`), and whether outwards or back (`step_sign`, 1 or −1).
     """
 
     order: Ints

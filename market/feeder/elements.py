@@ -1,0 +1,209 @@
+"""What the tables of a pandapower network say: its live buses, its branches, and the powers at its buses.
+
+Only what is in service, at buses in service, and not behind an open switch. Branches are series impedances;
+transformers stand at their neutral tap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from market.feeder.model import FeederError
+from market.units import Floats
+
+Network = Any
+"""A `pandapower.pandapowerNet`: a dictionary of tables (pandas frames) by element."""
+
+LOADS = ("load", "asymmetric_load")
+GENERATION = ("sgen", "asymmetric_sgen", "gen")
+FOREIGN = ("trafo3w", "dcline", "xward", "ward", "motor", "svc", "tcsc", "ssc", "vsc", "b2b_vsc")
+"""Elements that a radial feeder of lines, transformers and loads at constant power has no place for."""
+ZERO_OHM = 1e-6
+"""No wire or contact between two buses has less; it stands for a connection without impedance."""
+SWITCH_R_PER_X = 2.0
+"""How pandapower splits the impedance of a closed switch by default."""
+MW_PER_KW = 1e-3
+FARAD_PER_NF = 1e-9
+
+
+class ElementError(FeederError):
+    """An element that is no part of a radial AC feeder; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A series impedance between two buses.
+
+    z_per_mva: per unit on 1 MVA and the nominal voltage of `other`; ratio: no-load voltage at `other` per
+    voltage at `one`, each in pu of its bus; rating_mva: what it carries at `other`'s nominal voltage (inf: no
+    rating).
+    """
+
+    one: int
+    other: int
+    z_per_mva: complex
+    ratio: float
+    rating_mva: float
+
+    def turned(self) -> Branch:
+        """The same branch seen from its other end."""
+        return Branch(
+            one=self.other,
+            other=self.one,
+            z_per_mva=self.z_per_mva / self.ratio**2,
+            ratio=1 / self.ratio,
+            rating_mva=self.rating_mva * self.ratio,
+        )
+
+
+class Elements:
+    """A network's elements; `name` is the feeder's, for messages. kv, label: by live bus."""
+
+    def __init__(self, net: Network, name: str) -> None:
+        self.net, self.name = net, name
+        live = net.bus[net.bus.in_service.astype(bool)]
+        self.kv = {int(bus): float(kv) for bus, kv in live.vn_kv.items()}
+        self.label = _labels(live)
+
+    def of(self, kind: str, end: str = "bus", among: Mapping[int, Any] | None = None) -> Any:
+        """Table of a kind's elements that are in service at live buses, or at those given."""
+        table = self.net.get(kind)
+        if table is None or not len(table):
+            return self.net.bus.iloc[:0]
+        return table[
+            table.in_service.astype(bool) & table[end].isin(list(self.kv if among is None else among))
+        ]
+
+    # --- branches -----------------------------------------------------------------------------------------
+
+    def branches(self) -> Iterator[Branch]:
+        """All branches; those without impedance have z_per_mva 0. Raises ElementError."""
+        yield from self._switches()
+        yield from self._lines()
+        yield from self._impedances()
+        yield from self._transformers()
+
+    def _joined(self, kind: str, one: str, other: str, switch: str = "") -> Iterator[Any]:
+        """Rows of a kind of branch with both ends live and no open switch."""
+        switches = self.net.switch
+        out = set(switches.element[(switches.et == switch) & ~switches.closed.astype(bool)])
+        for row in self.of(kind, one).itertuples():
+            if row.Index not in out and getattr(row, other) in self.kv:
+                yield row
+
+    def _switches(self) -> Iterator[Branch]:
+        switch = self.net.switch
+        for row in switch[(switch.et == "b") & switch.closed.astype(bool)].itertuples():
+            if row.bus in self.kv and row.element in self.kv:
+                size = float(getattr(row, "z_ohm", 0.0) or 0.0)
+                z_ohm = size * (SWITCH_R_PER_X + 1j) / abs(SWITCH_R_PER_X + 1j)
+                yield self._wire(row.bus, row.element, z_ohm, np.inf)
+
+    def _lines(self) -> Iterator[Branch]:
+        for row in self._joined("line", "from_bus", "to_bus", "l"):
+            z_ohm = complex(row.r_ohm_per_km, row.x_ohm_per_km) * row.length_km / row.parallel
+            yield self._wire(row.from_bus, row.to_bus, z_ohm, row.max_i_ka * row.df * row.parallel)
+
+    def _wire(self, one: int, other: int, z_ohm: complex, carries_ka: float) -> Branch:
+        kv = self.kv[one]
+        z_per_mva = z_ohm / kv**2 if abs(z_ohm) > ZERO_OHM else 0j
+        return Branch(int(one), int(other), z_per_mva, 1.0, _rating(np.sqrt(3.0) * kv * carries_ka))
+
+    def _impedances(self) -> Iterator[Branch]:
+        for row in self._joined("impedance", "from_bus", "to_bus"):
+            if (row.rft_pu, row.xft_pu) != (row.rtf_pu, row.xtf_pu):
+                raise ElementError(f"feeder {self.name}: impedance {row.Index} differs by direction")
+            z_per_mva = complex(row.rft_pu, row.xft_pu) / row.sn_mva
+            yield Branch(int(row.from_bus), int(row.to_bus), z_per_mva, 1.0, np.inf)
+
+    def _transformers(self) -> Iterator[Branch]:
+        for row in self._joined("trafo", "hv_bus", "lv_bus", "t"):
+            hv, lv = int(row.hv_bus), int(row.lv_bus)
+            size, r = row.vk_percent / 100, row.vkr_percent / 100
+            above, below = row.vn_hv_kv / self.kv[hv], row.vn_lv_kv / self.kv[lv]
+            z_per_mva = complex(r, np.sqrt(size**2 - r**2)) * below**2 / (row.sn_mva * row.parallel)
+            carries_mva = row.sn_mva * row.df * row.parallel / below
+            yield Branch(hv, lv, z_per_mva, below / above, _rating(carries_mva))
+
+    # --- powers -------------------------------------------------------------------------------------------
+
+    def powers(self, kinds: Iterable[str], position: Mapping[int, int]) -> tuple[Floats, Floats]:
+        """Sums of nominal powers, MW and Mvar, by the position that each bus is given."""
+        totals = np.zeros((2, max(position.values()) + 1))
+        for kind in kinds:
+            table = self.of(kind, among=position)
+            if "slack" in table:
+                table = table[~table.slack.astype(bool)]
+            at = table.bus.map(position).to_numpy(dtype=np.int64) if len(table) else []
+            phases = ("_a", "_b", "_c") if kind.startswith("asymmetric") else ("",)
+            for total, column in zip(totals, ("p{}_mw", "q{}_mvar"), strict=True):
+                for own in (column.format(phase) for phase in phases):
+                    if own in table and len(table):
+                        np.add.at(total, at, (table.scaling * table[own]).to_numpy(dtype=np.float64))
+        return totals[0], totals[1]
+
+    def refuse_foreign(self, position: Mapping[int, int]) -> None:
+        """Raises ElementError for an element in service that no radial feeder has."""
+        for kind in FOREIGN:
+            table = self.net.get(kind)
+            if table is None or not len(table):
+                continue
+            ends = [column for column in table.columns if column == "bus" or column.endswith("_bus")]
+            for row in table[table.in_service.astype(bool)].itertuples():
+                if any(getattr(row, end) in position for end in ends):
+                    raise ElementError(
+                        f"feeder {self.name}: {kind} {row.Index} ({row.name}) is no part of a radial feeder;"
+                        " put lines, transformers and loads in its place"
+                    )
+
+    def left_out(self, position: Mapping[int, int]) -> tuple[str, ...]:
+        """What a feeder of series impedances and constant loads has no place for, in words, with its size."""
+        lines, trafos = self.of("line", "from_bus", position), self.of("trafo", "lv_bus", position)
+        omega = 2 * np.pi * self.net.f_hz
+        farad = FARAD_PER_NF * sum(
+            row.c_nf_per_km * row.length_km * row.parallel * self.kv[int(row.from_bus)] ** 2
+            for row in lines.itertuples()
+        )
+        magnetising = sum(
+            row.parallel * max(row.i0_percent / 100 * row.sn_mva, row.pfe_kw * MW_PER_KW)
+            for row in trafos.itertuples()
+        )
+        shunts = sum(row.q_mvar * row.step for row in self.of("shunt", among=position).itertuples())
+        stores = len(self.of("storage", among=position))
+        generation, _ = self.powers(GENERATION, position)
+        root, _ = self.powers(LOADS, position)
+        sizes = (
+            ("charging of lines", omega * farad, "Mvar"),
+            ("magnetising of transformers", magnetising, "MVA"),
+            ("shunts", shunts, "Mvar"),
+            ("storages", stores, "of them"),
+            ("load at the substation", root[0], "MW"),
+            ("generation", generation.sum(), "MW"),
+        )
+        moved = [
+            f"tap {row.tap_pos:g} of transformer {row.Index}"
+            for row in trafos.itertuples()
+            if np.isfinite(row.tap_pos) and np.isfinite(row.tap_neutral) and row.tap_pos != row.tap_neutral
+        ]
+        return (*(f"{what}: {size:.4g} {unit}" for what, size, unit in sizes if abs(size) > 0), *moved)
+
+
+def _rating(mva: float) -> float:
+    """A rating in MVA; none given is none."""
+    return float(mva) if np.isfinite(mva) and mva > 0 else np.inf
+
+
+def _labels(buses: Any) -> dict[int, str]:
+    """A name for every bus: its own where that is unique, else with its number, else its number."""
+    own = {int(bus): str(name).strip() if name is not None else "" for bus, name in buses.name.items()}
+    count: dict[str, int] = {}
+    for name in own.values():
+        count[name] = count.get(name, 0) + 1
+    return {
+        bus: str(bus) if name in ("", "nan", "None") else name if count[name] == 1 else f"{name} ({bus})"
+        for bus, name in own.items()
+    }
