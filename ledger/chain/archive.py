@@ -55,6 +55,7 @@ class Archive:
         self._store = store
         self._cache: OrderedDict[int, Stored] = OrderedDict()
         self._blooms: dict[int, bytes] = {}
+        self.schedule = self._kept_schedule()
         self.head = -1
         known_id, head = store.get(_CHAIN_ID), store.get(_HEAD)
         if known_id is None or head is None:
@@ -87,21 +88,20 @@ class Archive:
         self.head = header.number
         self._remember(Stored(header, block, tuple(raw_receipts), receipts))
 
-    @property
-    def schedule(self) -> Schedule:
-        """When forks come into force; it is set before the first block, and stays."""
+    def _kept_schedule(self) -> Schedule:
         kept = self._store.get(_FORKS)
         if kept is None:
             return Schedule()
         seconds = [kept[start : start + 9] for start in range(0, 27, 9)]
         return Schedule(*(None if each == _NEVER else int.from_bytes(each, "big") for each in seconds))
 
-    @schedule.setter
-    def schedule(self, schedule: Schedule) -> None:
+    def keep_schedule(self, schedule: Schedule) -> None:
+        """Set when forks come into force, before the first block; it stays."""
         seconds = (schedule.shanghai, schedule.cancun, schedule.prague)
         self._store[_FORKS] = b"".join(
             _NEVER if each is None else each.to_bytes(9, "big") for each in seconds
         )
+        self.schedule = schedule
 
     def rewind(self, number: int) -> None:
         """Forget the blocks after `number`; their states stay, unreachable."""

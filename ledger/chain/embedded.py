@@ -22,7 +22,7 @@ from ledger.chain.evm import Account, Execution, Interpreter, Machine, Proof
 from ledger.chain.genesis import Genesis, development
 from ledger.chain.imported import check_header, check_run, decode_block
 from ledger.chain.logs import search
-from ledger.chain.pool import Conditions, Pool, admit, conditions_of
+from ledger.chain.pool import Conditions, Pool, admit, conditions_after, conditions_of
 from ledger.chain.protocol import (
     Block,
     ChainError,
@@ -167,7 +167,7 @@ class EmbeddedChain:
             raise TransactionRefused(str(refusal)) from None
         if self._pool.get(signed.hash) is not None or self._archive.find(signed.hash) is not None:
             raise TransactionRefused(f"already known: 0x{signed.hash.hex()}")
-        admit(signed, self._pool, self._machine, self._conditions(self._next_header()))
+        admit(signed, self._pool, self._machine, self._next_conditions())
         self._pool.add(signed)
         self.watchers.queued(signed.hash)
         return signed.hash
@@ -205,11 +205,7 @@ class EmbeddedChain:
         return self._archive.at().block
 
     def set_next_block(
-        self,
-        *,
-        gas_limit: int | None = None,
-        base_fee: int | None = None,
-        coinbase: Address | None = None,
+        self, *, gas_limit: int | None = None, base_fee: int | None = None, coinbase: Address | None = None
     ) -> None:
         """Let the next block carry a base fee, and all further ones a gas limit or a coinbase."""
         self._block_gas_limit = gas_limit or self._block_gas_limit
@@ -280,7 +276,7 @@ class EmbeddedChain:
     def blob_base_fee(self, block: int | None = None) -> int:
         """Price of blob gas in a block, or in the next one, wei per gas. Raises KeyError."""
         header = self._next_header() if block is None else self._archive.at(block).header
-        return blob_base_fee(header, self._fork(header))
+        return blob_base_fee(header.excess_blob_gas or 0, self._fork(header))
 
     # --- blocks ---------------------------------------------------------------------------------
 
@@ -431,7 +427,7 @@ class EmbeddedChain:
                 raise ChainError("genesis: the data folder holds a chain with another first block")
             return
         if genesis.schedule != Schedule():
-            self._archive.schedule = genesis.schedule
+            self._archive.keep_schedule(genesis.schedule)
         machine = self._machine_for(genesis.header)
         for address, account in genesis.accounts:
             machine.put(address, account)
@@ -456,6 +452,12 @@ class EmbeddedChain:
     def fork(self) -> Fork:
         """The fork that the next block is in."""
         return self._fork(self._next_header())
+
+    def _next_conditions(self) -> Conditions:
+        """Those of the next block, without its header, which costs a hash."""
+        parent, fork = self._archive.at().header, self._archive.schedule.at(self.now())
+        gas_limit = self._block_gas_limit or parent.gas_limit
+        return conditions_after(parent, fork, self._chain_id, gas_limit, self.next_base_fee())
 
     def _conditions(self, header: Header) -> Conditions:
         return conditions_of(header, self._fork(header), self._chain_id)

@@ -21,6 +21,7 @@ from ledger.chain.rules import (
     blob_rules,
     floor_gas,
     intrinsic_gas,
+    next_excess_blob_gas,
 )
 from ledger.transactions import BLOB, SignedTransaction, Transaction
 from market.orders import Address
@@ -39,6 +40,7 @@ class Pool:
     def __init__(self, transactions: Iterable[SignedTransaction] = ()) -> None:
         self._queue: dict[bytes, SignedTransaction] = {}
         self._nonces: dict[Address, dict[int, SignedTransaction]] = defaultdict(dict)
+        self._reached: dict[Address, int] = {}  # nonces of a sender that wait without a gap end before this
         self._committed_wei: Counter[Address] = Counter()
         self._dropped: OrderedDict[bytes, str] = OrderedDict()
         for signed in transactions:
@@ -60,9 +62,13 @@ class Pool:
 
     def next_nonce(self, sender: Address, nonce: int) -> int:
         """First nonce from `nonce` on that no waiting transaction of the sender has."""
-        while self.with_nonce(sender, nonce) is not None:
-            nonce += 1
-        return nonce
+        if self.with_nonce(sender, nonce) is None:
+            return nonce
+        reached = max(nonce, self._reached.get(sender, 0))
+        while self.with_nonce(sender, reached) is not None:
+            reached += 1
+        self._reached[sender] = reached
+        return reached
 
     def ready(self, nonce_of: Callable[[Address], int]) -> Iterator[SignedTransaction]:
         """What can run one after another, given each sender's next nonce.
@@ -102,10 +108,12 @@ class Pool:
         self._committed_wei[sender] -= cost_wei(signed.transaction)
         if not self._nonces[sender]:
             del self._nonces[sender], self._committed_wei[sender]
+            self._reached.pop(sender, None)
 
     def drop(self, signed: SignedTransaction, fault: str) -> None:
         """Take a transaction out because it can no longer run, and remember why."""
         self.remove(signed)
+        self._reached.pop(_sender(signed), None)
         self._dropped[signed.hash] = fault
         if len(self._dropped) > _REFUSALS_KEPT:
             self._dropped.popitem(last=False)
@@ -148,7 +156,14 @@ class Conditions:
 
 def conditions_of(header: Header, fork: Fork, chain_id: int) -> Conditions:
     """What the block with a header asks of its transactions."""
-    return Conditions(fork, chain_id, header.gas_limit, header.base_fee or 0, blob_base_fee(header, fork))
+    blob_fee = blob_base_fee(header.excess_blob_gas or 0, fork)
+    return Conditions(fork, chain_id, header.gas_limit, header.base_fee or 0, blob_fee)
+
+
+def conditions_after(parent: Header, fork: Fork, chain_id: int, gas_limit: int, base_fee: int) -> Conditions:
+    """What the block after `parent` asks of its transactions."""
+    blob_fee = blob_base_fee(next_excess_blob_gas(parent, fork), fork)
+    return Conditions(fork, chain_id, gas_limit, base_fee, blob_fee)
 
 
 def check_transaction(signed: SignedTransaction, conditions: Conditions) -> Address:

@@ -131,9 +131,9 @@ def next_excess_blob_gas(parent: Header | None, fork: Fork) -> int:
     return max(parent.excess_blob_gas + (parent.blob_gas_used or 0) - blob_rules(fork).target_gas, 0)
 
 
-def blob_base_fee(header: Header, fork: Fork) -> int:
-    """Price of blob gas in a block, wei per gas: e^(excess / fraction) by Taylor's series (EIP-4844)."""
-    excess, fraction = header.excess_blob_gas or 0, blob_rules(fork).update_fraction
+def blob_base_fee(excess: int, fork: Fork) -> int:
+    """Price of blob gas, wei per gas, at an excess: e^(excess / fraction) by Taylor's series (EIP-4844)."""
+    fraction = blob_rules(fork).update_fraction
     total, term, step = 0, fraction, 1
     while term > 0:
         total += term
