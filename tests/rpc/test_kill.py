@@ -57,8 +57,10 @@ def losses(folder: Path, engine: str = "whole") -> list[str]:
         chain = opened(folder, engine)
     except (ChainError, KeyError) as failure:
         return [f"it does not open: {failure}"]
+    found: list[str] = []
     try:
-        found = chain.faults()
+        found += chain.faults()
+        found += _unsendable(chain, folder)
         for transaction_hash in noted(folder, "acknowledged"):
             receipt = chain.find_receipt(transaction_hash)
             if receipt is None:
@@ -68,10 +70,9 @@ def losses(folder: Path, engine: str = "whole") -> list[str]:
         known = sum(chain.find_receipt(keccak(raw)) is not None for raw in noted(folder, "sent"))
         if known != chain.nonce_after(OWNER.address):
             found.append(f"{known} transactions are found, of {chain.nonce_after(OWNER.address)} that ran")
-        found += _unsendable(chain, folder)
         return found
     except (ChainError, KeyError) as failure:
-        return [f"a lookup fails: {failure}"]
+        return [*found, f"a lookup fails: {failure}"]
     finally:
         chain.close()
 
@@ -115,3 +116,4 @@ def test_an_engine_that_commits_key_by_key_fails(kill: Kill, tmp_path: Path) -> 
         torn += losses(folder, "keys")
     assert any("cannot be sent again" in loss for loss in torn), torn
     assert any("there is a block after the head" in loss for loss in torn), torn
+    assert any("a lookup fails" in loss for loss in torn), torn
