@@ -29,3 +29,7 @@ def find(program: str) -> Path | None:
         if found := shutil.which(command, path=path):
             return Path(found)
     return None
+
+
+NOT_INSTALLED = "data from elsewhere, which nothing installs"
+"""How the reason of a skip begins that is none of this machine's fault, and never required."""

@@ -18,6 +18,9 @@ import pytest
 def test_that_needs_a_browser(): ...
 
 def test_that_needs_nothing(): ...
+
+@pytest.mark.skip(reason="data from elsewhere, which nothing installs: a folder")
+def test_that_needs_a_folder(): ...
 """
 
 
@@ -37,6 +40,8 @@ def run(folder: Path, required: str) -> subprocess.CompletedProcess[str]:
     ("required", "status", "says"),
     [
         ("", 0, "skipped: no chromium (1 test)"),
+        ("", 0, "skipped: data from elsewhere, which nothing installs: a folder (1 test)"),
+        ("all", 1, "1 passed, 1 skipped, 1 error"),
         ("all", 1, "WATTBOOK_REQUIRE=all, and this was skipped: no chromium"),
         ("some", 4, "WATTBOOK_REQUIRE=some: only `all` has a meaning"),
     ],

@@ -30,7 +30,7 @@ from ledger.chain.imported import BlockRefused, split_blocks
 from ledger.chain.protocol import ChainError
 from node.rpc.dispatch import answer
 from node.rpc.engine import Engine
-from tests.programs import ROOT
+from tests.programs import NOT_INSTALLED, ROOT
 
 FOLDER = Path(os.environ.get("WATTBOOK_RPC_COMPAT", ROOT.parent / "shared" / "rpc-compat"))
 CASES = sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.glob("*/*.io"))
@@ -44,7 +44,9 @@ LESS_GAS = "eth_estimateGas/estimate-successful-call"
 """Expected is where Geth's search ends, 1.5 % above the least gas that suffices; here it is the least."""
 SEARCH_ENDS = 0.015
 
-pytestmark = pytest.mark.skipif(not CASES, reason="no rpc-compat folder (set WATTBOOK_RPC_COMPAT)")
+pytestmark = pytest.mark.skipif(
+    not CASES, reason=f"{NOT_INSTALLED}: the folder rpc-compat (set WATTBOOK_RPC_COMPAT)"
+)
 
 
 def imported(interpreter: Interpreter = "fast") -> EmbeddedChain:
@@ -84,7 +86,7 @@ def comparable(value: Any) -> Any:
     return kept
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", CASES or ["none"])
 def test_case(engine: Engine, case: str) -> None:
     for request, expected in exchanges(case):
         given = json.loads(answer(engine, request) or b"null")
