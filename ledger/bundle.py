@@ -43,6 +43,7 @@ MANIFEST, HEADERS, TRANSACTIONS, RECEIPTS, CHECKPOINT = (
     "checkpoint",
 )
 ARTIFACTS, CERTIFICATES, INPUTS = "artifacts", "certificates", "inputs"
+NOTICE = "NOTICE"
 CHECKPOINT_ORIGIN = "wattbook checkpoint v1"
 
 
@@ -91,7 +92,8 @@ class Bundle:
 
     Headers are RLP; transactions and receipts EIP-2718 bytes. Certificates and inputs are kept under
     the SHA-256 that names them. `digests` are the files' own SHA-256 as they were found, empty where
-    the bundle comes from a chain and not from files.
+    the bundle comes from a chain and not from files. `notice` is what the licences of its data ask to be
+    told, empty where they ask nothing.
     """
 
     manifest: Manifest
@@ -103,6 +105,7 @@ class Bundle:
     inputs: Mapping[bytes, bytes]
     checkpoint: Checkpoint
     digests: Mapping[str, str]
+    notice: bytes = b""
 
 
 # --- from a chain -------------------------------------------------------------------------------
@@ -200,6 +203,7 @@ def write_bundle(
     scenario: str | None = None,
     seed: int | None = None,
     first_block: int | None = None,
+    notice: str = "",
 ) -> Bundle:
     """Collect an exchange's bundle and write it. Raises ChainError, BundleError, OSError."""
     bundle = collect(
@@ -210,6 +214,7 @@ def write_bundle(
         seed=seed,
         first_block=first_block,
     )
+    bundle = replace(bundle, notice=notice.encode())
     write(bundle, folder)
     return bundle
 
@@ -237,6 +242,8 @@ def encode(bundle: Bundle) -> dict[str, bytes]:
     files |= {f"{ARTIFACTS}/{name}.json": content for name, content in sorted(bundle.artifacts.items())}
     for place, contents in ((CERTIFICATES, bundle.certificates), (INPUTS, bundle.inputs)):
         files |= {f"{place}/{name.hex()}.bin": content for name, content in sorted(contents.items())}
+    if bundle.notice:
+        files[NOTICE] = bundle.notice
     listed = tuple(sorted((name, sha256(content).hexdigest()) for name, content in files.items()))
     files[MANIFEST] = encode_manifest(replace(bundle.manifest, files=listed))
     return files
@@ -301,6 +308,7 @@ def read(folder: Path) -> Bundle:
         inputs=_by_hash(folder, INPUTS),
         checkpoint=_parsed(folder, CHECKPOINT, _decode_checkpoint),
         digests=_digests(folder),
+        notice=(folder / NOTICE).read_bytes() if (folder / NOTICE).is_file() else b"",
     )
 
 

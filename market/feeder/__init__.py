@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from market.feeder import cases
 from market.feeder.model import Feeder, FeederError, Limits
 
 BUILT_IN = cases.NAMES
 
-__all__ = ["BUILT_IN", "Feeder", "FeederError", "Limits", "load"]
+OTHERS = "pandapower:NET, simbench:CODE, random:BUSES:SEED"
+"""Forms of the names that are not in a short list."""
+
+__all__ = ["BUILT_IN", "Feeder", "FeederError", "Limits", "is_simbench", "load"]
 
 
 def load(name: str, v_min: float = 0.90, v_max: float = 1.10, *, rated: bool = False) -> Feeder:
@@ -25,4 +30,15 @@ def load(name: str, v_min: float = 0.90, v_max: float = 1.10, *, rated: bool = F
         from market.feeder import random  # noqa: PLC0415 - for tests and benchmarks
 
         return random.named(rest, v_min, v_max)
+    if is_simbench(name):
+        from market.feeder import simbench  # noqa: PLC0415 - an extra, slow to import
+
+        return simbench.feeder(name, v_min, v_max, rated=rated).feeder
+    if name not in BUILT_IN:
+        raise FeederError(f"feeder {name!r} is not built in; known: {', '.join(BUILT_IN)}, {OTHERS}")
     return cases.feeder(name, v_min, v_max, rated=rated)
+
+
+def is_simbench(name: str) -> bool:
+    """Whether a name is a SimBench code, with `simbench:` before it or without."""
+    return name.startswith("simbench:") or re.fullmatch(r"\d-[A-Za-z_]+-.*-(no_)?sw", name) is not None

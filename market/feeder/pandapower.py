@@ -174,7 +174,7 @@ class _Import:
         return Imported(feeder, position, voltage, *generation, self.elements.left_out(position))
 
     def _lines(self, tree: Tree, base_mw: float) -> tuple[Floats, Complexes, Floats]:
-        """By bus: nominal pu per pu of the feeder; impedance and rating of the line to it, pu, 0 at the root."""
+        """By bus: nominal pu per pu of the feeder; impedance and rating of the line to it, 0 at the root."""
         buses = len(tree.node)
         voltage, z_pu, rating = np.ones(buses), np.zeros(buses, dtype=np.complex128), np.zeros(buses)
         for j in range(1, buses):

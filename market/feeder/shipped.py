@@ -5,7 +5,10 @@ Several feeders in one network are told apart by a number: `pandapower:oberrhein
 
 from __future__ import annotations
 
+import logging
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -73,9 +76,28 @@ def network(name: str) -> Any:
     import pandapower.networks  # noqa: PLC0415 - slow to import
 
     function, arguments = NETWORKS[name]
-    before = random.getstate()
-    random.seed(DRAWN_WITH)
-    try:
+    with _quiet(), _seeded(DRAWN_WITH):
         return getattr(pandapower.networks, function)(**arguments)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Python's global generator starts from a seed, and is afterwards as it was."""
+    before = random.getstate()
+    random.seed(seed)
+    try:
+        yield
     finally:
         random.setstate(before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without pandapower's advice to install numba, which it gives while it makes some networks."""
+    logger = logging.getLogger("pandapower")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from node.scenario.schema import ScenarioFile
+from node.scenario.schema import FeederSection, ScenarioFile
 
 
 class ScenarioError(ValueError):
@@ -31,6 +31,7 @@ def load(
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{source}: not TOML: {error}") from None
+    _find_beside(source, document)
     for key, value in (overrides or {}).items():
         _override(source, document, key, value)
     if seed is not None:
@@ -59,6 +60,14 @@ def _read(path: str | Path) -> tuple[str, str]:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         known = ", ".join(builtin_names())
         raise ScenarioError(f"{path}: {reason}; a TOML file or one of: {known}") from None
+
+
+def _find_beside(source: str, document: dict[str, Any]) -> None:
+    """A feeder's file is named as seen from the scenario's."""
+    feeder = document.get("feeder")
+    name = feeder.get("name") if isinstance(feeder, dict) else None
+    if isinstance(name, str) and FeederSection.names_file(name):
+        document["feeder"]["name"] = str(Path(source).parent / name)
 
 
 def _override(source: str, document: dict[str, Any], key: str, value: str) -> None:

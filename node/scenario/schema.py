@@ -10,11 +10,13 @@ either what the contract can store or a range beyond which the key means nothing
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from market.feeder import is_simbench
 from market.units import NEUR_PER_EUR, WH_PER_MWH
 
 UINT32_MAX = 2**32 - 1
@@ -66,6 +68,19 @@ class FeederSection(Section):
     v_max_pu: Voltage = 1.10
     line_rating_mva: Annotated[float, Field(ge=0.0001, le=10_000)] | None = None
     """One thermal rating for every line; none by default, since IEEE 33-bus publishes none."""
+    rated: bool = False
+    """Whether the ratings that come with the feeder are limits."""
+
+    @staticmethod
+    def names_file(name: str) -> bool:
+        """A feeder's name is a pandapower file's, with the number of a part behind it or without."""
+        return re.search(r"\.json(#\d+)?$", name) is not None
+
+    @model_validator(mode="after")
+    def _one_rating(self) -> FeederSection:
+        if self.rated and self.line_rating_mva is not None:
+            raise ValueError(f"rated = true and line_rating_mva = {self.line_rating_mva}: one of them")
+        return self
 
     @model_validator(mode="after")
     def _ordered(self) -> FeederSection:
@@ -239,6 +254,8 @@ def _ordered(section: Section, *keys: str) -> None:
 class ProfilesSection(Section):
     """`[profiles]`: where the sun and the load come from."""
 
+    source: Literal["standard", "simbench"] = "standard"
+    """Standard load profiles and a clear sky under clouds, or the profiles of the feeder's SimBench code."""
     latitude: Annotated[float, Field(ge=-90, le=90)] = 51.5
     longitude: Annotated[float, Field(ge=-180, le=180)] = 7.5
     tilt_deg: Annotated[float, Field(ge=0, le=90)] = 30.0
@@ -358,6 +375,15 @@ class ScenarioFile(Section):
             raise ValueError(
                 f"slots.count = {self.slots.count} times prosumers.count = {self.prosumers.count}"
                 f" is above {CELLS_MAX}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _profiled(self) -> ScenarioFile:
+        """SimBench's profiles belong to SimBench's buses."""
+        if self.profiles.source == "simbench" and not is_simbench(self.feeder.name):
+            raise ValueError(
+                f'profiles.source = "simbench" needs a SimBench code as feeder.name, not "{self.feeder.name}"'
             )
         return self
 

@@ -11,19 +11,18 @@ from typing import cast
 
 import numpy as np
 
-from market import feeder as feeders
-from market.agents import profiles
-from market.feeder.model import Feeder, FeederError, Limits
+from market.agents.profiles import forecast as forecasted
+from market.feeder.model import Feeder
 from market.pricing.conditions import Conditions, Devices, Hub
 from market.pricing.storages import reachable, tube, window
 from market.slots import Rule, Tariff, Terms
 from market.units import UEUR_PER_KWH_PER_EUR_PER_MWH, WH_PER_MWH, Floats, Ints
+from node.scenario import feeders
 from node.scenario.schema import PV_CAPACITY, ScenarioFile
+from node.scenario.shapes import AZIMUTHS_DEG, shapes
 from node.scenario.storages import Stores, draw
 from node.scenario.streams import stream
 
-AZIMUTHS_DEG = (110.0, 180.0, 250.0)
-"""Roofs face one of these: east by south, south, west by south."""
 FORECAST_FLOOR = 0.05
 """A forecast keeps at least this share of a load, so that its value curve stays defined."""
 DAY_SECONDS = 86_400
@@ -164,7 +163,7 @@ DEVICE_ARRAYS = (
 
 def build(scenario: ScenarioFile) -> World:
     """Draw the world of a scenario. Raises FeederError for a feeder that cannot be used."""
-    feeder = _feeder(scenario)
+    feeder = feeders.find(scenario.feeder)
     rng = stream(scenario.seed, "prosumers")
     bus = _place(scenario.prosumers.count, feeder, rng)
     load_peak = _split_load(scenario.prosumers.load_share, bus, feeder, rng)
@@ -198,21 +197,6 @@ def _peak(stores: Stores, power: str, prosumers: int) -> Floats:
     """Largest power of each prosumer's storages together, pu."""
     peak = getattr(stores.storages, power).max(axis=0, initial=0.0)
     return stores.by_owner(peak, prosumers)
-
-
-def _feeder(scenario: ScenarioFile) -> Feeder:
-    section = scenario.feeder
-    try:
-        feeder = feeders.load(section.name)
-    except FeederError as error:
-        raise FeederError(f"feeder.name: {error}") from None
-    rating = np.inf if section.line_rating_mva is None else section.line_rating_mva / feeder.base_mw
-    limits = Limits(
-        v_min=np.full(feeder.buses, section.v_min_pu),
-        v_max=np.full(feeder.buses, section.v_max_pu),
-        i_max=np.full(feeder.buses, rating),
-    )
-    return replace(feeder, limits=limits)
 
 
 def _terms(scenario: ScenarioFile, feeder: Feeder) -> Terms:
@@ -285,15 +269,14 @@ def _capacity(peak: Floats, slot_wh: float, lot: int) -> Ints:
 
 
 def _actual(scenario: ScenarioFile, feeder: Feeder, bus: Ints, load_peak: Floats, pv_peak: Floats) -> Outlook:
-    """Delivery: standard load profiles with individual noise, PV under seeded clouds."""
-    slots, section, profile = scenario.slots, scenario.prosumers, scenario.profiles
+    """Delivery: load profiles with individual noise, PV under one sky."""
+    section, draws = scenario.prosumers, _draws(scenario, len(bus))
     rng = stream(scenario.seed, "load")
-    passive_shape = profiles.standard_load(profile.passive, slots.start, slots.seconds, slots.count)
-    own_shape = profiles.standard_load(profile.prosumers, slots.start, slots.seconds, slots.count)
-    noise = np.exp(rng.normal(0.0, 0.15, (slots.count, len(bus))))
-    load = own_shape[:, None] * noise * load_peak
+    shape = shapes(scenario, bus, draws.roof)
+    noise = np.exp(rng.normal(0.0, 0.15, (scenario.slots.count, len(bus))))
+    load = shape.own * noise * load_peak
     taken = np.bincount(bus, load_peak, feeder.buses)
-    passive_p = passive_shape[:, None] * np.maximum(feeder.nominal_p_mw / feeder.base_mw - taken, 0.0)
+    passive_peak = np.maximum(feeder.nominal_p_mw / feeder.base_mw - taken, 0.0)
     tan_phi = np.divide(
         feeder.nominal_q_mvar,
         feeder.nominal_p_mw,
@@ -302,61 +285,55 @@ def _actual(scenario: ScenarioFile, feeder: Feeder, bus: Ints, load_peak: Floats
     )
     firm_p = load * (1.0 - section.flexible_share)
     return Outlook(
-        passive_p=passive_p,
-        passive_q=passive_p * tan_phi,
+        passive_p=shape.passive * passive_peak,
+        passive_q=shape.passive_q * passive_peak * tan_phi,
         firm_p=firm_p,
         firm_q=firm_p * tan_phi[bus],
-        devices=_devices(scenario, bus, load * section.flexible_share, pv_peak),
+        devices=_devices(draws, bus, load * section.flexible_share, shape.sun * pv_peak, pv_peak),
     )
 
 
-def _devices(scenario: ScenarioFile, bus: Ints, flexible: Floats, pv_peak: Floats) -> Devices:
-    section = scenario.prosumers
+@dataclass(frozen=True, eq=False)
+class _Draws:
+    """What each prosumer's devices are like: one entry each."""
+
+    low: Floats
+    high: Floats
+    floor: Floats
+    gen_cost: Floats
+    gen_rise: Floats
+    roof: Ints
+
+
+def _draws(scenario: ScenarioFile, count: int) -> _Draws:
+    section, rng = scenario.prosumers, stream(scenario.seed, "devices")
+    return _Draws(
+        low=rng.uniform(*section.flexible_value_low_eur_per_mwh, count),
+        high=rng.uniform(*section.flexible_value_high_eur_per_mwh, count),
+        floor=rng.uniform(*section.flexible_floor, count),
+        gen_cost=rng.uniform(0.0, 5.0, count),
+        gen_rise=rng.uniform(5.0, 15.0, count),
+        roof=rng.integers(0, len(AZIMUTHS_DEG), count),
+    )
+
+
+def _devices(draws: _Draws, bus: Ints, flexible: Floats, gen_max: Floats, pv_peak: Floats) -> Devices:
     count = len(bus)
-    rng = stream(scenario.seed, "devices")
-    low = rng.uniform(*section.flexible_value_low_eur_per_mwh, count)
-    high = rng.uniform(*section.flexible_value_high_eur_per_mwh, count)
-    floor = rng.uniform(*section.flexible_floor, count)
-    gen_cost = rng.uniform(0.0, 5.0, count)
-    gen_rise = rng.uniform(5.0, 15.0, count)
-    roof = rng.integers(0, len(AZIMUTHS_DEG), count)
-    load_max = flexible
-    load_min = floor * flexible
-    width = load_max - load_min
-    slope = np.divide(high - low, width, out=np.zeros_like(width), where=width > 0)
-    sun = _sun(scenario)[:, roof]
-    ones = np.ones((scenario.slots.count, 1))
-    rise = np.divide(gen_rise, pv_peak, out=np.zeros(count), where=pv_peak > 0)
+    load_min = draws.floor * flexible
+    width = flexible - load_min
+    slope = np.divide(draws.high - draws.low, width, out=np.zeros_like(width), where=width > 0)
+    rise = np.divide(draws.gen_rise, pv_peak, out=np.zeros(count), where=pv_peak > 0)
+    ones = np.ones((len(flexible), 1))
     return Devices(
         bus=bus,
-        gen_cost=ones * gen_cost,
+        gen_cost=ones * draws.gen_cost,
         gen_slope=ones * rise,
-        gen_max=sun * pv_peak,
-        load_value=low + slope * load_max,
+        gen_max=gen_max,
+        load_value=draws.low + slope * flexible,
         load_slope=slope,
         load_min=load_min,
-        load_max=load_max,
+        load_max=flexible,
     )
-
-
-def _sun(scenario: ScenarioFile) -> Floats:
-    """PV output per unit of peak, periods × roofs, all under the same clouds."""
-    slots, place = scenario.slots, scenario.profiles
-    columns = [
-        profiles.pv_output(
-            slots.start,
-            slots.seconds,
-            slots.count,
-            latitude=place.latitude,
-            longitude=place.longitude,
-            tilt_deg=place.tilt_deg,
-            azimuth_deg=azimuth,
-            clouds=place.clouds,
-            rng=stream(scenario.seed, "clouds"),
-        )
-        for azimuth in AZIMUTHS_DEG
-    ]
-    return np.column_stack(columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -373,7 +350,7 @@ def _forecast_errors(scenario: ScenarioFile, count: int) -> _Errors:
     ones = np.ones(periods)
 
     def relative(*name: str | int) -> Floats:
-        return profiles.forecast(ones, stream(scenario.seed, "forecast", *name), error) - 1.0
+        return forecasted(ones, stream(scenario.seed, "forecast", *name), error) - 1.0
 
     return _Errors(
         passive=relative("passive") / 2.0,  # the sum of many loads is easier to foresee than one

@@ -14,6 +14,7 @@ from market.pricing import direct
 from market.pricing.conditions import Clearing
 from market.pricing.socp import SocpClearing
 from node.oracle.signers import Oracles
+from node.scenario.feeders import notice
 from node.scenario.schema import ScenarioFile
 from node.scenario.world import World, build
 from node.simulate.day import CHARGES_LEAD_SECONDS, TradingDay
@@ -88,7 +89,7 @@ def simulate(
         storages=_storages(world),
     )
     if out is not None:
-        _write(result, session, out, first_block)
+        _write(result, session, out, first_block, notice(scenario.feeder))
     return summarise(result)
 
 
@@ -149,7 +150,7 @@ def _storages(world: World) -> tuple[Storage, ...]:
     )
 
 
-def _write(result: DayResult, session: Session, out: Path, first_block: int) -> None:
+def _write(result: DayResult, session: Session, out: Path, first_block: int, told: str) -> None:
     with replacing(out) as partial:
         write_results(result, partial)
         write_bundle(
@@ -161,5 +162,6 @@ def _write(result: DayResult, session: Session, out: Path, first_block: int) -> 
             scenario=result.scenario_name,
             seed=result.seed,
             first_block=first_block,
+            notice=told,
         )
         write_manifest(partial, result)

@@ -1,0 +1,138 @@
+"""Feeders by SimBench code, with their profiles: the `simbench` extra.
+
+S. Meinecke et al., "SimBench – A benchmark dataset of electric power systems to compare innovative solutions
+based on power flow analysis", Energies 13(12):3290, 2020. The package carries the whole data set; nothing is
+loaded from a network. A grid takes some seconds to extract.
+
+Profiles are those of 2016 in quarters of an hour. A time is looked up by its month, day and clock as written,
+whatever its year.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from market.feeder.model import FeederError
+from market.feeder.pandapower import Imported, imported
+from market.units import Floats
+
+PROFILE_YEAR = 2016
+QUARTER_SECONDS = 900
+NOTICE = """\
+Contains information from SimBench (www.simbench.net), which is made available here under the Open Database
+License (ODbL) v1.0, https://opendatacommons.org/licenses/odbl/1-0/. Rights in individual contents of the
+database are licensed under the Database Contents License, https://opendatacommons.org/licenses/dbcl/1-0/.
+"""
+"""Goes with whatever is made of the data."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shapes:
+    """How a feeder's loads and sun go over time, periods × buses.
+
+    active, reactive: as a share of the bus's nominal load; sun: output of PV at the bus as a share of its
+    peak, and where SimBench has no PV the mean of the feeder's.
+    """
+
+    active: Floats
+    reactive: Floats
+    sun: Floats
+
+
+def feeder(name: str, v_min: float = 0.90, v_max: float = 1.10, *, rated: bool = False) -> Imported:
+    """The feeder of a code, `simbench:1-LV-rural1--0-sw` or bare. Raises FeederError as `imported` does.
+
+    Also where the extra is not installed, and for what is no code.
+    """
+    return imported(network(_code(name)), name, v_min, v_max, rated=rated)
+
+
+def shapes(name: str, start: datetime, seconds: int, count: int) -> Shapes:
+    """Profiles of a code's feeder by slot, means over each. Raises FeederError where there is no PV."""
+    net, found = network(_code(name)), feeder(name)
+    buses = found.feeder.buses
+    loads = net.load[net.load.in_service.astype(bool) & net.load.bus.isin(list(found.position))]
+    roofs = net.sgen[net.sgen.in_service.astype(bool) & net.sgen.bus.isin(list(found.position))]
+    roofs = roofs[roofs.profile.astype(str).str.startswith("PV")]
+    if not len(roofs):
+        raise FeederError(f"feeder {name}: SimBench has no PV on it")
+    over_time = _Clock(start, seconds, count)
+
+    def mean(elements: Any, weight: str, table: str, suffix: str) -> Floats:
+        """Profiles of elements, weighted by their power, by bus; where there is none, of all."""
+        total, top = np.zeros((count, buses)), np.zeros(buses)
+        for profile, of_profile in elements.groupby("profile"):
+            at = of_profile.bus.map(found.position).to_numpy(dtype=np.int64)
+            power = np.bincount(
+                at, (of_profile[weight] * of_profile.scaling).to_numpy(dtype=np.float64), buses
+            )
+            column = net.profiles[table][f"{profile}{suffix}"].to_numpy(dtype=np.float64)
+            total += over_time(column)[:, None] * power
+            top += power
+        overall = total.sum(axis=1, keepdims=True) / top.sum()
+        return np.where(top > 0, total / np.where(top > 0, top, 1.0), overall)
+
+    return Shapes(
+        active=mean(loads, "p_mw", "load", "_pload"),
+        reactive=mean(loads, "q_mvar", "load", "_qload"),
+        sun=mean(roofs, "p_mw", "renewables", ""),
+    )
+
+
+class _Clock:
+    """Means over slots of a series in quarters of the profiles' year, which goes on from its start."""
+
+    def __init__(self, start: datetime, seconds: int, count: int) -> None:
+        first = datetime(PROFILE_YEAR, 1, 1, tzinfo=start.tzinfo)
+        offset = (start.replace(year=PROFILE_YEAR) - first).total_seconds()
+        self._edges = (offset + seconds * np.arange(count + 1)) / QUARTER_SECONDS
+        self._quarters = seconds / QUARTER_SECONDS
+
+    def __call__(self, series: Floats) -> Floats:
+        """Mean of the series over each slot: differences of its running sum."""
+        running = np.concatenate([[0.0], np.cumsum(series)])
+        years, within = np.divmod(self._edges, len(series))
+        energy = years * running[-1] + np.interp(within, np.arange(len(series) + 1), running)
+        return np.asarray(np.diff(energy) / self._quarters)
+
+
+def _code(name: str) -> str:
+    """The bare code. Raises FeederError where it is none, or the extra is missing."""
+    code = name.removeprefix("simbench:")
+    if code not in codes():
+        near = [each for each in codes() if each.split("-")[1:2] == code.split("-")[1:2]]
+        listed = ", ".join(near or codes())
+        raise FeederError(f"feeder {name!r} is no SimBench code; known: {listed}")
+    return code
+
+
+@lru_cache(maxsize=1)
+def codes() -> tuple[str, ...]:
+    """All codes. Raises FeederError where the extra is missing."""
+    return tuple(code for scenario in range(3) for code in _codes_of(scenario))
+
+
+def _codes_of(scenario: int) -> Iterator[str]:
+    try:
+        import simbench  # noqa: PLC0415 - an extra, slow to import
+    except ModuleNotFoundError:
+        raise FeederError("SimBench's feeders need an extra: pip install 'wattbook[simbench]'") from None
+    yield from simbench.collect_all_simbench_codes(scenario=scenario)
+
+
+@lru_cache(maxsize=2)
+def network(code: str) -> Any:
+    """The network of a code with its profiles, not to be changed."""
+    import warnings  # noqa: PLC0415
+
+    import simbench  # noqa: PLC0415
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas' about how the package builds its tables
+        return simbench.get_simbench_net(code)

@@ -1,0 +1,49 @@
+"""The feeder of a scenario: by name, or out of a pandapower file; under the scenario's limits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from market import feeder as feeders
+from market.feeder.model import Feeder, FeederError
+from node.scenario.schema import FeederSection
+
+
+def find(section: FeederSection) -> Feeder:
+    """The feeder that `[feeder]` asks for. Raises FeederError, its message beginning with the key."""
+    try:
+        feeder = _named(section)
+    except FeederError as error:
+        raise FeederError(f"feeder.name: {error}") from None
+    if section.rated:
+        return feeder
+    rating = np.inf if section.line_rating_mva is None else section.line_rating_mva / feeder.base_mw
+    return replace(feeder, limits=replace(feeder.limits, i_max=np.full(feeder.buses, rating)))
+
+
+def _named(section: FeederSection) -> Feeder:
+    name, v_min, v_max = section.name, section.v_min_pu, section.v_max_pu
+    if not section.names_file(name):
+        return feeders.load(name, v_min, v_max, rated=section.rated)
+    place, _, part = name.partition("#")
+    try:
+        text = Path(place).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise FeederError(f"{place}: {reason}; a pandapower JSON file or a feeder's name") from None
+    from market.feeder.pandapower import from_json  # noqa: PLC0415 - slow to import
+
+    own = Path(place).name + (f"#{part}" if part else "")  # where the file lies is no part of the feeder
+    return from_json(text, own, v_min, v_max, rated=section.rated, part=int(part or 0)).feeder
+
+
+def notice(section: FeederSection) -> str:
+    """What has to be told of the feeder's data to whoever is given a bundle; mostly nothing."""
+    if not feeders.is_simbench(section.name):
+        return ""
+    from market.feeder.simbench import NOTICE  # noqa: PLC0415 - imports pandapower's part
+
+    return NOTICE
