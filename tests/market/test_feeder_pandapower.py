@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from market.feeder import FeederError, load
+from market.feeder.pandapower import (
+    ElementError,
+    IslandedError,
+    MeshedError,
+    SourcesError,
+    from_json,
+    imported,
+)
+from market.feeder.shipped import NETWORKS, network, shipped
+from tests.market.feeder_flows import assert_equal_flows, nominal_flow
+
+pandapower = pytest.importorskip("pandapower")
+
+PARTS = {"oberrhein": (1, 2), "oberrhein-substations": (1, 2), "schutterwald": (1, 4, 9, 14)}
+QUICK = (
+    "case33bw",
+    "cigre-lv",
+    "cigre-mv",
+    "european-lv",
+    "kerber-dorf",
+    "kerber-landnetz-freileitung-1",
+    "kerber-landnetz-kabel-2",
+    "kerber-vorstadt-1",
+    "mv-open-ring",
+    "oberrhein",
+    "voltage-control-rural-1",
+)
+
+
+def check(name):
+    for part in PARTS.get(name, (0,)):
+        found = shipped(f"{name}#{part}" if part else name)
+        assert_equal_flows(found, network(name))
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_flow_is_pandapowers(name):
+    check(name)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", sorted(set(NETWORKS) - set(QUICK)))
+def test_flow_is_pandapowers_on_every_other_network(name):
+    check(name)
+
+
+def test_parts_are_chosen_by_number():
+    with pytest.raises(SourcesError, match=r"oberrhein has 2 parts, name one: #1 \(at bus Bus 38\), #2"):
+        load("pandapower:oberrhein")
+    with pytest.raises(SourcesError, match="has no part #3"):
+        load("pandapower:oberrhein#3")
+    assert load("pandapower:oberrhein#1").hash != load("pandapower:oberrhein#2").hash
+    with pytest.raises(FeederError, match="'pandapower:cigre' is not shipped; known: case33bw, cigre-lv"):
+        load("pandapower:cigre")
+
+
+def test_what_is_drawn_is_drawn_alike_and_leaves_no_trace():
+    state = random.getstate()
+    first = load("pandapower:kerber-vorstadt-1")
+    assert random.getstate() == state
+    network.cache_clear()
+    random.random()
+    assert load("pandapower:kerber-vorstadt-1").hash == first.hash
+
+
+# --- networks of our own ------------------------------------------------------------------------
+
+
+def chain(buses: int = 4, kv: float = 0.4):
+    """A line of buses named a, b, c, … with an external grid at a and 10 kW at each other."""
+    net = pandapower.create_empty_network()
+    for k in range(buses):
+        pandapower.create_bus(net, vn_kv=kv, name=chr(ord("a") + k))
+    pandapower.create_ext_grid(net, 0)
+    for k in range(1, buses):
+        wire(net, k - 1, k)
+        pandapower.create_load(net, k, p_mw=0.010, q_mvar=0.003)
+    return net
+
+
+def wire(net, one, other, r_ohm=0.05, x_ohm=0.02, **more):
+    return pandapower.create_line_from_parameters(
+        net, one, other, 1.0, r_ohm, x_ohm, c_nf_per_km=0.0, max_i_ka=0.2, **more
+    )
+
+
+def test_a_chain_is_a_feeder():
+    found = imported(chain(), "chain")
+    feeder = found.feeder
+    assert feeder.bus_names == ("a", "b", "c", "d")
+    np.testing.assert_array_equal(feeder.parent, [-1, 0, 1, 2])
+    assert feeder.base_mw == pytest.approx(0.030)
+    np.testing.assert_allclose(feeder.r_pu[1:], 0.05 * 0.030 / 0.4**2)
+    assert np.all(np.isinf(feeder.limits.i_max[1:]))
+    assert found.left_out == ()
+    assert_equal_flows(found, chain())
+
+
+def test_ratings_become_limits_where_asked():
+    rated = imported(chain(), "chain", rated=True).feeder
+    np.testing.assert_allclose(rated.limits.i_max[1:], np.sqrt(3) * 0.4 * 0.2 / 0.030)
+    assert rated.limits.i_max[0] == 0.0
+
+
+def test_a_loop_is_refused_by_its_buses():
+    net = chain(5)
+    wire(net, 1, 3)
+    with pytest.raises(
+        MeshedError, match="feeder ring is meshed: a loop through buses d, c, b; open a switch"
+    ):
+        imported(net, "ring")
+    pandapower.create_switch(net, 1, len(net.line) - 1, et="l", closed=False)
+    assert imported(net, "ring").feeder.buses == 5
+
+
+def test_an_island_is_refused_by_its_buses_and_a_dead_one_is_not():
+    net = chain(5)
+    pandapower.create_switch(net, 2, 2, et="l", closed=False)
+    with pytest.raises(
+        IslandedError, match="nothing feeds the island of buses d, e, which has load at bus d"
+    ):
+        imported(net, "cut")
+    net.load.loc[net.load.bus >= 3, "in_service"] = False
+    assert imported(net, "cut").feeder.bus_names == ("a", "b", "c")
+
+
+def test_one_external_grid_feeds_a_feeder():
+    net = chain()
+    pandapower.create_ext_grid(net, 3)
+    with pytest.raises(SourcesError, match="fed from several places at once: buses a, d"):
+        imported(net, "two", part=1)
+    net.ext_grid["in_service"] = False
+    with pytest.raises(SourcesError, match="feeder two: no external grid feeds it"):
+        imported(net, "two")
+
+
+def test_closed_switches_and_lines_without_impedance_make_one_bus_of_two():
+    net = chain()
+    for k, closed in ((4, True), (5, False)):
+        pandapower.create_bus(net, vn_kv=0.4, name="ef"[k - 4])
+        pandapower.create_switch(net, 3, k, et="b", closed=closed)
+    pandapower.create_bus(net, vn_kv=0.4, name="g")
+    wire(net, 4, 6, r_ohm=0.0, x_ohm=0.0)
+    pandapower.create_load(net, 6, p_mw=0.005)
+    found = imported(net, "fused")
+    assert found.feeder.bus_names == ("a", "b", "c", "d")
+    assert found.position == {0: 0, 1: 1, 2: 2, 3: 3, 4: 3, 6: 3}
+    assert found.feeder.nominal_p_mw[3] == pytest.approx(0.015)
+
+
+def test_a_switch_with_a_resistance_is_a_branch():
+    net = chain()
+    pandapower.create_bus(net, vn_kv=0.4, name="e")
+    pandapower.create_switch(net, 3, 4, et="b", closed=True, z_ohm=0.1)
+    pandapower.create_load(net, 4, p_mw=0.005)
+    found = imported(net, "contact")
+    assert found.feeder.buses == 5
+    assert_equal_flows(found, net)
+
+
+def test_parallel_branches_are_one():
+    net = chain()
+    wire(net, 1, 2, r_ohm=0.10, x_ohm=0.04)  # half the admittance, the same rating
+    wire(net, 3, 2, parallel=2)  # in the other direction
+    found = imported(net, "parallel", rated=True)
+    alone = imported(chain(), "chain", rated=True)
+    np.testing.assert_allclose(found.feeder.r_pu, alone.feeder.r_pu * [1, 1, 2 / 3, 1 / 3])
+    # of three halves of the first line's current, it carries all it can; three equal lines carry thrice
+    np.testing.assert_allclose(found.feeder.limits.i_max, alone.feeder.limits.i_max * [1, 1, 1.5, 3])
+    assert_equal_flows(found, net)
+
+
+def test_what_is_out_of_service_is_left_out():
+    net = chain()
+    net.line.loc[2, "in_service"] = False
+    net.bus.loc[3, "in_service"] = False
+    wire(net, 0, 2, in_service=False)
+    found = imported(net, "out")
+    assert found.feeder.bus_names == ("a", "b", "c")
+    assert found.feeder.base_mw == pytest.approx(0.020)
+
+
+def transformer(net, hv, lv, vn_hv_kv, vn_lv_kv, **more):
+    return pandapower.create_transformer_from_parameters(
+        net,
+        hv,
+        lv,
+        sn_mva=0.1,
+        vn_hv_kv=vn_hv_kv,
+        vn_lv_kv=vn_lv_kv,
+        vkr_percent=1.5,
+        vk_percent=4.0,
+        pfe_kw=0.0,
+        i0_percent=0.0,
+        **more,
+    )
+
+
+@pytest.mark.parametrize("vn_lv_kv", [0.4, 0.42])
+def test_a_transformer_between_nominal_voltages_and_others(vn_lv_kv):
+    net = chain()
+    up = pandapower.create_bus(net, vn_kv=20.0, name="mv")
+    net.ext_grid.loc[0, ["bus", "vm_pu"]] = up, 1.02
+    transformer(net, up, 0, 20.0, vn_lv_kv)
+    found = imported(net, "station", 0.95, 1.05, rated=True)
+    assert found.feeder.bus_names[0] == "mv"
+    assert found.feeder.v0 == 1.02
+    ratio = vn_lv_kv / 0.4
+    np.testing.assert_allclose(found.voltage, [1.0, *[ratio] * 4])
+    # limits mean the nominal voltage of each bus
+    np.testing.assert_allclose(found.feeder.limits.v_max * found.voltage, 1.05)
+    base_ka = found.feeder.base_mw / (np.sqrt(3) * vn_lv_kv)
+    np.testing.assert_allclose(found.feeder.limits.i_max[1] * base_ka, 0.1 / (np.sqrt(3) * vn_lv_kv))
+    np.testing.assert_allclose(found.feeder.limits.i_max[2:] * base_ka, 0.2)
+    assert_equal_flows(found, net)
+
+
+def test_a_transformer_that_is_fed_from_below():
+    net = chain(kv=0.4)
+    up = pandapower.create_bus(net, vn_kv=20.0, name="mv")
+    transformer(net, up, 3, 21.0, 0.4)
+    pandapower.create_load(net, up, p_mw=0.008)
+    found = imported(net, "backwards")
+    assert found.voltage[found.position[up]] == pytest.approx(21 / 20)
+    assert_equal_flows(found, net)
+    pandapower.create_switch(net, 3, 0, et="t", closed=False)
+    with pytest.raises(IslandedError, match="the island of bus mv"):
+        imported(net, "backwards")
+
+
+def test_transformers_of_different_ratio_in_parallel_are_a_loop():
+    net = chain()
+    up = pandapower.create_bus(net, vn_kv=20.0, name="mv")
+    transformer(net, up, 3, 20.0, 0.40)
+    transformer(net, up, 3, 20.0, 0.41)
+    pandapower.create_load(net, up, p_mw=0.008)
+    with pytest.raises(MeshedError, match="branches of different ratio in parallel between buses d, mv"):
+        imported(net, "unequal")
+
+
+def test_what_a_feeder_has_no_place_for_is_said_with_its_size():
+    net = chain()
+    net.line["c_nf_per_km"] = 100.0
+    pandapower.create_load(net, 0, p_mw=0.007)
+    pandapower.create_sgen(net, 2, p_mw=0.004, q_mvar=0.001)
+    pandapower.create_shunt(net, 3, q_mvar=0.002)
+    up = pandapower.create_bus(net, vn_kv=20.0, name="mv")
+    net.ext_grid.loc[0, "bus"] = up
+    transformer(net, up, 0, 20.0, 0.4, tap_side="hv", tap_neutral=0, tap_pos=2, tap_step_percent=2.5)
+    pandapower.create_load(net, up, p_mw=0.003)
+    net.trafo["i0_percent"] = 1.0
+    found = imported(net, "said")
+    assert found.left_out == (
+        "charging of lines: 1.508e-05 Mvar",  # 3 · 100π · 100 nF · (400 V)²
+        "magnetising of transformers: 0.001 MVA",
+        "shunts: 0.002 Mvar",
+        "load at the substation: 0.003 MW",
+        "generation: 0.004 MW",
+        "tap 2 of transformer 0",
+    )
+    assert found.generation_mw[found.position[2]] == 0.004
+    assert found.generation_mvar.sum() == 0.001
+    assert found.feeder.nominal_p_mw[0] == 0.0
+    net.load.loc[net.load.bus == up, "in_service"] = False
+    assert_equal_flows(found, net)
+
+
+def test_foreign_elements_are_refused_by_name():
+    net = chain()
+    pandapower.create_ward(net, 2, 0.001, 0.0, 0.0, 0.0, name="the neighbours")
+    with pytest.raises(ElementError, match=r"ward 0 \(the neighbours\) is no part of a radial feeder"):
+        imported(net, "foreign")
+    net = chain()
+    pandapower.create_impedance(net, 2, 3, rft_pu=0.1, xft_pu=0.1, rtf_pu=0.2, xtf_pu=0.1, sn_mva=1.0)
+    with pytest.raises(ElementError, match="impedance 0 differs by direction"):
+        imported(net, "foreign")
+
+
+def test_no_load_is_no_base():
+    net = chain()
+    net.load["scaling"] = 0.0
+    with pytest.raises(FeederError, match=r"feeder idle: 0\.0 MW of load; its base is its load"):
+        imported(net, "idle")
+
+
+def test_buses_keep_names_that_tell_them_apart():
+    net = chain()
+    net.bus["name"] = ["a", "b", "b", None]
+    assert imported(net, "names").feeder.bus_names == ("a", "b (1)", "b (2)", "3")
+
+
+def test_files():
+    found = from_json(pandapower.to_json(chain()), "chain")
+    direct = imported(chain(), "chain")
+    assert found.feeder.hash == direct.feeder.hash
+    for text in ("", "{", "[1, 2]", '{"a": 1}', "null"):
+        with pytest.raises(FeederError, match=r"feeder grid\.json: not a pandapower JSON file"):
+            from_json(text, "grid.json")
+    assert nominal_flow(found.feeder).loss[0] > 0
