@@ -139,6 +139,7 @@ class Witness:
         utility = accounts[self.utility]
         assert arrears == sum(max(0, -a.balance) for a in accounts.values() if a is not utility)
         self.checks["backing"] += 1
+        self.checks["backing, somebody in arrears"] += arrears > 0
         assert utility.balance + clearing - arrears >= 0, "the utility does not back what others owe"
         self.checks["token balance = Σ balances + clearing"] += 1
         neur_per_unit, units_per_neur = self.scale
@@ -389,6 +390,11 @@ class Witness:
         if posted is not None:
             passive = [posted.passive[b // 8] >> 32 * (b % 8) & UINT32 for b in range(self.terms.buses)]
             substation = Substation(posted.net_import, posted.wholesale, passive)
+        self.checks["identity, without charges"] += charges is None
+        self.checks["identity, without prices"] += prices is None
+        self.checks["identity, with hub trades"] += utility_bill.trades != 0
+        self.checks["identity, with the substation's reading"] += posted is not None
+        self.checks["identity, with a resettlement"] += bool(book.resettled)
         identity = slot_identity(utility, members, substation, valuation)
         outside = valuation.tariff.retail * sum(substation.passive_wh)
         outside -= substation.wholesale * substation.net_import_wh
