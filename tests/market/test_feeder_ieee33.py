@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from market.feeder.ieee33 import BRANCH_RATING_A, NOMINAL_KV, TRUNK_RATING_A
 
 from market.feeder import BUILT_IN, Feeder, FeederError, Limits, load
+from market.feeder.ieee33 import BRANCH_RATING_A, NOMINAL_KV, TRUNK_RATING_A
 
 
 @pytest.fixture(scope="module")
