@@ -49,10 +49,15 @@ $(TOOLS):
 test: $(DEV) ## every test whose tools are there
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" $(BIN)/python -m pytest $(PYTEST) -m "not long"
 
-long: $(DEV) ## the tests that take minutes, full counts; writes tests/long/REPORT.md
+# Lives that were lived are kept in out/lives; LIVES="--seconds 1800" stops early, and FIRST=… begins elsewhere.
+FIRST ?= 0
+LIVES ?=
+
+long: $(DEV) ## the tests that take hours, full counts; writes tests/long/REPORT.md
 	@mkdir -p out
+	@PYTHONPATH=. $(BIN)/python tests/long/lives.py out/lives --first $(FIRST) $(LIVES)
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" $(BIN)/python -m pytest $(PYTEST) -m long --junitxml=out/long.xml; \
-	  $(BIN)/python tests/long/report.py out/long.xml tests/long/REPORT.md
+	  PYTHONPATH=. $(BIN)/python tests/long/report.py out/lives tests/long/REPORT.md --first $(FIRST) --junit out/long.xml
 
 check: $(DEV) ## lint, types, import rules, artifacts, tidiness
 	@$(BIN)/ruff check .

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from market.feeder.ieee33 import ieee33
+
 from node.simulate.layout import Layout, radial_layout
 
 Point = tuple[int, int]

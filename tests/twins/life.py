@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hypothesis import strategies as st
+from collections.abc import Sequence
+from random import Random
+from typing import TypeVar
 
 from ledger import calls
 from ledger.keys import Key
@@ -17,10 +19,9 @@ TRADERS = 4
 LATECOMER, STRANGER, HEIR = (key_of("person", i) for i in (4, 5, 6))
 FIRST_SLOT_START = GENESIS_SECOND + 20_000
 
-often = st.sampled_from([True] * 5 + [False])
-sometimes = st.sampled_from([False] * 3 + [True])
-seldom = st.sampled_from([False] * 11 + [True])
-price_shifts = st.sampled_from([0, 0, 0, 1, 99, 100, -1, -250])
+PRICE_SHIFTS = (0, 0, 0, 1, 99, 100, -1, -250)
+
+T = TypeVar("T")
 
 
 def meter_of(trader: Key, epoch: int = 1) -> Key:
@@ -32,6 +33,9 @@ class Life:
     """One market, twice, with two slots. `pair` says which market."""
 
     pair: Pair
+    rng: Random
+    viewer: Random
+    viewing: float
     slots: list[int]
     slot_seen: int
     utility: Key
@@ -42,28 +46,56 @@ class Life:
     def terms(self) -> Terms:
         return self.pair.terms
 
-    def draw_tariff(self, data: st.DataObject) -> tuple[int, int, int]:
-        fit = data.draw(st.integers(-50_000, 80_000))
-        width = data.draw(st.sampled_from([0, 700, 50_000, 200_000]))
-        fee = data.draw(st.integers(-10_000, 120_000))
+    # --- drawing --------------------------------------------------------------------------------
+
+    def choose(self, among: Sequence[T]) -> T:
+        """One of these; the more often it stands there, the likelier."""
+        return self.rng.choice(among)
+
+    def some(self, among: Sequence[T]) -> list[T]:
+        """All of these in any order, to be cut off by the caller."""
+        return self.rng.sample(among, len(among))
+
+    def often(self) -> bool:
+        """Five times of six."""
+        return self.rng.random() < 5 / 6
+
+    def sometimes(self) -> bool:
+        """Once in four times."""
+        return self.rng.random() < 1 / 4
+
+    def seldom(self) -> bool:
+        """Once in twelve times."""
+        return self.rng.random() < 1 / 12
+
+    # --- the beginning --------------------------------------------------------------------------
+
+    def draw_tariff(self) -> tuple[int, int, int]:
+        fit = self.rng.randint(-50_000, 80_000)
+        width = self.choose([0, 700, 50_000, 200_000])
+        fee = self.rng.randint(-10_000, 120_000)
         return fit + width + fee, fee, fit
 
-    def register(self, data: st.DataObject, trader: Key, bus: int) -> None:
+    def register(self, trader: Key, bus: int) -> None:
         call = calls.RegisterAccount(
             trader.address,
             bus,
             meter_of(trader).address,
-            data.draw(st.sampled_from([40, 300, 10_000])),
-            data.draw(st.sampled_from([40, 300, 10_000])),
-            data.draw(st.sampled_from([0, 10**7, EUR])),
-            data.draw(st.integers(0, 3)),
+            self.choose([40, 300, 10_000]),
+            self.choose([40, 300, 10_000]),
+            self.choose([0, 10**7, EUR]),
+            self.rng.randint(0, 3),
         )
         self.pair.same(self.utility, call)
-        self.deposit(trader, data.draw(st.sampled_from([0, 10**7, EUR, EUR, EUR])))
+        self.deposit(trader, self.choose([0, 10**7, EUR, EUR, EUR]))
 
     def deposit(self, owner: Key, amount_neur: int) -> None:
         whole = amount_neur - amount_neur % self.pair.neur_per_unit
         self.pair.same(self.pair.payer, calls.Deposit(owner.address, whole))
+
+    def views(self) -> bool:
+        """Whether to ask the contract's views this time: they take longer than all else."""
+        return self.viewer.random() < self.viewing
 
     # --- what all rules use ---------------------------------------------------------------------
 
@@ -79,25 +111,27 @@ class Life:
     def account(self, key: Key) -> Account | None:
         return self.pair.twin.accounts.find(key.address)
 
-    def draw_slot(self, data: st.DataObject) -> int:
+    def draw_slot(self) -> int:
         """Mostly one of the two; seldom one that is not scheduled."""
-        return data.draw(st.sampled_from([*self.slots * 4, self.slots[-1] + 3]))
+        return self.choose([*self.slots * 4, self.slots[-1] + 3])
 
-    def draw_person(self, data: st.DataObject) -> Key:
+    def draw_person(self) -> Key:
         """Mostly a trader; the utility, a latecomer or a stranger at times."""
         others = [self.utility, LATECOMER, STRANGER]
-        return data.draw(st.sampled_from([*self.traders * 6, *others]))
+        return self.choose([*self.traders * 6, *others])
 
-    def draw_signer(self, data: st.DataObject, right: Key) -> Signer:
-        if not data.draw(seldom):
+    def draw_signer(self, right: Key) -> Signer:
+        if not self.seldom():
             return Signer(right)
         wrong = [Signer(STRANGER), Signer(right, malleated=True), Signer(None)]
-        return data.draw(st.sampled_from(wrong))
+        return self.choose(wrong)
 
-    def check_touched(self, slot: int, events: tuple[Event, ...] | str) -> None:
-        """State of the slot, and of every account that the events name."""
+    def check_touched(self, slot: int, events: Sequence[Event] | str) -> bool:
+        """By views: the slot, and every account that the events name. Whether they were asked this time."""
         pair = self.pair
         self.slot_seen = slot
+        if not self.views():
+            return False
         pair.compare_slot(slot)
         pair.compare_money()
         named = {getattr(event, role, None) for event in events for role in ("trader", "taker", "account")}
@@ -108,3 +142,4 @@ class Life:
         for account in {account.id: account for account in touched if account is not None}.values():
             pair.compare_account(account)
             pair.compare_position(slot, account)
+        return True

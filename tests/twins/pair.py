@@ -28,12 +28,13 @@ from market.messages import CancelRequest, Reading
 from market.orders import Address, Berth, Order, Side
 from market.settlement import Estimate
 from market.slots import Terms
-from tests.twins import invariants
 from tests.twins.tally import Tally
+from tests.twins.witness import Witness
+from tests.twins.words import AccountWords, PositionWord, Words
 
 GENESIS_SECOND = 900_000_000
 MOST_GAS = GasBudget(28_000_000)
-FUNDS_EUR = 10**6
+FUNDS_EUR = 10**13
 """What the payer of every deposit has, in whole token units."""
 
 
@@ -91,8 +92,6 @@ class Pair:
         supply = FUNDS_EUR * 10**decimals
         self.exchange.confirm(self.token.mint(self.payer.address, supply, sender=self.payer))
         self.exchange.confirm(self.token.approve(self.exchange.address, supply, sender=self.payer))
-        self.tally = Tally()
-        self.slots: Sequence[int] = ()  # whose invariants are looked at after every call
         self._fresh = self.chain.snapshot()
         self.start_over()
 
@@ -110,6 +109,10 @@ class Pair:
             hash_of=keccak,
         )
         assert self.exchange.history() == self.twin.deployed()
+        self.tally = Tally()
+        words = Words(self.chain, self.exchange.address, self.token.address)
+        self.witness = Witness(words, self.terms, self.utility.address, self.people)
+        self.witness.scale = (self.neur_per_unit, self.units_per_neur)
 
     # --- calling both ---------------------------------------------------------------------------
 
@@ -127,9 +130,9 @@ class Pair:
             expected = refusal.rule
         found = self.exchange.events(receipt) if receipt.status == 1 else self.reason(call, receipt)
         assert found == expected, f"{call} by {by}:\n contract {found}\n twin     {expected}"
-        self.tally.note(call, found)
-        if not isinstance(found, str):
-            invariants.check(self.twin, self.slots, found)
+        self.tally.count(call, found, self.terms)
+        self.compare_words()
+        self.witness.see(call, found)
         return found
 
     def reason(self, call: calls.Call, receipt: Receipt) -> str:
@@ -191,6 +194,41 @@ class Pair:
         return proofs, [(index, signer.named) for index, signer in signers]
 
     # --- comparing state ------------------------------------------------------------------------
+
+    def compare_words(self) -> None:
+        """All accounts, and all they have in slots that were ever touched, in the contract's storage."""
+        words, accounts = self.witness.words, self.twin.accounts
+        assert words.common() == (accounts.clearing_neur, accounts.arrears_neur)
+        for account in accounts:
+            assert words.account(account.address) == AccountWords(
+                account.id,
+                account.bus,
+                account.capacity_wh(Side.BID),
+                account.capacity_wh(Side.ASK),
+                account.reserved_neur,
+                account.balance_neur,
+                account.classes,
+                account.meter_epoch,
+                account.credit_limit_neur,
+            )
+            for slot in self.witness.slots:
+                self._compare_position_word(words, slot, account)
+
+    def _compare_position_word(self, words: Words, slot: int, account: TwinAccount) -> None:
+        book = self.twin.slot(slot).book
+        held, found = book.position(account), words.position(slot, account.id)
+        assert found == PositionWord(
+            found.used_nonces,
+            (held.resting_wh[Side.BID], held.resting_wh[Side.ASK]),
+            (held.resting_count[Side.BID], held.resting_count[Side.ASK]),
+            held.reserve_neur,
+            held.net_wh,
+            held.trades_neur,
+            held.settled,
+        ), f"account {account.id} in slot {slot}"
+        for energy_class in range(1, len(self.terms.penalties_ueur_per_kwh) + 1):
+            net_wh = words.class_net(slot, account.id, energy_class)
+            assert net_wh == held.class_net_wh.get(energy_class, 0)
 
     def compare_account(self, account: TwinAccount) -> None:
         """Everything known of an account."""

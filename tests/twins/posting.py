@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from hypothesis import strategies as st
-
 from ledger import calls, vectors
 from ledger.keys import Key
 from market.events import Event
 from market.messages import ChargesHeader, ForecastsHeader, OracleSet, PricesHeader
-from tests.twins.life import STRANGER, TRADERS, Life, often, seldom, sometimes
+from tests.twins.life import STRANGER, TRADERS, Life
 from tests.twins.pair import Signer, key_of
 
 ORACLES = tuple(key_of("oracle", i) for i in range(4))
@@ -24,48 +22,45 @@ class Posting(Life):
     def good_quorum(self) -> list[tuple[int, Signer]]:
         return [(index, Signer(key)) for index, key in enumerate(self.oracles)][-QUORUM:]
 
-    def draw_quorum(self, data: st.DataObject, good: bool) -> list[tuple[int, Signer]]:
-        if good or not data.draw(sometimes):
+    def draw_quorum(self, good: bool) -> list[tuple[int, Signer]]:
+        if good or not self.sometimes():
             return self.good_quorum()
         order = [(index, Signer(key)) for index, key in enumerate(self.oracles)]
-        return data.draw(
-            st.sampled_from(
-                [
-                    order[:1],
-                    order,
-                    [order[2], order[0]],
-                    [order[0], order[0]],
-                    [order[0], (9, order[1][1])],
-                    [order[0], (1, Signer(STRANGER))],
-                    [order[0], (1, Signer(self.oracles[1], malleated=True))],
-                ]
-            )
-        )
+        spoilt = [
+            order[:1],
+            order,
+            [order[2], order[0]],
+            [order[0], order[0]],
+            [order[0], (9, order[1][1])],
+            [order[0], (1, Signer(STRANGER))],
+            [order[0], (1, Signer(self.oracles[1], malleated=True))],
+        ]
+        return self.choose(spoilt)
 
-    def draw_vector(self, data: st.DataObject, substation: int, good: bool) -> list[int]:
+    def draw_vector(self, substation: int, good: bool) -> list[int]:
         """Values near the substation's, at few buses apart from each other."""
-        shifts = st.sampled_from([0, 0, 100, -100, 1_234, -30_000, 40_001])
-        pattern = [substation + data.draw(shifts) for _ in range(TRADERS)]
+        shifts = [0, 0, 100, -100, 1_234, -30_000, 40_001]
+        pattern = [substation + self.choose(shifts) for _ in range(TRADERS)]
         values = [substation, *(pattern[i % TRADERS] for i in range(self.terms.buses - 1))]
-        if not good and data.draw(sometimes):
+        if not good and self.sometimes():
             values[0] += 1
         return values
 
-    def draw_words(self, data: st.DataObject, values: list[int], good: bool) -> list[tuple[int, ...]]:
+    def draw_words(self, values: list[int], good: bool) -> list[tuple[int, ...]]:
         """The chunks as posted; seldom with a value beyond the last bus, which the hashes commit to."""
         words = list(vectors.pack(values))
-        if not good and data.draw(sometimes):
+        if not good and self.sometimes():
             words[-1] |= 1 << 255
         return list(vectors.chunked(words))
 
-    def draw_charges(self, data: st.DataObject, slot: int, good: bool) -> None:
+    def draw_charges(self, slot: int, good: bool) -> None:
         """Charges of a slot, signed and posted, or spoilt in some way."""
-        chunks = self.draw_words(data, self.draw_vector(data, 0, good), good)
+        chunks = self.draw_words(self.draw_vector(0, good), good)
         hashes = tuple(vectors.chunk_hash(words) for words in chunks)
-        if not good and data.draw(sometimes):
+        if not good and self.sometimes():
             hashes = hashes[1:]
-        self.post_charges_header(slot, hashes, self.draw_quorum(data, good))
-        for index, words in self.draw_chunks(data, chunks, good):
+        self.post_charges_header(slot, hashes, self.draw_quorum(good))
+        for index, words in self.draw_chunks(chunks, good):
             self.pair.same(self.pair.payer, calls.PostChargesChunk(slot, index, words))
 
     def post_charges_of(self, slot: int, values: list[int]) -> None:
@@ -83,36 +78,34 @@ class Posting(Life):
         arguments = (slot, hashes, INPUT_HASH, CERTIFICATE_HASH)
         self.pair.plain(self.pair.payer, calls.PostCharges(*arguments, proofs), *arguments, named)
 
-    def draw_chunks(
-        self, data: st.DataObject, chunks: list[tuple[int, ...]], good: bool
-    ) -> list[tuple[int, tuple[int, ...]]]:
+    def draw_chunks(self, chunks: list[tuple[int, ...]], good: bool) -> list[tuple[int, tuple[int, ...]]]:
         """All chunks, in any order; or some, again, one that is none, one that is wrong."""
         numbered = list(enumerate(chunks))
         if good:
             return numbered
         numbered += [numbered[0], (len(chunks), chunks[0]), (0, (1, *chunks[0][1:])), (0, chunks[0][1:])]
-        return data.draw(st.lists(st.sampled_from(numbered), max_size=4))
+        return [self.choose(numbered) for _ in range(self.rng.randint(0, 4))]
 
-    def post_other_charges(self, data: st.DataObject) -> None:
+    def post_other_charges(self) -> None:
         """Too late, or for a slot nobody scheduled."""
-        slot = self.draw_slot(data)
-        self.draw_charges(data, slot, good=data.draw(often))
+        slot = self.draw_slot()
+        self.draw_charges(slot, good=self.often())
         self.check_touched(slot, ())
 
-    def draw_prices(self, data: st.DataObject) -> None:
+    def draw_prices(self) -> None:
         """Prices of a slot, signed and posted, or spoilt in some way."""
-        slot, good = self.draw_slot(data), data.draw(often)
+        slot, good = self.draw_slot(), self.often()
         retail, fee, fit = self.tariff
-        hub = data.draw(st.sampled_from([fit, retail - fee, (fit + retail - fee) // 2]))
-        if not good and data.draw(sometimes):
-            hub = data.draw(st.sampled_from([fit - 1, retail - fee + 1]))
-        chunks = self.draw_words(data, self.draw_vector(data, hub, good), good)
+        hub = self.choose([fit, retail - fee, (fit + retail - fee) // 2])
+        if not good and self.sometimes():
+            hub = self.choose([fit - 1, retail - fee + 1])
+        chunks = self.draw_words(self.draw_vector(hub, good), good)
         hashes = tuple(vectors.chunk_hash(words) for words in chunks)
-        self.post_prices_header(slot, hub, hashes, self.draw_quorum(data, good))
-        for index, words in self.draw_chunks(data, chunks, good):
+        self.post_prices_header(slot, hub, hashes, self.draw_quorum(good))
+        for index, words in self.draw_chunks(chunks, good):
             self.pair.same(self.pair.payer, calls.PostPricesChunk(slot, index, words))
-        self.check_touched(slot, ())
-        self.pair.compare_vectors(slot, (0, 1, 2, self.terms.buses - 1))
+        if self.check_touched(slot, ()):
+            self.pair.compare_vectors(slot, (0, 1, self.terms.buses - 1))
 
     def post_prices_of(self, slot: int, values: list[int]) -> None:
         """A good header and all its chunks; what is posted already is refused."""
@@ -129,16 +122,16 @@ class Posting(Life):
         arguments = (slot, hub, -55, hashes, INPUT_HASH, CERTIFICATE_HASH)
         self.pair.plain(self.pair.payer, calls.PostPrices(*arguments, proofs), *arguments, named)
 
-    def post_forecasts(self, data: st.DataObject) -> None:
+    def post_forecasts(self) -> None:
         """What accounts are thought to do, near what they contracted; or of accounts there are none of."""
-        slot, index = self.draw_slot(data), data.draw(st.sampled_from([0, 0, 0, 0, 1, 2**16 - 1]))
+        slot, index = self.draw_slot(), self.choose([0, 0, 0, 0, 1, 2**16 - 1])
         nets = [self.pair.twin.slot(slot).book.position(who).net_wh for who in self.pair.twin.accounts]
-        shifts = st.sampled_from([0, 7, 500, 2_000, -2_000])
-        forecast = [net + data.draw(shifts) for net in nets]
+        shifts = [0, 7, 500, 2_000, -2_000]
+        forecast = [net + self.choose(shifts) for net in nets]
         words = self.forecast_words(forecast)
-        if data.draw(seldom):
+        if self.seldom():
             words = words[:-1]
-        quorum = self.draw_quorum(data, good=data.draw(often))
+        quorum = self.draw_quorum(good=self.often())
         self.check_touched(slot, self.post_forecast_words(slot, index, words, quorum))
 
     def forecast_words(self, forecast: list[int]) -> tuple[int, ...]:
@@ -157,14 +150,14 @@ class Posting(Life):
         call = calls.PostForecasts(slot, index, words, proofs)
         return self.pair.plain(self.pair.payer, call, slot, index, words, named)
 
-    def rotate_oracles(self, data: st.DataObject) -> None:
-        keys = data.draw(st.permutations(ORACLES))[: data.draw(st.integers(3, 4))]
+    def rotate_oracles(self) -> None:
+        keys = self.some(ORACLES)[: self.rng.randint(3, 4)]
         addresses = tuple(key.address for key in keys)
-        if data.draw(sometimes):
+        if self.sometimes():
             addresses = (addresses[0], addresses[0], addresses[1])
-        quorum = data.draw(st.sampled_from([QUORUM, QUORUM, QUORUM, 0, 5]))
+        quorum = self.choose([QUORUM, QUORUM, QUORUM, 0, 5])
         present = OracleSet(self.pair.twin.oracles.epoch, quorum, addresses)
-        proofs, named = self.pair.prove(present, self.draw_quorum(data, good=data.draw(often)))
+        proofs, named = self.pair.prove(present, self.draw_quorum(good=False))
         call = calls.RotateOracles(addresses, quorum, proofs)
         if isinstance(self.pair.plain(self.pair.payer, call, addresses, quorum, named), tuple):
             self.oracles = list(keys)

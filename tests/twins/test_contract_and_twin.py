@@ -1,4 +1,7 @@
-"""The contract and its readable twin do the same, whatever is asked of them."""
+"""The contract and its readable twin do the same, whatever is asked of them; and everything is asked.
+
+Each life is drawn by its number. `make long` lives on from these (`tests/long/lives.py`).
+"""
 
 from __future__ import annotations
 
@@ -6,83 +9,114 @@ from functools import cache
 from typing import get_args
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 
-from ledger import calls
-from market.orders import VoidReason
-from market.settlement import Basis
-from market.slots import Rule, Terms
-from tests.twins.machine import TwinMachine
-from tests.twins.pair import Pair
-from tests.twins.posting import ORACLES, QUORUM
-from tests.twins.tally import Tally
+from ledger.calls import Call
+from market.events import Event
+from tests.twins.lives import MARKETS, live
+from tests.twins.tally import Tally, rules
 
-MARKETS = {
-    # A token finer than n€, three words by bus with values to spare, two classes, a veto.
-    "dlmp": (
-        Terms(rule=Rule.DLMP, lot_wh=2, buses=17, penalties_ueur_per_kwh=(40_000, 250_000), veto_grace=400),
-        18,
-    ),
-    # A token coarser than n€, more buses than a chunk holds, one class, no veto.
-    "tariff": (Terms(rule=Rule.TARIFF, lot_wh=5, buses=260, penalties_ueur_per_kwh=(70_000,)), 6),
+LIVES = range(8)
+VIEWING = 0.1
+"""Share of actions after which views are asked; storage is looked at after each."""
+ACTIONS_MIN = 2_000
+
+FEATURES = {
+    **{f"order in class {energy_class}": 10 for energy_class in range(4)},
+    "immediate-or-cancel order": 50,
+    "order with an expiry": 50,
+    "order of a named relayer": 1,
+    "fill of several makers": 5,
+    "gate closure in steps": 20,
+    "veto of a part": 3,
+    "hand-over of role 0": 3,
+    "hand-over of role 1": 3,
+    "meter key of a new epoch": 1,
+    "settled: a market of dlmp by the tariff": 5,
+    "settled: with a penalty": 1,
+    "settled: more than was contracted": 10,
+    "resettled: with a difference": 10,
 }
-
-SUCCEED = [
-    *(call.__name__ for call in get_args(calls.Call)),
-    *("event: FillVetoed", "event: AccountResettled", "accounts: was the utility"),
-    *(f"voided: {reason.name}" for reason in VoidReason if reason < VoidReason.VISITS),
-    *(f"estimated: {basis.name}" for basis in (Basis.CONTRACT, Basis.FORECAST)),
-]
-"""What is too rare for short lives, a full level and 128 visits, tests/exchange brings about."""
-REFUSING = {
-    *("accounts", "book", "charges", "exchange", "forecasts", "oracle", "order", "prices"),
-    *("reading", "rejected", "settlement", "slots", "substation", "veto"),
+"""What has to come about, and how often at least."""
+CODES = {
+    **{f"void: {reason}": 20 for reason in ("cancelled", "expired", "own order", "immediate or cancel")},
+    "void: gate closed": 100,
+    "estimate: contract": 10,
+    "estimate: forecast": 5,
+    **{f"settled: {rule}, by reading": 50 for rule in ("dlmp", "tariff")},
+    **{
+        f"settled: {rule}, by {basis}": 3 for rule in ("dlmp", "tariff") for basis in ("contract", "forecast")
+    },
 }
+CHECKS = {
+    "token balance = Σ balances + clearing": ACTIONS_MIN,
+    "backing": ACTIONS_MIN,
+    "backing, somebody in arrears": 100,
+    "reserved = Σ reserves by slot": ACTIONS_MIN,
+    "reserve covers the worst case": 1_000,
+    "queues in storage = queues by events": 200,
+    "positions = entries": 200,
+    "book never crossed": 400,
+    "price-time priority": 150,
+    "limit as signed": 300,
+    "nobody beyond their limit": 500,
+    "Σ energy = 0 and Σ trades = 0": 50,
+    "postings of a slot sum to 0": 50,
+    "identity of the slot": 50,
+    "identity, without charges": 1,
+    "identity, without prices": 5,
+    "identity, with hub trades": 5,
+    "identity, with the substation's reading": 3,
+    "identity, with a resettlement": 5,
+}
+"""Invariants, and how often they were looked at at least."""
+ELSEWHERE = {"exchange: wrong blueprint", "slots: bad terms", "accounts: too many decimals"}
+ELSEWHERE |= {"accounts: transfer failed", "accounts: too many", "accounts: balance out of range"}
+"""Rules that no life of these markets can break: of deployment, of hostile tokens, of sizes beyond them."""
+SELDOM = {"accounts: was the utility", "accounts: nothing to change", "accounts: amount too large"}
+SELDOM |= {"slots: already scheduled", "slots: no such slot", "prices: hub price off range"}
+SELDOM |= {"substation: wrong length", "substation: already posted", "charges: substation is not zero"}
+SELDOM |= {"forecasts: wrong length", "oracle: wrong number of chunks", "oracle: value beyond the last bus"}
+SELDOM |= {"veto: not the last fill", "veto: more than was filled", "reading: wrong classes"}
+"""Rules that so few lives need not break; those of `make long` do."""
 
 
 @cache
-def pair(name: str) -> Pair:
-    terms, decimals = MARKETS[name]
-    return Pair(terms, decimals, ORACLES, QUORUM)
+def lived(market: str) -> Tally:
+    """The first lives of a market."""
+    total = Tally()
+    for number in LIVES:
+        total.add(live(market, number, VIEWING).as_json())
+    return total
 
 
-def run(name: str, examples: int, steps: int) -> None:
-    machine = type(f"{name.capitalize()}Machine", (TwinMachine,), {"pair": pair(name)})
-    case = machine.TestCase
-    case.settings = settings(
-        max_examples=examples,
-        stateful_step_count=steps,
-        derandomize=True,
-        deadline=None,
-        # What failed is in the message, with the call; making it smaller would take many minutes.
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    case("runTest").runTest()
+@pytest.fixture(scope="module")
+def together() -> Tally:
+    total = Tally()
+    for market in MARKETS:
+        total.add(lived(market).as_json())
+    return total
 
 
-@cache
-def lived(name: str) -> Tally:
-    """What the lives of every run did in a market."""
-    run(name, examples=14, steps=42)
-    return pair(name).tally
+@pytest.mark.parametrize("market", MARKETS)
+def test_contract_and_twin_agree(market: str) -> None:
+    assert lived(market).lives == {market: len(LIVES)}
 
 
-@pytest.mark.parametrize("name", MARKETS)
-def test_contract_and_twin_agree(name):
-    assert lived(name)["calls"] >= 1_000
+def test_lives_make_every_call_and_see_every_event(together: Tally) -> None:
+    assert together.actions >= ACTIONS_MIN
+    assert together.done.keys() == {call.__name__ for call in get_args(Call)}
+    assert together.events.keys() == {event.__name__ for event in get_args(Event)}
 
 
-def test_lives_have_every_feature():
-    """Each kind of call succeeds somewhere, and refusals are as varied as they are meant to be."""
-    tally = lived("dlmp") + lived("tariff")
-    assert tally["calls"] >= 2_000
-    assert not [name for name in SUCCEED if not tally[name]]
-    refused = {name for name in tally if name.partition(": ")[0] in REFUSING}
-    assert len(refused) >= 70, sorted(refused)
+@pytest.mark.parametrize("kind", ["features", "codes", "checks"])
+def test_lives_show_what_they_are_meant_to(together: Tally, kind: str) -> None:
+    least = {"features": FEATURES, "codes": CODES, "checks": CHECKS}[kind]
+    counted = getattr(together, kind)
+    assert {name: counted[name] for name in least if counted[name] < least[name]} == {}
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("name", MARKETS)
-def test_contract_and_twin_agree_at_length(name):
-    run(name, examples=150, steps=80)
+def test_lives_break_every_rule_that_they_can(together: Tally) -> None:
+    """Orders and readings among them: alone they are refused, in a batch rejected."""
+    broken = {*together.refused, *together.codes}
+    assert {*rules()} - broken - SELDOM == ELSEWHERE
+    assert not broken & ELSEWHERE

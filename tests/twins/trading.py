@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hypothesis import strategies as st
-
 from ledger import calls
 from ledger.keccak import keccak
 from ledger.keys import Key
 from market.events import Event
 from market.fills import TakenLevel
 from market.messages import CancelRequest
-from market.orders import Berth, Flag, Order, Side, Veto
-from tests.twins.life import STRANGER, Life, often, price_shifts, seldom
+from market.orders import NOBODY, Berth, Flag, Order, Side, Veto
+from tests.twins.life import PRICE_SHIFTS, STRANGER, Life
 from tests.twins.pair import Signer
 
 LEVELS = 3
@@ -26,56 +24,56 @@ class Trading(Life):
 
     sent_nonces: dict[tuple[str, int], int]
 
-    def draw_order(self, data: st.DataObject) -> tuple[Order, Signer]:
-        trader = self.draw_person(data)
-        slot = self.draw_open_slot(data)
+    def draw_order(self) -> tuple[Order, Signer]:
+        trader = self.draw_person()
+        slot = self.draw_open_slot()
         order = Order(
             trader.address,
             slot,
-            self.draw_nonce(data, trader, slot),
-            data.draw(st.sampled_from(Side)),
-            data.draw(st.sampled_from([0] * 6 + [1, 2])),
-            self.draw_limit(data, trader, slot),
-            self.terms.lot_wh * data.draw(st.sampled_from([1, 2, 3, 4, 7, 12, 30])),
-            data.draw(st.sampled_from([Flag.NONE, Flag.NONE, Flag.NONE, Flag.IMMEDIATE_OR_CANCEL])),
-            data.draw(st.sampled_from([0, 0, 0, 60, 900])),
+            self.draw_nonce(trader, slot),
+            self.choose(list(Side)),
+            self.choose([0] * 6 + [*range(len(self.terms.penalties_ueur_per_kwh) + 1)]),
+            self.draw_limit(trader, slot),
+            self.terms.lot_wh * self.choose([1, 2, 3, 4, 7, 12, 30]),
+            self.choose([Flag.NONE, Flag.NONE, Flag.NONE, Flag.IMMEDIATE_OR_CANCEL]),
+            self.choose([0, 0, 0, 60, 900]),
+            self.choose([NOBODY] * 9 + [self.pair.payer.address]),
         )
         if order.expiry:
             order = replace(order, expiry=self.now() + order.expiry)
-        if data.draw(seldom):
-            order = self.spoil(data, order)
-        return order, self.draw_signer(data, trader)
+        if self.seldom():
+            order = self.spoil(order)
+        return order, self.draw_signer(trader)
 
-    def draw_open_slot(self, data: st.DataObject) -> int:
+    def draw_open_slot(self) -> int:
         """Mostly one that takes orders now."""
         now, terms = self.now(), self.terms
         is_open = [slot for slot in self.slots if terms.opens(slot) <= now < terms.gate(slot)]
-        return (
-            self.draw_slot(data) if data.draw(seldom) else data.draw(st.sampled_from(is_open or self.slots))
-        )
+        return self.draw_slot() if self.seldom() else self.choose(is_open or self.slots)
 
-    def draw_nonce(self, data: st.DataObject, trader: Key, slot: int) -> int:
+    def draw_nonce(self, trader: Key, slot: int) -> int:
         """Mostly the next, seldom any of the first ones."""
-        if data.draw(seldom):
-            return data.draw(st.integers(0, 9))
+        if self.seldom():
+            return self.rng.randint(0, 9)
         place = trader.address, slot
         self.sent_nonces[place] = self.sent_nonces.get(place, -1) + 1
         return self.sent_nonces[place] % 256
 
-    def draw_limit(self, data: st.DataObject, trader: Key, slot: int) -> int:
+    def draw_limit(self, trader: Key, slot: int) -> int:
         """A limit on one of a few levels of the hub's axis, as it looks at the trader's bus."""
         retail, fee, fit = self.tariff
         account = self.account(trader)
         charge = 0 if account is None else self.pair.twin.slot(slot).book.charge(account)
-        level = fit + (retail - fee - fit) * data.draw(st.integers(-1, LEVELS + 1)) // LEVELS
-        return level + charge + data.draw(price_shifts)
+        level = fit + (retail - fee - fit) * self.rng.randint(-1, LEVELS + 1) // LEVELS
+        return level + charge + self.choose(PRICE_SHIFTS)
 
-    def spoil(self, data: st.DataObject, order: Order) -> Order:
+    def spoil(self, order: Order) -> Order:
         """Break one rule that the other draws seldom break."""
         spoilt = [
             replace(order, side=2),
             replace(order, flags=2),
-            replace(order, energy_class=3),
+            replace(order, energy_class=4),
+            replace(order, energy_class=len(self.terms.penalties_ueur_per_kwh) + 1),
             replace(order, quantity_wh=0),
             replace(order, quantity_wh=order.quantity_wh + 1),
             replace(order, quantity_wh=self.terms.lot_wh * 4_000),
@@ -84,65 +82,64 @@ class Trading(Life):
             replace(order, limit_ueur_per_kwh=2**31 - 1),
             replace(order, expiry=self.now()),
             replace(order, relayer=STRANGER.address),
-            replace(order, relayer=self.pair.payer.address),
         ]
-        return data.draw(st.sampled_from(spoilt))
+        return self.choose(spoilt)
 
     def check_orders(self, orders: Sequence[tuple[Order, Signer]], events: tuple[Event, ...] | str) -> None:
         for slot, energy_class in {(order.slot, order.energy_class) for order, _ in orders}:
-            self.check_touched(slot, [e for e in events if getattr(e, "slot", None) == slot])
-            if energy_class <= len(self.terms.penalties_ueur_per_kwh):
+            viewed = self.check_touched(slot, [e for e in events if getattr(e, "slot", None) == slot])
+            if viewed and energy_class <= len(self.terms.penalties_ueur_per_kwh):
                 self.pair.compare_best(slot, energy_class)
         order, _ = orders[0]
         account = self.pair.twin.accounts.find(order.trader)
-        if account is not None:
+        if account is not None and self.views():
             self.pair.compare_order(order.slot, account, order.nonce)
 
-    def place_one(self, data: st.DataObject) -> None:
-        order, signer = self.draw_order(data)
+    def place_one(self) -> None:
+        order, signer = self.draw_order()
         self.check_orders([(order, signer)], self.pair.place(self.pair.payer, order, signer))
 
-    def place_batch(self, data: st.DataObject) -> None:
-        orders = [self.draw_order(data) for _ in range(data.draw(st.integers(2, 12)))]
+    def place_batch(self) -> None:
+        orders = [self.draw_order() for _ in range(self.rng.randint(2, 12))]
         self.check_orders(orders, self.pair.place_all(self.pair.payer, orders))
 
-    def sweep(self, data: st.DataObject) -> None:
+    def sweep(self) -> None:
         """One trader takes much of what there is on one side: many makers, several levels."""
         retail, fee, fit = self.tariff
-        side = data.draw(st.sampled_from(Side))
-        trader, slot = data.draw(st.sampled_from(self.traders)), self.draw_open_slot(data)
+        side = self.choose(list(Side))
+        trader, slot = self.choose([*self.traders, self.utility]), self.draw_open_slot()
         limit = (retail - fee if side == Side.BID else fit) + 50_000 * (1 - 2 * side)
-        lots = data.draw(st.sampled_from([5, 13, 50]))
-        flags = data.draw(st.sampled_from(Flag))
-        nonce = self.draw_nonce(data, trader, slot)
+        lots = self.choose([5, 13, 50])
+        flags = self.choose([Flag.NONE, Flag.IMMEDIATE_OR_CANCEL])
+        nonce = self.draw_nonce(trader, slot)
         order = Order(trader.address, slot, nonce, side, 0, limit, lots * self.terms.lot_wh, flags)
         self.check_orders([(order, Signer(trader))], self.pair.place(self.pair.payer, order, Signer(trader)))
 
-    def place_many_small(self, data: st.DataObject) -> None:
+    def place_many_small(self) -> None:
         """One trader fills up one side of the book: the limit of resting orders."""
-        order, _ = self.draw_order(data)
-        trader = data.draw(st.sampled_from(self.traders))
-        slot = data.draw(st.sampled_from(self.slots))
+        order, _ = self.draw_order()
+        trader = self.choose(self.traders)
+        slot = self.choose(self.slots)
         good = replace(order, trader=trader.address, slot=slot, quantity_wh=self.terms.lot_wh)
-        orders = [replace(good, nonce=self.draw_nonce(data, trader, slot)) for _ in range(17)]
-        last = replace(good, nonce=self.draw_nonce(data, trader, slot), flags=Flag.IMMEDIATE_OR_CANCEL)
+        orders = [replace(good, nonce=self.draw_nonce(trader, slot)) for _ in range(17)]
+        last = replace(good, nonce=self.draw_nonce(trader, slot), flags=Flag.IMMEDIATE_OR_CANCEL)
         signed = [(order, Signer(trader)) for order in (*orders, last)]
         self.check_orders(signed, self.pair.place_all(self.pair.payer, signed))
 
-    def cancel(self, data: st.DataObject) -> None:
+    def cancel(self) -> None:
         """Mostly what rests, where it rests; also dead and unseen nonces, and places of others."""
-        trader = self.draw_person(data)
-        slot = self.draw_slot(data)
+        trader = self.draw_person()
+        slot = self.draw_slot()
         berths = self.resting(trader, slot)
-        nonce = data.draw(st.sampled_from(list(berths) * 3 + [0, 5, 255]))
-        berth = berths.get(nonce, Berth(0, Side.ASK, self.draw_tick(data), 0))
-        if data.draw(seldom):
-            berth = self.elsewhere(data, berth)
+        nonce = self.choose(list(berths) * 3 + [0, 5, 255])
+        berth = berths.get(nonce, Berth(0, Side.ASK, self.draw_tick(), 0))
+        if self.seldom():
+            berth = self.elsewhere(berth)
         request = CancelRequest(trader.address, slot, nonce)
-        events = self.pair.cancel(self.pair.payer, request, berth, self.draw_signer(data, trader))
-        self.check_touched(slot, events)
+        events = self.pair.cancel(self.pair.payer, request, berth, self.draw_signer(trader))
+        viewed = self.check_touched(slot, events)
         account = self.account(trader)
-        if account is not None:
+        if viewed and account is not None:
             self.pair.compare_order(slot, account, nonce)
 
     def resting(self, trader: Key, slot: int) -> dict[int, Berth]:
@@ -154,11 +151,11 @@ class Trading(Life):
         found = {nonce: book.resting(account, nonce) for nonce in range(256)}
         return {nonce: resting[0] for nonce, resting in found.items() if resting is not None}
 
-    def draw_tick(self, data: st.DataObject) -> int:
+    def draw_tick(self) -> int:
         retail, fee, fit = self.tariff
-        return (fit + (retail - fee - fit) * data.draw(st.integers(0, LEVELS)) // LEVELS) // 100
+        return (fit + (retail - fee - fit) * self.rng.randint(0, LEVELS) // LEVELS) // 100
 
-    def elsewhere(self, data: st.DataObject, berth: Berth) -> Berth:
+    def elsewhere(self, berth: Berth) -> Berth:
         others = [
             replace(berth, place=berth.place + 1),
             replace(berth, place=2**16 - 1),
@@ -168,34 +165,34 @@ class Trading(Life):
             replace(berth, energy_class=4),
             replace(berth, tick=-(2**15)),
         ]
-        return data.draw(st.sampled_from(others))
+        return self.choose(others)
 
-    def cancel_many(self, data: st.DataObject) -> None:
+    def cancel_many(self) -> None:
         """All that one trader has at rest goes, in any order: gaps at heads and behind them."""
-        trader, slot = data.draw(st.sampled_from(self.traders)), data.draw(st.sampled_from(self.slots))
-        for nonce in data.draw(st.permutations(list(self.resting(trader, slot))))[:6]:
+        trader, slot = self.choose(self.traders), self.choose(self.slots)
+        for nonce in self.some(list(self.resting(trader, slot)))[:6]:
             berth = self.resting(trader, slot).get(nonce, Berth())
             request = CancelRequest(trader.address, slot, nonce)
             self.check_touched(slot, self.pair.cancel(self.pair.payer, request, berth, Signer(trader)))
 
-    def veto(self, data: st.DataObject) -> None:
+    def veto(self) -> None:
         """The last fills of a slot, wholly or in part; or something that is not the last fill."""
-        slot = self.draw_slot(data)
+        slot = self.draw_slot()
         fills = list(self.pair.twin.slot(slot).book.fills)
         vetoes = []
-        for _ in range(data.draw(st.integers(0, 4))):
+        for _ in range(self.rng.randint(0, 4)):
             if fills:
                 last = fills.pop()
-                cut = data.draw(st.one_of(st.just(last.quantity_wh), st.integers(1, last.quantity_wh)))
+                cut = self.choose([last.quantity_wh, self.rng.randint(1, last.quantity_wh)])
                 vetoes.append(self.veto_of(last, cut))
                 if cut < last.quantity_wh:
                     fills.append(replace(last, quantity_wh=last.quantity_wh - cut))
-        if vetoes and data.draw(seldom):
-            vetoes[-1] = self.spoil_veto(data, vetoes[-1])
-        sender = self.utility if data.draw(often) else self.pair.payer
+        if vetoes and self.seldom():
+            vetoes[-1] = self.spoil_veto(vetoes[-1])
+        sender = self.utility if self.often() else self.pair.payer
         events = self.pair.same(sender, calls.VetoFills(slot, tuple(vetoes)))
-        self.check_touched(slot, events)
-        for energy_class in range(len(self.terms.penalties_ueur_per_kwh) + 1):
+        viewed = self.check_touched(slot, events)
+        for energy_class in range(len(self.terms.penalties_ueur_per_kwh) + 1) if viewed else ():
             self.pair.compare_best(slot, energy_class)
 
     def veto_last(self, slot: int, cuts: Sequence[int]) -> None:
@@ -210,7 +207,7 @@ class Trading(Life):
         taker = self.pair.twin.accounts.at(fill.taker_id).address
         return fill.veto(taker, cut, reason=cut % 3, element=cut)
 
-    def spoil_veto(self, data: st.DataObject, veto: Veto) -> Veto:
+    def spoil_veto(self, veto: Veto) -> Veto:
         spoilt = [
             replace(veto, cut=0),
             replace(veto, cut=veto.quantity + 1),
@@ -222,13 +219,14 @@ class Trading(Life):
             replace(veto, energy_class=4),
             replace(veto, tick=-(2**15)),
         ]
-        return data.draw(st.sampled_from(spoilt))
+        return self.choose(spoilt)
 
-    def pause_for_orders(self, data: st.DataObject) -> None:
+    def pause_for_orders(self) -> None:
         guardian = self.pair.people[self.pair.twin.guardian]
-        sender = guardian if data.draw(often) else STRANGER
-        self.pair.same(sender, calls.Pause())
-        order, signer = self.draw_order(data)
+        sender = guardian if self.often() else STRANGER
+        for _ in range(1 + self.seldom()):
+            self.pair.same(sender, calls.Pause())
+        order, signer = self.draw_order()
         self.pair.place(self.pair.payer, order, signer)
         self.pair.place_all(self.pair.payer, [(order, signer)])
         self.pair.same(sender, calls.Unpause())

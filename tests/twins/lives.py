@@ -1,71 +1,107 @@
-"""Random lives of two slots, acted out by the contract and its twin: a Hypothesis state machine.
+"""Random lives of two slots, acted out by the contract and its twin; a seed draws the same life every time.
 
 Time passes by itself: so many actions in each part of the slots' lives, and every life is led to its end,
 with all accounts settled and paid out. Most actions are good ones; every kind of bad one is mixed in. What
-a strategy draws is small on purpose: few ticks, so that orders meet; few nonces, so that they clash.
+is drawn from is small on purpose: few ticks, so that orders meet; few nonces, so that they clash.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from functools import cache
+from random import Random
 
 from ledger import calls
 from ledger.keys import Key
 from market.messages import Reading
+from market.slots import Rule, Terms
 from tests.twins.delivery import Delivery
-from tests.twins.invariants import check_record
-from tests.twins.life import EUR, FIRST_SLOT_START, TRADERS, meter_of, often, seldom
-from tests.twins.pair import Signer, key_of
-from tests.twins.posting import ORACLES
+from tests.twins.life import EUR, FIRST_SLOT_START, TRADERS, meter_of
+from tests.twins.pair import Pair, Signer, key_of
+from tests.twins.posting import ORACLES, QUORUM
+from tests.twins.tally import Tally
 from tests.twins.trading import Trading
+
+MARKETS = {
+    # A token finer than n€, three words by bus with values to spare, two classes, a veto.
+    "dlmp, 2 classes": (
+        Terms(rule=Rule.DLMP, lot_wh=2, buses=17, penalties_ueur_per_kwh=(40_000, 250_000), veto_grace=400),
+        18,
+    ),
+    # A token coarser than n€, more buses than a chunk holds, one class, no veto.
+    "tariff, 1 class": (Terms(rule=Rule.TARIFF, lot_wh=5, buses=260, penalties_ueur_per_kwh=(70_000,)), 6),
+    # The fewest buses there may be, no class but the plain one, prices due before readings.
+    "dlmp, 0 classes": (Terms(rule=Rule.DLMP, buses=2, price_grace=1_800, veto_grace=900), 9),
+    # All classes that there may be, one of them without a penalty, a veto.
+    "tariff, 3 classes": (
+        Terms(rule=Rule.TARIFF, buses=9, penalties_ueur_per_kwh=(90_000, 0, 1_000), veto_grace=120),
+        9,
+    ),
+    # All classes again, no veto, prices due after readings.
+    "dlmp, 3 classes": (
+        Terms(rule=Rule.DLMP, lot_wh=3, buses=33, price_grace=5_400, penalties_ueur_per_kwh=(1, 2, 300_000)),
+        6,
+    ),
+}
+FORTUNE_NEUR = 10**20
+"""More than a reading of 2⁴⁰ Wh costs."""
+STEPS = 46
+"""Actions that are drawn in a life, beside those of its beginning and its end."""
 
 TRADE = ["place_batch"] * 4 + ["place_one"] * 2 + ["place_many_small", "pause_for_orders"]
 TRADE += ["sweep", "sweep", "cancel", "cancel", "cancel_many", "cancel_many"]
+UNTIMELY = ["place_batch", "place_one", "cancel"]
 RUN = ["move_money", "change_account", "hand_over", "rotate_oracles", "schedule", "post_other_charges"]
 VETO = ["veto"] * 3 + ["post_forecasts"]
-DELIVER = ["close_gate", "close_gate", "draw_prices", "draw_prices", "read_one", "read_everybody"]
+DELIVER = [*["close_gate"] * 2, *["draw_prices"] * 5, "read_one", "read_everybody"]
 DELIVER += ["post_substation", "post_forecasts", "settle", "settle", "settle"]
 LATE = ["estimate"] * 3 + ["read_one", "read_everybody", "resettle", "resettle", "settle"]
 
 
-class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
-    """Both implementations of one market; subclasses say which `pair`."""
+class TwinLife(Trading, Delivery):
+    """One life of a market, twice. `viewing` is the share of actions after which views are asked."""
+
+    def __init__(self, pair: Pair, seed: str, viewing: float) -> None:
+        self.pair, self.rng = pair, Random(seed)
+        self.viewing, self.viewer = viewing, Random(f"views of {seed}")
+
+    def live(self) -> None:
+        """From deployment to the last payment."""
+        self.begin()
+        for _ in range(STEPS):
+            self.act()
+        self.finish()
 
     # --- the beginning --------------------------------------------------------------------------
 
-    @initialize(data=st.data())
-    def begin(self, data: st.DataObject) -> None:
+    def begin(self) -> None:
         pair = self.pair
         pair.start_over()
         self.slots = [FIRST_SLOT_START // self.terms.slot_seconds + offset for offset in range(2)]
-        pair.slots = self.slots
         self.slot_seen = self.slots[0]
         self.utility = pair.utility
         self.oracles = list(ORACLES)
         self.traders = [key_of("person", i) for i in range(TRADERS)]
         self.sent_nonces: dict[tuple[str, int], int] = {}
         for index, trader in enumerate(self.traders):
-            self.register(data, trader, bus=1 + index % (self.terms.buses - 1))
-        self.deposit(self.utility, data.draw(st.sampled_from([0, 10**6, EUR, 100 * EUR])))
-        self.tariff = self.draw_tariff(data)
+            self.register(trader, bus=1 + index % (self.terms.buses - 1))
+        self.deposit(self.utility, self.choose([0, 10**6, EUR, 100 * EUR]))
+        self.tariff = self.draw_tariff()
         retail, fee, fit = self.tariff
         schedule = calls.ScheduleSlots(self.slots[0], 2, retail, fee, fit)
         assert isinstance(pair.same(self.utility, schedule), tuple)
         for slot in self.slots:
-            if data.draw(seldom):
-                self.draw_charges(data, slot, good=False)
-            if not data.draw(seldom):
-                self.post_charges_of(slot, self.draw_vector(data, 0, good=True))
-        self.plan_time(data)
-        self.plan_end(data)
+            if self.seldom():
+                self.draw_charges(slot, good=False)
+            if not self.seldom():
+                self.post_charges_of(slot, self.draw_vector(0, good=True))
+        self.plan_time()
+        self.plan_end()
         self.go(self.terms.opens(self.slots[-1]))
         for _ in range(2):
-            self.place_batch(data)
+            self.place_batch()
 
-    def plan_time(self, data: st.DataObject) -> None:
+    def plan_time(self) -> None:
         """After how many actions each moment comes at which a rule changes; some just before it."""
         terms, (first, second) = self.terms, self.slots
         moments = {
@@ -82,23 +118,26 @@ class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
         self.itinerary: dict[int, int] = {}
         step = 2
         for moment, actions in sorted(moments.items()):
-            step += data.draw(st.integers(actions - 1, actions + 3))
-            self.itinerary[step] = moment - data.draw(st.sampled_from([0, 0, 1]))
+            step += self.rng.randint(actions - 1, actions + 3)
+            self.itinerary[step] = moment - self.choose([0, 0, 1])
         self.step = 0
 
-    def plan_end(self, data: st.DataObject) -> None:
+    def plan_end(self) -> None:
         """How the slots end where the actions leave something open."""
-        self.with_prices = data.draw(often)
-        self.last_metered = data.draw(st.lists(st.integers(-300, 300), min_size=8, max_size=8))
-        self.last_order = data.draw(st.permutations(range(8)))
-        self.silent = data.draw(st.sets(st.sampled_from(range(1, 8)), max_size=3))
-        self.last_cuts = data.draw(st.lists(st.integers(1, 40), max_size=5))
-        self.last_forecast = data.draw(st.one_of(st.none(), st.just(self.last_metered)))
+        self.with_prices = self.often()
+        self.last_metered = [self.rng.randint(-300, 300) for _ in range(8)]
+        self.last_order = self.some(range(8))
+        self.silent = set(self.some(range(1, 8))[: self.rng.randint(0, 3)])
+        self.last_cuts = self.draw_cuts()
+        self.last_forecast = self.choose([None, self.last_metered])
+
+    def draw_cuts(self) -> list[int]:
+        """How much of each last fill a veto takes."""
+        return [self.rng.randint(1, 40) for _ in range(self.rng.randint(0, 5))]
 
     # --- actions --------------------------------------------------------------------------------
 
-    @rule(data=st.data())
-    def act(self, data: st.DataObject) -> None:
+    def act(self) -> None:
         """One action that suits the time, or at times any; then time may pass."""
         now, terms, (first, second) = self.now(), self.terms, self.slots
         suited = TRADE * 3 if now < terms.gate(second) else []
@@ -107,26 +146,24 @@ class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
             suited += VETO * 3
         if now >= terms.readings_due(first):
             suited += LATE * 2
-        name = data.draw(
-            st.sampled_from(suited * 4 + TRADE + RUN * 4 + VETO + DELIVER + LATE), label="action"
-        )
-        getattr(self, name)(data)
+        name = self.choose(suited * 5 + UNTIMELY + RUN * 5 + VETO + DELIVER + LATE)
+        getattr(self, name)()
         self.step += 1
         if self.step in self.itinerary:
             self.go(self.itinerary[self.step])
             for slot in self.slots:
-                self.veto_last(slot, data.draw(st.lists(st.integers(1, 40), max_size=5)))
+                self.veto_last(slot, self.draw_cuts())
 
     # --- the end --------------------------------------------------------------------------------
 
-    def teardown(self) -> None:
-        if hasattr(self, "step"):
-            for slot in self.slots:
-                self.end(slot)
+    def finish(self) -> None:
+        """Lead both slots to their ends, and pay out."""
+        for slot in self.slots:
+            self.end(slot)
+        if self.viewer.random() < 4 * self.viewing:
             self.pair.compare_all(self.slots)
-            assert self.pair.twin.accounts.clearing_neur == 0
-            self.pay_out()
-            check_record(self.pair.exchange)
+        assert self.pair.twin.accounts.clearing_neur == 0
+        self.pay_out()
 
     def end(self, slot: int) -> None:
         """Veto, close, price, read, estimate and settle what is not; then some who were silent are read."""
@@ -170,9 +207,11 @@ class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
 
     def backed(self, call: calls.Settle | calls.Resettle) -> None:
         """Settle or resettle; where the utility cannot back the result, somebody pays in for it."""
-        if self.pair.same(self.pair.payer, call) == "settlement: utility unfunded":
-            self.deposit(self.utility, 100 * EUR)
-            assert isinstance(self.pair.same(self.pair.payer, call), tuple)
+        for amount_neur in (100 * EUR, FORTUNE_NEUR):
+            if self.pair.same(self.pair.payer, call) != "settlement: utility unfunded":
+                return
+            self.deposit(self.utility, amount_neur)
+        assert isinstance(self.pair.same(self.pair.payer, call), tuple)
 
     def overdraw(self) -> None:
         """The utility asks for a token unit more than is its own while others are still to settle."""
@@ -192,3 +231,25 @@ class TwinMachine(Trading, Delivery, RuleBasedStateMachine):
                 assert isinstance(withdrawn, tuple), withdrawn
         self.pair.compare_money()
         assert accounts.backing_neur < self.pair.neur_per_unit
+
+
+@cache
+def deployed(name: str) -> Pair:
+    """A market of `MARKETS`, deployed once a process."""
+    terms, decimals = MARKETS[name]
+    return Pair(terms, decimals, ORACLES, QUORUM)
+
+
+def live(name: str, number: int, viewing: float) -> Tally:
+    """Live a life by its number; what was done in it. Raises AssertionError that names it."""
+    pair = deployed(name)
+    pair.start_over()
+    life = TwinLife(pair, f"{name}: {number}", viewing)
+    try:
+        life.live()
+    except AssertionError as found:
+        found.add_note(f"market {name!r}, life {number}, action {pair.tally.actions}")
+        raise
+    pair.tally.lives[name] += 1
+    pair.tally.checks.update(pair.witness.checks)
+    return pair.tally
