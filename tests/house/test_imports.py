@@ -29,7 +29,8 @@ def declared(requirements: list[str]) -> set[str]:
     return {re.split(r"[^A-Za-z0-9._-]", line)[0].lower().replace("_", "-") for line in requirements}
 
 
-RUN = declared(PROJECT["project"]["dependencies"])
+EXTRAS = PROJECT["project"]["optional-dependencies"].values()
+RUN = declared([*PROJECT["project"]["dependencies"], *(each for extra in EXTRAS for each in extra)])
 DEV = declared(PROJECT["dependency-groups"]["dev"])
 
 
