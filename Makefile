@@ -55,9 +55,9 @@ LIVES ?=
 
 long: $(DEV) ## the tests that take hours, full counts; writes tests/long/REPORT.md
 	@mkdir -p out
-	@PYTHONPATH=. $(BIN)/python tests/long/lives.py out/lives --first $(FIRST) $(LIVES)
+	@$(BIN)/python -m tests.long.lives out/lives --first $(FIRST) $(LIVES)
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" $(BIN)/python -m pytest $(PYTEST) -m long --junitxml=out/long.xml; \
-	  PYTHONPATH=. $(BIN)/python tests/long/report.py out/lives tests/long/REPORT.md --first $(FIRST) --junit out/long.xml
+	  $(BIN)/python -m tests.long.report out/lives tests/long/REPORT.md --first $(FIRST) --junit out/long.xml
 
 check: $(DEV) ## lint, types, import rules, artifacts, tidiness
 	@$(BIN)/ruff check .

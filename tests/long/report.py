@@ -14,8 +14,7 @@ from pathlib import Path
 from platform import python_version
 from xml.etree import ElementTree
 
-from lives import LIVES_PER_UNIT, MILLION, VIEWING, contract_hash, counted, drawing_hash
-
+from tests.long.lives import LIVES_PER_UNIT, MILLION, VIEWING, contract_hash, counted, drawing_hash
 from tests.twins.lives import MARKETS
 from tests.twins.tally import Tally, rules
 
