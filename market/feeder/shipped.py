@@ -94,7 +94,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without pandapower's advice to install numba and on its older files, given while it makes some networks."""
+    """Without the advice, on numba and on old files, that pandapower gives while it makes some networks."""
     logger = logging.getLogger("pandapower")
     before = logger.level
     logger.setLevel(logging.ERROR)

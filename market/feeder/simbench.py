@@ -4,15 +4,15 @@ S. Meinecke et al., "SimBench – A benchmark dataset of electric power systems 
 based on power flow analysis", Energies 13(12):3290, 2020. The package carries the whole data set; nothing is
 loaded from a network. A grid takes some seconds to extract.
 
-Profiles are those of 2016 in quarters of an hour. A time is looked up by its month, day and clock as written,
-whatever its year.
+Profiles are those of 2016 in Germany, in quarters of an hour without a gap: their clock is Central European
+Time, all year. A time is looked up by its month, day and hour there, whatever its year.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +23,7 @@ from market.feeder.pandapower import Imported, imported
 from market.units import Floats
 
 PROFILE_YEAR = 2016
+CENTRAL_EUROPE = timezone(timedelta(hours=1))
 QUARTER_SECONDS = 900
 NOTICE = """\
 Contains information from SimBench (www.simbench.net), which is made available here under the Open Database
@@ -89,8 +90,8 @@ class _Clock:
     """Means over slots of a series in quarters of the profiles' year, which goes on from its start."""
 
     def __init__(self, start: datetime, seconds: int, count: int) -> None:
-        first = datetime(PROFILE_YEAR, 1, 1, tzinfo=start.tzinfo)
-        offset = (start.replace(year=PROFILE_YEAR) - first).total_seconds()
+        first = datetime(PROFILE_YEAR, 1, 1, tzinfo=CENTRAL_EUROPE)
+        offset = (start.astimezone(CENTRAL_EUROPE).replace(year=PROFILE_YEAR) - first).total_seconds()
         self._edges = (offset + seconds * np.arange(count + 1)) / QUARTER_SECONDS
         self._quarters = seconds / QUARTER_SECONDS
 
