@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from market import feeder as feeders
+from market.exchange import BUSES_MAX
 from market.feeder.model import Feeder, FeederError
 from node.scenario.schema import FeederSection
 
@@ -38,6 +39,15 @@ def _named(section: FeederSection) -> Feeder:
 
     own = Path(place).name + (f"#{part}" if part else "")  # where the file lies is no part of the feeder
     return from_json(text, own, v_min, v_max, rated=section.rated, part=int(part or 0)).feeder
+
+
+def marketable(feeder: Feeder) -> None:
+    """Refuse a feeder with more buses than the contract prices. Raises FeederError."""
+    if feeder.buses > BUSES_MAX:
+        raise FeederError(
+            f"feeder.name: feeder {feeder.name} has {feeder.buses} buses, and a market prices at most"
+            f" {BUSES_MAX}; `wattbook price` clears it without a market"
+        )
 
 
 def notice(section: FeederSection) -> str:

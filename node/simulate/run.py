@@ -14,7 +14,7 @@ from market.pricing import direct
 from market.pricing.conditions import Clearing
 from market.pricing.socp import SocpClearing
 from node.oracle.signers import Oracles
-from node.scenario.feeders import notice
+from node.scenario.feeders import marketable, notice
 from node.scenario.schema import ScenarioFile
 from node.scenario.world import World, build
 from node.simulate.day import CHARGES_LEAD_SECONDS, TradingDay
@@ -47,6 +47,7 @@ def simulate(
         check_output(out)
     started = time.perf_counter()
     world = build(scenario)
+    marketable(world.feeder)
     cast = Cast.from_seed(scenario.seed, scenario.oracle.signers, scenario.prosumers.count)
     chain, clock = _open_chain(world, cast, rpc_url)
     first_block = chain.head() + 1

@@ -12,6 +12,7 @@ from node.price import price
 from node.scenario import ScenarioError, load
 from node.scenario.feeders import find, notice
 from node.scenario.world import build
+from node.simulate.run import run
 
 SMALL = """
 name = "small"
@@ -85,6 +86,13 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
         build(scenario(tmp_path, feeder__name=str(tmp_path / "text.json")))
     with pytest.raises(FeederError, match=r"^feeder\.name: feeder 'ieee34' is not built in; known: "):
         build(scenario(tmp_path, feeder__name="ieee34"))
+
+
+def test_a_market_has_1024_buses_at_most_and_a_price_any(tmp_path: Path) -> None:
+    large = scenario(tmp_path, feeder__name="random:1025:1")
+    with pytest.raises(FeederError, match="random:1025:1 has 1025 buses, and a market prices at most 1024"):
+        run(large)
+    assert len(price(large, 0, "newton").buses) == 1025
 
 
 def test_ratings_that_come_with_a_feeder_are_limits_where_asked(tmp_path: Path) -> None:
