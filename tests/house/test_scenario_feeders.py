@@ -12,7 +12,7 @@ from node.price import price
 from node.scenario import ScenarioError, load
 from node.scenario.feeders import find, notice
 from node.scenario.world import build
-from node.simulate.run import run
+from node.simulate.run import simulate
 
 SMALL = """
 name = "small"
@@ -91,7 +91,7 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
 def test_a_market_has_1024_buses_at_most_and_a_price_any(tmp_path: Path) -> None:
     large = scenario(tmp_path, feeder__name="random:1025:1")
     with pytest.raises(FeederError, match="random:1025:1 has 1025 buses, and a market prices at most 1024"):
-        run(large)
+        simulate(large)
     assert len(price(large, 0, "newton").buses) == 1025
 
 
