@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from ledger.chain.embedded import CHAIN_ID, EmbeddedChain
+from ledger.chain import building
+from ledger.chain.embedded import CHAIN_ID
 from ledger.eip712 import digest
 from ledger.keccak import keccak
 from ledger.keys import Key, derive
@@ -109,14 +110,12 @@ def empty_queue(market: Market, monkeypatch: pytest.MonkeyPatch, places: int, ti
     word = market.chain.storage(market.exchange.address, slot)
     # One order was met or cancelled there, and nothing rests: head and tail of the queue are alike.
     assert word & 0xFFFF == word >> 16 & 0xFFFF == 1
-    fill = EmbeddedChain._fill
-
-    def written(chain, machine, header):
+    def written(machine, *others):
         machine._state.set_storage(address, slot, word & ~0xFFFFFFFF | places << 16 | places)
-        return fill(chain, machine, header)
+        return building.fill(machine, *others)
 
     with monkeypatch.context() as patch:
-        patch.setattr(EmbeddedChain, "_fill", written)
+        patch.setattr("ledger.chain.embedded.fill", written)
         market.chain.mine_block()
 
 
