@@ -67,7 +67,6 @@ def test_what_is_drawn_is_drawn_alike_and_leaves_no_trace():
     first = load("pandapower:kerber-vorstadt-1")
     assert random.getstate() == state
     network.cache_clear()
-    random.random()
     assert load("pandapower:kerber-vorstadt-1").hash == first.hash
 
 
