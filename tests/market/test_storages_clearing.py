@@ -193,8 +193,7 @@ def test_nothing_is_burnt_in_storages_at_negative_prices() -> None:
     assert np.minimum(solution.primal.charge, solution.primal.discharge).max() == 0.0
     assert check(certificate(solution, feeder, conditions), feeder, conditions) == ()
     claimed = certificate(replace(solution, status="optimal"), feeder, conditions)
-    broken = {finding.check for finding in check(claimed, feeder, conditions)}
-    assert {"sign-cone", "response-overlap"} <= broken
+    assert claimed == certificate(solution, feeder, conditions), "the writer claims what holds, and no more"
 
 
 def test_overlap_pays_below_its_price_and_not_above() -> None:
