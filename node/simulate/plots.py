@@ -14,7 +14,8 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.backend_bases import GraphicsContextBase
+from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
@@ -25,6 +26,8 @@ from market.units import Floats, eur, eur_per_mwh, hub_price
 from node.simulate.bills import accounts
 from node.simulate.layout import Layout, radial_layout
 from node.simulate.result import DayResult, SlotResult
+
+POINTS_PER_INCH = 72
 
 SALT = "wattbook"
 """Makes the ids inside an SVG the same every time."""
@@ -67,9 +70,20 @@ def draw(plot: Plot, day: DayResult, theme: Theme = LIGHT) -> bytes:
         mpl.rcdefaults()
         mpl.rcParams.update(_style(theme))
         figure = plot.make(day, theme)
-        file = io.BytesIO()
-        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
-    return file.getvalue()
+        figure.dpi = POINTS_PER_INCH
+        width, height = figure.get_size_inches() * POINTS_PER_INCH
+        file = io.StringIO()
+        renderer = _Renderer(width, height, file, metadata={"Date": None, "Creator": None})
+        figure.draw(renderer)
+        renderer.finalize()
+    return file.getvalue().encode()
+
+
+class _Renderer(RendererSVG):  # type: ignore[misc]
+    """Matplotlib's SVG renderer with its own graphics context: pandapower replaces it for every figure."""
+
+    def new_gc(self) -> GraphicsContextBase:
+        return GraphicsContextBase()
 
 
 def _style(theme: Theme) -> dict[str, object]:

@@ -257,8 +257,10 @@ def test_time_spent_is_in_no_file(day: DayResult, folder: Path, tmp_path: Path) 
 
 
 def test_another_process_writes_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    # Loading pandapower changes matplotlib for the whole process, and no picture of ours.
     script = (
-        "import sys; from pathlib import Path; from tests.house.conftest import build_day;"
+        "import sys, pandapower.plotting; from pathlib import Path;"
+        "from tests.house.conftest import build_day;"
         "from node.simulate.folder import write_results; write_results(build_day(), Path(sys.argv[1]))"
     )
     environment = os.environ | {"PYTHONHASHSEED": "17", "TZ": "Asia/Tokyo"}
