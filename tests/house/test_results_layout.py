@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from market.feeder.ieee33 import ieee33
 
+from market.feeder import load
 from node.simulate.layout import Layout, radial_layout
 
 Point = tuple[int, int]
@@ -51,6 +51,6 @@ def test_columns_count_lines_from_the_substation() -> None:
 
 
 def test_ieee33_takes_four_rows_with_the_trunk_straight() -> None:
-    layout = radial_layout([int(bus) for bus in ieee33().parent])
+    layout = radial_layout([int(bus) for bus in load("ieee33").parent])
     assert set(layout.row[:18]) == {0}
     assert len(set(layout.row)) == 4
