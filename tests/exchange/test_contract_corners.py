@@ -110,6 +110,7 @@ def empty_queue(market: Market, monkeypatch: pytest.MonkeyPatch, places: int, ti
     word = market.chain.storage(market.exchange.address, slot)
     # One order was met or cancelled there, and nothing rests: head and tail of the queue are alike.
     assert word & 0xFFFF == word >> 16 & 0xFFFF == 1
+
     def written(machine, *others):
         machine._state.set_storage(address, slot, word & ~0xFFFFFFFF | places << 16 | places)
         return building.fill(machine, *others)
