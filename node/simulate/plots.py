@@ -6,16 +6,12 @@ defaults. Colours are Okabe and Ito's, maps are perceptually uniform and colour-
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.backend_bases import GraphicsContextBase
-from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
@@ -24,34 +20,12 @@ from matplotlib.lines import Line2D
 from market.orders import Fill
 from market.units import Floats, eur, eur_per_mwh, hub_price
 from node.simulate.bills import accounts
-from node.simulate.layout import Layout, radial_layout
+from node.simulate.canvas import LABELLED_BUSES, LIGHT, Theme, draw_buses, draw_lines, svg
+from node.simulate.layout import radial_layout
 from node.simulate.result import DayResult, SlotResult
 
-POINTS_PER_INCH = 72
-
-SALT = "wattbook"
-"""Makes the ids inside an SVG the same every time."""
-LABELLED_BUSES = 60
-"""Feeders with more buses are drawn without their numbers."""
 LABELLED_BILLS = 80
 """More prosumers than this are counted, not named, under their bars."""
-
-
-@dataclass(frozen=True, slots=True)
-class Theme:
-    """Colours of a picture."""
-
-    paper: str
-    ink: str
-    faint: str
-    market: str
-    other: str
-    third: str
-    worse: str
-
-
-LIGHT = Theme("#ffffff", "#1d2327", "#c8ccd0", "#0072b2", "#5f6a72", "#009e73", "#d55e00")
-DARK = Theme("#16191d", "#e6e8ea", "#454c54", "#56b4e9", "#a9b2ba", "#2fc49a", "#ff8a3c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,51 +40,7 @@ class Plot:
 
 def draw(plot: Plot, day: DayResult, theme: Theme = LIGHT) -> bytes:
     """Draw a picture as SVG, in bytes that depend on the session and the theme alone."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(_style(theme))
-        figure = plot.make(day, theme)
-        figure.dpi = POINTS_PER_INCH
-        width, height = figure.get_size_inches() * POINTS_PER_INCH
-        file = io.StringIO()
-        renderer = _Renderer(width, height, file, metadata={"Date": None, "Creator": None})
-        figure.draw(renderer)
-        renderer.finalize()
-    return file.getvalue().encode()
-
-
-class _Renderer(RendererSVG):  # type: ignore[misc]
-    """Matplotlib's SVG renderer with its own graphics context: pandapower replaces it for every figure."""
-
-    def new_gc(self) -> GraphicsContextBase:
-        return GraphicsContextBase()
-
-
-def _style(theme: Theme) -> dict[str, object]:
-    return {
-        "svg.hashsalt": SALT,
-        "svg.fonttype": "path",
-        "font.family": "DejaVu Sans",
-        "font.size": 9.0,
-        "axes.titlesize": 10.0,
-        "axes.titlelocation": "left",
-        "axes.titleweight": "bold",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": theme.other,
-        "axes.labelcolor": theme.ink,
-        "axes.facecolor": theme.paper,
-        "figure.facecolor": theme.paper,
-        "savefig.facecolor": theme.paper,
-        "text.color": theme.ink,
-        "xtick.color": theme.ink,
-        "ytick.color": theme.ink,
-        "grid.color": theme.faint,
-        "grid.linewidth": 0.6,
-        "legend.frameon": False,
-        "legend.fontsize": 8.5,
-        "hatch.color": theme.paper,
-    }
+    return svg(lambda: plot.make(day, theme), theme)
 
 
 # --- trade prices and the hub price by hour --------------------------------------------------------
@@ -255,8 +185,15 @@ def feeder_by_price(day: DayResult, theme: Theme) -> Figure:
     for axes, slot in zip(panels, shown, strict=True):
         price = eur_per_mwh(np.array(slot.prices.bus_price))
         norm = Normalize(float(price.min()), max(float(price.max()), float(price.min()) + 0.1))
-        _draw_lines(axes, day, slot, layout, widest=widest, theme=theme)
-        _draw_buses(axes, day, price, layout, norm=norm, theme=theme)
+        flow = slot.delivered.flow_mw
+        draw_lines(
+            axes,
+            layout,
+            day.parent,
+            width=[_line_width(float(each), widest) for each in flow],
+            colour=[theme.worse if each < 0 else theme.other for each in flow],
+        )
+        draw_buses(axes, layout, price, day.bus_names, norm=norm, theme=theme)
         unpriced = ", no prices" if slot.unpriced else ""
         axes.set_title(f"{_clock(slot.start)} UTC, {_exchange(slot.delivered.import_mw)}{unpriced}")
         axes.set_xlim(-0.7, max(layout.column) + 0.7)
@@ -288,59 +225,6 @@ def _exchange(import_mw: float) -> str:
 
 def _line_width(flow_mw: float, widest: float) -> float:
     return 0.6 + 5.4 * abs(flow_mw) / widest
-
-
-def _draw_lines(
-    axes: Any,
-    day: DayResult,
-    slot: SlotResult,
-    layout: Layout,
-    *,
-    widest: float,
-    theme: Theme,
-) -> None:
-    column, row = layout.column, layout.row
-    for line in range(1, len(day.bus_names)):
-        up, flow = int(day.parent[line]), float(slot.delivered.flow_mw[line])
-        axes.plot(
-            [column[up], column[up], column[line]],
-            [row[up], row[line], row[line]],
-            color=theme.worse if flow < 0 else theme.other,
-            lw=_line_width(flow, widest),
-            solid_joinstyle="round",
-            zorder=1,
-        )
-
-
-def _draw_buses(
-    axes: Any, day: DayResult, price: Floats, layout: Layout, *, norm: Normalize, theme: Theme
-) -> None:
-    few = len(day.bus_names) <= LABELLED_BUSES
-    axes.scatter(
-        layout.column,
-        layout.row,
-        s=230 if few else 16,
-        c=price,
-        cmap="cividis",
-        norm=norm,
-        edgecolors=theme.ink,
-        linewidths=0.8 if few else 0.3,
-        zorder=2,
-    )
-    if not few:
-        return
-    for bus, name in enumerate(day.bus_names):
-        dark = norm(price[bus]) < 0.55
-        axes.text(
-            layout.column[bus],
-            layout.row[bus],
-            name,
-            ha="center",
-            va="center_baseline",
-            fontsize=7,
-            color="#ffffff" if dark else "#101010",
-            zorder=3,
-        )
 
 
 def _flow_legend(widest: float, theme: Theme) -> list[Line2D]:

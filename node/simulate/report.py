@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from node.simulate.bills import Account, Kind, accounts, total
-from node.simulate.plots import DARK, PLOTS, Plot, draw
+from node.simulate.canvas import DARK, data_uri
+from node.simulate.plots import PLOTS, Plot, draw
 from node.simulate.result import DayResult, NetworkState
 from node.simulate.summary import share_reached, summarise, unproven
 from node.simulate.tables import iso, tables
@@ -132,13 +132,9 @@ def _picture(plot: Plot, day: DayResult, light: bytes | None) -> Picture:
     return Picture(
         plot.title,
         plot.caption,
-        _data_uri(light if light is not None else draw(plot, day)),
-        _data_uri(draw(plot, day, DARK)),
+        data_uri(light if light is not None else draw(plot, day)),
+        data_uri(draw(plot, day, DARK)),
     )
-
-
-def _data_uri(svg: bytes) -> str:
-    return "data:image/svg+xml;base64," + b64encode(svg).decode("ascii")
 
 
 def worse_slots(day: DayResult, everybody: Sequence[Account]) -> list[WorseSlots]:

@@ -1,0 +1,149 @@
+"""What pictures are drawn on: SVG with the same bytes every time, colours, and a feeder's lines and buses.
+
+No dates, ids salted with a constant, matplotlib's own fonts and defaults. Colours are Okabe and Ito's, maps
+are perceptually uniform and colour-blind safe.
+"""
+
+from __future__ import annotations
+
+import io
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.backend_bases import GraphicsContextBase
+from matplotlib.backends.backend_svg import RendererSVG
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from market.units import Floats, Ints
+from node.simulate.layout import Layout
+
+POINTS_PER_INCH = 72
+
+SALT = "wattbook"
+"""Makes the ids inside an SVG the same every time."""
+LABELLED_BUSES = 60
+"""Feeders with more buses are drawn without their numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """Colours of a picture."""
+
+    paper: str
+    ink: str
+    faint: str
+    market: str
+    other: str
+    third: str
+    worse: str
+
+
+LIGHT = Theme("#ffffff", "#1d2327", "#c8ccd0", "#0072b2", "#5f6a72", "#009e73", "#d55e00")
+DARK = Theme("#16191d", "#e6e8ea", "#454c54", "#56b4e9", "#a9b2ba", "#2fc49a", "#ff8a3c")
+
+
+def svg(make: Callable[[], Figure], theme: Theme) -> bytes:
+    """Draw a figure as SVG, in bytes that depend on what it shows and the theme alone."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_style(theme))
+        figure = make()
+        figure.dpi = POINTS_PER_INCH
+        width, height = figure.get_size_inches() * POINTS_PER_INCH
+        file = io.StringIO()
+        renderer = _Renderer(width, height, file, metadata={"Date": None, "Creator": None})
+        figure.draw(renderer)
+        renderer.finalize()
+    return file.getvalue().encode()
+
+
+class _Renderer(RendererSVG):  # type: ignore[misc]
+    """Matplotlib's SVG renderer with its own graphics context: pandapower replaces it for every figure."""
+
+    def new_gc(self) -> GraphicsContextBase:
+        return GraphicsContextBase()
+
+
+def _style(theme: Theme) -> dict[str, object]:
+    return {
+        "svg.hashsalt": SALT,
+        "svg.fonttype": "path",
+        "font.family": "DejaVu Sans",
+        "font.size": 9.0,
+        "axes.titlesize": 10.0,
+        "axes.titlelocation": "left",
+        "axes.titleweight": "bold",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": theme.other,
+        "axes.labelcolor": theme.ink,
+        "axes.facecolor": theme.paper,
+        "figure.facecolor": theme.paper,
+        "savefig.facecolor": theme.paper,
+        "text.color": theme.ink,
+        "xtick.color": theme.ink,
+        "ytick.color": theme.ink,
+        "grid.color": theme.faint,
+        "grid.linewidth": 0.6,
+        "legend.frameon": False,
+        "legend.fontsize": 8.5,
+        "hatch.color": theme.paper,
+    }
+
+
+def data_uri(picture: bytes) -> str:
+    """An SVG as the address of itself, for pages that hold all they show."""
+    return "data:image/svg+xml;base64," + b64encode(picture).decode("ascii")
+
+
+def draw_lines(
+    axes: Any, layout: Layout, parent: Ints, *, width: Sequence[float], colour: Sequence[str]
+) -> None:
+    """Each line from its parent's column down or up to its own row, then to its bus; by bus, entry 0 idle."""
+    column, row = layout.column, layout.row
+    for line in range(1, len(parent)):
+        up = int(parent[line])
+        axes.plot(
+            [column[up], column[up], column[line]],
+            [row[up], row[line], row[line]],
+            color=colour[line],
+            lw=width[line],
+            solid_joinstyle="round",
+            zorder=1,
+        )
+
+
+def draw_buses(
+    axes: Any, layout: Layout, price: Floats, names: Sequence[str], *, norm: Normalize, theme: Theme
+) -> None:
+    """Each bus as a dot coloured by its price, with its name inside where there are few."""
+    few = len(names) <= LABELLED_BUSES
+    axes.scatter(
+        layout.column,
+        layout.row,
+        s=230 if few else 16,
+        c=price,
+        cmap="cividis",
+        norm=norm,
+        edgecolors=theme.ink,
+        linewidths=0.8 if few else 0.3,
+        zorder=2,
+    )
+    if not few:
+        return
+    for bus, name in enumerate(names):
+        dark = norm(price[bus]) < 0.55
+        axes.text(
+            layout.column[bus],
+            layout.row[bus],
+            name,
+            ha="center",
+            va="center_baseline",
+            fontsize=7,
+            color="#ffffff" if dark else "#101010",
+            zorder=3,
+        )
