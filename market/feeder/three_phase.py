@@ -41,7 +41,11 @@ ROTATION = np.exp(2j * np.pi / 3)
 
 
 class ThreePhaseError(ValueError):
-    """The unbalanced flow cannot be had: the extra is missing, an input is wrong, or no solution is found."""
+    """The unbalanced flow cannot be had: the extra is missing, or an input is wrong."""
+
+
+class UnbalancedFlowError(ThreePhaseError):
+    """No unbalanced flow is found: the load on a phase is beyond what the feeder can carry."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +103,7 @@ def three_phase_flow(
     """Solve the unbalanced flow of net consumption p, q by bus and phase, buses × 3, pu.
 
     Raises ThreePhaseError without the extra, for a line without impedance, a power that is not finite or a
-    ratio that is not above 0, and where no solution is found.
+    ratio that is not above 0; UnbalancedFlowError where no solution is found.
     """
     if not (np.isfinite(zero_sequence) and zero_sequence > 0):
         raise ThreePhaseError(f"zero_sequence = {zero_sequence}: a number above 0")
@@ -162,7 +166,7 @@ def _solve(feeder: Feeder, p: Floats, q: Floats, zero_sequence: float) -> dict[s
             symmetric=False, error_tolerance=SETTLED_PU, max_iterations=STEPS
         )
     except (IterationDiverge, SparseMatrixError):
-        raise ThreePhaseError(
+        raise UnbalancedFlowError(
             f"feeder {feeder.name}: no unbalanced flow found; the load on a phase is beyond what it can carry"
         ) from None
     return answer

@@ -1,61 +1,164 @@
-"""`wattbook price`: the prices of one slot, bus by bus."""
+"""`wattbook price`: the prices of one slot, bus by bus, as a table, as pictures, and on three phases."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.errors import USAGE, complain, stop
+from node.cli.errors import FAILED, USAGE, complain, stop
 from node.cli.options import Json, ScenarioPath, Seed, Settings, load_scenario, refusals
 
 if TYPE_CHECKING:
-    from node.price import PriceTable
+    from node.price import Cleared, PriceTable
+    from node.price.phases import PhaseTable
+
+PRICES = {"dlmp": "DLMP", "energy": "energy", "loss": "loss", "voltage": "voltage", "congestion": "congest."}
+PRICES |= {"nuc": "NUC", "dlmp_q": "reactive"}
+"""Columns and their heads."""
+ROWS_MAX = 200
+"""Larger feeders show the buses at both ends of the prices."""
+ENDS = 15
+"""How many at each end."""
+WIDTH = 80
+NAME_MAX = 18
+"""Longer names of buses lose their middle, so that seven prices fit beside them."""
+BROKEN_MAX = 10
+"""More broken limits than this are counted."""
 
 
 def price(
     scenario: ScenarioPath,
     slot: Annotated[int, typer.Option(help="Index of the slot in the scenario, from 0.")] = 0,
     method: Annotated[str, typer.Option(help="atc, admm, newton, socp, direct or lindistflow.")] = "atc",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for a page, its pictures (SVG) and tables (CSV).")
+    ] = None,
+    three_phase: Annotated[
+        bool, typer.Option("--three-phase", help="Run the schedule on three phases (extra three-phase).")
+    ] = False,
+    phases: Annotated[
+        str,
+        typer.Option(help="Prosumers' phases: drawn from the seed, balanced, or letters as abc, repeated."),
+    ] = "drawn",
+    zero_sequence: Annotated[
+        float, typer.Option(help="Zero-sequence impedance of lines over their positive-sequence one.")
+    ] = 4.0,
     seed: Seed = None,
     settings: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Clear one slot of a scenario on its forecast: DLMPs, their components, charges.
 
-    Example: wattbook price ieee33-day --slot 9 --method socp
+    Example: wattbook price ieee33-day --slot 9 --method newton --out out/noon --three-phase
     """
     loaded = load_scenario(scenario, settings, seed)
-    from node.price import MethodError, SlotError  # noqa: PLC0415 - loads slowly
-    from node.price import price as run  # noqa: PLC0415
+    from node.price import MethodError, SlotError, clear  # noqa: PLC0415 - loads slowly
 
     try:
         with refusals(scenario):
-            table = run(loaded, slot, method)
+            cleared = clear(loaded, slot, method)
+            unbalanced = _unbalanced(cleared, phases, zero_sequence) if three_phase else None
     except (MethodError, SlotError) as refusal:
         stop(refusal, USAGE)
+    written = _write(cleared, out, unbalanced) if out is not None else ()
     if as_json:
-        typer.echo(json.dumps(table.to_json()))
+        also = {} if unbalanced is None else {"three_phase": unbalanced.to_json()}
+        typer.echo(json.dumps(cleared.table.to_json() | also))
     else:
-        _show(table)
-    if not table.certified:
-        complain(f"--method {method}: not certified: {table.doubt}", "warning")
+        _show(cleared.table)
+        if unbalanced is not None:
+            _show_phases(unbalanced)
+        if written:
+            typer.echo(f"written: {written[0]}, with {', '.join(path.name for path in written[1:])}")
+    if not cleared.table.certified:
+        complain(f"--method {method}: not certified: {cleared.table.doubt}", "warning")
+
+
+def _unbalanced(cleared: Cleared, phases: str, zero_sequence: float) -> PhaseTable:
+    from market.feeder.three_phase import ThreePhaseError, UnbalancedFlowError  # noqa: PLC0415
+    from node.price.phases import three_phases  # noqa: PLC0415
+
+    try:
+        return three_phases(cleared, phases, zero_sequence)
+    except UnbalancedFlowError as failure:
+        stop(f"--three-phase: {failure}", FAILED)
+    except ThreePhaseError as refusal:
+        stop(f"--three-phase: {refusal}", USAGE)
+
+
+def _write(cleared: Cleared, out: Path, phases: PhaseTable | None) -> tuple[Path, ...]:
+    from node.price.page import write_page  # noqa: PLC0415 - matplotlib loads slowly
+
+    try:
+        return tuple(out / name for name in write_page(cleared, out, phases))
+    except OSError as error:
+        stop(f"--out {out}: {error.strerror}; name another folder", USAGE)
 
 
 def _show(table: PriceTable) -> None:
-    from rich.console import Console  # noqa: PLC0415 - loads slowly
-    from rich.table import Table  # noqa: PLC0415
-
     proof = "certificate holds" if table.certified else "not certified"
-    sheet = Table(
-        title=f"{table.scenario}, slot {table.slot}, {table.method}: €/MWh",
-        caption=f"hub price {table.hub_price:.3f} €/MWh, import {table.import_mw:.3f} MW, {table.status},"
-        f" {table.iterations} rounds, residual {table.residual:.1e}, {proof}, {table.seconds:.3f} s",
+    typer.echo(f"{table.scenario}, slot {table.slot}, {table.method}: €/MWh, reactive €/Mvarh\n")
+    rows = [(bus.bus, *(f"{getattr(bus, name):z.3f}" for name in PRICES)) for bus in table.buses]
+    if len(rows) <= ROWS_MAX:
+        _sheet(("bus", *PRICES.values()), rows)
+    else:
+        order = sorted(range(len(rows)), key=lambda bus: (table.buses[bus].dlmp, bus))
+        _sheet(("cheapest", *PRICES.values()), [rows[bus] for bus in order[:ENDS]])
+        typer.echo(f"\n… {len(rows) - 2 * ENDS:,} buses between; --json and --out have all …\n")
+        _sheet(("dearest", *PRICES.values()), [rows[bus] for bus in order[-ENDS:]])
+    exchange = "import" if table.import_mw >= 0 else "export"
+    shed = f", load shed {table.shed_mw:.3f} MW" if table.shed_mw > 1e-9 else ""
+    typer.echo(
+        f"\nhub price {table.hub_price:.3f} €/MWh, {exchange} {abs(table.import_mw):.3f} MW{shed}\n"
+        f"{table.status}, {table.iterations} rounds, residual {table.residual:.1e}, {proof},"
+        f" {table.seconds:.3f} s"
     )
-    columns = ("bus", "dlmp", "energy", "loss", "voltage", "congestion", "nuc", "dlmp_q")
-    for name in columns:
-        sheet.add_column(name, justify="right")
-    for bus in table.buses:
-        sheet.add_row(bus.bus, *(f"{getattr(bus, name):z.3f}" for name in columns[1:]))
-    Console().print(sheet)
+
+
+def _show_phases(table: PhaseTable) -> None:
+    from node.price.page import assignment  # noqa: PLC0415
+    from node.simulate.wording import power  # noqa: PLC0415
+
+    how = f"On three phases, pu: {assignment(table)}; zero-sequence impedances {table.zero_sequence:g} times."
+    typer.echo(f"\n{fill(how, WIDTH)}\n")
+    worst = sorted(range(len(table.buses)), key=lambda bus: (-table.buses[bus].unbalance, bus))
+    shown = range(len(worst)) if len(worst) <= ROWS_MAX else worst[: 2 * ENDS]
+    heads = ("bus" if len(worst) <= ROWS_MAX else "least balanced", "a", "b", "c", "balanced", "unbalance")
+    rows = [
+        (
+            each.bus,
+            *(f"{v:.4f}" for v in (each.a_pu, each.b_pu, each.c_pu, each.balanced_pu)),
+            f"{100 * each.unbalance:.2f} %",
+        )
+        for each in (table.buses[bus] for bus in shown)
+    ]
+    _sheet(heads, rows)
+    typer.echo(
+        f"\nlosses {power(table.loss_mw)}, {power(table.balanced_loss_mw)} balanced; unbalance at most"
+        f" {100 * table.unbalance_max:.2f} % at {table.buses[worst[0]].bus}"
+    )
+    broken = table.unseen
+    typer.echo(f"limits broken that the balanced flow keeps: {len(broken) or 'none'}")
+    for each in broken[:BROKEN_MAX]:
+        typer.echo(f"  {each}")
+    if len(broken) > BROKEN_MAX:
+        typer.echo(f"  … and {len(broken) - BROKEN_MAX} more, which --json has")
+
+
+def _sheet(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns as wide as what they hold, names to the left, numbers to the right."""
+    lines = [tuple(heads), *((_short(name), *numbers) for name, *numbers in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    for line in lines:
+        name, *numbers = line
+        cells = (f"{cell:>{width}}" for cell, width in zip(numbers, widths[1:], strict=True))
+        typer.echo("  ".join((f"{name:<{widths[0]}}", *cells)).rstrip())
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME_MAX else f"{name[: NAME_MAX // 2]}…{name[-(NAME_MAX - 1) // 2 :]}"

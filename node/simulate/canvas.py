@@ -26,7 +26,11 @@ POINTS_PER_INCH = 72
 SALT = "wattbook"
 """Makes the ids inside an SVG the same every time."""
 LABELLED_BUSES = 60
-"""Feeders with more buses are drawn without their numbers."""
+"""Feeders with more buses are drawn without their names."""
+NAME_INSIDE = 3
+"""Longer names stand above their bus, not in it."""
+NAMES_IN_A_ROW = 130
+"""Characters of names side by side over the width of a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +126,11 @@ def draw_buses(
 ) -> None:
     """Each bus as a dot coloured by its price, with its name inside where there are few."""
     few = len(names) <= LABELLED_BUSES
+    inside = few and max(map(len, names)) <= NAME_INSIDE
     axes.scatter(
         layout.column,
         layout.row,
-        s=230 if few else 16,
+        s=230 if inside else 60 if few else 16,
         c=price,
         cmap="cividis",
         norm=norm,
@@ -133,17 +138,41 @@ def draw_buses(
         linewidths=0.8 if few else 0.3,
         zorder=2,
     )
-    if not few:
-        return
-    for bus, name in enumerate(names):
-        dark = norm(price[bus]) < 0.55
+    if inside:
+        _names_inside(axes, layout, names, [norm(each) < 0.55 for each in price])
+    elif few:
+        _names_above(axes, layout, names, theme)
+
+
+def _names_inside(axes: Any, layout: Layout, names: Sequence[str], on_dark: Sequence[bool]) -> None:
+    for column, row, name, dark in zip(layout.column, layout.row, names, on_dark, strict=True):
         axes.text(
-            layout.column[bus],
-            layout.row[bus],
+            column,
+            row,
             name,
             ha="center",
             va="center_baseline",
             fontsize=7,
             color="#ffffff" if dark else "#101010",
+            zorder=3,
+        )
+
+
+def _names_above(axes: Any, layout: Layout, names: Sequence[str], theme: Theme) -> None:
+    """Level where a column is as wide as the longest name, else slanting."""
+    level = max(map(len, names)) * (max(layout.column) + 1) <= NAMES_IN_A_ROW
+    for column, row, name in zip(layout.column, layout.row, names, strict=True):
+        axes.annotate(
+            name,
+            (column, row),
+            (0 if level else 1, 6),
+            textcoords="offset points",
+            ha="center" if level else "left",
+            va="bottom",
+            rotation=0 if level else 25,
+            rotation_mode="anchor",
+            fontsize=6.5,
+            color=theme.ink,
+            bbox={"facecolor": theme.paper, "edgecolor": "none", "alpha": 0.75, "pad": 0.4},
             zorder=3,
         )

@@ -23,6 +23,7 @@ from node.simulate.bills import accounts
 from node.simulate.canvas import LABELLED_BUSES, LIGHT, Theme, draw_buses, draw_lines, svg
 from node.simulate.layout import radial_layout
 from node.simulate.result import DayResult, SlotResult
+from node.simulate.wording import power
 
 LABELLED_BILLS = 80
 """More prosumers than this are counted, not named, under their bars."""
@@ -220,7 +221,7 @@ def _contrasting_slots(day: DayResult) -> list[SlotResult]:
 
 
 def _exchange(import_mw: float) -> str:
-    return f"import {import_mw:.2f} MW" if import_mw >= 0 else f"export {-import_mw:.2f} MW"
+    return f"{'import' if import_mw >= 0 else 'export'} {power(abs(import_mw))}"
 
 
 def _line_width(flow_mw: float, widest: float) -> float:
@@ -231,8 +232,7 @@ def _flow_legend(widest: float, theme: Theme) -> list[Line2D]:
     """Three widths away from the substation, one towards it."""
     sizes = [widest, widest / 2, widest / 8]
     handles = [
-        Line2D([], [], color=theme.other, lw=_line_width(size, widest), label=f"{size:.2g} MW")
-        for size in sizes
+        Line2D([], [], color=theme.other, lw=_line_width(size, widest), label=power(size)) for size in sizes
     ]
     reverse = _line_width(widest / 2, widest)
     return [*handles, Line2D([], [], color=theme.worse, lw=reverse, label="towards the substation")]

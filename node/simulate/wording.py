@@ -15,6 +15,12 @@ def energy(wh: int) -> str:
     return _with_unit(f"{wh / WH_PER_MWH:,.2f}", "MWh")
 
 
+def power(mw: float) -> str:
+    """kW below 1 MW, else MW; three digits."""
+    number, unit = (1_000 * mw, "kW") if abs(mw) < 1 else (mw, "MW")
+    return _with_unit(f"{float(f'{number:.3g}'):,g}", unit)
+
+
 def money(neur: int) -> str:
     """To the cent."""
     return _with_unit(cents(neur), "€")

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 from node.simulate.bills import Kind, accounts
+from node.simulate.canvas import DARK
 from node.simulate.folder import write_manifest, write_results
-from node.simulate.plots import DARK, PLOTS, Plot, draw
+from node.simulate.plots import PLOTS, Plot, draw
 from node.simulate.report import render_report
 from node.simulate.result import DayResult, Welfare
 from node.simulate.summary import gap, summarise

@@ -32,7 +32,7 @@ SEAMS = {
     ): "an argument's default: whether somebody moves the chain's time",
     ("node/testnet/running.py", "time.sleep"): "the start waits for its own servers to listen",
     ("node/bench/timing.py", "time.perf_counter"): "the one clock of the benchmarks; in no file",
-    ("node/price.py", "time.perf_counter"): "`seconds` of the answer; in no file",
+    ("node/price/clearing.py", "time.perf_counter"): "`seconds` of the answer; in no file",
     ("node/simulate/run.py", "time.perf_counter"): "`seconds` of the summary; in no file",
     (
         "node/scenario/streams.py",

@@ -13,6 +13,7 @@ from market.feeder.powerflow import power_flow
 from market.feeder.three_phase import (
     PhaseFlow,
     ThreePhaseError,
+    UnbalancedFlowError,
     balanced,
     phases_of,
     single_phase,
@@ -146,7 +147,7 @@ def test_assignments():
 def test_what_cannot_be_solved_is_refused():
     feeder = two_buses()
     p, q = (balanced(part) for part in nominal(feeder))
-    with pytest.raises(ThreePhaseError, match="feeder two: no unbalanced flow found"):
+    with pytest.raises(UnbalancedFlowError, match="feeder two: no unbalanced flow found"):
         three_phase_flow(feeder, 100 * p, q)
     with pytest.raises(ThreePhaseError, match="zero_sequence = 0"):
         three_phase_flow(feeder, p, q, zero_sequence=0.0)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from typing import Any
+
+import numpy as np
 
 from market.feeder.model import Feeder
 from market.findings import Finding
@@ -25,7 +28,11 @@ class SlotError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class BusPrice:
-    """One bus, €/MWh: λ with its components, ν = λ − λ_0, and the reactive price λq (€/Mvarh)."""
+    """One bus, €/MWh: λ with its components, ν = λ − λ_0, and the reactive price λq (€/Mvarh).
+
+    Beside them its voltage, and of the line that feeds it the active power that enters and the current as a
+    share of its rating, None where it has none; the substation has no such line.
+    """
 
     bus: str
     dlmp: float
@@ -35,13 +42,17 @@ class BusPrice:
     congestion: float
     nuc: float
     dlmp_q: float
+    v_pu: float
+    flow_mw: float
+    loading: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class PriceTable:
-    """A cleared slot. `certified`: its certificate holds for the NumPy-only checker; else `doubt` says why.
+    """A cleared slot; `shed_mw` is fixed load that is not served.
 
-    LinDistFlow has no losses, so its certificate of the exact equations cannot hold.
+    `certified`: its certificate holds for the NumPy-only checker; else `doubt` says why. LinDistFlow has no
+    losses, so its certificate of the exact equations cannot hold.
     """
 
     scenario: str
@@ -55,11 +66,29 @@ class PriceTable:
     residual: float
     certified: bool
     doubt: str
+    shed_mw: float
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON, by the names of its fields."""
         return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Cleared:
+    """What a table was made of: the world, its clearing, and which period of that is the slot."""
+
+    world: World
+    conditions: Conditions
+    solution: Solution
+    period: int
+    table: PriceTable
+
+    @property
+    def start(self) -> datetime:
+        """When delivery starts."""
+        slots = self.world.scenario.slots
+        return slots.start + timedelta(seconds=self.table.slot * slots.seconds)
 
 
 def _atc(feeder: Feeder) -> Clearing:
@@ -114,6 +143,11 @@ def price(scenario: ScenarioFile, slot: int, method: str) -> PriceTable:
 
     Raises MethodError, SlotError, FeederError, PricingError.
     """
+    return clear(scenario, slot, method).table
+
+
+def clear(scenario: ScenarioFile, slot: int, method: str) -> Cleared:
+    """As `price`, with all that the table was made of. Raises as it does."""
     if method not in METHODS:
         raise MethodError(f"--method {method}: not one of {', '.join(METHODS)}")
     if not 0 <= slot < scenario.slots.count:
@@ -125,7 +159,8 @@ def price(scenario: ScenarioFile, slot: int, method: str) -> PriceTable:
     solution = clearing(world.feeder, conditions)
     seconds = time.perf_counter() - started
     findings = check(certificate(solution, world.feeder, conditions), world.feeder, conditions)
-    return PriceTable(
+    shed = float(solution.primal.shed[period] @ conditions.fixed_p[period])
+    table = PriceTable(
         scenario=scenario.name,
         slot=slot,
         method=method,
@@ -137,8 +172,10 @@ def price(scenario: ScenarioFile, slot: int, method: str) -> PriceTable:
         residual=solution.residual,
         certified=not findings,
         doubt=_doubt(findings),
+        shed_mw=shed * world.feeder.base_mw,
         seconds=seconds,
     )
+    return Cleared(world, conditions, solution, period, table)
 
 
 def _conditions(world: World, slot: int, clearing: Clearing) -> tuple[Conditions, int]:
@@ -162,7 +199,9 @@ def _doubt(findings: Sequence[Finding]) -> str:
 
 
 def _by_bus(feeder: Feeder, solution: Solution, period: int) -> tuple[BusPrice, ...]:
-    price, parts = solution.duals.price[period], solution.components
+    price, parts, primal = solution.duals.price[period], solution.components, solution.primal
+    voltage, current = (np.sqrt(np.maximum(squared[period], 0.0)) for squared in (primal.v, primal.l))
+    rating = feeder.limits.i_max
     return tuple(
         BusPrice(
             bus=feeder.bus_names[bus],
@@ -173,6 +212,9 @@ def _by_bus(feeder: Feeder, solution: Solution, period: int) -> tuple[BusPrice, 
             congestion=float(parts.congestion[period, bus]),
             nuc=float(price[bus] - price[0]),
             dlmp_q=float(solution.duals.reactive[period, bus]),
+            v_pu=float(voltage[bus]),
+            flow_mw=float(primal.p[period, bus]) * feeder.base_mw,
+            loading=float(current[bus] / rating[bus]) if bus and np.isfinite(rating[bus]) else None,
         )
         for bus in range(feeder.buses)
     )
