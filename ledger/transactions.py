@@ -12,6 +12,7 @@ from typing import Any
 
 import rlp
 
+from ledger import rlp_bytes
 from ledger.address import address_bytes, checksummed
 from ledger.keccak import keccak
 from ledger.keys import Key, Signature, recover
@@ -128,7 +129,7 @@ def _signing_hash(transaction: Transaction, body: list[Any]) -> bytes:
 
 
 def _envelope(kind: int, items: list[Any]) -> bytes:
-    payload: bytes = rlp.encode(items)
+    payload = rlp_bytes.encode(items)
     return payload if kind == LEGACY else bytes([kind]) + payload
 
 

@@ -19,10 +19,12 @@ from dataclasses import dataclass
 
 import rlp
 
+from ledger import rlp_bytes
 from ledger.chain.encoding import Header, decode_header, make_block, read_receipts
 from ledger.chain.protocol import Block, ChainError, Receipt
 from ledger.chain.rules import Schedule
 from ledger.chain.store import Store
+from ledger.transactions import SignedTransaction
 
 ANCESTORS = 256
 """Blocks that BLOCKHASH reaches back."""
@@ -68,16 +70,17 @@ class Archive:
     def append(
         self,
         header: Header,
-        transactions: Sequence[bytes],
+        signed: Sequence[SignedTransaction],
         raw_receipts: Sequence[bytes],
         withdrawals: Sequence[bytes] = (),
     ) -> None:
         """Keep the block after the head, and commit it together with the state's changes."""
+        transactions = [each.raw for each in signed]
         block = make_block(header.encode(), transactions, withdrawals)
-        receipts = read_receipts(block, raw_receipts)
+        receipts = read_receipts(block, raw_receipts, signed)
         number = header.number.to_bytes(8, "big")
-        record = [block.header_rlp, list(transactions), list(raw_receipts)]
-        self._store[_block_key(header.number)] = rlp.encode(
+        record: list[rlp_bytes.Item] = [block.header_rlp, transactions, list(raw_receipts)]
+        self._store[_block_key(header.number)] = rlp_bytes.encode(
             [*record, list(withdrawals)] if withdrawals else record
         )
         self._store[b"h" + block.hash] = number

@@ -11,8 +11,9 @@ from typing import Any
 import rlp
 
 from ledger.chain.archive import Archive, Stored
-from ledger.chain.encoding import EMPTY_ROOT, decode_withdrawal, ordered_root
+from ledger.chain.encoding import decode_withdrawal, ordered_root
 from ledger.chain.store import Store
+from ledger.chain.tries import EMPTY_ROOT
 from ledger.keccak import keccak
 
 _NO_CODE = keccak(b"")

@@ -435,8 +435,7 @@ class EmbeddedChain:
 
     def _append(self, header: Header, content: Content, withdrawals: Sequence[bytes] = ()) -> None:
         """Write a block with the state's changes in one transaction; what is in it waits no longer."""
-        raw = [signed.raw for signed in content.included]
-        self._archive.append(header, raw, content.receipts, withdrawals)
+        self._archive.append(header, content.included, content.receipts, withdrawals)
         self._machine = self._machine_after(self._archive.head)
         for signed in content.included:
             if self._pool.get(signed.hash) is not None:

@@ -14,16 +14,14 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import rlp
-from trie import HexaryTrie
 
+from ledger import rlp_bytes
 from ledger.address import address_bytes, checksummed
 from ledger.chain.protocol import Block, Log, Receipt
+from ledger.chain.tries import Trie
 from ledger.keccak import keccak
 from ledger.transactions import SignedTransaction, decode_transaction
 from market.orders import Address
-
-EMPTY_ROOT = keccak(rlp.encode(b""))
-"""Root of the empty trie."""
 
 BLOOM_BYTES = 256
 
@@ -139,11 +137,10 @@ def decode_withdrawal(items: Any) -> Withdrawal:
 
 def ordered_root(items: Sequence[bytes]) -> bytes:
     """Root of the trie that maps the RLP of each index to its item (Yellow Paper §4.4.2)."""
-    trie = HexaryTrie({}, prune=True)
+    trie = Trie({})
     for index, item in enumerate(items):
-        trie[rlp.encode(index)] = item
-    root: bytes = trie.root_hash
-    return root
+        trie.set(rlp_bytes.number(index), item)
+    return trie.root()
 
 
 def bloom(values: Iterable[bytes]) -> bytes:
@@ -179,13 +176,13 @@ RawLog = tuple[bytes, tuple[bytes, ...], bytes]
 def encode_receipt(kind: int, status: int, cumulative_gas_used: int, logs: Sequence[RawLog]) -> bytes:
     """Consensus bytes of a receipt: RLP behind the transaction's type (EIP-2718, EIP-658)."""
     filter_bytes = bloom(value for address, topics, _ in logs for value in (address, *topics))
-    items = [
+    items: list[rlp_bytes.Item] = [
         number_bytes(status),
         number_bytes(cumulative_gas_used),
         filter_bytes,
         [[address, list(topics), data] for address, topics, data in logs],
     ]
-    payload: bytes = rlp.encode(items)
+    payload = rlp_bytes.encode(items)
     return bytes([kind]) + payload if kind else payload
 
 
@@ -201,9 +198,12 @@ def raw_receipt(receipt: Receipt) -> bytes:
     return encode_receipt(receipt.type, receipt.status, receipt.cumulative_gas_used, logs)
 
 
-def read_receipts(block: Block, raw_receipts: Sequence[bytes]) -> tuple[Receipt, ...]:
+def read_receipts(
+    block: Block, raw_receipts: Sequence[bytes], signed: Sequence[SignedTransaction] | None = None
+) -> tuple[Receipt, ...]:
     """All receipts of a block with what its transactions tell: sender, recipient, gas used, log numbers.
 
+    `signed` are the transactions where they were decoded before.
     Raises EncodingError, and TransactionFormatError on a transaction that cannot be read.
     """
     if len(raw_receipts) != len(block.transactions):
@@ -213,15 +213,17 @@ def read_receipts(block: Block, raw_receipts: Sequence[bytes]) -> tuple[Receipt,
     receipts: list[Receipt] = []
     gas_before = first_log = 0
     for index, raw in enumerate(raw_receipts):
-        receipt = _read_receipt(block, index, raw, gas_before, first_log)
+        transaction = decode_transaction(block.transactions[index]) if signed is None else signed[index]
+        receipt = _read_receipt(block, index, transaction, raw, gas_before, first_log)
         gas_before = receipt.cumulative_gas_used
         first_log += len(receipt.logs)
         receipts.append(receipt)
     return tuple(receipts)
 
 
-def _read_receipt(block: Block, index: int, raw: bytes, gas_before: int, first_log: int) -> Receipt:
-    signed = decode_transaction(block.transactions[index])
+def _read_receipt(  # noqa: PLR0917 - a receipt and where it stands
+    block: Block, index: int, signed: SignedTransaction, raw: bytes, gas_before: int, first_log: int
+) -> Receipt:
     kind, items = _receipt_items(raw)
     if kind != signed.transaction.type:
         raise EncodingError(f"receipt {index}: type {kind} for a transaction of another type")

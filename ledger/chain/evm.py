@@ -28,10 +28,11 @@ from trie import HexaryTrie
 
 from ledger.address import address_bytes, checksummed
 from ledger.chain.accounts import Accounts
-from ledger.chain.encoding import EMPTY_ROOT, Header, RawLog
+from ledger.chain.encoding import Header, RawLog
 from ledger.chain.rules import Fork, blank_header, floor_gas, initcode_gas, intrinsic_gas
 from ledger.chain.store import Store
 from ledger.chain.translate import COMPUTATIONS
+from ledger.chain.tries import EMPTY_ROOT
 from ledger.keccak import keccak
 from ledger.transactions import AccessList, Transaction
 from market.orders import Address
@@ -241,11 +242,10 @@ class Machine:
         free |= {address_bytes(address) for address in (transaction.to, *execution.created) if address}
         slots: dict[bytes, list[bytes]] = {}
         for key in keys:
-            address, slot = key[:20], key[20:]
-            if slot:
-                slots.setdefault(address, []).append(slot)
-            elif address not in free:
-                slots.setdefault(address, [])
+            if isinstance(key, tuple):
+                slots.setdefault(key[0], []).append(key[1].to_bytes(32, "big"))
+            elif key not in free:
+                slots.setdefault(key, [])
         return execution, tuple((checksummed(address), tuple(words)) for address, words in slots.items())
 
     def persist(self) -> bytes:

@@ -35,6 +35,29 @@ def load_word(frame: Any, slot: int) -> tuple[int, int]:
     return word, gas
 
 
+def store_word(frame: Any, gas: int, slot: int, word: int) -> int:
+    """What SSTORE does; returns the gas left. Raises OutOfGas, WriteProtection."""
+    if gas < 0:
+        raise OutOfGas("run")
+    if frame.msg.is_static:
+        raise WriteProtection("SSTORE")
+    if gas <= GAS_RESERVED_AT_CHANGE:
+        raise OutOfGas("SSTORE")
+    accounts, address = frame.state._account_db, frame.msg.storage_address
+    now = accounts.get_storage(address, slot)
+    before = accounts.get_storage(address, slot, from_journal=False)
+    price, refund = _change(before, now, word)
+    if not accounts.is_storage_warm(address, slot):
+        accounts.mark_storage_warm(address, slot)
+        price += GAS_COLD_WORD
+    if gas < price:
+        raise OutOfGas("SSTORE")
+    frame.refund_gas(refund)
+    if word != now:
+        accounts.set_storage(address, slot, word)
+    return gas - price
+
+
 class _StoreWord:
     """SSTORE, in the form of py-evm's opcodes."""
 
@@ -43,25 +66,15 @@ class _StoreWord:
 
     def __call__(self, computation: Any) -> None:
         """Change a word. Raises WriteProtection, OutOfGas, InsufficientStack, in this order."""
-        stack = computation._stack.values
+        stack, meter = computation._stack.values, computation._gas_meter
         if computation.msg.is_static:
             raise WriteProtection(self.mnemonic)
-        if computation._gas_meter.gas_remaining <= GAS_RESERVED_AT_CHANGE:
+        if meter.gas_remaining <= GAS_RESERVED_AT_CHANGE:
             raise OutOfGas(self.mnemonic)
         if len(stack) < 2:
             raise InsufficientStack(self.mnemonic)
         slot, word = stack.pop(), stack.pop()
-        accounts, address = computation.state._account_db, computation.msg.storage_address
-        now = accounts.get_storage(address, slot)
-        before = accounts.get_storage(address, slot, from_journal=False)
-        gas, refund = _change(before, now, word)
-        if not accounts.is_storage_warm(address, slot):
-            accounts.mark_storage_warm(address, slot)
-            gas += GAS_COLD_WORD
-        computation.consume_gas(gas, self.mnemonic)
-        computation.refund_gas(refund)
-        if word != now:
-            accounts.set_storage(address, slot, word)
+        meter.gas_remaining = store_word(computation, meter.gas_remaining, slot, word)
 
 
 def _change(before: int, now: int, word: int) -> tuple[int, int]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import sha256
 
-from ledger.chain.encoding import EMPTY_ROOT, Header
+from ledger.chain.encoding import Header
+from ledger.chain.tries import EMPTY_ROOT
 from ledger.keccak import keccak
 from ledger.transactions import BLOB, Transaction
 

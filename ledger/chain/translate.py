@@ -25,7 +25,8 @@ from eth.vm.forks.prague.computation import PragueComputation
 from eth.vm.logic.invalid import InvalidOpcode
 
 from ledger.chain import interpreter
-from ledger.chain.interpreter import JUMP, JUMPDEST, JUMPI, interpret, load_word
+from ledger.chain.interpreter import JUMP, JUMPDEST, JUMPI, SSTORE, interpret, load_word, store_word
+from ledger.chain.precompiles import ECRECOVER, recover_sender
 from ledger.chain.rules import Fork
 from ledger.keccak import keccak
 
@@ -116,14 +117,15 @@ def _shifted_with_sign(places: int, value: int) -> int:
     return (_as_signed(value) >> min(places, 256)) & _WORD
 
 
-def _grown(frame: Any, meter: Any, gas: int, start: int, size: int) -> int:
-    """Gas left after memory grew to hold `size` bytes from `start`. Raises OutOfGas."""
+def _grown(frame: Any, gas: int, start: int, size: int) -> int:
+    """Gas left after memory grew to hold `size` bytes from `start` (Yellow Paper, H.1). Raises OutOfGas."""
+    memory: bytearray = frame._memory._bytes
+    before, after = len(memory) >> 5, start + size + 31 >> 5
+    gas -= 3 * (after - before) + (after * after >> 9) - (before * before >> 9)
     if gas < 0:
-        raise OutOfGas("run")
-    meter.gas_remaining = gas
-    frame.extend_memory(start, size)
-    left: int = meter.gas_remaining
-    return left
+        raise OutOfGas("memory")
+    memory.extend(bytes(32 * (after - before)))
+    return gas
 
 
 def _invalid_jump(code: bytes, target: int) -> Exception:
@@ -142,6 +144,7 @@ _GLOBALS: dict[str, Any] = {
     "grown": _grown,
     "interpret": interpret,
     "load_word": load_word,
+    "store_word": store_word,
     "signed_quotient": _signed_quotient,
     "signed_remainder": _signed_remainder,
     "sign_extended": _sign_extended,
@@ -318,9 +321,18 @@ class _Translation:
             slot, word = self._pop(), self._new_name()
             self.lines.append(f"{word}, price = load_word(frame, {slot}); gas -= price")
             self._push(word)
+        elif opcode == SSTORE:
+            self._store()
         else:
             return opcode == JUMPDEST
         return True
+
+    def _store(self) -> None:
+        """Change a word; its price depends on the gas left by then, so a new stretch begins after it."""
+        slot, word = self._pop(), self._pop()
+        self._end_stretch()
+        self.lines.append(f"gas = store_word(frame, gas, {slot}, {word})")
+        self._begin_stretch()
 
     def _expression(self, opcode: int) -> None:
         count, template = _EXPRESSIONS[opcode]
@@ -364,8 +376,7 @@ class _Translation:
                 return
             self.memory_bytes = int(start) + int(size)
         self.lines.append(
-            f"if {size} and {start} + {size} > len(memory): "
-            f"gas = grown(frame, meter, gas, {start}, {size}); memory = frame._memory._bytes"
+            f"if {size} and {start} + {size} > len(memory): gas = grown(frame, gas, {start}, {size})"
         )
 
     # --- ways out of a run ----------------------------------------------------------------------
@@ -466,6 +477,7 @@ class TranslatedCancun(_Translated, CancunComputation):  # type: ignore[misc]  #
 
     fork = Fork.CANCUN
     opcodes = interpreter.CANCUN
+    _precompiles = CancunComputation._precompiles | {ECRECOVER: recover_sender}
 
 
 class TranslatedComputation(_Translated, PragueComputation):  # type: ignore[misc]  # py-evm is untyped
@@ -473,6 +485,7 @@ class TranslatedComputation(_Translated, PragueComputation):  # type: ignore[mis
 
     fork = Fork.PRAGUE
     opcodes = interpreter.PRAGUE
+    _precompiles = PragueComputation._precompiles | {ECRECOVER: recover_sender}
 
 
 COMPUTATIONS: dict[Fork, Any] = {Fork.CANCUN: TranslatedCancun, Fork.PRAGUE: TranslatedComputation}

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ledger.keccak import keccak
+from ledger.rlp_bytes import LIST, STRING, bounds, prefix, string
 
 EMPTY_ROOT = keccak(b"\x80")
 """Root of the empty trie."""
@@ -20,9 +21,6 @@ EMPTY_ROOT = keccak(b"\x80")
 _NODES_CACHED = 16_384
 """Decoded nodes kept, a branch of 16 hashes taking about 1.5 kB."""
 _HASH_BYTES = 32
-_STRING, _LIST = 0x80, 0xC0
-_SHORT = 55
-"""Longest string or list whose RLP prefix is one byte."""
 
 
 class MissingNode(LookupError):  # noqa: N818 (it says what is wrong)
@@ -212,12 +210,12 @@ def _encoded(node: Node, nodes: dict[bytes, bytes]) -> bytes:
     """RLP of a node; the nodes below it that have a hash are added to `nodes`."""
     if isinstance(node, Branch):
         parts = [_reference(child, nodes) for child in node.children]
-        payload = b"".join((*parts, _string(node.value)))
+        payload = b"".join((*parts, string(node.value)))
     elif isinstance(node, Leaf):
-        payload = _string(_compact(node.path, 2)) + _string(node.value)
+        payload = string(_compact(node.path, 2)) + string(node.value)
     else:
-        payload = _string(_compact(node.path, 0)) + _reference(node.child, nodes)
-    return _prefix(_LIST, len(payload)) + payload
+        payload = string(_compact(node.path, 0)) + _reference(node.child, nodes)
+    return prefix(LIST, len(payload)) + payload
 
 
 def _reference(child: Child, nodes: dict[bytes, bytes]) -> bytes:
@@ -228,26 +226,13 @@ def _reference(child: Child, nodes: dict[bytes, bytes]) -> bytes:
             return encoded
         child = keccak(encoded)
         nodes[child] = encoded
-    return _string(child)
+    return string(child)
 
 
 def _compact(path: str, kind: int) -> bytes:
     """A path as bytes, behind a digit for the kind of node and whether the path's length is odd."""
     odd = len(path) % 2
     return bytes.fromhex(f"{kind + odd}{'' if odd else '0'}{path}")
-
-
-def _string(value: bytes) -> bytes:
-    if len(value) == 1 and value[0] < _STRING:
-        return value
-    return _prefix(_STRING, len(value)) + value
-
-
-def _prefix(kind: int, length: int) -> bytes:
-    if length <= _SHORT:
-        return bytes((kind + length,))
-    size = (length.bit_length() + 7) // 8
-    return bytes((kind + _SHORT + size,)) + length.to_bytes(size, "big")
 
 
 @lru_cache(maxsize=_NODES_CACHED)
@@ -260,25 +245,16 @@ def _decoded(encoded: bytes) -> Node:
 def _read(encoded: bytes, at: int) -> tuple[Child, int]:
     """The node or string at a place in RLP, and where it ends."""
     first = encoded[at]
-    if first < _STRING:
+    if first < STRING:
         return encoded[at : at + 1], at + 1
-    start, end = _bounds(encoded, at, _STRING if first < _LIST else _LIST)
-    if first < _LIST:
+    start, end = bounds(encoded, at, STRING if first < LIST else LIST)
+    if first < LIST:
         return encoded[start:end], end
     items: list[Child] = []
     while start < end:
         item, start = _read(encoded, start)
         items.append(item)
     return _node(items), end
-
-
-def _bounds(encoded: bytes, at: int, kind: int) -> tuple[int, int]:
-    """Where the payload of a string or list begins and ends."""
-    length = encoded[at] - kind
-    if length <= _SHORT:
-        return at + 1, at + 1 + length
-    start = at + 1 + length - _SHORT
-    return start, start + int.from_bytes(encoded[at + 1 : start], "big")
 
 
 def _node(items: list[Child]) -> Node:

@@ -89,12 +89,17 @@ def tests_part(junit: Path | None) -> Iterator[str]:
     if junit is None:
         yield "Not run for this report."
         return
-    rows = [f"| `{case.get('name')}` | {outcome(case)} |" for case in cases(junit)]
-    yield "\n".join(["| test | outcome |", "|---|---|", *rows])
+    rows = [f"| `{case.get('name')}` | {outcome(case)} | {counted_by(case)} |" for case in cases(junit)]
+    yield "\n".join(["| test | outcome | counted |", "|---|---|---|", *rows])
 
 
 def cases(junit: Path) -> list[ElementTree.Element]:
     return list(ElementTree.parse(junit).getroot().iter("testcase"))
+
+
+def counted_by(case: ElementTree.Element) -> str:
+    """What a test says of itself by `record_property`."""
+    return ", ".join(f"{each.get('name')}: {each.get('value')}" for each in case.iter("property"))
 
 
 def outcome(case: ElementTree.Element) -> str:

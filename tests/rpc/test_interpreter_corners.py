@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 import pytest
 
+from ledger.address import address_bytes
+from ledger.keys import CURVE_ORDER, derive
 from ledger.transactions import Transaction
 from tests.rpc.interpreters import (
     CONTRACT,
@@ -367,3 +371,43 @@ def test_calls_may_be_1_024_deep() -> None:
 def test_coins_that_are_not_there(value: int) -> None:
     end = outcome(call(CALL, OTHER, value=value) + RETURN_TOP, others={OTHER: STOP})
     assert int.from_bytes(end.output, "big") == int(value <= 10**18)
+
+
+# --- the precompile that is not py-evm's ----------------------------------------------------------
+
+
+def recovery_inputs() -> Iterator[bytes]:
+    """Signatures, their high-s forms, and what signs nothing, in every length of input."""
+    rng, key = Random("ecrecover"), derive(1, "signer")
+    for _ in range(20):
+        message = rng.randbytes(32)
+        signature = key.sign(message)
+        v, r, s = 27 + signature.y_parity, signature.r, signature.s
+        for recovery, scalar in (
+            (v, s),
+            (55 - v, CURVE_ORDER - s),
+            (55 - v, s),
+            (v, 0),
+            (v, CURVE_ORDER),
+            (26, s),
+        ):
+            yield message + recovery.to_bytes(32, "big") + r + scalar.to_bytes(32, "big")
+        yield message + v.to_bytes(32, "big") + rng.randbytes(32) + s.to_bytes(32, "big")
+        yield message + v.to_bytes(32, "big") + bytes(32) + s.to_bytes(32, "big")
+        yield message + (v + (1 << 64)).to_bytes(32, "big") + r + s.to_bytes(32, "big")
+    whole = message + v.to_bytes(32, "big") + r + s.to_bytes(32, "big")
+    yield from (whole[:length] for length in (0, 1, 32, 64, 96, 127))
+    yield whole + b"more"
+
+
+def test_ecrecover() -> None:
+    """Through a contract that hands its input on, asks for 32 bytes and returns all that came back."""
+    copied = bytes.fromhex("365f5f37")  # CALLDATACOPY of everything
+    returned = bytes.fromhex("3d5f5f3e3d5ff3")  # RETURNDATACOPY and RETURN of everything
+    called = bytes.fromhex("60205f365f6001") + push(10_000) + b"\xfa"  # STATICCALL to address 1
+    found = [outcome(copied + called + b"\x50" + returned, data).output for data in recovery_inputs()]
+    signer = address_bytes(derive(1, "signer").address).rjust(32, b"\0")
+    assert found.count(signer) == 41
+    assert 40 <= found.count(b"") < len(found) - 41
+    poor = bytes.fromhex("60205f5f5f6001") + push(2_999) + b"\xfa"
+    assert outcome(poor + bytes.fromhex("5f5260205ff3")).output == bytes(32)  # not enough gas: fails
