@@ -18,6 +18,8 @@ PYTEST ?= -n 2 --dist loadfile
 FOUNDRY := 1.7.1
 ETHERS := 6.17.0
 VIEM := 2.57.20
+HARDHAT := 2.29.1
+PEERS := node_modules/.hardhat/.peers-$(HARDHAT)
 TOOLS := node_modules/.tools-$(FOUNDRY)-$(ETHERS)-$(VIEM)
 
 help: ## this list
@@ -67,8 +69,16 @@ check: $(DEV) ## lint, types, import rules, artifacts, tidiness
 	@$(BIN)/python -m contracts.build --check
 	@$(BIN)/python -m pytest tests/house/test_tidy.py
 
-bench: $(RUN) ## the figures Wattbook is measured by
-	@$(BIN)/wattbook bench
+# hardhat weighs 290 MB, so it comes only for this; without npm the benchmark says that it is not installed.
+bench: $(DEV) ## the figures Wattbook is measured by
+	@command -v npm >/dev/null && $(MAKE) -s $(PEERS) || echo "without hardhat: npm could not install it" >&2
+	@PATH="$(CURDIR)/node_modules/.bin:$(CURDIR)/node_modules/.hardhat/node_modules/.bin:$$PATH" $(BIN)/wattbook bench
+
+$(PEERS):
+	@mkdir -p $(@D)
+	@npm install --prefix $(@D) --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --silent \
+	  hardhat@$(HARDHAT)
+	@touch $@
 
 lock: $(DEV) ## resolve the locks again from pyproject.toml
 	@cd requirements && for lock in run dev bootstrap; do \

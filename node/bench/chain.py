@@ -1,4 +1,4 @@
-"""Orders a second through the embedded chain, beside the same chain run by py-evm's own interpreter.
+"""Orders a second through the embedded chain, beside the same work on other chains in the same run.
 
 A run is all a node does with signed transactions: decoding, recovering senders, checking, executing,
 roots and receipts, writing blocks. Signing is the traders' work and done before.
@@ -7,9 +7,14 @@ roots and receipts, writing blocks. Signing is the traders' work and done before
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import get_args
 
 from ledger.chain.evm import Interpreter
+from market.orders import Order
+from node.bench.nodes import ETH_TESTER_CHAIN_ID, Rebuilt, Tester, node
 from node.bench.open_slot import OpenSlot
 from node.bench.row import Row, WrongWork
 from node.bench.timing import Trial, medians_seconds
@@ -17,25 +22,79 @@ from node.bench.timing import Trial, medians_seconds
 ORDERS, ACCOUNTS = 200, 60
 BATCH = 100
 RUNS = 3
-STOCK = "py-evm's interpreter, same run"
+TESTER_ORDERS = 40
+"""eth-tester takes a second for a few; one run of it is enough."""
+NODES = ("anvil", "hardhat")
+STOCK, TESTER = "py-evm's interpreter", "eth-tester"
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The same orders, so many a transaction, and the goal for our chain in orders a second."""
+
+    name: str
+    batch: int
+    goal: int
+
+
+ALONE = Flow("signed orders, a transaction each", 1, 500)
+BATCHED = Flow(f"signed orders, {BATCH} a transaction", BATCH, 1_500)
 
 
 def rows() -> Iterable[Row]:
-    """Signed orders in transactions of their own, then in batches."""
+    """Signed orders alone, then in batches; then batches beside what hardhat does with single ones."""
     fast, stock = (OpenSlot.create(ACCOUNTS, interpreter) for interpreter in get_args(Interpreter))
     orders = fast.mixed_flow(ACCOUNTS, ORDERS)
-    for name, batch, goal in (
-        ("signed orders, a transaction each", 1, 500),
-        (f"signed orders, {BATCH} a transaction", BATCH, 1_500),
-    ):
-        for market in (fast, stock):
-            market.reopen()
-        ours, theirs = medians_seconds(
-            *(_trial(market, market.transactions(orders, batch)) for market in (fast, stock)), runs=RUNS
-        )
-        if fast.chain.block().hash != stock.chain.block().hash:
-            raise WrongWork("the two interpreters built different blocks")
-        yield Row(name, ORDERS / ours, "orders/s", STOCK, ORDERS / theirs, goal, "more")
+    rates: dict[tuple[Flow, str], float | None] = {}
+    with ExitStack() as running:
+        others = {name: running.enter_context(node(name, fast.chain, fast.relayer.address)) for name in NODES}
+        for flow in (ALONE, BATCHED):
+            rates |= _side_by_side(flow, orders, (fast, stock), others)
+    for flow in (ALONE, BATCHED):
+        rates[flow, TESTER] = _tester_rate(flow)
+        yield _row(flow.name, rates[flow, "ours"], STOCK, rates[flow, STOCK], flow.goal)
+        for peer in (TESTER, *NODES):
+            yield _row(f"{flow.name}, and {peer}", rates[flow, "ours"], peer, rates[flow, peer])
+    single = rates[ALONE, "hardhat"]
+    name = f"{BATCHED.name}, and hardhat's single ones"
+    yield _row(name, rates[BATCHED, "ours"], "hardhat", single, single)
+
+
+def _row(name: str, ours: float | None, peer: str, theirs: float | None, goal: float | None = None) -> Row:
+    """Our figure beside a peer's, or alone where that is not installed."""
+    assert ours is not None, "our own chain is always there"
+    if theirs is None:
+        return Row(f"{name}, which is not installed", ours, "orders/s", better="more")
+    return Row(name, ours, "orders/s", f"{peer}, same run", theirs, goal, "more")
+
+
+def _side_by_side(
+    flow: Flow, orders: Sequence[Order], ours: tuple[OpenSlot, OpenSlot], others: dict[str, Rebuilt | None]
+) -> dict[tuple[Flow, str], float | None]:
+    """Orders a second of our chain with both interpreters, and of the nodes that are there."""
+    for market in ours:
+        market.reopen()
+    transactions = [market.transactions(orders, flow.batch) for market in ours]
+    trials = [_trial(market, each) for market, each in zip(ours, transactions, strict=True)]
+    there = {name: other for name, other in others.items() if other is not None}
+    trials += [_node_trial(other, transactions[0]) for other in there.values()]
+    seconds = medians_seconds(*trials, runs=RUNS)
+    if ours[0].chain.block().hash != ours[1].chain.block().hash:
+        raise WrongWork("the two interpreters built different blocks")
+    found = [(flow, "ours"), (flow, STOCK), *((flow, name) for name in there)]
+    rates: dict[tuple[Flow, str], float | None] = {(flow, name): None for name in others}
+    return rates | {key: len(orders) / each for key, each in zip(found, seconds, strict=True)}
+
+
+def _tester_rate(flow: Flow) -> float | None:
+    """Orders a second of eth-tester, on a market of its own chain id; None where it is not installed."""
+    if find_spec("eth_tester") is None:
+        return None
+    market = OpenSlot.create(min(ACCOUNTS, TESTER_ORDERS), chain_id=ETH_TESTER_CHAIN_ID)
+    orders = market.mixed_flow(len(market.traders), min(ORDERS, TESTER_ORDERS))
+    tester = Tester(market.chain, market.relayer.address)
+    trial = _node_trial(tester, market.transactions(orders, flow.batch))
+    return len(orders) / medians_seconds(trial, runs=1, warm_ups=0)[0]
 
 
 def _trial(market: OpenSlot, transactions: Sequence[bytes]) -> Trial:
@@ -52,5 +111,15 @@ def _trial(market: OpenSlot, transactions: Sequence[bytes]) -> Trial:
     def prepare() -> Callable[[], object]:
         market.reopen()
         return execute
+
+    return prepare
+
+
+def _node_trial(other: Rebuilt, transactions: Sequence[bytes]) -> Trial:
+    """The same on another chain."""
+
+    def prepare() -> Callable[[], object]:
+        other.reopen()
+        return lambda: other.execute(transactions)
 
     return prepare

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ledger import calls, sending, vectors
 from ledger.calls import OracleSignature, SignedOrder, SignedReading
-from ledger.chain.embedded import EmbeddedChain
+from ledger.chain.embedded import CHAIN_ID, EmbeddedChain
 from ledger.chain.evm import Interpreter
 from ledger.chain.protocol import Receipt
 from ledger.eip712 import digest
@@ -56,11 +56,14 @@ class OpenSlot:
     _opened: int = 0
 
     @classmethod
-    def create(cls, traders: int, interpreter: Interpreter = "fast") -> OpenSlot:
+    def create(cls, traders: int, interpreter: Interpreter = "fast", chain_id: int = CHAIN_ID) -> OpenSlot:
         """Deploy, register and fund the traders, post charges, and go to the slot's opening."""
         relayer, guardian = derive(SEED, "relayer"), derive(SEED, "guardian")
         chain = EmbeddedChain(
-            genesis_timestamp=GENESIS_SECOND, funded=[relayer.address], interpreter=interpreter
+            genesis_timestamp=GENESIS_SECOND,
+            funded=[relayer.address],
+            chain_id=chain_id,
+            interpreter=interpreter,
         )
         token = deploy_token(chain, relayer, "Test euro", "TEUR", 9)
         exchange = deploy(

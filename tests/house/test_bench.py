@@ -138,7 +138,7 @@ def test_runs_take_turns_and_are_set_up_first():
 
 
 SMALL: dict[Any, dict[str, Any]] = {
-    chain: {"ORDERS": 8, "ACCOUNTS": 4, "BATCH": 4, "RUNS": 1},
+    chain: {"ORDERS": 8, "ACCOUNTS": 4, "BATCH": 4, "RUNS": 1, "TESTER_ORDERS": 4},
     prices: {"PROSUMERS": (10,), "LARGE": ((60, 20, None, 5.0),), "RUNS": 1},
     certificates: {"LARGE_BUSES": 60, "LARGE_DEVICES": 10, "RUNS": 1},
     atc: {"PROSUMERS": (10,)},

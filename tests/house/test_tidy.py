@@ -31,6 +31,7 @@ SEAMS = {
         "time.monotonic",
     ): "an argument's default: whether somebody moves the chain's time",
     ("node/testnet/running.py", "time.sleep"): "the start waits for its own servers to listen",
+    ("node/bench/nodes.py", "time.sleep"): "a node that was started is asked until it answers",
     ("node/bench/timing.py", "time.perf_counter"): "the one clock of the benchmarks; in no file",
     ("node/price/clearing.py", "time.perf_counter"): "`seconds` of the answer; in no file",
     ("node/simulate/run.py", "time.perf_counter"): "`seconds` of the summary; in no file",
