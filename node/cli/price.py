@@ -42,12 +42,15 @@ def price(
         bool, typer.Option("--three-phase", help="Run the schedule on three phases (extra three-phase).")
     ] = False,
     phases: Annotated[
-        str,
-        typer.Option(help="Prosumers' phases: drawn from the seed, balanced, or letters as abc, repeated."),
-    ] = "drawn",
+        str | None,
+        typer.Option(
+            help="Prosumers' phases: drawn from the seed (default), balanced, or letters as abc, repeated."
+        ),
+    ] = None,
     zero_sequence: Annotated[
-        float, typer.Option(help="Zero-sequence impedance of lines over their positive-sequence one.")
-    ] = 4.0,
+        float | None,
+        typer.Option(help="Zero-sequence impedance of lines over their positive-sequence one; 4 by default."),
+    ] = None,
     seed: Seed = None,
     settings: Settings = None,
     as_json: Json = False,
@@ -56,6 +59,8 @@ def price(
 
     Example: wattbook price ieee33-day --slot 9 --method newton --out out/noon --three-phase
     """
+    if not three_phase and (phases is not None or zero_sequence is not None):
+        stop(f"{'--zero-sequence' if phases is None else '--phases'}: only with --three-phase", USAGE)
     loaded = load_scenario(scenario, settings, seed)
     from node.price import MethodError, SlotError, clear  # noqa: PLC0415 - loads slowly
 
@@ -79,12 +84,17 @@ def price(
         complain(f"--method {method}: not certified: {cleared.table.doubt}", "warning")
 
 
-def _unbalanced(cleared: Cleared, phases: str, zero_sequence: float) -> PhaseTable:
-    from market.feeder.three_phase import ThreePhaseError, UnbalancedFlowError  # noqa: PLC0415
-    from node.price.phases import three_phases  # noqa: PLC0415
+def _unbalanced(cleared: Cleared, phases: str | None, zero_sequence: float | None) -> PhaseTable:
+    from market.feeder.three_phase import (  # noqa: PLC0415 - loads slowly
+        ZERO_SEQUENCE,
+        ThreePhaseError,
+        UnbalancedFlowError,
+    )
+    from node.price.phases import DRAWN, three_phases  # noqa: PLC0415 - as above
 
+    ratio = ZERO_SEQUENCE if zero_sequence is None else zero_sequence
     try:
-        return three_phases(cleared, phases, zero_sequence)
+        return three_phases(cleared, DRAWN if phases is None else phases, ratio)
     except UnbalancedFlowError as failure:
         stop(f"--three-phase: {failure}", FAILED)
     except ThreePhaseError as refusal:

@@ -6,7 +6,7 @@ that feeds it, and whether any of its buses or lines is at a limit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from market.feeder.three_phase import PHASES, UNBALANCE_MAX
-from market.units import Floats
 from node.price.clearing import Cleared
 from node.price.condense import Condensed, condense
 from node.price.phases import PhaseTable
@@ -265,6 +264,5 @@ def voltages_by_phase(cleared: Cleared, phases: PhaseTable, drawn: Condensed, th
 def _limits(axes: Any, cleared: Cleared, theme: Theme) -> None:
     """The widest limits of any bus, as dashed lines."""
     limits = cleared.world.feeder.limits
-    ends: Sequence[Floats] = (limits.v_min.min(), limits.v_max.max())
-    for end, label in zip(ends, ("limits", ""), strict=True):
-        axes.axhline(end, color=theme.ink, lw=0.9, ls=(0, (4, 2)), label=label or None)
+    for end, label in ((limits.v_min.min(), "limits"), (limits.v_max.max(), None)):
+        axes.axhline(end, color=theme.ink, lw=0.9, ls=(0, (4, 2)), label=label)

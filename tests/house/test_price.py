@@ -330,6 +330,13 @@ def test_phases_that_cannot_be(options: tuple[str, ...], status: int, says: str)
     assert says in done.stderr
 
 
+@pytest.mark.parametrize("option", [("--phases", "abc"), ("--zero-sequence", "4")])
+def test_phases_without_three_phase_are_a_mistake(option: tuple[str, str]):
+    done = wattbook("price", "ieee33-day", *option)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == f"error: {option[0]}: only with --three-phase\n"
+
+
 def test_three_phases_without_the_extra_name_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "power_grid_model", None)
     done = wattbook("price", "ieee33-day", "--method", "newton", "--three-phase")
