@@ -229,7 +229,8 @@ class Book:
         most_wh = position.in_side_wh(side) + position.resting_wh[side] + order.quantity_wh
         if most_wh > account.capacity_wh(side) or abs(position.trades_neur) > TRADES_MAX_NEUR:
             return Reject.OVER_CAPACITY
-        needed_neur = order.quantity_wh * self._reserve_per_wh(account, side, self._tick(order, account))
+        per_wh = self._reserve_per_wh(account, order.energy_class, side, self._tick(order, account))
+        needed_neur = order.quantity_wh * per_wh
         fits = (
             position.reserve_neur + needed_neur <= RESERVE_MAX_NEUR
             and account.reserved_neur + needed_neur <= RESERVED_MAX_NEUR
@@ -312,7 +313,7 @@ class Book:
         order = taker.order
         position = self.held(taker.account)
         position.trade(taker.side, level.energy_class, level.tick, quantity_wh)
-        self._reserve(taker.account, taker.side, level.tick, quantity_wh)
+        self._reserve(taker.account, level.energy_class, taker.side, level.tick, quantity_wh)
         if self.terms.veto_grace > 0:
             self.fills.append(
                 TakenLevel(
@@ -349,7 +350,7 @@ class Book:
             position = self.held(taker.account)
             position.resting_wh[taker.side] += taker.left_wh
             position.resting_count[taker.side] += 1
-            self._reserve(taker.account, taker.side, taker.tick, taker.left_wh)
+            self._reserve(taker.account, level.energy_class, taker.side, taker.tick, taker.left_wh)
 
     def _voided(self, taker: Incoming, reason: VoidReason) -> OrderVoided:
         return OrderVoided(self.slot, taker.account.address, taker.order.nonce, taker.left_wh, reason)
@@ -366,19 +367,26 @@ class Book:
             reason != VoidReason.GATE_CLOSED
         ):  # closing may void an order again of which a veto gave back a part
             position.resting_count[level.side] -= 1
-        self._reserve(entry.account, level.side, level.tick, -quantity_wh)
+        self._reserve(entry.account, level.energy_class, level.side, level.tick, -quantity_wh)
         return OrderVoided(self.slot, entry.account.address, entry.nonce, quantity_wh, reason)
 
-    def _reserve_per_wh(self, account: Account, side: Side, tick: int) -> int:
+    def _reserve_per_wh(self, account: Account, energy_class: int, side: Side, tick: int) -> int:
         if account.is_utility:
             return 0  # backing covers it
         if self.tariff is None:
             raise ValueError(f"slot {self.slot} has no tariff, so nothing in it can have a reserve")
-        return reserve_per_wh(self.terms.rule, side, hub_price(tick), self.charge(account), self.tariff)
+        return reserve_per_wh(
+            self.terms.rule,
+            side,
+            hub_price(tick),
+            self.charge(account),
+            self.tariff,
+            self.terms.penalty(energy_class),
+        )
 
-    def _reserve(self, account: Account, side: Side, tick: int, quantity_wh: int) -> None:
+    def _reserve(self, account: Account, energy_class: int, side: Side, tick: int, quantity_wh: int) -> None:
         """Reserve for energy at a tick; a negative quantity releases."""
-        change_neur = quantity_wh * self._reserve_per_wh(account, side, tick)
+        change_neur = quantity_wh * self._reserve_per_wh(account, energy_class, side, tick)
         self.accounts.reserve(account, self.held(account), change_neur)
 
     # --- cancel ---------------------------------------------------------------------------------
@@ -427,7 +435,7 @@ class Book:
         level = self._shelves[veto.energy_class, Side(1 - side)].opened(veto.tick)
         level.give_back(veto.cut)
         self.held(taker).trade(side, level.energy_class, level.tick, -veto.cut)
-        self._reserve(taker, side, level.tick, -veto.cut)
+        self._reserve(taker, level.energy_class, side, level.tick, -veto.cut)
         return FillVetoed(
             self.slot,
             veto.taker,

@@ -10,7 +10,9 @@ from market.orders import Side
 from market.slots import Rule, Tariff
 
 
-def reserve_per_wh(rule: Rule, side: Side, hub_price: int, charge: int, tariff: Tariff) -> int:
+def reserve_per_wh(  # noqa: PLR0917 - what a price depends on
+    rule: Rule, side: Side, hub_price: int, charge: int, tariff: Tariff, penalty: int
+) -> int:
     """Reserve of one Wh at hub price π for an account at charge ν, n€/Wh (= µ€/kWh), never negative.
 
     Leaving apart what flows beyond the contract, which has its own price, a contracted Wh is either
@@ -21,6 +23,9 @@ def reserve_per_wh(rule: Rule, side: Side, hub_price: int, charge: int, tariff: 
       ask π_imp − π;
     - not delivered, under `tariff` a bid pays π, the charge where it is a cost, and gets λ⁻; an ask gets π,
       pays the charge where it is a cost, and λ⁺.
+
+    An ask pays its class's `penalty` besides, 0 for plain energy: a reading may certify nothing, and an
+    estimate never does.
     """
     if side == Side.BID:
         delivered = hub_price + charge
@@ -34,4 +39,5 @@ def reserve_per_wh(rule: Rule, side: Side, hub_price: int, charge: int, tariff: 
             undelivered = tariff.hub_import - hub_price
         else:
             undelivered = -hub_price + max(-charge, 0) + tariff.shortfall_price(charge)
+        return max(0, max(delivered, undelivered) + penalty)
     return max(0, delivered, undelivered)

@@ -41,6 +41,10 @@ class Terms:
     buses: int = 33
     penalties_ueur_per_kwh: tuple[int, ...] = ()
 
+    def penalty(self, energy_class: int) -> int:
+        """What a Wh sold in a class without certificate costs, µ€/kWh; nothing in class 0."""
+        return self.penalties_ueur_per_kwh[energy_class - 1] if energy_class else 0
+
     def start(self, slot: int) -> int:
         """First second of delivery."""
         return slot * self.slot_seconds

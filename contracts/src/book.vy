@@ -138,9 +138,12 @@ fills: HashMap[uint256, bytes32]
 
 @internal
 @view
-def _unit_reserve(state: uint256, side: uint256, tick: int256, charge: int256) -> uint256:
+def _unit_reserve(
+    state: uint256, energy_class: uint256, side: uint256, tick: int256, charge: int256
+) -> uint256:
     """
-    @notice The most that one Wh at a tick can cost a prosumer under any reading, µ€/kWh.
+    @notice The most that one Wh at a tick can cost a prosumer under any reading, µ€/kWh: delivered or not, and
+            sold in a class with nothing certified.
     """
     price: int256 = unsafe_mul(tick, slots.TICK)
     delivered: int256 = unsafe_add(price, charge)
@@ -158,7 +161,19 @@ def _unit_reserve(state: uint256, side: uint256, tick: int256, charge: int256) -
         undelivered = max(retail, slots._hub_import(state) + charge) + max(-charge, 0) - price
     if side == 1:
         delivered = unsafe_sub(0, delivered)
-    return convert(max(0, max(delivered, undelivered)), uint256)
+    most: int256 = max(delivered, undelivered)
+    if side == 1 and energy_class != 0:
+        most = unsafe_add(most, convert(slots.PENALTIES[energy_class - 1], int256))
+    return convert(max(0, most), uint256)
+
+
+@internal
+@view
+def _level_reserve(state: uint256, level: uint256, charge: int256) -> uint256:
+    """
+    @notice The same of what rests on a level.
+    """
+    return self._unit_reserve(state, (level >> 17) & 3, (level >> 16) & 1, levels._tick(level), charge)
 
 
 @internal
@@ -290,7 +305,7 @@ def _admit(order: orders.Order, r: bytes32, vs: bytes32) -> Ticket:
         ticket.code = orders.OVER_CAPACITY
         return ticket
     if ticket.id != 0:
-        ticket.unit = self._unit_reserve(ticket.state, ticket.side, ticket.tick, ticket.charge)
+        ticket.unit = self._unit_reserve(ticket.state, energy_class, ticket.side, ticket.tick, ticket.charge)
         needed: uint256 = unsafe_mul(ticket.left, ticket.unit)
         affordable: bool = unsafe_add(positions._reserve(ticket.position), needed) <= packing.UINT64
         if not affordable or not accounts._affords(ticket.account, needed):
@@ -421,12 +436,12 @@ def _taken(order: orders.Order, ticket: Ticket, level: uint256, quantity: uint25
     if slots.VETO_GRACE != 0:
         fill: uint256 = (ticket.id << 8) | convert(order.nonce, uint256)
         self.fills[ticket.slot] = keccak256(abi_encode(self.fills[ticket.slot], level, fill, quantity))
-    if order.energyClass != 0:
-        key: uint256 = (ticket.slot << 24) | ticket.id
-        positions._trade_class(key, convert(order.energyClass, uint256), ticket.side, quantity)
+    energy_class: uint256 = convert(order.energyClass, uint256)
+    if energy_class != 0:
+        positions._trade_class((ticket.slot << 24) | ticket.id, energy_class, ticket.side, quantity)
     if ticket.id == 0:
         return position
-    unit: uint256 = self._unit_reserve(ticket.state, ticket.side, tick, ticket.charge)
+    unit: uint256 = self._unit_reserve(ticket.state, energy_class, ticket.side, tick, ticket.charge)
     return position + ((quantity * unit) << positions.RESERVE_AT)
 
 
@@ -446,7 +461,7 @@ def _void_met(
     after: Ticket = ticket
     after.position = positions._without_rest(ticket.position, 1 - ticket.side, quantity, 1)
     if ticket.id != 0:
-        unit: uint256 = self._unit_reserve(ticket.state, 1 - ticket.side, levels._tick(level), ticket.charge)
+        unit: uint256 = self._level_reserve(ticket.state, level, ticket.charge)
         after.position -= (quantity * unit) << positions.RESERVE_AT
     self._log_voided(ticket.slot, order.trader, (entry >> levels.NONCE_AT) & packing.UINT8, quantity, reason)
     return after
@@ -469,7 +484,7 @@ def _void(trader: address, state: uint256, level: uint256, entry: uint256, quant
     if id != 0:
         account: uint256 = accounts.words[trader]
         charge: int256 = oracle._charge(state, slot, accounts._bus(account))
-        released: uint256 = quantity * self._unit_reserve(state, side, levels._tick(level), charge)
+        released: uint256 = quantity * self._level_reserve(state, level, charge)
         position -= released << positions.RESERVE_AT
         accounts.words[trader] = account - (released << accounts.RESERVED_AT)
     positions.words[key] = position
@@ -580,15 +595,16 @@ def _veto(slot: uint32, state: uint256, veto: Veto):
     levels.heads[level] = levels._returned(level, levels.heads[level], cut)
     key: uint256 = (number << 24) | id
     tick: int256 = convert(veto.tick, int256)
+    energy_class: uint256 = convert(veto.energyClass, uint256)
     position: uint256 = positions._traded(positions.words[key], 1 - side, cut, convert(cut, int256) * tick)
     if id != 0:
         charge: int256 = oracle._charge(state, number, accounts._bus(account))
-        released: uint256 = cut * self._unit_reserve(state, side, tick, charge)
+        released: uint256 = cut * self._unit_reserve(state, energy_class, side, tick, charge)
         position -= released << positions.RESERVE_AT
         accounts._release(veto.taker, released)
     positions.words[key] = position
-    if veto.energyClass != 0:
-        positions._trade_class(key, convert(veto.energyClass, uint256), 1 - side, cut)
+    if energy_class != 0:
+        positions._trade_class(key, energy_class, 1 - side, cut)
     log FillVetoed(
         slot=slot,
         taker=veto.taker,

@@ -253,6 +253,39 @@ def test_reserve_of_one_wh_under_tariff(tariff_market, who, side, tick, expected
     assert unit_reserve(tariff_market, getattr(tariff_market, who), side, tick) == expected
 
 
+def test_an_ask_of_a_class_reserves_its_penalty(trading):
+    market, buyer, _, seller = trading, *trading.traders
+    market.place(seller, market.ask(seller, 97_000, 100, energy_class=1))
+    assert market.reserved(seller) == 100 * (100_000 + 30_000)
+    market.place(buyer, market.bid(buyer, 101_000, 60, energy_class=1))
+    assert (market.reserved(seller), market.reserved(buyer)) == (100 * 130_000, 60 * 101_000)
+    market.do(market.cancel(seller, 0))
+    assert market.reserved(seller) == 60 * 130_000
+    # At tick 2 250 the seller keeps 25 000 of what it is paid if it delivers nothing, and owes 30 000.
+    market.place(seller, market.ask(seller, 222_000, 10, energy_class=1))
+    assert market.reserved(seller) == 60 * 130_000 + 10 * 5_000
+    market.place(buyer, market.bid(buyer, 80_000, 50, energy_class=1))
+    market.place(seller, market.ask(seller, 70_000, 20, energy_class=1))
+    assert market.reserved(seller) == 60 * 130_000 + 10 * 5_000 + 20 * (121_000 + 30_000)
+    market.close()
+    assert market.reserved(seller) == 60 * 130_000 + 20 * 151_000
+
+
+def test_who_sells_a_class_without_certificate_was_reserved_for(trading):
+    """The poorest seller that is let in owes no more than it has, penalty and hub price at their highest."""
+    market = trading
+    poor = market.register(derive(7, "poor"), 4, classes=1, deposit=100 * 130_000)
+    dear = market.ask(poor, 99_900, 100, energy_class=1)
+    market.refused("order: insufficient funds", market.submit(poor, dear))
+    market.place(poor, market.ask(poor, 100_000, 100, energy_class=1))
+    market.place(market.buyer, market.bid(market.buyer, 101_000, 100, energy_class=1))
+    market.close()
+    market.post_prices((200_000, 125_000, 122_000, 115_000, 200_000, *[0] * 7))
+    market.read(market.signed_reading(poor, 0), market.signed_reading(market.buyer, 100))
+    market.settle(poor.address)
+    assert market.balance(poor) == 0 and market.exchange.arrears() == 0
+
+
 def test_price_improvement_and_voids_release(trading):
     market, buyer, _, seller = trading, *trading.traders
     market.place(seller, market.ask(seller, 97_000, 100))

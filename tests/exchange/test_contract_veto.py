@@ -79,6 +79,19 @@ def test_the_last_fill_is_taken_back_whole(vetoing):
     assert [market.position(key).net for key in (buyer, other, seller)] == [30, 0, -30]
 
 
+def test_a_taker_that_sold_a_class_gets_back_what_it_reserved_for_the_penalty(vetoing):
+    market, buyer, seller = vetoing, vetoing.buyer, vetoing.seller
+    market.place(buyer, market.bid(buyer, BUYER, 100, energy_class=1))
+    before = picture(market)
+    market.place(seller, market.ask(seller, SELLER, 60, energy_class=1))
+    assert market.reserved(seller) == 60 * (100_000 + 30_000)
+    to_the_gate(market)
+    market.do(market.veto(replace(market.whole_vetoes()[-1], cut=20)))
+    assert market.reserved(seller) == 40 * 130_000
+    market.do(market.veto(replace(market.whole_vetoes()[-1], quantity=40, cut=40)))
+    assert picture(market) == before
+
+
 def fill_hash_of_first(market: Market, quantity: int) -> bytes:
     """F after the buyer's order 0 took from the asks at the tick, written out."""
     level = level_number(market.slot, 0, Side.ASK, TICK)

@@ -53,6 +53,7 @@ CHECKS = {
     "backing, somebody in arrears": 100,
     "reserved = Σ reserves by slot": ACTIONS_MIN,
     "reserve covers the worst case": 1_000,
+    "reserve covers the worst case, with a penalty": 5,
     "queues in storage = queues by events": 200,
     "positions = entries": 200,
     "book never crossed": 400,

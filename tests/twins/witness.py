@@ -38,7 +38,7 @@ from market.orders import (
 )
 from market.settlement import Basis, Estimate, Member, Substation, Valuation, slot_identity
 from market.slots import Rule, Tariff, Terms
-from tests.twins.words import AccountWords, LevelWords, Words, bits
+from tests.twins.words import AccountWords, EntryField, LevelWords, PositionWord, Words, bits
 
 TRADING = (OrderPlaced, OrdersFilled, OrderVoided, FillVetoed, GateClosed)
 
@@ -288,12 +288,12 @@ class Witness:
                 if number:
                     entries = [(lv, e) for lv in levels for e in lv.entries if e.trader == number]
                     charge = book.charges[by_id[number].bus] if book.charges else 0
-                    self._check_reserve(position, entries, charge, tariff)
+                    self._check_reserve(position, entries, charge, tariff, self._penalty(slot, number))
         if is_closed:
             for number, position in held.items():
                 if number and not position.settled:
                     charge = book.charges[by_id[number].bus] if book.charges else 0
-                    self._check_reserve(position, [], charge, tariff)
+                    self._check_reserve(position, [], charge, tariff, self._penalty(slot, number))
 
     def _check_queues(self, book: SlotBook, levels: Sequence[LevelWords]) -> None:
         """Before the first veto: the same orders rest, with as much left, in the same order."""
@@ -329,14 +329,30 @@ class Witness:
         assert sum(position.net for position in held.values()) == -makers_net
         assert sum(position.trades for position in held.values()) == -makers_trades
 
-    def _check_reserve(self, position, entries, charge: int, tariff: Tariff) -> None:
+    def _penalty(self, slot: int, number: int) -> int:
+        """What an account pays for its trades of classes if nothing is certified."""
+        penalties = enumerate(self.terms.penalties_ueur_per_kwh, start=1)
+        return sum(max(0, -self.words.class_net(slot, number, c)) * penalty for c, penalty in penalties)
+
+    def _check_reserve(
+        self,
+        position: PositionWord,
+        entries: Sequence[tuple[LevelWords, EntryField]],
+        charge: int,
+        tariff: Tariff,
+        penalty: int,
+    ) -> None:
         """No reading, and no hub price within the tariff, costs more than is reserved for it."""
         self.checks["reserve covers the worst case"] += 1
+        self.checks["reserve covers the worst case, with a penalty"] += penalty > 0
+        penalties = (0, *self.terms.penalties_ueur_per_kwh)
         for outcome in outcomes(self.terms.rule, charge, tariff):
-            cost = outcome(position.net, position.trades)
+            cost = outcome(position.net, position.trades) + penalty
             for level, entry in entries:
-                bought = entry.quantity if level.side == Side.BID else -entry.quantity
-                cost += max(0, outcome(bought, bought * 100 * level.tick))
+                is_bid = level.side == Side.BID
+                bought = entry.quantity if is_bid else -entry.quantity
+                owed = 0 if is_bid else entry.quantity * penalties[level.energy_class]
+                cost += max(0, outcome(bought, bought * 100 * level.tick) + owed)
             assert cost <= position.reserve, f"{cost} n€ may be due, and {position.reserve} are reserved"
 
     def _check_limits(
