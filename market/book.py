@@ -24,7 +24,7 @@ from market.accounts import (
     require,
 )
 from market.fills import NO_FILLS, TakenLevel, names_a_level, shortened
-from market.levels import PLACES_MAX, Entry, Level, Shelf
+from market.levels import PLACES_MAX, Entry, Head, Level, Shelf
 from market.oracle import Hash
 from market.orders import (
     NOBODY,
@@ -47,6 +47,7 @@ from market.orders import (
     Side,
     Veto,
     VetoFills,
+    VetoPaused,
     VoidReason,
 )
 from market.reserves import reserve_per_wh
@@ -61,8 +62,10 @@ RESTING_MAX = 16
 """Orders of an account in a slot on one side that came to rest and were not voided."""
 TRADES_MAX_NEUR = 2**50 * hub_price(1)
 """Worth of an account's trades in a slot, bought less sold, beyond which it places no more."""
-ENTRIES_PER_CALL = 4_096
+ENTRIES_PER_CALL = 512
 """Entries that one call of gate closure goes through."""
+GAPS_PER_CALL = 1_024
+"""Gaps that the vetoes of one call go back over."""
 
 OrderKey = tuple[int, int]
 """Account id and nonce: an order of the slot for good, since a nonce is never used twice."""
@@ -93,7 +96,8 @@ class Book:
 
     `accounts` is shared with the market: reserves are taken from it. A book whose charges are not
     known refuses orders; cancels kill nonces even then. `fills` holds, in markets with a veto, what every
-    order took of every level, the last at the end; the contract keeps its hash alone.
+    order took of every level, the last at the end; the contract keeps its hash alone. `visits` counts
+    the entries that orders have met.
     """
 
     def __init__(  # noqa: PLR0917 - what a slot is made of
@@ -111,6 +115,7 @@ class Book:
         self.tariff = tariff
         self.charges = charges
         self.fills: list[TakenLevel] = []
+        self.visits = 0
         self.closing = False
         self.snapshot: int | None = None
         self._hash_of = hash_of
@@ -286,6 +291,7 @@ class Book:
         before_wh, makers = taker.left_wh, list[int]()
         while taker.left_wh > 0 and taker.visits < VISITS_MAX and not level.is_passed:
             taker.visits += 1
+            self.visits += 1
             entry, open_wh = level.entries[level.head], level.open_wh(level.head)
             if open_wh == 0:
                 pass  # a gap
@@ -415,27 +421,39 @@ class Book:
         return self.fills[-1].hash(self.slot, self._hash_of) if self.fills else NO_FILLS
 
     def _veto_fills(self, command: VetoFills) -> tuple[BookEvent, ...]:
-        """Take back fills, the last first; all of the call or, refused, none."""
+        """Take back fills, the last first; all of the call that gaps leave room for or, refused, none."""
         in_time = self.terms.gate(self.slot) <= command.time < self.terms.closing(self.slot)
         require(self.tariff is not None, "slots: not scheduled", self.slot)
         require(in_time, "veto: not now", command.time)
-        left = self.fills
+        left, room = self.fills, GAPS_PER_CALL
+        heads: dict[Level, Head] = {}
+        done: list[Veto] = []
+        paused: list[VetoPaused] = []
         for veto in command.vetoes:
             require(names_a_level(veto), "veto: not the last fill", veto)
             named = TakenLevel.named_by(veto, self.accounts.get(veto.taker).id)
             require(left[-1:] == [named], "veto: not the last fill", veto)
             require(0 < veto.cut <= veto.quantity, "veto: more than was filled", veto)
+            level = self._shelves[veto.energy_class, Side(1 - veto.taker_side)].opened(veto.tick)
+            passed = heads.get(level, Head(level.head, level.taken_wh))
+            head = heads[level] = level.before_gaps(passed, room)
+            if level.is_behind_gap(head):
+                paused = [VetoPaused(self.slot, level.energy_class, level.side, level.tick, head.place)]
+                break
+            room -= passed.place - head.place
+            heads[level] = level.given_back(head, veto.cut)
             left = shortened(left, veto.cut)
+            done.append(veto)
         self.fills = left
-        return tuple(self._take_back(veto) for veto in command.vetoes)
+        for level, head in heads.items():
+            level.head, level.taken_wh = head
+        return (*(self._take_back(veto) for veto in done), *paused)
 
     def _take_back(self, veto: Veto) -> FillVetoed:
         """Undo the taker's trade; what the makers traded last rests again, until closing voids it."""
         taker, side = self.accounts.get(veto.taker), Side(veto.taker_side)
-        level = self._shelves[veto.energy_class, Side(1 - side)].opened(veto.tick)
-        level.give_back(veto.cut)
-        self.held(taker).trade(side, level.energy_class, level.tick, -veto.cut)
-        self._reserve(taker, level.energy_class, side, level.tick, -veto.cut)
+        self.held(taker).trade(side, veto.energy_class, veto.tick, -veto.cut)
+        self._reserve(taker, veto.energy_class, side, veto.tick, -veto.cut)
         return FillVetoed(
             self.slot,
             veto.taker,

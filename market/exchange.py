@@ -68,6 +68,8 @@ from market.slots import Tariff, Terms
 BUSES_MAX = 1_024
 TOKEN_DECIMALS_MAX = 36
 SLOTS_PER_CALL = 1_024
+VISITS_PER_CALL = 256
+"""Entries met by the orders of a batch after which no further one is looked at."""
 SLOT_LIMIT = 2**32
 """Slots are numbered in 32 bits."""
 EXPIRY_LIMIT_SECONDS = 2**21
@@ -304,9 +306,21 @@ class Exchange:
                 return events
 
     def place_orders(self, by: Caller, signed: Sequence[tuple[Order, Address | None]]) -> tuple[Event, ...]:
-        """A batch of orders with their signers; one that breaks a rule is skipped with an event."""
+        """A batch of orders with their signers; one that breaks a rule is skipped with an event.
+
+        So are all that come after `VISITS_PER_CALL` entries were met.
+        """
         require(not self.paused, "exchange: paused")
-        return tuple(event for order, signer in signed for event in self._place(by, order, signer))
+        events: list[Event] = []
+        visits = 0
+        for order, signer in signed:
+            if visits >= VISITS_PER_CALL:
+                events.append(OrderRejected(order.slot, order.trader, order.nonce, Reject.TOO_MANY_VISITS))
+                continue
+            before = self.slot(order.slot).book.visits
+            events += self._place(by, order, signer)
+            visits += self.slot(order.slot).book.visits - before
+        return tuple(events)
 
     def cancel_order(
         self, by: Caller, cancel: CancelRequest, berth: Berth, signer: Address | None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import insort
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from market.accounts import Account
 from market.orders import Berth, Side
@@ -26,6 +27,13 @@ def level_number(energy_class: int, side: Side, tick: int) -> int:
     """Names a level within its slot: class·2¹⁷ + side·2¹⁶ + rank."""
     rank = ZERO_RANK + (tick if side == Side.BID else -tick)
     return energy_class << 17 | side << 16 | rank
+
+
+class Head(NamedTuple):
+    """Place of the entry that is met next, and how much of it is filled."""
+
+    place: int
+    taken_wh: int
 
 
 @dataclass(slots=True, eq=False)
@@ -93,13 +101,25 @@ class Level:
                 break
             self.advance()
 
-    def give_back(self, quantity_wh: int) -> None:
-        """Move the head back by so many Wh that were taken: they rest again."""
-        while quantity_wh > self.taken_wh:
-            quantity_wh -= self.taken_wh
-            self.head -= 1
-            self.taken_wh = self.entries[self.head].quantity_wh
-        self.taken_wh -= quantity_wh
+    def before_gaps(self, head: Head, limit: int) -> Head:
+        """A head that went back over the gaps behind which the last fill is, as many as `limit`."""
+        place = head.place
+        while head.place - place < limit and self.is_behind_gap(Head(place, head.taken_wh)):
+            place -= 1
+        return head._replace(place=place)
+
+    def is_behind_gap(self, head: Head) -> bool:
+        """Whether a head has nothing filled right before it, but an entry of which nothing was filled."""
+        return head.taken_wh == 0 and head.place > 0 and self.entries[head.place - 1].quantity_wh == 0
+
+    def given_back(self, head: Head, quantity_wh: int) -> Head:
+        """A head that went back by so many Wh that were taken: they rest again."""
+        place, taken_wh = head
+        while quantity_wh > taken_wh:
+            quantity_wh -= taken_wh
+            place -= 1
+            taken_wh = self.entries[place].quantity_wh
+        return Head(place, taken_wh - quantity_wh)
 
 
 class Shelf:

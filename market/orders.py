@@ -33,7 +33,8 @@ class Flag(IntFlag):
 class Reject(IntEnum):
     """Why an order was refused. Alone it reverts by `rule`; in a batch it is skipped with the code.
 
-    The contract tests the rules in this order and answers with the first one broken.
+    The contract tests the rules in this order and answers with the first one broken; the last one is of
+    batches alone, and of orders that were not looked at: they may be sent again.
     """
 
     UNKNOWN_TRADER = 1
@@ -50,11 +51,13 @@ class Reject(IntEnum):
     TOO_MANY_RESTING = 12
     OVER_CAPACITY = 13
     INSUFFICIENT_FUNDS = 14
+    TOO_MANY_VISITS = 15
 
     @property
     def rule(self) -> str:
         """The contract's revert string."""
-        return "order: " + self.name.lower().replace("_", " ")
+        of = "batch: " if self is Reject.TOO_MANY_VISITS else "order: "
+        return of + self.name.lower().replace("_", " ")
 
 
 class VoidReason(IntEnum):
@@ -261,6 +264,20 @@ class FillVetoed:
 
 
 @dataclass(frozen=True, slots=True)
+class VetoPaused:
+    """Vetoes of a call ended early: a level's head went back to `place`, over gaps alone.
+
+    The fill that was to be taken back is still behind more of them; the next call goes on from there.
+    """
+
+    slot: int
+    energy_class: int
+    side: int
+    tick: int
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
 class OrderRejected:
     """An order of a batch was skipped; its nonce stays usable."""
 
@@ -288,5 +305,12 @@ class GateClosed:
 
 
 BookEvent = (
-    OrderPlaced | OrdersFilled | FillVetoed | OrderVoided | OrderRejected | NonceCancelled | GateClosed
+    OrderPlaced
+    | OrdersFilled
+    | FillVetoed
+    | VetoPaused
+    | OrderVoided
+    | OrderRejected
+    | NonceCancelled
+    | GateClosed
 )

@@ -5,7 +5,7 @@
 @license Apache-2.0
 @notice The part of the Exchange that comes after trading: veto, readings, settlement. It runs on the storage of
         the Exchange that created it, which calls it by delegation, and leaves to the Registry what it does not
-        know; called directly it has no state and no role holders.
+        know; called directly it has no state, no role holders and no quorum.
 """
 
 import accounts
@@ -32,6 +32,7 @@ initializes: settlement[accounts := accounts, oracle := oracle, positions := pos
 READINGS_PER_CALL: constant(uint256) = 100
 ACCOUNTS_PER_CALL: constant(uint256) = 100
 VETOES_PER_CALL: constant(uint256) = 64
+GAPS_PER_CALL: constant(uint256) = 1024
 # The longest answer of a view that runs in the Registry, bytes.
 ANSWER_MAX: constant(uint256) = 1024
 
@@ -66,12 +67,17 @@ def vetoFills(slot: uint32, vetoes: DynArray[book.Veto, VETOES_PER_CALL]):
     @notice Takes back fills, the last of all first; by the utility, from the gate on and for as long as the
             market's veto lasts.
     @param slot The slot.
-    @param vetoes At most 64, each naming the fill that is last when its turn comes.
+    @param vetoes At most 64, each naming the fill that is last when its turn comes. They end early, which an
+            event tells, where 1 024 gaps have been gone back over and more are in the way: call again.
     """
     accounts._only_utility()
     state: uint256 = book._check_veto(convert(slot, uint256))
+    room: uint256 = GAPS_PER_CALL
     for veto: book.Veto in vetoes:
-        book._veto(slot, state, veto)
+        done: bool = False
+        done, room = book._veto(slot, state, veto, room)
+        if not done:
+            break
 
 
 # ---- readings ------------------------------------------------------------------------------------

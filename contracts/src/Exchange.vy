@@ -34,7 +34,9 @@ initializes: book[accounts := accounts, levels := levels, oracle := oracle, posi
 
 # ---- constants -------------------------------------------------------------------------------------
 
-ORDERS_PER_CALL: constant(uint256) = 200
+# With so many orders, and all that those before the last but one may visit, a batch fits a block: contracts/README.md.
+ORDERS_PER_CALL: constant(uint256) = 64
+VISITS_PER_CALL: constant(uint256) = 256
 # The longest answer of a view that runs elsewhere, bytes.
 ANSWER_MAX: constant(uint256) = 1024
 
@@ -116,7 +118,9 @@ def placeOrder(order: orders.Order, r: bytes32, vs: bytes32):
     @param vs Signature, second half with the parity on top (EIP-2098).
     """
     rules._require(not accounts.paused, "exchange: paused")
-    code: uint256 = book._place(order, r, vs)
+    code: uint256 = 0
+    visits: uint256 = 0
+    code, visits = book._place(order, r, vs)
     if code != orders.ACCEPTED:
         raise orders._rule(code)
 
@@ -124,12 +128,18 @@ def placeOrder(order: orders.Order, r: bytes32, vs: bytes32):
 @external
 def placeOrders(batch: DynArray[orders.SignedOrder, ORDERS_PER_CALL]):
     """
-    @notice Places signed orders one after the other; one that breaks a rule is skipped with its code.
-    @param batch At most 200.
+    @notice Places signed orders one after the other; one that breaks a rule is skipped with its code, and so
+            are all that come after so many visits that one more order might not fit the block.
+    @param batch At most 64.
     """
     rules._require(not accounts.paused, "exchange: paused")
+    visits: uint256 = 0
     for signed: orders.SignedOrder in batch:
-        code: uint256 = book._place(signed.order, signed.r, signed.vs)
+        code: uint256 = orders.TOO_MANY_VISITS
+        if visits < VISITS_PER_CALL:
+            made: uint256 = 0
+            code, made = book._place(signed.order, signed.r, signed.vs)
+            visits += made
         if code != orders.ACCEPTED:
             log orders.OrderRejected(
                 slot=signed.order.slot,
@@ -157,7 +167,7 @@ def closeGate(slot: uint32, limit: uint32):
     @notice Once nothing can be vetoed any more, credits makers with what was filled and voids what rests, level by
             level; the call that reaches the end closes the gate.
     @param slot The slot.
-    @param limit Entries of the slot's levels to go through, at most 4 096.
+    @param limit Entries of the slot's levels to go through, at most 512.
     """
     book._close_gate(slot, limit)
 
@@ -200,6 +210,7 @@ def classNetOf(slot: uint32, account: address, energyClass: uint8) -> int64:
     """
     @notice Wh that an account has net in an energy class from 1, bought positive.
     """
+    rules._require(energyClass > 0 and slots._has_class(convert(energyClass, uint256)), "book: no such class")
     key: uint256 = (convert(slot, uint256) << 24) | accounts._id(account)
     return convert(positions.class_nets[(key << 2) | convert(energyClass, uint256)], int64)
 
@@ -229,6 +240,8 @@ def levelOf(slot: uint32, energyClass: uint8, side: uint8, tick: int16) -> uint2
     @notice Wh resting at a tick.
     """
     number: uint256 = convert(slot, uint256)
+    sound: bool = slots._has_class(convert(energyClass, uint256)) and side <= 1 and tick > min_value(int16)
+    rules._require(sound, "book: no such level")
     shelf: uint256 = levels._shelf(number, convert(energyClass, uint256), convert(side, uint256))
     rank: uint256 = levels._rank(convert(tick, int256), convert(side, uint256))
     return book._level_quantity(number, (shelf << 16) | rank)

@@ -5,7 +5,7 @@
 @license Apache-2.0
 @notice The part of the Exchange that comes before trading, and what is posted by a quorum: accounts, roles, slots,
         charges, prices and forecasts. It runs on the storage of the Exchange that created it, by delegation; called
-        directly it has no state and no role holders.
+        directly it has no state, no role holders and no quorum.
 """
 
 import accounts

@@ -66,6 +66,14 @@ event FillVetoed:
     reason: uint8
     element: uint16
 
+# Vetoes of a call end here: the level's head went back to `place`, over gaps alone, and the next call goes on.
+event VetoPaused:
+    slot: indexed(uint32)
+    energyClass: uint8
+    side: uint8
+    tick: int16
+    place: uint16
+
 event GateClosed:
     slot: indexed(uint32)
     accounts: uint32
@@ -115,7 +123,8 @@ TICK_MAX: constant(int256) = 32767
 VISITS_MAX: constant(uint256) = 128
 MAKERS_PER_LOG: constant(uint256) = 16
 RESTING_MAX: constant(uint256) = 16
-ENTRIES_PER_CALL: constant(uint256) = 4096
+# Closing an entry takes 45 000 gas at most.
+ENTRIES_PER_CALL: constant(uint256) = 512
 WALK_MAX: constant(uint256) = 1048576
 
 CANCELLED: constant(uint8) = 1
@@ -194,14 +203,14 @@ def _log_voided(slot: uint256, trader: address, nonce: uint256, quantity: uint25
 
 
 @internal
-def _place(order: orders.Order, r: bytes32, vs: bytes32) -> uint256:
+def _place(order: orders.Order, r: bytes32, vs: bytes32) -> (uint256, uint256):
     """
     @notice Takes an order: checks it, matches it, and lets the rest rest.
-    @return The reject code; nothing has changed unless it is 0.
+    @return The reject code, and how many entries it visited; nothing has changed unless the code is 0.
     """
     ticket: Ticket = self._admit(order, r, vs)
     if ticket.code != orders.ACCEPTED:
-        return ticket.code
+        return ticket.code, 0
     nonce: uint256 = convert(order.nonce, uint256)
     key: uint256 = (ticket.slot << 24) | ticket.id
     reserve: uint256 = positions._reserve(ticket.position)
@@ -233,7 +242,7 @@ def _place(order: orders.Order, r: bytes32, vs: bytes32) -> uint256:
     account: uint256 = ticket.account + reserved - (reserve << accounts.RESERVED_AT)
     if account != ticket.account:
         accounts.words[order.trader] = account
-    return orders.ACCEPTED
+    return orders.ACCEPTED, ticket.visits
 
 
 @internal
@@ -275,7 +284,7 @@ def _admit(order: orders.Order, r: bytes32, vs: bytes32) -> Ticket:
     ticket.side = convert(order.side, uint256)
     energy_class: uint256 = convert(order.energyClass, uint256)
     if energy_class != 0:
-        if energy_class > len(slots.PENALTIES):
+        if not slots._has_class(energy_class):
             ticket.code = orders.UNKNOWN_CLASS
             return ticket
         if ticket.side == 1 and (accounts.profiles[ticket.id] >> (energy_class - 1)) & 1 == 0:
@@ -570,10 +579,12 @@ def _check_veto(slot: uint256) -> uint256:
 
 
 @internal
-def _veto(slot: uint32, state: uint256, veto: Veto):
+def _veto(slot: uint32, state: uint256, veto: Veto, room: uint256) -> (bool, uint256):
     """
     @notice Takes back the fill that was last of all, or a part of it: the taker's trade is undone, and what the
-            makers traded rests again until closing voids it.
+            makers traded rests again until closing voids it. Where more gaps than there is room for were passed
+            since, the level's head alone goes back, over so many of them.
+    @return Whether the fill was reached, and what room is left.
     """
     number: uint256 = convert(slot, uint256)
     side: uint256 = convert(veto.takerSide, uint256)
@@ -589,10 +600,24 @@ def _veto(slot: uint32, state: uint256, veto: Veto):
     named: bytes32 = keccak256(abi_encode(veto.before, level, fill, quantity))
     rules._require(named == self.fills[number], "veto: not the last fill")
     rules._require(cut != 0 and cut <= quantity, "veto: more than was filled")
+    word: uint256 = levels.heads[level]
+    gaps: uint256 = 0
+    word, gaps = levels._before_gaps(level, word, room)
+    place: uint256 = levels._head(word)
+    if levels._taken(word) == 0 and levels._behind_gap(level, word, place):
+        levels.heads[level] = word
+        log VetoPaused(
+            slot=slot,
+            energyClass=veto.energyClass,
+            side=1 - veto.takerSide,
+            tick=veto.tick,
+            place=convert(place, uint16),
+        )
+        return False, 0
+    levels.heads[level] = levels._returned(level, word, cut)
     self.fills[number] = veto.before
     if cut != quantity:
         self.fills[number] = keccak256(abi_encode(veto.before, level, fill, quantity - cut))
-    levels.heads[level] = levels._returned(level, levels.heads[level], cut)
     key: uint256 = (number << 24) | id
     tick: int256 = convert(veto.tick, int256)
     energy_class: uint256 = convert(veto.energyClass, uint256)
@@ -616,6 +641,7 @@ def _veto(slot: uint32, state: uint256, veto: Veto):
         reason=veto.reason,
         element=veto.element,
     )
+    return True, room - gaps
 
 
 @internal
@@ -748,6 +774,7 @@ def _best(slot: uint256, energy_class: uint256, side: uint256) -> (bool, int16, 
     """
     @notice Best tick of one side and the Wh resting there (0 where more than 128 gaps were left behind).
     """
+    rules._require(slots._has_class(energy_class), "book: no such class")
     state: uint256 = slots.states[slot]
     shelf: uint256 = levels._shelf(slot, energy_class, side)
     rank: uint256 = levels._best(state, shelf)

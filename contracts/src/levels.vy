@@ -223,10 +223,39 @@ def _passed(level: uint256, word: uint256) -> uint256:
 
 @internal
 @view
+def _before_gaps(level: uint256, word: uint256, limit: uint256) -> (uint256, uint256):
+    """
+    @notice The level's word with its head back over gaps that were passed since something was filled, as many as
+            `limit`.
+    @return The word, and over how many gaps it went. There are more where these are `limit` and a gap is next.
+    """
+    place: uint256 = self._head(word)
+    gaps: uint256 = 0
+    if self._taken(word) != 0:
+        return word, 0
+    for _: uint256 in range(limit, bound=PLACES_MAX):
+        if not self._behind_gap(level, word, place):
+            break
+        place -= 1
+        gaps += 1
+    return self._advanced(word, place, 0), gaps
+
+
+@internal
+@view
+def _behind_gap(level: uint256, word: uint256, place: uint256) -> bool:
+    """
+    @notice Whether the entry before a place is a gap.
+    """
+    return place != 0 and self._entry(level, word, place - 1) & packing.UINT32 == 0
+
+
+@internal
+@view
 def _returned(level: uint256, word: uint256, quantity: uint256) -> uint256:
     """
-    @notice The level's word with its head back by so many Wh that were filled: over what one order took, and
-            over the gaps that were passed since.
+    @notice The level's word with its head back by so many Wh that were filled, all by one order: over no more
+            entries than it visited.
     """
     place: uint256 = self._head(word)
     taken: uint256 = self._taken(word)

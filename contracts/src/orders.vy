@@ -73,6 +73,8 @@ PRICE_OFF_RANGE: constant(uint256) = 11
 TOO_MANY_RESTING: constant(uint256) = 12
 OVER_CAPACITY: constant(uint256) = 13
 INSUFFICIENT_FUNDS: constant(uint256) = 14
+# In batches alone: of orders that were not looked at and may be sent again.
+TOO_MANY_VISITS: constant(uint256) = 15
 
 
 # ---- internal functions ----------------------------------------------------------------------------
@@ -129,4 +131,6 @@ def _rule(code: uint256) -> String[28]:
         return "order: too many resting"
     if code == OVER_CAPACITY:
         return "order: over capacity"
-    return "order: insufficient funds"
+    if code == INSUFFICIENT_FUNDS:
+        return "order: insufficient funds"
+    return "batch: too many visits"

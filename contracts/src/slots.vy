@@ -229,6 +229,15 @@ def _hub_import(word: uint256) -> int256:
 
 @internal
 @view
+def _has_class(energy_class: uint256) -> bool:
+    """
+    @notice Whether the market has an energy class; 0 is plain.
+    """
+    return energy_class <= len(PENALTIES)
+
+
+@internal
+@view
 def _before_opening(slot: uint256) -> bool:
     """
     @notice time < start − openLead.

@@ -72,6 +72,7 @@ class Market:
     seller: Key = field(default_factory=lambda: derive(7, "seller"))
     newcomer: Key = field(default_factory=lambda: derive(7, "newcomer"))
     slot: int = GENESIS_SECOND // 900 + 20
+    signers: Sequence[int] = (0, 2, 3)
     nonces: dict[tuple[int, str], int] = field(default_factory=dict)
 
     # --- sending ---
@@ -223,8 +224,9 @@ class Market:
     def schedule(self, count: int = 1) -> None:
         self.do(self.exchange.schedule_slots(self.slot, count, RETAIL, NETWORK_FEE, FIT, sender=self.utility))
 
-    def prove(self, message, signers: Sequence[int] = (0, 2, 3)) -> list[OracleSignature]:
-        return [OracleSignature.by(self.oracles[i], self.exchange.domain, i, message) for i in signers]
+    def prove(self, message, signers: Sequence[int] | None = None) -> list[OracleSignature]:
+        proving = self.signers if signers is None else signers
+        return [OracleSignature.by(self.oracles[i], self.exchange.domain, i, message) for i in proving]
 
     def post_charges(self, charges: Sequence[int] = CHARGES, slot: int | None = None) -> None:
         slot = self.slot if slot is None else slot
@@ -256,7 +258,7 @@ class Market:
         self.post_charges(charges)
         self.at(self.terms.opens(self.slot))
 
-    def close(self, limit: int = 4_096) -> tuple[Event, ...]:
+    def close(self, limit: int = 512) -> tuple[Event, ...]:
         """Go to the end of the veto's time and close the gate, `limit` entries a call; all events."""
         self.chain.advance_to(self.terms.closing(self.slot))
         events: list[Event] = []
@@ -305,7 +307,7 @@ class Market:
         self,
         words: Sequence[int],
         index: int = 0,
-        signers: Sequence[int] = (0, 2, 3),
+        signers: Sequence[int] | None = None,
         wrong: Mapping[str, object] = MappingProxyType({}),
     ) -> bytes:
         """Send forecasts; `wrong` are fields that were signed otherwise. Returns the transaction's hash."""

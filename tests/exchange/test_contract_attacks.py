@@ -23,7 +23,17 @@ from ledger.keys import CURVE_ORDER, Key, Signature, derive
 from ledger.token import Token
 from market.events import AccountSettled
 from market.messages import CancelRequest, ForecastsHeader, OracleSet, Reading
-from market.orders import Flag, OrderRejected, OrderVoided, Reject, Side, VoidReason
+from market.orders import (
+    FillVetoed,
+    Flag,
+    OrderPlaced,
+    OrderRejected,
+    OrderVoided,
+    Reject,
+    Side,
+    VetoPaused,
+    VoidReason,
+)
 from tests.exchange.conftest import (
     CERTIFICATE_HASH,
     CHARGES,
@@ -39,8 +49,10 @@ from tests.exchange.conftest import (
 HUB_TICK = 100_000
 """Hub price of tick 1 000, which is 101 000, 102 050 and 97 000 at the buses of the three."""
 BUYER, OTHER, SELLER = HUB_TICK + CHARGES[1], HUB_TICK + CHARGES[2], HUB_TICK + CHARGES[3]
-GAS_OF_128_VISITS = 3_000_000
-"""No order takes more, whatever was put in its way."""
+GAS_OF_128_VISITS = 5_100_000
+"""No order takes more, whatever was put in its way: `test_contract_bounds` builds the worst."""
+GAS_OF_1024_GAPS = 1_600_000
+GAS_OF_A_CANCEL = 250_000
 
 # --- replay -------------------------------------------------------------------------------------
 
@@ -208,7 +220,8 @@ def test_a_storm_of_cancels(trading):
             market.do(market.cancel(storm, order.nonce))
     market.place(market.buyer, market.bid(market.buyer, BUYER, 500))
     # The order at the head held 255 gaps together; its cancel passes 127 of them, the taker 128.
-    market.do(market.cancel(storm, 0))
+    market.do(sent := market.cancel(storm, 0))
+    assert market.chain.receipt(sent).gas_used < GAS_OF_A_CANCEL
     assert market.reserved(storm) == 0
     again = [market.signed(storm, replace(orders[7], quantity_wh=20)), market.signed(storm, orders[255])]
     assert [event.code for event in market.place_all(*again)] == [Reject.NONCE_USED] * 2
@@ -242,6 +255,56 @@ def test_a_crowd_of_expired_makers(trading):
     assert [event.reason for event in second[:12]] == [VoidReason.EXPIRED] * 12
     assert market.fills(second) == [(market.buyer.address, 0, 1_000, 500)]
     assert [market.reserved(key) for key in keys] == [0] * 9
+
+
+def test_orders_after_a_batch_of_long_walks_are_sent_again(trading):
+    """Two walks of 128 visits fill a batch: what comes behind is skipped, and the gateway sends it again."""
+    market, slot = trading, trading.slot
+    market.crowd(3 * 128, HUB_TICK)
+    price, size = SELLER - 20_000, 128 * 10
+    long_ones = [market.signed(market.seller, market.ask(market.seller, price, size)) for _ in range(3)]
+    short = [market.signed(market.other, market.bid(market.other, OTHER - 5_000 - n, 10)) for n in range(9)]
+    batch = (*long_ones, *short)
+    before = market.chain.snapshot()
+    (sent,) = market.exchange.place_orders(batch, sender=market.relayer)
+    skipped = [event for event in market.do(sent) if isinstance(event, OrderRejected)]
+    expected = [each.order for each in batch[2:]]
+    assert skipped == [
+        OrderRejected(slot, order.trader, order.nonce, Reject.TOO_MANY_VISITS) for order in expected
+    ]
+    assert not any(market.exchange.nonce_used(slot, order.trader, order.nonce) for order in expected)
+    assert market.chain.revert(before)
+    events = market.exchange.relay_orders(batch, sender=market.relayer)
+    placed = [(event.trader, event.nonce) for event in events if isinstance(event, OrderPlaced)]
+    assert placed == [(each.order.trader, each.order.nonce) for each in batch]
+    assert not any(isinstance(event, OrderRejected) for event in events)
+
+
+def test_a_storm_of_gaps_before_a_veto(veto_market):
+    """More gaps behind the last fill than one call goes back over: it pauses, and the next one goes on."""
+    market, slot = veto_market, veto_market.slot
+    storm = [market.register(derive(7, "storm", i), 4, deposit=EUR) for i in range(5)]
+    market.open()
+    market.place(market.seller, market.ask(market.seller, SELLER, 10))
+    market.place(market.buyer, market.bid(market.buyer, BUYER, 10))
+    for key in storm:
+        # 15 asks, and a bid that meets them: they are its own, and void.
+        for _ in range(16):
+            asks = [market.signed(key, market.ask(key, HUB_TICK, 10)) for _ in range(15)]
+            bid = market.bid(key, HUB_TICK, 10, flags=Flag.IMMEDIATE_OR_CANCEL)
+            market.place_all(*asks, market.signed(key, bid))
+    market.at(market.terms.gate(slot))
+    (veto,) = market.whole_vetoes()
+    before = market.exchange.account_of(market.buyer.address).reserved
+    (paused,) = market.do(sent := market.veto(veto))
+    assert paused == VetoPaused(slot, 0, Side.ASK, 1_000, 1 + 5 * 16 * 15 - 1_024)
+    assert market.chain.receipt(sent).gas_used < GAS_OF_1024_GAPS
+    assert market.exchange.account_of(market.buyer.address).reserved == before > 0
+    (vetoed,) = market.do(market.veto(veto))
+    assert isinstance(vetoed, FillVetoed) and vetoed.quantity == 10
+    assert market.reserved(market.buyer) == 0 and market.exchange.level_of(slot, 0, Side.ASK, 1_000) == 10
+    market.close()
+    assert market.position(market.buyer).net == market.position(market.seller).net == 0
 
 
 def test_a_maker_in_arrears(market):

@@ -22,7 +22,7 @@ LIMITS = {Side.BID: 100_000, Side.ASK: 97_000}
 """Hub prices; bus 4 has no charge. They meet nothing that rests."""
 CROSSING = {Side.BID: 110_000, Side.ASK: 90_000}
 FAR = {Side.BID: 60_000, Side.ASK: 150_000}
-PLACES_MAX, ENTRIES_PER_CALL = 65_535, 4_096
+PLACES_MAX, ENTRIES_PER_CALL = 65_535, 512
 """Bounds of the sources: entries of a level, and those that one call closes."""
 HEADS = 12
 """Where `levels.heads` is in the storage."""
@@ -145,7 +145,7 @@ def test_a_level_has_65_535_places(opened, monkeypatch):
 
 
 @pytest.mark.parametrize(("places", "calls"), [(ENTRIES_PER_CALL, 1), (ENTRIES_PER_CALL + 1, 2)])
-def test_a_call_closes_4096_entries_whatever_its_limit(opened, monkeypatch, places, calls):
+def test_a_call_closes_512_entries_whatever_its_limit(opened, monkeypatch, places, calls):
     market = opened
     empty_queue(market, monkeypatch, places, 600)
     market.at(market.terms.closing(market.slot))

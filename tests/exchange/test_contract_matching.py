@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ledger.chain.protocol import Reverted
 from ledger.keys import derive
 from ledger.state import Best, RestingOrder
 from market.orders import (
@@ -98,7 +99,7 @@ def test_classes_are_separate_books(trading):
     assert x.class_net_of(market.slot, seller.address, 1) == market.position(seller).net == 0
     market.close()
     assert x.class_net_of(market.slot, seller.address, 1) == market.position(seller).net == -60
-    assert [x.class_net_of(market.slot, seller.address, other) for other in (2, 3)] == [0, 0]
+    assert x.class_net_of(market.slot, seller.address, 2) == 0
 
 
 def test_slots_are_separate_books(market):
@@ -251,6 +252,20 @@ def test_a_charge_below_the_feed_in_tariff_makes_bids_reserve_the_close_out(mark
 def test_reserve_of_one_wh_under_tariff(tariff_market, who, side, tick, expected):
     tariff_market.open()
     assert unit_reserve(tariff_market, getattr(tariff_market, who), side, tick) == expected
+
+
+def test_views_refuse_what_is_no_class_or_level(trading):
+    x, slot, who = trading.exchange, trading.slot, trading.buyer.address
+    assert not x.best_bid(slot, 2).found and x.class_net_of(slot, who, 2) == x.level_of(slot, 2, 1, 5) == 0
+    for view in (x.best_bid, x.best_ask):
+        with pytest.raises(Reverted, match="book: no such class"):
+            view(slot, 3)
+    for energy_class in (0, 3, 255):
+        with pytest.raises(Reverted, match="book: no such class"):
+            x.class_net_of(slot, who, energy_class)
+    for energy_class, side, tick in ((3, 0, 0), (0, 2, 0), (0, 0, -32_768), (0, 1, -32_768)):
+        with pytest.raises(Reverted, match="book: no such level"):
+            x.level_of(slot, energy_class, side, tick)
 
 
 def test_an_ask_of_a_class_reserves_its_penalty(trading):

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from ledger import vectors
+from ledger import calls, vectors
+from ledger.chain.protocol import Reverted
 from ledger.keys import derive
 from market.events import (
     ChargesChunk,
@@ -343,3 +344,13 @@ def test_a_set_must_be_able_to_sign(market, case):
     market.refused(
         "oracle: bad set", market.exchange.rotate_oracles(oracles, quorum, proofs, sender=market.relayer)
     )
+
+
+def test_the_parts_by_themselves_have_no_quorum(market):
+    """Called at their own addresses they run on storage of their own, in which nobody is an oracle."""
+    chain, relayer = market.chain, market.relayer
+    call = calls.RotateOracles((relayer.address,), 1, ())
+    parts = market.exchange.parts()
+    for part in (parts.clearinghouse, parts.registry):
+        with pytest.raises(Reverted, match="oracle: quorum not reached"):
+            chain.call(part, calls.encode(call), sender=relayer.address)

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
 from ledger import calls
 from ledger.keccak import keccak
-from market.book import MAKERS_PER_EVENT, RESTING_MAX, VISITS_MAX
+from market.book import GAPS_PER_CALL, MAKERS_PER_EVENT, RESTING_MAX, VISITS_MAX
+from market.exchange import VISITS_PER_CALL
 from market.fills import chain
 from market.levels import GAPS_MAX
 from market.messages import CancelRequest, Reading
-from market.orders import Berth, Flag, Order, OrdersFilled, OrderVoided, Side, VoidReason
+from market.orders import (
+    Berth,
+    FillVetoed,
+    Flag,
+    GateClosed,
+    Order,
+    OrderRejected,
+    OrdersFilled,
+    OrderVoided,
+    Reject,
+    Side,
+    VetoPaused,
+    VoidReason,
+)
 from market.slots import Rule, Terms
 from tests.twins.life import EUR, FIRST_SLOT_START, meter_of
 from tests.twins.pair import Pair, Signer, key_of
@@ -54,15 +71,46 @@ def order(market: Market, index: int, nonce: int, side: Side, limit: int, **more
     return Order(trader.address, market.slots[0], nonce, side, 0, limit, **more)
 
 
-def crowd(market: Market, count: int, expiry: int = 0) -> None:
-    """So many asks of 2 Wh at one price, by as many accounts as it takes."""
-    asks = [
-        order(market, 1 + n // RESTING_MAX, n % RESTING_MAX, Side.ASK, 90_000, quantity_wh=2, expiry=expiry)
+def crowd(  # noqa: PLR0917
+    market: Market,
+    count: int,
+    expiry: int = 0,
+    side: Side = Side.ASK,
+    limit: int = 90_000,
+    first_nonce: int = 0,
+) -> None:
+    """So many orders of 2 Wh at one price, by as many accounts as it takes."""
+    orders = [
+        order(
+            market,
+            1 + n // RESTING_MAX,
+            first_nonce + n % RESTING_MAX,
+            side,
+            limit,
+            quantity_wh=2,
+            expiry=expiry,
+        )
         for n in range(count)
     ]
-    signed = [(ask, Signer(MAKERS[n // RESTING_MAX])) for n, ask in enumerate(asks)]
-    for first in range(0, count, 70):
-        assert isinstance(market.pair.place_all(market.pair.payer, signed[first : first + 70]), tuple)
+    place_in_batches(market, [(each, Signer(MAKERS[n // RESTING_MAX])) for n, each in enumerate(orders)])
+
+
+def place_in_batches(market: Market, signed: Sequence[tuple[Order, Signer]], size: int = 64) -> None:
+    for first in range(0, len(signed), size):
+        assert isinstance(market.pair.place_all(market.pair.payer, signed[first : first + size]), tuple)
+
+
+def leave_gaps(market: Market, turns: range) -> None:
+    """16 gaps a turn at the price of the crowd, of which nothing may rest: makers meet their own asks."""
+    signed = []
+    for turn in turns:
+        maker, first_nonce = 1 + turn % 8, turn // 8 * (RESTING_MAX + 1)
+        nonces = range(first_nonce, first_nonce + RESTING_MAX)
+        made = [order(market, 1 + maker, nonce, Side.ASK, 90_000, quantity_wh=2) for nonce in nonces]
+        flags = Flag.IMMEDIATE_OR_CANCEL
+        made.append(order(market, 1 + maker, nonces.stop, Side.BID, 90_000, quantity_wh=2, flags=flags))
+        signed += [(each, Signer(MAKERS[maker])) for each in made]
+    place_in_batches(market, signed, 3 * (RESTING_MAX + 1))
 
 
 def take(market: Market, quantity: int, nonce: int = 0, flags: Flag = Flag.NONE):
@@ -200,6 +248,52 @@ def test_a_veto_goes_back_over_many_makers_and_gaps(market):
     assert isinstance(pair.same(pair.payer, calls.CloseGate(slot, 100)), tuple)
     pair.compare_all(market.slots)
     assert all(pair.twin.slot(slot).book.position(who).net_wh == 0 for who in pair.twin.accounts)
+
+
+@pytest.mark.parametrize("visits", [VISITS_PER_CALL - 1, VISITS_PER_CALL])
+def test_a_batch_ends_after_256_visits(market, visits):
+    crowd(market, VISITS_MAX + 3)
+    crowd(market, VISITS_MAX + 3, side=Side.BID, limit=80_000, first_nonce=20)
+    buy = order(market, 0, 0, Side.BID, 100_000, quantity_wh=2 * VISITS_MAX)
+    sell = order(market, 0, 1, Side.ASK, 70_000, quantity_wh=2 * (visits - VISITS_MAX))
+    later = [order(market, 0, nonce, Side.BID, 100_000, quantity_wh=1) for nonce in (2, 3, 3)]
+    batch = [(each, Signer(TAKER)) for each in (buy, sell, *later)]
+    events = market.pair.place_all(market.pair.payer, batch)
+    skipped = [event.nonce for event in events if isinstance(event, OrderRejected)]
+    assert skipped == ([2, 3, 3] if visits == VISITS_PER_CALL else [3, 3])
+    assert {event.code for event in events if isinstance(event, OrderRejected)} == {Reject.TOO_MANY_VISITS}
+    market.pair.compare_all(market.slots)
+    # What was skipped was not used up: it is sent again.
+    events = market.pair.place_all(market.pair.payer, batch[-2:])
+    assert [event.code for event in events if isinstance(event, OrderRejected)] == [Reject.NONCE_USED]
+
+
+def test_vetoes_pause_behind_1024_gaps(market):
+    slot, pair = market.slots[0], market.pair
+    crowd(market, 1)
+    take(market, 2)
+    leave_gaps(market, range(33))
+    pair.place(pair.payer, order(market, 1, 39, Side.ASK, 90_000, quantity_wh=3), Signer(MAKERS[0]))
+    take(market, 2, nonce=1)
+    assert isinstance(cancel(market, 0, 39), tuple)
+    leave_gaps(market, range(33, 66))
+    market.go(TERMS.gate(slot))
+    vetoes = tuple(market.veto_of(fill, 2) for fill in reversed(pair.twin.slot(slot).book.fills))
+    # 528 gaps are behind the second fill, and as many between both: the vetoes of a call share its 1 024.
+    taken_back, paused = pair.same(pair.utility, calls.VetoFills(slot, vetoes))
+    assert isinstance(taken_back, FillVetoed)
+    assert paused == VetoPaused(slot, 0, Side.ASK, 900, 1 + 33 * RESTING_MAX - (GAPS_PER_CALL - 528))
+    pair.compare_all(market.slots)
+    wrong = replace(vetoes[1], before=vetoes[0].before)
+    assert pair.same(pair.utility, calls.VetoFills(slot, (wrong,))) == "veto: not the last fill"
+    (event,) = pair.same(pair.utility, calls.VetoFills(slot, vetoes[1:]))
+    assert isinstance(event, FillVetoed)
+    pair.compare_all(market.slots)
+    market.go(TERMS.closing(slot))
+    for _ in range(3):
+        closed = pair.same(pair.payer, calls.CloseGate(slot, 2**32 - 1))
+    assert isinstance(closed[-1], GateClosed)
+    pair.compare_all(market.slots)
 
 
 def test_readings_end_at_t2(market):

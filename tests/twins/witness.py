@@ -34,13 +34,14 @@ from market.orders import (
     OrdersFilled,
     OrderVoided,
     Side,
+    VetoPaused,
     VoidReason,
 )
 from market.settlement import Basis, Estimate, Member, Substation, Valuation, slot_identity
 from market.slots import Rule, Tariff, Terms
 from tests.twins.words import AccountWords, EntryField, LevelWords, PositionWord, Words, bits
 
-TRADING = (OrderPlaced, OrdersFilled, OrderVoided, FillVetoed, GateClosed)
+TRADING = (OrderPlaced, OrdersFilled, OrderVoided, FillVetoed, VetoPaused, GateClosed)
 
 
 @dataclass(slots=True)
@@ -175,7 +176,7 @@ class Witness:
                     self._fill(book, incoming, event, accounts)
                 case OrderVoided():
                     incoming = self._void(book, incoming, event, accounts)
-                case FillVetoed() | GateClosed():
+                case FillVetoed() | VetoPaused() | GateClosed():
                     book.is_trading = False
                 case ReadingPosted():
                     book.readings[event.account] = event

@@ -21,7 +21,7 @@ from market.events import (
     SubstationPosted,
 )
 from market.findings import Finding
-from market.orders import FillVetoed, GateClosed, NonceCancelled, OrderPlaced, OrdersFilled
+from market.orders import FillVetoed, GateClosed, NonceCancelled, OrderPlaced, OrdersFilled, VetoPaused
 from market.slots import Terms
 
 NAME = "lifecycle"
@@ -55,7 +55,7 @@ def _phase(logged: Logged, slot: int, terms: Terms) -> tuple[int, int | None] | 
             return terms.opens(slot), terms.gate(slot)
         case NonceCancelled():
             return 0, terms.gate(slot)
-        case FillVetoed():
+        case FillVetoed() | VetoPaused():
             return terms.gate(slot), terms.closing(slot)
         case GateClosed():
             return terms.closing(slot), None
