@@ -498,7 +498,7 @@ def picture(market: Market) -> dict:
     return {
         address: (
             x.position_of(slot, address),
-            [x.class_net_of(slot, address, energy_class) for energy_class in (1, 2, 3)],
+            [x.class_net_of(slot, address, energy_class) for energy_class in (1, 2)],
             x.account_of(address),
         )
         for address in market.everyone

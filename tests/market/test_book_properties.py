@@ -182,8 +182,9 @@ def test_positions_are_what_the_events_say(session):
     rested: dict[tuple[str, int], int] = {}
     voided: set[tuple[str, int]] = set()
 
-    def unit(who: str, side: int, tick: int) -> int:
-        return reserve_per_wh(rule, Side(side), hub_price(tick), bus_charges[bus_of(indices[who])], tariff)
+    def unit(order: OrderPlaced, tick: int) -> int:
+        charge, penalty = bus_charges[bus_of(indices[order.trader])], book.terms.penalty(order.energy_class)
+        return reserve_per_wh(rule, Side(order.side), hub_price(tick), charge, tariff, penalty)
 
     for command, events in run(book, commands):
         for event in parts(book, events):
@@ -193,7 +194,7 @@ def test_positions_are_what_the_events_say(session):
             elif isinstance(event, Fill):
                 for who, nonce in ((event.maker, event.maker_nonce), (event.taker, event.taker_nonce)):
                     left[who, nonce] -= event.quantity
-                    reserve[who] += event.quantity * unit(who, placed[who, nonce].side, event.tick)
+                    reserve[who] += event.quantity * unit(placed[who, nonce], event.tick)
                 net[event.taker] += event.quantity * (1 if event.taker_side == Side.BID else -1)
             elif isinstance(event, OrderVoided):
                 key = event.trader, event.nonce
@@ -204,7 +205,7 @@ def test_positions_are_what_the_events_say(session):
         if isinstance(command, Order) and left.get((command.trader, command.nonce), 0) > 0:
             rested[command.trader, command.nonce] = left[command.trader, command.nonce]
     for key, quantity in left.items():
-        reserve[key[0]] += quantity * unit(key[0], placed[key].side, placed[key].tick)
+        reserve[key[0]] += quantity * unit(placed[key], placed[key].tick)
     for who in indices:
         account = book.accounts.get(who)
         position = book.position(account)

@@ -104,10 +104,10 @@ def crowded(book: Book) -> Book:
 
 
 def test_every_rule_has_a_case():
-    assert BROKEN.keys() == set(Reject)
+    assert BROKEN.keys() == set(Reject) - {Reject.TOO_MANY_VISITS}  # which is of batches alone
 
 
-@pytest.mark.parametrize("reject", Reject)
+@pytest.mark.parametrize("reject", BROKEN)
 def test_a_bad_order_is_rejected_and_changes_nothing(crowded, reject):
     command = BROKEN[reject]
     order = command.order

@@ -235,12 +235,12 @@ def reserve_of_fills(book: Book, index: int) -> int:
     account = book.accounts.get(trader(index))
     assert account.bus == bus_of(index)
     total = sum(
-        fill.quantity_wh * book._reserve_per_wh(account, Side(fill.taker_side), fill.tick)
+        fill.quantity_wh * book._reserve_per_wh(account, fill.energy_class, Side(fill.taker_side), fill.tick)
         for fill in book.fills
         if fill.taker_id == account.id
     )
     for level in book._opened:
         mine = [place for place, entry in enumerate(level.entries) if entry.account is account]
         filled_wh = sum(level.entries[place].quantity_wh for place in mine)
-        total += filled_wh * book._reserve_per_wh(account, level.side, level.tick)
+        total += filled_wh * book._reserve_per_wh(account, level.energy_class, level.side, level.tick)
     return total

@@ -354,7 +354,9 @@ def total(loop, valuation, metered) -> int:
 
 
 def reserve_of(held: list[Trade], rule: Rule, charge: int, tariff: Tariff) -> int:
-    return sum(f.quantity_wh * reserve_per_wh(rule, f.side, hub_price(f.tick), charge, tariff) for f in held)
+    return sum(
+        f.quantity_wh * reserve_per_wh(rule, f.side, hub_price(f.tick), charge, tariff, 0) for f in held
+    )
 
 
 @deterministic
