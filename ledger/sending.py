@@ -5,7 +5,13 @@ Raises what `ledger.chain.protocol` names.
 
 from __future__ import annotations
 
-from ledger.chain.protocol import Chain, Receipt, Reverted
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from threading import Lock
+from typing import Protocol, runtime_checkable
+
+from ledger.chain.protocol import Chain, Receipt, Reverted, TransactionRefused
 from ledger.keys import Key
 from ledger.transactions import Transaction, decode_transaction, sign_transaction
 from market.orders import Address
@@ -18,18 +24,73 @@ BASE_FEE_HEADROOM = 2
 """The fee cap allows for this many times the newest base fee: it rises by 12.5 % a block at most."""
 
 
+NONCE_TRIES = 5
+"""So often a nonce is asked for anew that somebody else with the same key has used."""
+BUMP = (9, 8)
+"""What a replacement offers of the fees before it: EIP-1559's own step; nodes ask for a tenth more."""
+_TAKEN = ("nonce too low", "replacement transaction underpriced", "already known", "nonce already")
+
+
+@runtime_checkable
+class Replaces(Protocol):
+    """A chain on which a transaction can get stuck, and that then asks for one with higher fees."""
+
+    def on_stuck(self, transaction_hash: bytes, replacement: Callable[[int], bytes]) -> None:
+        """Let waiting for the receipt end in a replacement, given the newest base fee."""
+
+
 def send(chain: Chain, sender: Key, to: Address | None, data: bytes, gas: int) -> bytes:
-    """Sign and hand over; returns the transaction's hash. Raises TransactionRefused."""
-    transaction = Transaction(
-        chain_id=chain.chain_id,
-        nonce=chain.nonce(sender.address),
-        to=to,
-        data=data,
-        gas=gas,
-        max_fee_per_gas=BASE_FEE_HEADROOM * chain.block().base_fee + PRIORITY_FEE_WEI,
-        max_priority_fee_per_gas=PRIORITY_FEE_WEI,
-    )
-    return chain.send(sign_transaction(sender, transaction))
+    """Sign and hand over; returns the transaction's hash. Raises TransactionRefused.
+
+    Threads with one key take turns, so that each gets a nonce of its own; where another process was
+    faster, the nonce is asked for again.
+    """
+    with _turn(sender.address):
+        for tries_left in reversed(range(NONCE_TRIES)):
+            transaction = Transaction(
+                chain_id=chain.chain_id,
+                nonce=chain.nonce(sender.address),
+                to=to,
+                data=data,
+                gas=gas,
+                max_fee_per_gas=BASE_FEE_HEADROOM * chain.block().base_fee + PRIORITY_FEE_WEI,
+                max_priority_fee_per_gas=PRIORITY_FEE_WEI,
+            )
+            try:
+                transaction_hash = chain.send(sign_transaction(sender, transaction))
+                break
+            except TransactionRefused as refusal:
+                if not tries_left or not any(words in str(refusal).lower() for words in _TAKEN):
+                    raise
+    if isinstance(chain, Replaces):
+        chain.on_stuck(transaction_hash, _raising(sender, transaction))
+    return transaction_hash
+
+
+@cache
+def _turn(_sender: Address) -> Lock:
+    """One at a time for each key."""
+    return Lock()
+
+
+def _raising(sender: Key, transaction: Transaction) -> Callable[[int], bytes]:
+    """Replacements of a transaction, each with higher fees than the one before."""
+    latest = transaction
+
+    def replacement(base_fee: int) -> bytes:
+        nonlocal latest
+        tip = raised(latest.max_priority_fee_per_gas)
+        most = max(raised(latest.max_fee_per_gas), BASE_FEE_HEADROOM * base_fee + tip)
+        latest = replace(latest, max_fee_per_gas=most, max_priority_fee_per_gas=tip)
+        return sign_transaction(sender, latest)
+
+    return replacement
+
+
+def raised(fee_wei: int) -> int:
+    """An eighth more, rounded up."""
+    more, than = BUMP
+    return -(-fee_wei * more // than)
 
 
 def confirmed(chain: Chain, transaction_hash: bytes) -> Receipt:

@@ -20,7 +20,8 @@ HASH = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
 Source = Annotated[str, typer.Argument(help="A bundle's folder, or the URL of a node.", metavar="BUNDLE|URL")]
 ExchangeAddress = Annotated[
-    str | None, typer.Option("--exchange", help="Which market of a node, where it has several.")
+    str | None,
+    typer.Option("--exchange", help="Which market of a node: its address, or a deployment file."),
 ]
 
 
@@ -121,6 +122,18 @@ def _address(text: str, where: str) -> str:
         stop(f"{where}: {text!r} is no address, which is 0x and 40 hexadecimal digits", USAGE)
 
 
+def _wanted(exchange: str) -> str:
+    """The address that is meant, or that a deployment file names; leaves with 2 where it is neither."""
+    from ledger.deployment import DeploymentError, read_site  # noqa: PLC0415 - loads slowly
+
+    if not Path(exchange).is_file():
+        return _address(exchange, f"--exchange {exchange}")
+    try:
+        return read_site(Path(exchange)).exchange
+    except DeploymentError as refusal:
+        stop(f"--exchange {refusal}", USAGE)
+
+
 def _read(source: str, exchange: str | None) -> Record:
     """Read a bundle or a node; leaves with 2 for a wrong path and with 3 for what cannot be read."""
     from ledger.bundle import BundleError, BundleNotFoundError  # noqa: PLC0415 - loads slowly
@@ -129,7 +142,7 @@ def _read(source: str, exchange: str | None) -> Record:
 
     if not source:
         stop("name a bundle's folder or a node's URL", USAGE)
-    wanted = None if exchange is None else _address(exchange, f"--exchange {exchange}")
+    wanted = None if exchange is None else _wanted(exchange)
     try:
         if source.startswith(("http://", "https://")):
             return Record.from_url(source, wanted)

@@ -10,6 +10,7 @@ from ledger.bundle import write_bundle
 from ledger.chain.embedded import EmbeddedChain
 from ledger.chain.protocol import Chain, Clock
 from ledger.chain.rpc import RpcChain
+from ledger.deployment import MarketSite
 from market.pricing import direct
 from market.pricing.conditions import Clearing
 from market.pricing.socp import SocpClearing
@@ -90,7 +91,8 @@ def simulate(
         storages=_storages(world),
     )
     if out is not None:
-        _write(result, session, out, first_block, notice(scenario.feeder))
+        site = None if rpc_url is None else MarketSite.of(session.exchange, session.token, first_block)
+        _write(result, session, out, first_block, notice(scenario.feeder), site)
     return summarise(result)
 
 
@@ -151,7 +153,10 @@ def _storages(world: World) -> tuple[Storage, ...]:
     )
 
 
-def _write(result: DayResult, session: Session, out: Path, first_block: int, told: str) -> None:
+def _write(  # noqa: PLR0917 - a result and what goes with it
+    result: DayResult, session: Session, out: Path, first_block: int, told: str, site: MarketSite | None
+) -> None:
+    """Write the folder; on a chain that stays, also where the market is on it."""
     with replacing(out) as partial:
         write_results(result, partial)
         write_bundle(
@@ -165,4 +170,6 @@ def _write(result: DayResult, session: Session, out: Path, first_block: int, tol
             first_block=first_block,
             notice=told,
         )
+        if site is not None:
+            site.write(partial / "deployment.json")
         write_manifest(partial, result)

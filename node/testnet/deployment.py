@@ -7,12 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 import contracts
+from ledger.deployment import MarketSite
 from ledger.eip712 import typed_data
 from ledger.keys import TEST_MNEMONIC
 from market.orders import NOBODY, Order, Side
 from node.testnet.market import Market
 
-DOCUMENT_FORMAT = "wattbook deployment 1"
 WARNING = "everybody knows these keys: never send anything of value to these addresses on any network"
 
 
@@ -22,14 +22,10 @@ def describe(market: Market, *, rpc_url: str, api_url: str, mnemonic: str) -> di
     cast, exchange = session.cast, session.exchange
     example = typed_data(exchange.domain, Order(NOBODY, 0, 0, Side.BID, 0, 0, 0))
     return {
-        "format": DOCUMENT_FORMAT,
+        **MarketSite.of(exchange, session.token, market.first_block).to_json(),
         "rpc_url": rpc_url,
         "api_url": api_url,
-        "chain_id": session.chain.chain_id,
-        "exchange": exchange.address,
-        "token": session.token.address,
         "token_decimals": session.token.decimals,
-        "first_block": market.first_block,
         "utility": cast.utility.address,
         "guardian": cast.guardian.address,
         "relayer": cast.relayer.address,
