@@ -47,14 +47,16 @@ def send(chain: Chain, sender: Key, to: Address | None, data: bytes, gas: int) -
     """
     with _turn(sender.address):
         for tries_left in reversed(range(NONCE_TRIES)):
+            base_fee = chain.block().base_fee
+            tip = PRIORITY_FEE_WEI if base_fee else 0  # where gas is free, senders need no coins
             transaction = Transaction(
                 chain_id=chain.chain_id,
                 nonce=chain.nonce(sender.address),
                 to=to,
                 data=data,
                 gas=gas,
-                max_fee_per_gas=BASE_FEE_HEADROOM * chain.block().base_fee + PRIORITY_FEE_WEI,
-                max_priority_fee_per_gas=PRIORITY_FEE_WEI,
+                max_fee_per_gas=BASE_FEE_HEADROOM * base_fee + tip,
+                max_priority_fee_per_gas=tip,
             )
             try:
                 transaction_hash = chain.send(sign_transaction(sender, transaction))

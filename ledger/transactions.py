@@ -21,6 +21,8 @@ from market.orders import Address
 AccessList = tuple[tuple[Address, tuple[bytes, ...]], ...]
 
 LEGACY, ACCESS_LIST, FEE_MARKET, BLOB = 0, 1, 2, 3
+SET_CODE = 4
+"""EIP-7702; refused."""
 BLOB_HASH_VERSION = 1
 BLOB_FIELDS = 14
 
@@ -86,7 +88,8 @@ def decode_transaction(raw: bytes) -> SignedTransaction:
         raise TransactionFormatError("transaction: empty")
     kind = raw[0] if raw[0] < 0x80 else LEGACY
     if kind not in _PARSERS:
-        raise TransactionFormatError(f"transaction: type {kind} is not supported")
+        hint = ": let accounts have code by anvil_setCode, or use anvil" if kind == SET_CODE else ""
+        raise TransactionFormatError(f"transaction: type {kind} is not supported{hint}")
     try:
         items = rlp.decode(raw if kind == LEGACY else raw[1:])
     except rlp.exceptions.RLPException as refusal:

@@ -6,8 +6,12 @@ Raises ChainUnavailable where an answer is none, NodeError where the node answer
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
+import rlp
+
+from ledger import rlp_bytes
 from ledger.address import checksummed
 from ledger.chain.encoding import Header
 from ledger.chain.protocol import ChainUnavailable, Log, Receipt
@@ -118,6 +122,20 @@ def header_of(answer: Mapping[str, Any]) -> Header:
     if len(values) < 15:
         raise ChainUnavailable(f"a block without {_HEADER_FIELDS[len(values)][0]}")
     return Header(*values)
+
+
+def unsealed(header: Header) -> Header:
+    """The header as a network under QBFT hashes it: without its seals, the round 0 (Besu's BftBlockHashing).
+
+    Its extra data is [vanity, validators, vote, round, seals]; any other header stays as it is.
+    """
+    try:
+        items = rlp.decode(header.extra_data)
+    except rlp.exceptions.RLPException:
+        return header
+    if not isinstance(items, list) or len(items) != 5:
+        return header
+    return replace(header, extra_data=rlp_bytes.encode([*items[:3], b"", []]))
 
 
 def raw_transaction(answer: Mapping[str, Any]) -> bytes:

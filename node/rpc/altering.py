@@ -184,3 +184,7 @@ IMPERSONATION = (
     "every transaction here is signed by its sender: give an account of your own coins by anvil_setBalance,"
     " or call from any address by eth_call"
 )
+TRACES = (
+    "no traces here: for the reason of a revert call it again by eth_call, for what it reads by"
+    " eth_createAccessList, or run the session on anvil (--rpc-url), which has debug_traceTransaction"
+)

@@ -1,11 +1,13 @@
-"""The same session on anvil and on the embedded chain: an independent client agrees on every unit of gas."""
+"""The same session on anvil and on the embedded chain: an independent client agrees on every unit of gas.
+
+Two hours of the demo's day in every run, all of the day in the long one.
+"""
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import time
-from collections.abc import Iterator
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,66 +15,84 @@ import pytest
 from ledger.audit import audit
 from ledger.bundle import read
 from ledger.chain.encoding import make_block, read_receipts
-from ledger.chain.protocol import ChainUnavailable, Receipt
+from ledger.chain.protocol import Receipt
 from ledger.chain.rpc import RpcChain
+from ledger.deployment import read_site
 from ledger.record import Record
 from node.scenario import load
 from node.simulate.run import simulate
-from tests.programs import find
+from node.simulate.summary import Summary
+from tests.peers.side_by_side import anvil
 
 GENESIS = 1_782_000_000
 """Before the scenario's day, so that its slots keep their numbers and signatures are the same."""
-SMALL = {"slots.count": "2", "prosumers.count": "12", "prosumers.pv_mw": "2"}
+HOURS = {"slots.count": "2", "prosumers.count": "12", "prosumers.pv_mw": "2"}
+TABLES = ("orders", "fills", "prices", "lines", "bills", "utility")
 
 pytestmark = pytest.mark.needs("anvil")
 
 
-@pytest.fixture(scope="module")
-def anvil() -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--port", str(port), "--hardfork", "prague", "--timestamp", str(GENESIS), "--silent"]
-    process = subprocess.Popen([str(find("anvil")), *options])
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(100):
-            try:
-                RpcChain(url).head()
-                break
-            except ChainUnavailable:
-                time.sleep(0.1)
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
+@dataclass(frozen=True)
+class Sessions:
+    """One scenario on both chains: folders, summaries, and what anvil's market says at the end."""
+
+    embedded: Path
+    anvil: Path
+    summaries: tuple[Summary, Summary]
+    events_on_anvil: int
 
 
-@pytest.fixture(scope="module")
-def folders(anvil: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    scenario = load("ieee33-day", SMALL)
+@pytest.fixture(
+    scope="module", params=[HOURS, pytest.param({}, marks=pytest.mark.long)], ids=["hours", "day"]
+)
+def sessions(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sessions]:
+    scenario = load("ieee33-day", request.param)
     parent = tmp_path_factory.mktemp("sessions")
-    simulate(scenario, parent / "embedded")
-    simulate(scenario, parent / "anvil", anvil)
-    return parent / "embedded", parent / "anvil"
+    ours = simulate(scenario, parent / "embedded")
+    with anvil("--timestamp", GENESIS) as node:
+        theirs = simulate(scenario, parent / "anvil", node.url)
+        site = read_site(parent / "anvil" / "deployment.json")
+        market = site.open(RpcChain(node.url))  # as anybody else would find it
+        events = len(market.history(site.first_block))
+    yield Sessions(parent / "embedded", parent / "anvil", (ours, theirs), events)
 
 
-@pytest.mark.parametrize("name", ["orders", "fills", "prices", "lines", "bills", "utility"])
-def test_tables_are_the_same(folders: tuple[Path, Path], name: str) -> None:
-    embedded, anvil = (folder / f"{name}.csv" for folder in folders)
-    assert embedded.read_bytes() == anvil.read_bytes()
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_are_the_same(sessions: Sessions, name: str) -> None:
+    assert (sessions.embedded / f"{name}.csv").read_bytes() == (sessions.anvil / f"{name}.csv").read_bytes()
 
 
-def test_receipts_are_the_same_gas_included(folders: tuple[Path, Path]) -> None:
+def test_payments_sum_to_nothing_on_both(
+    sessions: Sessions, record_property: Callable[[str, object], None]
+) -> None:
+    ours, theirs = (summary.to_json() for summary in sessions.summaries)
+    assert ours["payments_sum_neur"] == theirs["payments_sum_neur"] == 0
+    assert ours["gas_used"] == theirs["gas_used"]
+    with (sessions.anvil / "fills.csv").open(encoding="utf-8", newline="") as table:
+        fills = sum(1 for _ in csv.DictReader(table))
+    assert ours["fills"] == theirs["fills"] == fills > 0
+    record_property("orders", ours["orders"])
+    record_property("fills", fills)
+
+
+def test_receipts_are_the_same_gas_included(
+    sessions: Sessions, record_property: Callable[[str, object], None]
+) -> None:
     """Blocks differ, since anvil gives each transaction one; transactions, logs and gas do not."""
-    embedded, anvil = (_receipts(folder / "bundle") for folder in folders)
+    embedded, anvil = (_receipts(folder / "bundle") for folder in (sessions.embedded, sessions.anvil))
     assert len(embedded) >= 50
     assert embedded == anvil
+    record_property("receipts", len(embedded))
 
 
-def test_bundle_from_anvil_audits_clean(folders: tuple[Path, Path]) -> None:
-    report = audit(Record.from_bundle(folders[1] / "bundle"))
+def test_bundle_from_anvil_audits_clean(sessions: Sessions) -> None:
+    report = audit(Record.from_bundle(sessions.anvil / "bundle"))
     assert report.findings == ()
+
+
+def test_the_deployment_file_leads_to_the_market(sessions: Sessions) -> None:
+    assert sessions.events_on_anvil > 50
+    assert not (sessions.embedded / "deployment.json").exists()  # that chain is gone
 
 
 def _receipts(folder: Path) -> list[tuple[object, ...]]:

@@ -8,19 +8,23 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+import rlp
 
 from ledger import sending
+from ledger.chain.answers import header_of
 from ledger.chain.embedded import EmbeddedChain
 from ledger.chain.following import Follower
 from ledger.chain.protocol import Chain, ChainUnavailable, Log, LogFilter, TransactionRefused
 from ledger.chain.rpc import RpcChain
 from ledger.deployment import DeploymentError, MarketSite, read_site
-from ledger.keys import Key, mnemonic_keys
+from ledger.keccak import keccak
+from ledger.keys import Key, derive, mnemonic_keys
 from ledger.token import Token, deploy_token
 from ledger.transactions import decode_transaction
 from node.bench.open_slot import OpenSlot
@@ -203,6 +207,37 @@ def test_under_interval_mining_many_wait_at_once() -> None:
             receipts = list(threads.map(lambda _: sending.confirmed(chain, send(chain)), range(12)))
     assert all(receipt.status == 1 for receipt in receipts)
     assert len({receipt.block_number for receipt in receipts}) < 12
+
+
+# --- networks of one's own ----------------------------------------------------------------------
+
+
+def test_where_gas_is_free_nobody_needs_coins() -> None:
+    with anvil("--base-fee", 0, "--gas-price", 0) as running:
+        chain, poor = RpcChain(running.url), derive(1, "without coins")
+        assert chain.block().base_fee == chain.balance(poor.address) == 0
+        assert sending.confirmed(chain, send(chain, poor)).status == 1
+        assert chain.balance(poor.address) == 0
+
+
+class Sealed(RpcChain):
+    """A node whose blocks carry a round and seals as under QBFT, and hash without them."""
+
+    def _ask(self, method: str, *params: Any) -> Any:
+        answer = super()._ask(method, *params)
+        if method != "eth_getBlockByNumber":
+            return answer
+        vanity, validators = bytes(32), [bytes([place]) * 20 for place in range(4)]
+        header = replace(header_of(answer), extra_data=rlp.encode([vanity, validators, [], b"", []]))
+        sealed = rlp.encode([vanity, validators, [], b"\3", [bytes([place]) * 65 for place in range(3)]])
+        return answer | {"extraData": "0x" + sealed.hex(), "hash": "0x" + keccak(header.encode()).hex()}
+
+
+def test_seals_of_qbft_are_no_part_of_what_hashes(node: Anvil) -> None:
+    chain, plain = Sealed(node.url), RpcChain(node.url)
+    block = chain.block()
+    assert keccak(block.header_rlp) == block.hash != plain.block().hash
+    assert block.transactions == plain.block().transactions
 
 
 # --- blocks that are taken back -----------------------------------------------------------------

@@ -226,6 +226,10 @@ def test_what_cannot_be_done_is_refused_with_what_to_do_instead(ask: Ask) -> Non
     assert (forking["code"], "run `anvil --fork-url URL`" in forking["message"]) == (-32_601, True)
     assert "evm_snapshot" in ask("hardhat_reset")["message"]
     assert "anvil_setBalance" in ask("anvil_impersonateAccount", SOMEBODY)["message"]
+    traced = ask("debug_traceTransaction", "0x" + "00" * 32, {})
+    assert (traced["code"], "eth_createAccessList" in traced["message"]) == (-32_601, True)
+    delegating = ask("eth_sendRawTransaction", "0x04c0")
+    assert (delegating["code"], "anvil_setCode" in delegating["message"]) == (-32_003, True)
     for method, *params in (
         ("anvil_mine", "0x2711"),
         ("evm_mine", {"blocks": 2**200}),
