@@ -65,7 +65,7 @@ def test_results_are_the_same(size: Size, record_property: Callable[[str, object
             accounts = [account.address for account in pair.twin.accounts]
             statuses += compare(pair.exchange, pair.chain, list(pair.people), [first, first + 1], accounts)
     record_property("transactions", statuses.total())
-    record_property("of them refused by the contract", statuses[0])
+    record_property("of them failed", statuses[0])
     assert statuses.total() >= size.transactions
     assert size.transactions / 10 <= statuses[0] <= statuses.total() / 2
 
