@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import get_args
 
 from ledger.chain.evm import Interpreter
+from ledger.exchange import ORDERS_PER_TRANSACTION
 from market.orders import Order
 from node.bench.nodes import ETH_TESTER_CHAIN_ID, Rebuilt, Tester, node
 from node.bench.open_slot import OpenSlot
@@ -20,7 +21,7 @@ from node.bench.row import Row, WrongWork
 from node.bench.timing import Trial, medians_seconds
 
 ORDERS, ACCOUNTS = 200, 60
-BATCH = 100
+BATCH = ORDERS_PER_TRANSACTION
 RUNS = 3
 TESTER_ORDERS = 40
 """eth-tester takes a second for a few; one run of it is enough."""
