@@ -23,8 +23,8 @@ from market.accounts import (
     Refused,
     require,
 )
-from market.fills import NO_FILLS, TakenLevel, names_a_level, shortened
-from market.levels import PLACES_MAX, Entry, Head, Level, Shelf
+from market.fills import NO_FILLS, TakenLevel, names_a_level, shortened, vetoed
+from market.levels import GAPS_PER_CALL, PLACES_MAX, Entry, Head, Level, Shelf
 from market.oracle import Hash
 from market.orders import (
     NOBODY,
@@ -64,8 +64,6 @@ TRADES_MAX_NEUR = 2**50 * hub_price(1)
 """Worth of an account's trades in a slot, bought less sold, beyond which it places no more."""
 ENTRIES_PER_CALL = 512
 """Entries that one call of gate closure goes through."""
-GAPS_PER_CALL = 1_024
-"""Gaps that the vetoes of one call go back over."""
 
 OrderKey = tuple[int, int]
 """Account id and nonce: an order of the slot for good, since a nonce is never used twice."""
@@ -369,9 +367,8 @@ class Book:
         quantity_wh = level.void(place)
         position = self.held(entry.account)
         position.resting_wh[level.side] -= quantity_wh
-        if (
-            reason != VoidReason.GATE_CLOSED
-        ):  # closing may void an order again of which a veto gave back a part
+        # Closing may void an order again of which a veto gave back a part.
+        if reason != VoidReason.GATE_CLOSED:
             position.resting_count[level.side] -= 1
         self._reserve(entry.account, level.energy_class, level.side, level.tick, -quantity_wh)
         return OrderVoided(self.slot, entry.account.address, entry.nonce, quantity_wh, reason)
@@ -454,17 +451,7 @@ class Book:
         taker, side = self.accounts.get(veto.taker), Side(veto.taker_side)
         self.held(taker).trade(side, veto.energy_class, veto.tick, -veto.cut)
         self._reserve(taker, veto.energy_class, side, veto.tick, -veto.cut)
-        return FillVetoed(
-            self.slot,
-            veto.taker,
-            veto.taker_nonce,
-            veto.taker_side,
-            veto.energy_class,
-            veto.tick,
-            veto.cut,
-            veto.reason,
-            veto.element,
-        )
+        return vetoed(self.slot, veto)
 
     # --- gate closure ---------------------------------------------------------------------------
 

@@ -76,6 +76,21 @@ def names_a_level(veto: Veto) -> bool:
     return sided and veto.energy_class <= CLASSES_MAX and -TICK_MAX <= veto.tick <= TICK_MAX
 
 
+def vetoed(slot: int, veto: Veto) -> FillVetoed:
+    """The event that tells of a veto."""
+    return FillVetoed(
+        slot,
+        veto.taker,
+        veto.taker_nonce,
+        veto.taker_side,
+        veto.energy_class,
+        veto.tick,
+        veto.cut,
+        veto.reason,
+        veto.element,
+    )
+
+
 def shortened(fills: Iterable[TakenLevel], cut_wh: int) -> list[TakenLevel]:
     """The fills without so many Wh of the last one."""
     *others, last = fills

@@ -19,6 +19,8 @@ PLACES_MAX = 65_535
 """Entries a level has room for over the slot's life."""
 GAPS_MAX = 128
 """Entries that a cancel at the head passes at most, its own counted; takers pass the others."""
+GAPS_PER_CALL = 1_024
+"""Gaps that the vetoes of one call go back over."""
 ZERO_RANK = 32_768
 """Rank of tick 0 on either side; the higher a rank, the better for whoever meets it."""
 

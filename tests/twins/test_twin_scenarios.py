@@ -9,10 +9,10 @@ import pytest
 
 from ledger import calls
 from ledger.keccak import keccak
-from market.book import GAPS_PER_CALL, MAKERS_PER_EVENT, RESTING_MAX, VISITS_MAX
+from market.book import MAKERS_PER_EVENT, RESTING_MAX, VISITS_MAX
 from market.exchange import VISITS_PER_CALL
 from market.fills import chain
-from market.levels import GAPS_MAX
+from market.levels import GAPS_MAX, GAPS_PER_CALL
 from market.messages import CancelRequest, Reading
 from market.orders import (
     Berth,
