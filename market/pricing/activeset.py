@@ -27,6 +27,8 @@ OUTSIDE = 1e-10
 """pu beyond a bound, or share of the largest price on the wrong side of 0, that changes sides."""
 PROXIMAL = 1e-4
 """€/MWh per pu. Curvature lent to linear quantities in the step alone: who is alike shares alike."""
+REFINEMENTS = 1
+"""Of each step: what one leaves, the next takes."""
 LOOSE = 1e-12
 """Stiffness of a limit that does not hold."""
 FAR = 10.0
@@ -50,8 +52,13 @@ class Settled:
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a singular matrix is told by where its steps go
-def settle(quantities: Quantities, kkt: Kkt, point: Point, amount: Floats, sides: Sides) -> Settled | None:
-    """Newton from here; None where sides go on changing, or a step goes nowhere."""
+def settle(  # noqa: PLR0917 - a point is made of all these
+    quantities: Quantities, kkt: Kkt, point: Point, amount: Floats, sides: Sides, exact: float = EXACT
+) -> Settled | None:
+    """Newton from here to a residual of `exact`, or as near as it gets.
+
+    None where sides go on changing, or a step goes nowhere.
+    """
     q, network = quantities, quantities.network
     limits = slice(q.voltages.start, None)
     soft = np.maximum(q.curve, PROXIMAL * q.scale)
@@ -76,7 +83,7 @@ def settle(quantities: Quantities, kkt: Kkt, point: Point, amount: Floats, sides
             force[~held] = 0.0
             point.rating[:] = force[q.currents]
             best = Settled(point, currents, amount.copy(), sides, force, error, steps)
-            if error <= EXACT:
+            if error <= exact:
                 return best
         sides = others
         bound = np.where(sides == LOW, q.low, q.high)
@@ -85,7 +92,7 @@ def settle(quantities: Quantities, kkt: Kkt, point: Point, amount: Floats, sides
         pull = np.where(held, price, q.linear + q.curve * amount)
         pull[limits] = np.where(held[limits], force[limits] + HELD * (amount - bound)[limits], 0.0)
         yields = q.factor(kkt, currents, np.where(held, HELD, soft))
-        step, change = q.step(kkt, point, left, pull, yields, price)
+        step, change = q.step(kkt, point, left, pull, yields, price, REFINEMENTS)
         if not np.abs(step.flow).max() <= FAR:
             return best
         point = point.moved(step)

@@ -11,7 +11,14 @@ from market.pricing.components import components
 from market.pricing.conditions import Conditions, Duals, Primal, Solution
 from market.pricing.given import given
 from market.pricing.network import Network
-from market.pricing.optimality import BALANCE_TOLERANCE, PRICE_TOLERANCE, costs, measure_point, residual
+from market.pricing.optimality import (
+    BALANCE_TOLERANCE,
+    PRICE_TOLERANCE,
+    SERVED,
+    costs,
+    measure_point,
+    residual,
+)
 from market.pricing.point import point
 from market.pricing.polish import polish
 
@@ -44,7 +51,7 @@ def conclude(
         primal=primal,
         duals=duals,
         components=components(feeder, primal, duals),
-        status="infeasible" if "tie-break-energy" in wrong else "local" if wrong else "optimal",
+        status="infeasible" if SERVED in wrong else "local" if wrong else "optimal",
         residual=residual(measured.comparisons()),
         cost=float(costs(feeder, conditions, primal).sum()),
         iterations=iterations,

@@ -20,7 +20,7 @@ import numpy as np
 
 from market.feeder.model import Feeder
 from market.pricing import direct
-from market.pricing.activeset import FREE, HIGH, LOW, Settled, settle
+from market.pricing.activeset import EXACT, FREE, HIGH, LOW, Settled, settle
 from market.pricing.admission import ConditionsError, admit, refuse_storages
 from market.pricing.conditions import Components, Conditions, Duals, Primal, Solution
 from market.pricing.interior import approach, sides, start
@@ -55,10 +55,15 @@ class _Period:
 
 
 class NewtonClearing:
-    """The fast clearing of one feeder; keep it to clear often."""
+    """The fast clearing of one feeder; keep it to clear often.
 
-    def __init__(self, feeder: Feeder) -> None:
+    `exact`: residual, in pu and shares of the largest price, at which steps end; with 0 they go on as long
+    as each makes it less.
+    """
+
+    def __init__(self, feeder: Feeder, exact: float = EXACT) -> None:
         self.feeder = feeder
+        self._exact = exact
         self._network = Network(feeder)
         self._kkt = Kkt(self._network)
 
@@ -124,7 +129,7 @@ class NewtonClearing:
         low[q.voltages], high[q.voltages] = duals.v_low[period, 1:] > 0, duals.v_high[period, 1:] > 0
         low[q.currents], high[q.currents] = False, point.rating > 0
         held = np.where(low, LOW, np.where(high, HIGH, FREE)).astype(np.int8)
-        return settle(q, self._kkt, point, np.clip(amount, q.low, q.high), held)
+        return settle(q, self._kkt, point, np.clip(amount, q.low, q.high), held, self._exact)
 
     def _cold(self, quantities: Quantities, voll: float) -> Settled | None:
         """Newton from where an interior point has come near enough."""
@@ -133,7 +138,7 @@ class NewtonClearing:
         for _ in range(TRIES):
             if not approach(quantities, self._kkt, at, blur):
                 return None
-            settled = settle(quantities, self._kkt, at.point, at.amount, sides(quantities, at))
+            settled = settle(quantities, self._kkt, at.point, at.amount, sides(quantities, at), self._exact)
             if settled is not None:
                 return replace(settled, steps=settled.steps + at.steps)
             blur = NEXT_BLUR * at.blur

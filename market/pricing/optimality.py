@@ -93,6 +93,9 @@ class Rule(NamedTuple):
     floor: float = FLOOR
 
 
+SERVED = "tie-break-energy"
+"""The condition that firm devices are served by more than the tie-break: of the feeder, not of the point."""
+
 RULES = (
     Rule("balance-active", "bus", BALANCE_TOLERANCE),
     Rule("balance-reactive", "bus", NETWORK_TOLERANCE),
@@ -117,7 +120,7 @@ RULES = (
     Rule("response-energy", "storage", RESPONSE_TOLERANCE),
     Rule("response-overlap", "storage", RESPONSE_TOLERANCE),
     Rule("hub-rule", "period", PRICE_TOLERANCE),
-    Rule("tie-break-energy", "period", 0.0, floor=0.0),
+    Rule(SERVED, "period", 0.0, floor=0.0),
     Rule("gap", "period", GAP_TOLERANCE, Unit.TURNOVER, 1.0),
 )
 """Every condition, in the order in which they are measured."""
@@ -255,7 +258,7 @@ def _terms(network: Network, has: Given, at: Point) -> Terms:
 
 def residual(comparisons: Iterable[Comparison]) -> float:
     """Largest error of the first-order conditions, each in its unit."""
-    first_order = (each for each in comparisons if each.check not in GLOBAL and each.found.size)
+    first_order = (each for each in comparisons if each.check not in GLOBAL | {SERVED} and each.found.size)
     return max((float(each.error.max()) for each in first_order), default=0.0)
 
 

@@ -3,7 +3,9 @@
 An interior point stops with every bound a little off and prices right to about 1e-6. Which bounds
 hold is clear by then: they are pinned, the rest is a square system in powers and prices
 (`stationarity`). What leaves its bounds is pinned, what is pinned by a multiplier of the wrong sign is
-freed, until neither happens. The multipliers of pinned variables are what is left of their gradient.
+freed, until neither happens: all of them at once, which is quick; where that leads nowhere, as it may where
+a bus that sheds nearly all is at a voltage limit, once more from the start and one by one, first what the
+solver's point held least clearly. The multipliers of pinned variables are what is left of their gradient.
 A point that does not become better is returned as it was.
 
 Periods are polished one by one, or together where storages couple them.
@@ -34,9 +36,14 @@ __all__ = ["period_of", "polish", "stationary"]
 
 NEWTON_STEPS = 12
 ACTIVE_SET_ROUNDS = 12
+ONE_BY_ONE_ROUNDS = 60
 OVERLAP_ROUNDS = 8
 SETTLED = 1e-12
 """Newton ends when a step is below this share of the unknowns."""
+STALLED = 1e-9
+"""It ends below this share too where a step is no shorter than the last: there are no more digits."""
+TOUCHING = 1e-15
+"""Share of its range that what is at a bound has left of it at least."""
 OUTSIDE = 1e-10
 """pu beyond a bound, or share of the largest price on the wrong side of 0, that changes what is pinned."""
 
@@ -82,7 +89,9 @@ def _exact(
     problem: NetworkProblem, conditions: Conditions, primal: Primal, duals: Duals
 ) -> tuple[Primal, Duals]:
     """Polished, and moved to the true power flow where the relaxation has slack."""
-    better = _better(problem, conditions, primal, duals)
+    # a relaxed point with slack is near no point of the true flow: there is nothing to look for long
+    patient = _slack(problem.feeder, primal) <= CONE_TOLERANCE
+    better = _better(problem, conditions, primal, duals, patient=patient)
     if _slack(problem.feeder, better[0]) > CONE_TOLERANCE:
         exact = exact_period(problem.feeder, conditions, better[0])
         better = _better(problem, conditions, *exact) if exact is not None else better
@@ -90,23 +99,23 @@ def _exact(
 
 
 def stationary(
-    problem: NetworkProblem, conditions: Conditions, primal: Primal, duals: Duals
+    problem: NetworkProblem, conditions: Conditions, primal: Primal, duals: Duals, *, patient: bool = False
 ) -> tuple[Primal, Duals] | None:
     """The point of the true power flow that Newton and active set reach from a point near it.
 
     One period, or several with storages. It meets the first-order conditions to about 1e-14. None where
-    they do not settle.
+    they do not settle; `patient` tries one pin at a time before.
     """
     coupled = conditions.storages.count > 0
     system = Coupled(problem, conditions) if coupled else Period(problem, conditions)
-    return _polish(system, primal, duals)
+    return _polish(system, primal, duals, patient=patient)
 
 
 def _better(
-    problem: NetworkProblem, conditions: Conditions, primal: Primal, duals: Duals
+    problem: NetworkProblem, conditions: Conditions, primal: Primal, duals: Duals, *, patient: bool = True
 ) -> tuple[Primal, Duals]:
     """The polished point, or the given one where that meets the conditions better."""
-    polished = stationary(problem, conditions, primal, duals)
+    polished = stationary(problem, conditions, primal, duals, patient=patient)
     if polished is None:
         return primal, duals
     gained = _error(problem.feeder, conditions, *polished) < _error(problem.feeder, conditions, primal, duals)
@@ -118,21 +127,27 @@ def _slack(feeder: Feeder, primal: Primal) -> float:
     return float(np.abs(primal.l * primal.v[:, feeder.parent] - primal.p**2 - primal.q**2)[:, 1:].max())
 
 
-def _polish(system: System, primal: Primal, duals: Duals) -> tuple[Primal, Duals] | None:
+def _polish(system: System, primal: Primal, duals: Duals, *, patient: bool) -> tuple[Primal, Duals] | None:
     """Newton and active set in turn; None where they do not settle."""
-    point = _start(system, primal, duals)
-    for _ in range(ACTIVE_SET_ROUNDS):
-        solved = _newton(system, point)
-        if solved is None:
-            return None
-        point = _repin(system, solved)
-        if point is solved:
-            return system.read(point)
+    start, clearness = _start(system, primal, duals)
+    ways = ((ACTIVE_SET_ROUNDS, None), (ONE_BY_ONE_ROUNDS, clearness))
+    for rounds, one_by_one in ways if patient else ways[:1]:
+        point = start
+        for _ in range(rounds):
+            solved = _newton(system, point)
+            if solved is None:
+                break
+            point = _repin(system, solved, one_by_one)
+            if point is solved:
+                return system.read(point)
     return None
 
 
-def _start(system: System, primal: Primal, duals: Duals) -> Point:
-    """Pin what its multiplier holds more strongly, in shares of its scale, than its slack lets it go."""
+def _start(system: System, primal: Primal, duals: Duals) -> tuple[Point, Floats]:
+    """Pin what its multiplier holds more strongly, in shares of its scale, than its slack lets it go.
+
+    With it how many times more strongly: what is pinned most clearly.
+    """
     hub, imported, price = system.conditions.hub, primal.net_import, duals.price
     scale = max(1.0, float(np.abs(price).max()))
     x, w, weight = system.start(primal, duals)
@@ -145,7 +160,8 @@ def _start(system: System, primal: Primal, duals: Duals) -> Point:
         low, high = (x - system.low) / span, (system.high - x) / span
     pins = np.where(held > low, LOW, np.where(-held > high, HIGH, FREE)).astype(np.int8)
     pins[system.low == system.high] = LOW
-    return replace(point, pins=_pin_hub(system, pins, signs))
+    slack = np.where(pins == LOW, low, high)
+    return replace(point, pins=_pin_hub(system, pins, signs)), np.abs(held) / np.maximum(slack, TOUCHING)
 
 
 def _pin_hub(system: System, pins: Pins, signs: Ints) -> Pins:
@@ -162,6 +178,7 @@ def _newton(system: System, point: Point) -> Point | None:
     bound[system.imports] = 0.0
     unmoved = system.unmoved(point.pins)
     keep, hold = sp.diags_array((~pinned).astype(float)), sp.diags_array(pinned.astype(float))
+    before = np.inf
     for _ in range(NEWTON_STEPS):
         jacobian = system.jacobian(point.x)
         rows, prices = jacobian, sp.csr_array((len(point.w),) * 2)
@@ -177,8 +194,10 @@ def _newton(system: System, point: Point) -> Point | None:
         if step is None:
             return None
         point = replace(point, x=point.x - step[:size], w=point.w - step[size:])
-        if _settled(step[:size], point.x) and _settled(step[size:], point.w):
+        length = max(_share(step[:size], point.x), _share(step[size:], point.w))
+        if length <= SETTLED or before <= length <= STALLED:
             return replace(point, x=np.where(pinned, bound, point.x))
+        before = length
     return None
 
 
@@ -197,21 +216,29 @@ def _solve(matrix: sp.csc_array, right: Floats) -> Floats | None:
     return np.asarray(found) if np.all(np.isfinite(found)) else None
 
 
-def _settled(step: Floats, of: Floats) -> bool:
-    """A step that moves nothing any more."""
-    return float(np.abs(step).max()) <= SETTLED * max(1.0, float(np.abs(of).max()))
+def _share(step: Floats, of: Floats) -> float:
+    """Length of a step as a share of the unknowns that it moves."""
+    return float(np.abs(step).max()) / max(1.0, float(np.abs(of).max()))
 
 
-def _repin(system: System, point: Point) -> Point:
-    """Pin what left its bounds, free what a multiplier of the wrong sign holds; the same point if none."""
+def _repin(system: System, point: Point, clearness: Floats | None) -> Point:
+    """Pin what left its bounds, free what a multiplier of the wrong sign holds; the same point if none.
+
+    With `clearness` one alone: the least clear of those to be freed, or what is furthest out where all hold.
+    """
     held = system.gradient(point)
     wrong = OUTSIDE * max(1.0, float(np.abs(point.w[system.prices]).max()))
+    free = point.pins == FREE
+    beyond = np.where(free, np.maximum(system.low - point.x, point.x - system.high), 0.0)
+    # a LOW is held by a force upwards, a HIGH by one downwards
+    loose = (held * point.pins > wrong) & (system.low < system.high)
+    out = beyond > OUTSIDE
+    if clearness is not None:
+        out &= (beyond == beyond.max()) & ~loose.any()
+        loose &= clearness == clearness[loose].min(initial=np.inf)
     pins = point.pins.copy()
-    free = pins == FREE
-    pins[free & (point.x < system.low - OUTSIDE)] = LOW
-    pins[free & (point.x > system.high + OUTSIDE)] = HIGH
-    loose = ((point.pins == LOW) & (held < -wrong)) | ((point.pins == HIGH) & (held > wrong))
-    pins[loose & (system.low < system.high)] = FREE
+    pins[out] = np.where(point.x < system.low, LOW, HIGH)[out]
+    pins[loose] = FREE
     signs = _hub_signs(system, point, wrong)
     pins = _pin_hub(system, pins, signs)
     if np.array_equal(signs, point.hub) and np.array_equal(pins, point.pins):

@@ -18,7 +18,7 @@ import numpy as np
 
 from market.feeder.model import Feeder
 from market.pricing.conditions import Conditions
-from market.pricing.kkt import REFINEMENTS, Answers, Currents, Kkt, Network, Point
+from market.pricing.kkt import Answers, Currents, Kkt, Network, Point
 from market.pricing.rules import tie_break_share
 from market.units import Floats, Ints
 
@@ -175,7 +175,7 @@ class Quantities:
         pull: Floats,
         yields: Floats,
         price: Floats,
-        refinements: int = REFINEMENTS,
+        refinements: int,
     ) -> tuple[Point, Floats]:
         """Newton's step of the point and of its quantities, against stiffness·du + pull = price + dprice."""
         lines = self.network.lines

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import numpy as np
 
 from market.feeder.model import Feeder, Limits
@@ -74,4 +76,21 @@ def drawn_conditions(feeder: Feeder, count: int) -> Conditions:
         hub=Hub(np.array([120.0]), np.array([40.0])),
         devices=devices,
         hours=1.0,
+    )
+
+
+def drawn_day(feeder: Feeder, count: int, steps: int) -> Conditions:
+    """So many hours with `count` prosumers: firm load and sun change from each to the next."""
+    rng = stream(SEED, "bench", "day", feeder.buses)
+    one = drawn_conditions(feeder, count)
+    level, sun = rng.uniform(0.5, 1.2, (steps, 1)), rng.uniform(0.0, 1.5, (steps, 1))
+    columns = [field.name for field in fields(Devices) if field.name != "bus"]
+    every = {name: np.tile(getattr(one.devices, name), (steps, 1)) for name in columns}
+    every["gen_max"] *= sun
+    return replace(
+        one,
+        fixed_p=level * one.fixed_p,
+        fixed_q=level * one.fixed_q,
+        hub=Hub(np.tile(one.hub.import_price, steps), np.tile(one.hub.export_price, steps)),
+        devices=Devices(bus=one.devices.bus, **every),
     )

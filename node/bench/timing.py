@@ -20,7 +20,7 @@ def medians_seconds(*trials: Trial, runs: int = 5, warm_ups: int = 1) -> tuple[f
     for _ in range(warm_ups):
         for trial in trials:
             trial()()
-    rounds = [[_seconds(trial()) for trial in trials] for _ in range(runs)]
+    rounds = [[seconds(trial()) for trial in trials] for _ in range(runs)]
     return tuple(median(times) for times in zip(*rounds, strict=True))
 
 
@@ -29,7 +29,8 @@ def again(work: Callable[[], object]) -> Trial:
     return lambda: work
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes once."""
     gc.collect()
     gc.disable()  # what others left on the heap is not this run's to look through
     try:

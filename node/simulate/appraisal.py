@@ -5,12 +5,39 @@ from __future__ import annotations
 import numpy as np
 
 from market.agents.welfare import Schedule, alone_schedule, contracted_schedule, welfare
-from market.pricing.conditions import Clearing, Conditions, Hub
+from market.feeder.model import Feeder
+from market.pricing import direct
+from market.pricing.admission import ClearingFailed, PricingError
+from market.pricing.conditions import Clearing, Conditions, Hub, Solution
+from market.pricing.newton import NewtonClearing
+from market.pricing.socp import SocpClearing
 from market.units import WH_PER_MWH, Floats, Ints, eur_per_mwh
 from node.oracle.signers import Proposal
 from node.scenario.world import Outlook, World
 from node.simulate.delivery import Delivery
 from node.simulate.result import Welfare
+
+
+class Reference:
+    """The central clearing that results are measured against, by the first way that ends.
+
+    Clarabel through cvxpy; through our own assembly, which is quicker for days with storages, since each is
+    a problem of its own; and Newton, which solves what is too large or too stiff for Clarabel.
+    """
+
+    def __init__(self, feeder: Feeder, *, storages: bool) -> None:
+        compiled: tuple[Clearing, ...] = () if storages else (SocpClearing(feeder),)
+        self._ways: tuple[Clearing, ...] = (*compiled, direct.clear, NewtonClearing(feeder))
+
+    def __call__(self, feeder: Feeder, conditions: Conditions, warm: Solution | None = None) -> Solution:
+        """Clear. Raises ClearingFailed with what each way said."""
+        failures: list[str] = []
+        for clear in self._ways:
+            try:
+                return clear(feeder, conditions, warm)
+            except PricingError as failure:
+                failures.append(str(failure))
+        raise ClearingFailed("no central clearing to measure against: " + "; ".join(failures))
 
 
 def price_error(reference: Clearing, world: World, conditions: Conditions, proposal: Proposal) -> float:

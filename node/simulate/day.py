@@ -19,6 +19,7 @@ from ledger.keys import Key
 from market.agents.policies import AgentView, Policy, Truthful, ZeroIntelligenceConstrained
 from market.events import AccountSettled
 from market.orders import Order, Side
+from market.pricing.admission import ClearingFailed
 from market.pricing.conditions import Clearing, Components, SlotPrices
 from market.units import Ints
 from node.oracle.signers import OracleError, Proposal, Signer
@@ -320,6 +321,13 @@ class TradingDay:
         return SlotPrices(tuple(wholesale + charge for charge in self._charges_of(slot).charges), 0)
 
     def _result(self, index: int) -> SlotResult:
+        """What the slot left. Raises ClearingFailed, by the slot, where no central clearing ends."""
+        try:
+            return self._measured(index)
+        except ClearingFailed as failure:
+            raise ClearingFailed(f"slot {index}: {failure}") from failure
+
+    def _measured(self, index: int) -> SlotResult:
         slot, world = self._slots[index], self.world
         assert slot.delivery is not None
         contracted = self._contracted(slot)

@@ -11,13 +11,11 @@ from ledger.chain.embedded import EmbeddedChain
 from ledger.chain.protocol import Chain, Clock
 from ledger.chain.rpc import RpcChain
 from ledger.deployment import MarketSite
-from market.pricing import direct
-from market.pricing.conditions import Clearing
-from market.pricing.socp import SocpClearing
 from node.oracle.signers import Oracles
 from node.scenario.feeders import marketable, notice
 from node.scenario.schema import ScenarioFile
 from node.scenario.world import World, build
+from node.simulate.appraisal import Reference
 from node.simulate.day import CHARGES_LEAD_SECONDS, TradingDay
 from node.simulate.folder import check_output, replacing, write_manifest, write_results
 from node.simulate.result import DayResult, Participant, Storage
@@ -42,7 +40,7 @@ def simulate(
 
     The chain is the embedded one unless `rpc_url` names a node; on a node whose time is later than the
     scenario's, slots move by whole days and nothing else changes. Raises FeederError, OracleError,
-    ChainError, OutputFolderError.
+    ChainError, OutputFolderError, and ClearingFailed where there is nothing to measure a slot against.
     """
     if out is not None:
         check_output(out)
@@ -65,7 +63,7 @@ def simulate(
         world,
         session,
         clock,
-        _reference(world),
+        Reference(world.feeder, storages=world.stores.storages.count > 0),
         shift=_shift(world, clock),
         progress=progress,
     )
@@ -94,11 +92,6 @@ def simulate(
         site = None if rpc_url is None else MarketSite.of(session.exchange, session.token, first_block)
         _write(result, session, out, first_block, notice(scenario.feeder), site)
     return summarise(result)
-
-
-def _reference(world: World) -> Clearing:
-    """What results are measured against; a day with storages is written anew each time, and cvxpy is slow."""
-    return direct.clear if world.stores.storages.count else SocpClearing(world.feeder)
 
 
 def _open_chain(world: World, cast: Cast, rpc_url: str | None) -> tuple[Chain, Clock]:

@@ -13,8 +13,12 @@ from eth.vm.forks.prague.computation import PragueComputation
 from typer.testing import CliRunner, Result
 
 from ledger.chain.translate import TranslatedComputation
-from node.bench import atc, audit, book, certificates, chain, contract, prices
+from market.feeder import load
+from market.pricing.newton import NewtonClearing
+from node.bench import atc, audit, book, certificates, chain, contract, feeders, prices
+from node.bench.drawn import drawn_conditions, drawn_feeder
 from node.bench.open_slot import OpenSlot
+from node.bench.opf import opf
 from node.bench.registry import GROUPS, Group, UnknownBenchmark, chosen
 from node.bench.row import Row, WrongWork
 from node.bench.timing import medians_seconds
@@ -139,7 +143,14 @@ def test_runs_take_turns_and_are_set_up_first():
 
 SMALL: dict[Any, dict[str, Any]] = {
     chain: {"ORDERS": 8, "ACCOUNTS": 4, "BATCH": 4, "RUNS": 1, "TESTER_ORDERS": 4},
-    prices: {"PROSUMERS": (10,), "LARGE": ((60, 20, None, 5.0),), "RUNS": 1},
+    prices: {
+        "PROSUMERS": ((10, None, 5.0),),
+        "LARGE": ((60, 20, None, 5.0),),
+        "HARD": (),
+        "STRESSED": 2,
+        "FEEDERS": {"feeder": ("ieee33",)},
+        "RUNS": 1,
+    },
     certificates: {"LARGE_BUSES": 60, "LARGE_DEVICES": 10, "RUNS": 1},
     atc: {"PROSUMERS": (10,)},
     audit: {"SESSION": {"slots.count": "1", "prosumers.count": "4"}, "RUNS": 1},
@@ -165,6 +176,27 @@ def test_the_chains_compared_run_different_interpreters(interpreter: Any, comput
 
 def test_every_group_is_run_here():
     assert {"contract", *(module.__name__.rpartition(".")[2] for module in SMALL)} == set(NAMES)
+
+
+def test_every_feeder_of_the_table_is_priced():
+    page = (ROOT / "market/feeder/README.md").read_text("utf-8")
+    table = re.findall(r"^\| `([^`]*)` \| \d+ \|", page, re.MULTILINE)
+    assert sorted(name for names in feeders.EVERY.values() for name in names) == sorted(table)
+
+
+def test_the_optimal_power_flow_is_of_the_same_problem():
+    feeder = load("ieee33", 0.9, 1.1)
+    conditions = drawn_conditions(feeder, 10)
+    found, ours = opf(feeder, conditions, patience_seconds=60), NewtonClearing(feeder)(feeder, conditions)
+    assert found.ended == "converged"
+    # it ends with prices right to a hundredth; loads that cost the other way round would be far off
+    assert found.price == pytest.approx(ours.duals.price[0], rel=2e-2)
+
+
+def test_an_optimal_power_flow_that_takes_too_long_is_given_up():
+    feeder = drawn_feeder(907)
+    found = opf(feeder, drawn_conditions(feeder, 1_000), patience_seconds=0.0)
+    assert (found.ended, found.price) == ("given up after", None)
 
 
 def test_atc_keeps_its_promise(monkeypatch: pytest.MonkeyPatch):

@@ -38,7 +38,7 @@ def compare(seeds: range, tolerance: float) -> Agreement:
         feeder, conditions = stressed(seed)
         newton, reference = NewtonClearing(feeder)(feeder, conditions), direct.clear(feeder, conditions)
         found.statuses[newton.status] += 1
-        if not solved(newton):
+        if not (solved(newton) and solved(reference)):
             found.unsolved.append(seed)
         if newton.status != reference.status:
             found.unlike.append(seed)

@@ -11,7 +11,7 @@ from market.pricing.conditions import TIE_BREAK_PU_PER_EUR_PER_MWH, Conditions, 
 from market.pricing.lindistflow import LinDistFlowClearing
 from market.pricing.optimality import injections
 from market.pricing.socp import SocpClearing
-from tests.market.pricing_cases import CASES, add_load, bare, case, draw
+from tests.market.pricing_cases import CASES, add_load, bare, case, draw, stressed
 
 POLISHED = 1e-9
 """Largest optimality residual of a polished point; 1e-14 is usual, degenerate points keep fewer digits."""
@@ -94,6 +94,30 @@ def test_random_cases_all_clear():
 
 
 # the schedule
+
+
+NEARLY_ALL_SHED = {
+    33: {"v_min": 0.90, "v_max": 1.002, "generation": 0.2, "linear": 0.2},
+    50: {"v_min": 0.97, "v_max": 1.01, "generation": 0.2, "linear": 0.0},
+    224: {"v_min": 0.97, "v_max": 1.05, "generation": 0.6, "linear": 1.0},
+}
+
+
+@pytest.mark.parametrize("seed", NEARLY_ALL_SHED)
+def test_what_the_solver_leaves_unclear_is_polished_too(seed):
+    # loads × 20: a bus at its voltage limit sheds all but a millionth, and Clarabel's point takes that for
+    # all; changes of many pins at once go round in circles
+    limits = NEARLY_ALL_SHED[seed]
+    feeder, conditions = draw(seed, scale=20.0, import_price=400.0, export_price=-20.0, **limits)
+    solution = direct.clear(feeder, conditions)
+    assert (solution.status, solution.residual < POLISHED) == ("optimal", True)
+
+
+def test_newton_that_has_no_more_digits_is_done():
+    # prices of 2e5 €/MWh: steps end at a length that is above their tolerance, and stay there
+    feeder, conditions = stressed(215)
+    solution = direct.clear(feeder, conditions)
+    assert (solution.status, solution.residual < POLISHED) == ("optimal", True)
 
 
 @pytest.mark.parametrize("name", CASES)
