@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from market.pricing.kkt import HELD, Currents, Kkt, Network, Point
+from market.pricing.kkt import HELD, REFINEMENTS, Currents, Kkt, Network, Point
 from market.pricing.quantities import Quantities, Residual
 from market.units import Floats
 
@@ -27,8 +27,8 @@ OUTSIDE = 1e-10
 """pu beyond a bound, or share of the largest price on the wrong side of 0, that changes sides."""
 PROXIMAL = 1e-4
 """€/MWh per pu. Curvature lent to linear quantities in the step alone: who is alike shares alike."""
-REFINEMENTS = 1
-"""Of each step: what one leaves, the next takes."""
+ROUGH = 1e-6
+"""Residual above which a step is refined once: what one leaves, the next takes. The last have every digit."""
 LOOSE = 1e-12
 """Stiffness of a limit that does not hold."""
 FAR = 10.0
@@ -92,7 +92,8 @@ def settle(  # noqa: PLR0917 - a point is made of all these
         pull = np.where(held, price, q.linear + q.curve * amount)
         pull[limits] = np.where(held[limits], force[limits] + HELD * (amount - bound)[limits], 0.0)
         yields = q.factor(kkt, currents, np.where(held, HELD, soft))
-        step, change = q.step(kkt, point, left, pull, yields, price, REFINEMENTS)
+        refinements = 1 if error > ROUGH else REFINEMENTS
+        step, change = q.step(kkt, point, left, pull, yields, price, refinements)
         if not np.abs(step.flow).max() <= FAR:
             return best
         point = point.moved(step)
@@ -121,8 +122,11 @@ def _sides(q: Quantities, amount: Floats, force: Floats, sides: Sides, top: floa
         return sides
     high = amount > q.high
     below, above = out & ~high, out & high
-    below[q.voltages] &= _lowest(q.network, amount[q.voltages])
-    above[q.voltages] &= _lowest(q.network, -amount[q.voltages])
+    voltage = amount[q.voltages]
+    if below[q.voltages].any():
+        below[q.voltages] &= _lowest(q.network, voltage)
+    if above[q.voltages].any():
+        above[q.voltages] &= _lowest(q.network, -voltage)
     others = sides.copy()
     others[loose] = FREE
     others[below] = LOW

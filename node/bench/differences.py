@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 
-from market.feeder import FeederError, load
+from market.feeder import is_simbench, load
 from market.feeder.model import Feeder
 from market.pricing.conditions import Conditions, Solution
 from market.pricing.newton import NewtonClearing
@@ -31,12 +32,9 @@ def worst_of(names: Sequence[str]) -> tuple[float, int]:
     """Largest error on these feeders, and how many they are: SimBench's are missing without the extra."""
     errors = []
     for name in names:
-        try:
-            feeder = load(name, *LIMITS_PU)
-        except FeederError:
-            if not name.startswith("simbench:"):
-                raise
+        if is_simbench(name) and find_spec("simbench") is None:
             continue
+        feeder = load(name, *LIMITS_PU)
         conditions = drawn_conditions(feeder, min(PROSUMERS, 3 * feeder.buses))
         errors.append(worst_error(feeder, conditions, spread(feeder)))
     return max(errors, default=0.0), len(errors)

@@ -42,7 +42,7 @@ HARD = (
     "kerber-vorstadt-1",
     "kerber-vorstadt-2",
 )
-"""Feeders that pandapower ships and on which its optimal power flow is known not to converge."""
+"""Feeders that pandapower ships, and on which its optimal power flow was reported not to converge."""
 HARD_LIMITS_PU, HARD_PROSUMERS = (0.95, 1.05), 60
 DAY_STEPS, DAY_BUSES, DAY_DEVICES = 25, 34, 53
 """MESMO's example in its published timings, 3.6 to 6.5 s to solve, here with one phase instead of three."""

@@ -58,8 +58,11 @@ def test_components_add_up(cleared):
 @settings(max_examples=30)
 @given(clearings())
 def test_the_float_identity_holds(cleared):
-    # DESIGN: MS = −Σλq·q̄ + Σ(μ̄v̄ − μ̲v̲) + Σηl̄ − v_0·Σ_root(ξ + σl), v and l squared
-    feeder, conditions, solution = cleared
+    assert_float_identity(*cleared)
+
+
+def assert_float_identity(feeder, conditions, solution) -> None:
+    """MS = −Σλq·q̄ + Σ(μ̄v̄ − μ̲v̲) + Σηl̄ − v_0·Σ_root(ξ + σl), v and l squared."""
     primal, duals = solution.primal, solution.duals
     found = surplus(feeder, conditions, primal, duals)
     turnover = 1 + np.abs(duals.price * net_consumption(feeder, conditions, primal)).sum(axis=1)
@@ -80,8 +83,12 @@ def test_the_float_identity_holds(cleared):
 # integers: what is settled, and how far rounding takes it from the floats
 
 TARIFF = Tariff(retail=200_000, network_fee=80_000, fit=40_000)
-DEMO_SLOTS = (3, 12, 19)
-"""Night, noon with reverse flow, the evening peak."""
+
+
+@pytest.fixture(scope="module")
+def demo():
+    """The demo's day and its forecast, as its oracles clear it."""
+    return build(load_scenario("ieee33-day"))
 
 
 def settled(prices, net_wh, import_wh) -> int:
@@ -109,11 +116,18 @@ def assert_within_rounding(feeder, conditions, solution) -> None:
         assert bounds[period] < 1e-3 * turnover
 
 
-@pytest.mark.parametrize("slot", DEMO_SLOTS)
-def test_a_slot_of_the_demo_settles_what_its_floats_say(slot):
-    world = build(load_scenario("ieee33-day"))
-    conditions = world.conditions(slot)
-    assert_within_rounding(world.feeder, conditions, direct.clear(world.feeder, conditions))
+@pytest.mark.parametrize("slot", range(24))
+def test_every_slot_of_the_demo_settles_what_its_floats_say(demo, slot):
+    feeder, conditions = demo.feeder, demo.conditions(slot)
+    solution = newton.clear(feeder, conditions)
+    scale = np.abs(solution.duals.price).max()
+    np.testing.assert_allclose(total(solution.components), solution.duals.price, rtol=0, atol=EXACT * scale)
+    assert_float_identity(feeder, conditions, solution)
+    assert_within_rounding(feeder, conditions, solution)
+
+
+def test_there_are_no_more_slots_in_the_demo(demo):
+    assert demo.periods == 24
 
 
 @pytest.mark.parametrize("name", ["plenty", "export", "rated", "voltage high", "four periods", "shedding"])
