@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
-from market.atc.coordination import ATC, Agreement, Method, Round, coordinate
+from market.atc.finished import ATC
+from market.atc.horizon import JointProsumers, JointUtility
 from market.atc.prosumers import LowerLevel, Prosumers
+from market.atc.rounds import Agreement, Method, Round
 from market.atc.upper import UpperLevel
 from market.feeder.model import Feeder
-from market.pricing.admission import ClearingFailed, admit, refuse_storages
+from market.pricing.admission import ClearingFailed, admit
+from market.pricing.central import stack
 from market.pricing.conclude import conclude
-from market.pricing.conditions import Conditions, Solution
-from market.pricing.direct import stack
+from market.pricing.conditions import Conditions, Duals, Primal, Solution
+from market.pricing.newton import NewtonClearing
+from market.pricing.storages import states
 from market.units import Floats
 
 
@@ -44,62 +49,85 @@ class AtcClearing:
         self.method = method
         self.trace: tuple[tuple[Round, ...], ...] = ()
         self._lower_levels = lower_levels
-        self._uppers: dict[bytes, UpperLevel] = {}
+        self._newton = NewtonClearing(feeder)
 
     def __call__(self, feeder: Feeder, conditions: Conditions, warm: Solution | None = None) -> Solution:
         """Clear every period; `warm`, an earlier solution of this feeder, gives the first prices."""
         if feeder is not self.feeder and feeder.hash != self.feeder.hash:
             raise ValueError(f"made for feeder {self.feeder.name}, asked for {feeder.name}")
         admit(feeder, conditions)
-        refuse_storages(conditions, self.method.name)
-        upper = self._upper(conditions)
+        if conditions.storages.count:
+            return self._jointly(conditions, warm)
+        upper = UpperLevel(self.feeder, conditions.devices.bus, self._newton)
         agreements = [
             self._clear_period(upper, conditions, period, warm) for period in range(conditions.periods)
         ]
         self.trace = tuple(agreement.rounds for agreement in agreements)
         primal, duals = stack(
-            [agreement.point for agreement in agreements],
+            [point for agreement in agreements for point in agreement.grant.points],
             np.array([agreement.response.gen for agreement in agreements]),
             np.array([agreement.response.load for agreement in agreements]),
         )
-        rounds = max(len(agreement.rounds) for agreement in agreements)
-        return conclude(feeder, conditions, primal, duals, method=self.method.name, iterations=rounds)
+        return self._concluded(conditions, primal, duals)
 
-    def _upper(self, conditions: Conditions) -> UpperLevel:
-        """The kept upper level for these buses, assembled on first use."""
-        buses = np.unique(conditions.devices.bus)
-        key = buses.tobytes()
-        if key not in self._uppers:
-            self._uppers[key] = UpperLevel(self.feeder, buses)
-        return self._uppers[key]
+    def _jointly(self, conditions: Conditions, warm: Solution | None) -> Solution:
+        """All periods at once, coupled by their storages."""
+        buses = np.union1d(conditions.devices.bus, conditions.storages.bus)
+        uppers = [UpperLevel(self.feeder, buses, self._newton) for _ in range(conditions.periods)]
+        for period, upper in enumerate(uppers):
+            upper.begin(conditions, period)
+        lower = JointProsumers(conditions)
+        guesses = [
+            _guess(self._lower_levels(conditions, period), conditions, period, warm)
+            for period in range(conditions.periods)
+        ]
+        first = np.concatenate(guesses)[lower.bus]
+        agreement = self.method(JointUtility(list(uppers), self.feeder.buses), lower, first)
+        _require_settled(self.method.name, f"{conditions.periods} periods", agreement)
+        self.trace = (agreement.rounds,)
+        primal, duals = stack(list(agreement.grant.points), *lower.devices_of(agreement.response))
+        charge, discharge = lower.storages_of(agreement.response)
+        energy = states(conditions.storages, charge, discharge, conditions.hours)
+        primal = replace(primal, charge=charge, discharge=discharge, energy=energy)
+        return self._concluded(conditions, primal, replace(duals, stored=lower.stored_value))
+
+    def _concluded(self, conditions: Conditions, primal: Primal, duals: Duals) -> Solution:
+        """The solution of the rounds in `trace`."""
+        rounds = max(len(rounds) for rounds in self.trace)
+        return conclude(self.feeder, conditions, primal, duals, method=self.method.name, iterations=rounds)
 
     def _clear_period(
         self, upper: UpperLevel, conditions: Conditions, period: int, warm: Solution | None
     ) -> Agreement:
         lower = self._lower_levels(conditions, period)
         upper.begin(conditions, period)
-        agreement = coordinate(upper, lower, _guess(lower, conditions, period, warm), self.method)
-        if not agreement.settled:
-            last = agreement.rounds[-1]
-            raise ClearingFailed(
-                f"{self.method.name}: period {period}: no agreement after {len(agreement.rounds)} rounds,"
-                f" prices {last.price_residual:.1e} and balances {last.balance_residual:.1e} pu apart"
-            )
+        agreement = self.method(upper, lower, _guess(lower, conditions, period, warm)[lower.bus])
+        _require_settled(self.method.name, f"period {period}", agreement)
         return agreement
 
 
+def _require_settled(name: str, what: str, agreement: Agreement) -> None:
+    """Raise ClearingFailed where the levels did not agree."""
+    if not agreement.settled:
+        last = agreement.rounds[-1]
+        raise ClearingFailed(
+            f"{name}: {what}: no agreement after {len(agreement.rounds)} rounds,"
+            f" prices {last.price_residual:.1e} and balances {last.balance_residual:.1e} pu apart"
+        )
+
+
 def _guess(lower: LowerLevel, conditions: Conditions, period: int, warm: Solution | None) -> Floats:
-    """First price of each prosumer: its bus's last one, or the hub price that would balance the feeder."""
+    """First price of each bus: its last one, or the hub price that would balance the feeder."""
     if warm is not None:
-        prices = warm.duals.price
-        return np.asarray(prices[min(period, len(prices) - 1), lower.bus])
+        return warm.duals.price[min(period, len(warm.duals.price) - 1)]
+    everywhere = np.ones(conditions.fixed_p.shape[1])
     low = float(conditions.hub.export_price[period])
     high = float(conditions.hub.import_price[period])
     firm = float(conditions.fixed_p[period].sum())
     everyone = np.ones(len(lower.bus))
     imports = [firm - float(lower.at_price(price * everyone).power.sum()) for price in (low, high)]
     if imports[1] >= 0:
-        return high * everyone
+        return high * everywhere
     if imports[0] <= 0:
-        return low * everyone
-    return (low + (high - low) * imports[0] / (imports[0] - imports[1])) * everyone
+        return low * everywhere
+    return (low + (high - low) * imports[0] / (imports[0] - imports[1])) * everywhere

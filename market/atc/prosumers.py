@@ -15,7 +15,7 @@ Powers are pu, prices €/MWh, slopes pu per €/MWh, weights ρ €/MWh per pu.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -35,12 +35,14 @@ class Response:
     """Answers to one question, one entry a prosumer.
 
     power: injection p; price: marginal price μ; slope: dp/dμ there (inf for an indifferent linear
-    device); gen, load: the devices behind p.
+    device); low, high: the prices between which that slope holds; gen, load: the devices behind p.
     """
 
     power: Floats
     price: Floats
     slope: Floats
+    low: Floats
+    high: Floats
     gen: Floats
     load: Floats
 
@@ -62,7 +64,20 @@ class LowerLevel(Protocol):
         ...
 
     def at_price(self, price: Floats) -> Response:
-        """Best response to a price, one entry a prosumer."""
+        """Best response to a price, one entry a prosumer; who is indifferent takes the lowest power."""
+        ...
+
+    def range(self) -> tuple[Floats, Floats]:
+        """Least and greatest power of each prosumer, as registered."""
+        ...
+
+
+@runtime_checkable
+class DisclosesCost(Protocol):
+    """A lower level that tells what a power costs, as Benders decomposition asks."""
+
+    def cost(self, response: Response) -> Floats:
+        """C_k of an answer, €/h per pu of base, one entry a prosumer."""
         ...
 
 
@@ -82,10 +97,16 @@ class Prosumers:
         )
         self._price, self._gen, self._load = _corners(gen, load)
         self._power = self._gen - self._load
-        _, gen_slope, gen_max = gen
-        _, load_slope, load_min, load_max = load
-        self._ranges = np.stack([gen_max, load_max - load_min])
-        self._widths = np.stack([gen_slope, load_slope]) * self._ranges
+        self._gen_cost, self._gen_slope, self._gen_max = gen
+        self._load_value, self._load_slope, self._load_min, self._load_max = load
+        with np.errstate(divide="ignore"):
+            self._gen_yield, self._load_yield = 1.0 / self._gen_slope, 1.0 / self._load_slope
+        self._gen_rises = (self._gen_cost, self._gen_cost + self._gen_slope * self._gen_max)
+        self._load_rises = tuple(
+            self._load_value - self._load_slope * load for load in (self._load_max, self._load_min)
+        )
+        self._ranges = np.stack([self._gen_max, self._load_max - self._load_min])
+        self._widths = np.stack([self._gen_slope, self._load_slope]) * self._ranges
 
     @property
     def bus(self) -> Ints:
@@ -107,7 +128,32 @@ class Prosumers:
 
     def at_price(self, price: Floats) -> Response:
         """Best response to a price; who is indifferent between powers takes the lowest of them."""
-        return self._crossing(self._price - price, np.ones(self.count))
+        with np.errstate(invalid="ignore"):
+            gen = np.clip((price - self._gen_cost) * self._gen_yield, 0.0, self._gen_max)
+            load = np.clip((self._load_value - price) * self._load_yield, self._load_min, self._load_max)
+        # whoever is linear is indifferent at its price, which is nothing times infinity
+        gen = np.where(np.isnan(gen), 0.0, gen)
+        load = np.where(np.isnan(load), self._load_max, load)
+        passed = self._price < price
+        low = np.max(self._price, axis=0, initial=-np.inf, where=passed)
+        high = np.min(self._price, axis=0, initial=np.inf, where=~passed)
+        rising = [(start <= low) & (high <= stop) for start, stop in (self._gen_rises, self._load_rises)]
+        slope = sum(
+            np.where(rises, gain, 0.0)
+            for rises, gain in zip(rising, (self._gen_yield, self._load_yield), strict=True)
+        )
+        return Response(gen - load, np.broadcast_to(price, gen.shape), slope, low, high, gen, load)
+
+    def range(self) -> tuple[Floats, Floats]:
+        """Power at the lowest and at the highest price."""
+        return self._power[0], self._power[-1]
+
+    def cost(self, response: Response) -> Floats:
+        """b·g + ½a·g² − u·d + ½β·d²."""
+        generation = self._gen_cost * response.gen + 0.5 * self._gen_slope * response.gen**2
+        return np.asarray(
+            generation - self._load_value * response.load + 0.5 * self._load_slope * response.load**2
+        )
 
     def at_power(self, power: Floats) -> Response:
         """The devices and the marginal price at a given power, as near as the devices come to it."""
@@ -130,7 +176,15 @@ class Prosumers:
         price = _between(low, high, share) - np.where(outside, start * price_per_excess, 0.0)
         rise, run = self._power[last, k] - self._power[first, k], high - low
         slope = np.where(run > 0, rise / np.where(run > 0, run, 1.0), np.where(rise > 0, np.inf, 0.0))
-        return Response(power=gen - load, price=price, slope=slope, gen=gen, load=load)
+        return Response(
+            power=gen - load,
+            price=price,
+            slope=slope,
+            low=np.where(passed == 0, -np.inf, low),
+            high=np.where(passed == CORNERS, np.inf, high),
+            gen=gen,
+            load=load,
+        )
 
 
 def cost(devices: Devices, gen: Floats, load: Floats) -> Floats:

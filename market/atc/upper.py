@@ -2,152 +2,112 @@
 
     min h(import) + shedding + tie-break + Σ_b ½ w_b (T_b − Z_b)²   subject to the branch-flow model
 
-The network is assembled once a feeder. Rounds change q, rebalanced weights P; one Clarabel solver lives
-through the rounds of a period. Each period gets a new one: scaling is chosen when a solver is made, and
-oracles with different pasts must come to the same prices. Device limits stay out of it: they belong to
-the prosumers.
-
-The conic answer is finished by Newton steps on the true power flow where it is not good enough: where
-the solver stopped short of its tolerance, as it does when load is shed and multipliers spread over many
-orders of magnitude, where the relaxed cone leaves slack, and at the end, since what the network says of
-its own prices must hold to better than the conic solver's tolerance of the largest cost.
+solved by Newton on the true power flow (`market.pricing.newton`). To it the pull ½w(T − Z)² is one quadratic
+generator a bus, so no cost and no limit of a prosumer is needed: device limits belong to the prosumers. The
+answer of one round is where the next one starts; a period starts from nothing, so that oracles with
+different pasts come to the same prices.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
+from market.atc.extended import Extension, solve
+from market.atc.rounds import Grant, Utility
 from market.feeder.model import Feeder
-from market.pricing.admission import ClearingFailed
-from market.pricing.branchflow import ConicData, NetworkPoint, NetworkProblem
-from market.pricing.central import stack
-from market.pricing.conditions import Conditions, Devices, Duals, Primal
-from market.pricing.optimality import CONE_TOLERANCE
-from market.pricing.polish import period_of, stationary
+from market.pricing.admission import StorageError
+from market.pricing.branchflow import NetworkPoint, NetworkProblem
+from market.pricing.conditions import Conditions, Devices, Solution
+from market.pricing.newton import NewtonClearing
+from market.pricing.periods import period_of
 from market.units import Floats, Ints
 
-SOLVED = "Solved"
-USABLE = frozenset({SOLVED, "AlmostSolved", "InsufficientProgress"})
-"""Near enough to the answer for Newton's steps; the finished solution is measured in any case."""
-FRUITLESS_MAX = 40
-"""After so many refinements that led nowhere a period's answers are taken as they come."""
 ROOM_PU = 1.0
-"""How far, at least, an injection may move from target and last answer while it is refined."""
+"""How far, at least, an injection may be from its target."""
 
 
 class UpperLevel:
-    """The utility's problem for one feeder and the buses where prosumers inject."""
+    """The utility's problem of one period for one feeder and the buses where prosumers inject."""
 
-    def __init__(self, feeder: Feeder, injection_buses: Ints) -> None:
-        self._problem = NetworkProblem(feeder, injection_buses)
-        self.buses = self._problem.layout.injection_buses
-        self._weight: Floats = np.zeros(len(self.buses))
+    def __init__(self, feeder: Feeder, injection_buses: Ints, newton: NewtonClearing | None = None) -> None:
+        self.feeder = feeder
+        self.buses: Ints = np.unique(injection_buses)
+        self.newton = NewtonClearing(feeder) if newton is None else newton
+        """The feeder's fast clearing, also for methods that give it the prosumers' curves."""
+        self._weight: Floats = np.ones(len(self.buses))
         self._conditions: Conditions | None = None
-        self._data: ConicData | None = None
-        self._solver: Any = None
-        self._on_true_flow: NetworkPoint | None = None
-        self._fruitless = 0
+        self._last: Solution | None = None
 
     def begin(self, conditions: Conditions, period: int) -> None:
         """Turn to a period, forgetting the last one; `reweigh` must follow."""
         self._conditions = period_of(conditions, period)
-        self._data = self._problem.matrices(conditions, period, np.ones(len(self.buses)))
-        self._on_true_flow = None
-        self._fruitless = 0
-        self._renew()
+        self._last = None
+
+    @property
+    def conditions(self) -> Conditions:
+        """The period it stands at, the prosumers' devices among it, which it leaves alone."""
+        if self._conditions is None:
+            raise ValueError("upper level: no period was begun")
+        return self._conditions
 
     def reweigh(self, weight: Floats) -> None:
         """Set w_b by injection bus, €/MWh per pu."""
         self._weight = weight
-        self._data = replace(self._begun, hessian=self._problem.hessian(weight))
-        self._solver.update(P=self._begun.hessian)
 
-    def answer(self, target: Floats, *, finish: bool = False) -> NetworkPoint:
-        """T and the balance duals λ for targets Z_b by injection bus; `finish` wants them to the last digit.
+    def answer(self, target: Floats) -> Grant:
+        """T and the balance duals λ for targets Z_b by injection bus. Raises ClearingFailed."""
+        pulled = replace(self.conditions, devices=_pull(self.buses, self._weight, target))
+        self._last = self.newton(self.feeder, pulled, self._last)
+        return self.grant(self._last, self._last.primal.gen[0] - self._last.primal.load[0])
 
-        Raises ClearingFailed.
-        """
-        point = self._conic(target)
-        loose = _slack(self._problem.feeder, point) > CONE_TOLERANCE
-        good = point.status == SOLVED and not loose and not finish
-        if good or self._fruitless >= FRUITLESS_MAX:
-            return point
-        # the relaxed answer is far from the true flow's where it is loose; the last round's is near
-        starts = [self._on_true_flow, point] if loose else [point]
-        for start in starts:
-            refined = None if start is None else self._refined(start, target)
-            if refined is not None:
-                self._on_true_flow = refined
-                return refined
-        self._fruitless += 1
-        return point
-
-    def _conic(self, target: Floats) -> NetworkPoint:
-        """The conic solver's answer, from a solver of fresh scaling where the kept one does not get there."""
-        linear = self._begun.linear.copy()
-        linear[self._problem.layout.injection] -= self._weight * target
-        self._solver.update(q=linear)
-        answer = self._solver.solve()
-        if str(answer.status) not in USABLE:
-            self._renew()
-            self._solver.update(q=linear)
-            answer = self._solver.solve()
-        if str(answer.status) not in USABLE:
-            raise ClearingFailed(f"upper level: the solver ended with {answer.status}")
-        return self._problem.point(answer)
-
-    def _refined(self, point: NetworkPoint, target: Floats) -> NetworkPoint | None:
-        """The stationary point of the true power flow near `point`; None where Newton does not reach it.
-
-        The pull ½w(T − Z)² is that of one generator a bus with quadratic cost, beside a rigid load R
-        that lets T = g − R have either sign.
-        """
-        assert self._conditions is not None
-        injected = point.injection[self.buses]
-        room = 2.0 * (np.abs(target) + np.abs(injected) + ROOM_PU)
-        pull = Devices(
-            bus=self.buses,
-            gen_cost=-(self._weight * (room + target))[None],
-            gen_slope=self._weight[None],
-            gen_max=2.0 * room[None],
-            load_value=np.zeros((1, len(room))),
-            load_slope=np.zeros((1, len(room))),
-            load_min=room[None],
-            load_max=room[None],
+    def grant(self, solution: Solution, injection: Floats) -> Grant:
+        """The network's part of a solution, in which the injection buses inject so much."""
+        primal, duals = solution.primal, solution.duals
+        by_bus = np.zeros(self.feeder.buses)
+        by_bus[self.buses] = injection
+        prices = ("price", "reactive", "voltage", "cone", "v_low", "v_high", "current")
+        point = NetworkPoint(
+            **{name: getattr(primal, name)[0] for name in ("p", "q", "l", "v", "shed", "elastic")},
+            **{name: getattr(duals, name)[0] for name in prices},
+            injection=by_bus,
+            net_import=float(primal.net_import[0]),
+            status=solution.status,
+            cost=solution.cost,
+            iterations=solution.iterations,
         )
-        start = stack([point], (injected + room)[None], room[None])
-        found = stationary(self._problem, replace(self._conditions, devices=pull), *start)
-        return None if found is None else _point(point, self.buses, *found)
+        return Grant.at(point, self.buses)
 
-    @property
-    def _begun(self) -> ConicData:
-        if self._data is None:
-            raise ValueError("upper level: no period was begun")
-        return self._data
+    def extended(self, extension: Extension) -> tuple[Grant, Floats]:
+        """The answer without a pull, with rows and columns of a method's own, and what those are.
 
-    def _renew(self) -> None:
-        self._solver = self._problem.solver(self._begun, self._problem.settings())
-
-
-def _slack(feeder: Feeder, point: NetworkPoint) -> float:
-    """What the relaxed cone leaves, l·v_π − P² − Q², at most, pu²."""
-    slack = point.l * point.v[feeder.parent] - point.p**2 - point.q**2
-    return float(np.abs(slack[1:]).max())
+        Of the relaxed problem, by Clarabel. Raises ClearingFailed.
+        """
+        problem = NetworkProblem(self.feeder, self.buses)
+        data = problem.matrices(self.conditions, 0, np.zeros(len(self.buses)))
+        point, added = solve(problem, data, extension)
+        return Grant.at(point, self.buses), added
 
 
-def _point(point: NetworkPoint, buses: Ints, primal: Primal, duals: Duals) -> NetworkPoint:
-    """`point` with the flows and prices of one period's schedule, its devices summed at `buses`."""
-    flows = {name: getattr(primal, name)[0] for name in ("p", "q", "l", "v", "shed", "elastic")}
-    names = ("price", "reactive", "voltage", "cone", "v_low", "v_high", "current")
-    injection = np.zeros_like(point.injection)
-    injection[buses] = primal.gen[0] - primal.load[0]
-    return replace(
-        point,
-        **flows,
-        **{name: getattr(duals, name)[0] for name in names},
-        injection=injection,
-        net_import=float(primal.net_import[0]),
+def single(upper: Utility, method: str) -> UpperLevel:
+    """For methods that know one period's network only. Raises StorageError where there are several."""
+    if not isinstance(upper, UpperLevel):
+        raise StorageError(f"{method} clears one period at a time, and storages couple several; use atc")
+    return upper
+
+
+def _pull(buses: Ints, weight: Floats, target: Floats) -> Devices:
+    """½w(T − Z)² as a generator beside a rigid load, which lets T have either sign."""
+    room = 2.0 * (np.abs(target) + ROOM_PU)
+    nothing = np.zeros((1, len(buses)))
+    return Devices(
+        bus=buses,
+        gen_cost=-(weight * (room + target))[None],
+        gen_slope=weight[None],
+        gen_max=2.0 * room[None],
+        load_value=nothing,
+        load_slope=nothing,
+        load_min=room[None],
+        load_max=room[None],
     )

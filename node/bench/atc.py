@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from market.atc.alternating import ACCELERATED, ADMM
 from market.atc.clearing import AtcClearing
-from market.atc.coordination import ADMM, ATC
 from market.pricing import direct
 from node.bench.day import demo_day, price_error
 from node.bench.row import Row

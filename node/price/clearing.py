@@ -98,10 +98,11 @@ def _atc(feeder: Feeder) -> Clearing:
 
 
 def _admm(feeder: Feeder) -> Clearing:
-    from market.atc.clearing import AtcClearing  # noqa: PLC0415
-    from market.atc.coordination import METHODS as COORDINATIONS  # noqa: PLC0415
+    from market.atc.alternating import ADMM  # noqa: PLC0415
 
-    return AtcClearing(feeder, COORDINATIONS["admm"])
+    from market.atc.clearing import AtcClearing  # noqa: PLC0415
+
+    return AtcClearing(feeder, ADMM)
 
 
 def _socp(feeder: Feeder) -> Clearing:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from market.atc.alternating import ACCELERATED, ADMM
 from market.atc.anderson import Anderson
 from market.atc.clearing import AtcClearing
-from market.atc.coordination import ADMM, ATC
 from market.pricing.admission import ClearingFailed, HubError
 from market.pricing.certificate import certificate, check
 from market.pricing.conditions import Devices, Hub, Solution
@@ -133,7 +133,7 @@ def test_periods_clear_as_one_by_one():
 def test_unfinished_rounds_are_no_answer():
     feeder, conditions = draw(5)
     with pytest.raises(ClearingFailed, match="no agreement after 2 rounds"):
-        AtcClearing(feeder, replace(ATC, max_rounds=2))(feeder, conditions)
+        AtcClearing(feeder, replace(ACCELERATED, max_rounds=2))(feeder, conditions)
 
 
 def test_what_cannot_be_priced_is_refused():

@@ -10,8 +10,9 @@ import pytest
 from scipy import sparse
 
 from ledger.keys import derive
+from market.atc.alternating import ACCELERATED, ADMM
 from market.atc.clearing import AtcClearing
-from market.atc.coordination import ADMM, ATC, Round, _is_over
+from market.atc.rounds import Round, is_over
 from market.feeder.model import Feeder
 from market.pricing import polish
 from market.pricing.admission import ClearingFailed
@@ -42,7 +43,7 @@ def slot(settings: tuple[str, ...], index: int) -> tuple[Feeder, Conditions]:
 
 def hasty(feeder: Feeder) -> AtcClearing:
     """ATC that gives up after its first round."""
-    return AtcClearing(feeder, replace(ATC, max_rounds=1))
+    return AtcClearing(feeder, replace(ACCELERATED, name="atc", max_rounds=1))
 
 
 def oracles(feeder: Feeder, method=AtcClearing, quorum: int = 2) -> Oracles:
@@ -96,10 +97,8 @@ def test_an_oracle_that_joins_late_agrees_to_the_unit():
 
 
 def test_rounds_end_when_they_stall_or_run_out():
-    patient = replace(ATC, patience=3, max_rounds=6)
-
     def over(*residuals: float) -> bool:
-        return _is_over([Round(residual, 0.0) for residual in residuals], patient)
+        return is_over([Round(residual, 0.0) for residual in residuals], patience=3, max_rounds=6)
 
     assert not over(5.0, 4.0, 3.0, 2.0)
     assert over(5.0, 2.0, 3.0, 4.0, 2.0)
@@ -107,7 +106,7 @@ def test_rounds_end_when_they_stall_or_run_out():
     assert over(6.0, 5.0, 4.0, 3.0, 2.0, 1.0)
 
 
-@pytest.mark.parametrize("method", [ATC, ADMM], ids=["atc", "admm"])
+@pytest.mark.parametrize("method", [ACCELERATED, ADMM], ids=["atc", "admm"])
 def test_what_cannot_be_served_ends_as_refused(method):
     feeder, conditions = slot(HOPELESS, 19)
     with pytest.raises(ClearingFailed, match="no agreement"):

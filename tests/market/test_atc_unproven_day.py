@@ -10,8 +10,8 @@ import pytest
 
 from ledger.audit import audit
 from ledger.record import Record
+from market.atc.alternating import ACCELERATED
 from market.atc.clearing import AtcClearing
-from market.atc.coordination import ATC
 from node.oracle import signers
 from node.scenario.loading import load
 from node.simulate.run import simulate
@@ -59,7 +59,7 @@ def test_a_day_without_any_prices_costs_what_the_tariff_does():
 
 
 def test_a_session_on_central_prices_says_so(monkeypatch):
-    hasty = replace(ATC, max_rounds=1)
+    hasty = replace(ACCELERATED, name="atc", max_rounds=1)
     monkeypatch.setattr(signers, "clearing_factory", lambda method: lambda feeder: AtcClearing(feeder, hasty))
     summary = session(None, "12:00", 1, {"forecast.error": "0"})
     assert (summary.fallback_slots, summary.unpriced_slots, summary.violations) == (1, 0, 0)
