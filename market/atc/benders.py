@@ -1,12 +1,14 @@
 """Benders decomposition: the utility learns each prosumer's cost by cuts, and decides every power itself.
 
-    master   min f(T) + Σθ_k   subject to   T_b = Σ t_k,  low ≤ t ≤ high,  θ_k ≥ C_k(tⁱ) + y_kⁱ·(t_k − tⁱ) for each cut i
+    master   min f(T) + Σθ_k   subject to   T_b = Σ t_k,  low ≤ t ≤ high,
+                                            θ_k ≥ C_k(tⁱ) + y_kⁱ·(t_k − tⁱ) for each cut i
     answer   C_k(t_k) and its slope y_k, which is the next cut
 
 the multi-cut form (J. Birge and F. Louveaux, European Journal of Operational Research 34(3):384–392, 1988) of
-J. Benders, Numerische Mathematik 4:238–252, 1962, and A. Geoffrion, Journal of Optimization Theory and Applications
-10(4):237–260, 1972. Prosumers here disclose what their power costs, and the range of it. The master's problem
-grows with prosumers and rounds; it knows costs as polygons, so the last digits of its prices are late.
+J. Benders, Numerische Mathematik 4:238–252, 1962, and A. Geoffrion, Journal of Optimization Theory and
+Applications 10(4):237–260, 1972. Prosumers here disclose what their power costs, and the range of it. The
+master's problem grows with prosumers and rounds; it knows costs as polygons, so the last digits of its prices
+are late.
 """
 
 from __future__ import annotations

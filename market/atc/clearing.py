@@ -58,10 +58,9 @@ class AtcClearing:
         admit(feeder, conditions)
         if conditions.storages.count:
             return self._jointly(conditions, warm)
-        upper = UpperLevel(self.feeder, conditions.devices.bus, self._newton)
-        agreements = [
-            self._clear_period(upper, conditions, period, warm) for period in range(conditions.periods)
-        ]
+        agreements = [self.agreement(conditions, period, warm) for period in range(conditions.periods)]
+        for period, agreement in enumerate(agreements):
+            _require_settled(self.method.name, f"period {period}", agreement)
         self.trace = tuple(agreement.rounds for agreement in agreements)
         primal, duals = stack(
             [point for agreement in agreements for point in agreement.grant.points],
@@ -96,14 +95,12 @@ class AtcClearing:
         rounds = max(len(rounds) for rounds in self.trace)
         return conclude(self.feeder, conditions, primal, duals, method=self.method.name, iterations=rounds)
 
-    def _clear_period(
-        self, upper: UpperLevel, conditions: Conditions, period: int, warm: Solution | None
-    ) -> Agreement:
+    def agreement(self, conditions: Conditions, period: int = 0, warm: Solution | None = None) -> Agreement:
+        """Where the levels meet in one period, settled or not; for those who study the rounds."""
         lower = self._lower_levels(conditions, period)
+        upper = UpperLevel(self.feeder, conditions.devices.bus, self._newton)
         upper.begin(conditions, period)
-        agreement = self.method(upper, lower, _guess(lower, conditions, period, warm)[lower.bus])
-        _require_settled(self.method.name, f"period {period}", agreement)
-        return agreement
+        return self.method(upper, lower, _guess(lower, conditions, period, warm)[lower.bus])
 
 
 def _require_settled(name: str, what: str, agreement: Agreement) -> None:
@@ -119,7 +116,7 @@ def _require_settled(name: str, what: str, agreement: Agreement) -> None:
 def _guess(lower: LowerLevel, conditions: Conditions, period: int, warm: Solution | None) -> Floats:
     """First price of each bus: its last one, or the hub price that would balance the feeder."""
     if warm is not None:
-        return warm.duals.price[min(period, len(warm.duals.price) - 1)]
+        return np.asarray(warm.duals.price[min(period, len(warm.duals.price) - 1)])
     everywhere = np.ones(conditions.fixed_p.shape[1])
     low = float(conditions.hub.export_price[period])
     high = float(conditions.hub.import_price[period])

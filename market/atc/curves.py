@@ -1,9 +1,9 @@
 """What a bus will inject at any price, as far as its answers to a few prices tell.
 
 An answer to price λ is the power P(λ), its slope, and the prices between which that slope holds: a segment of
-the bus's rising supply curve, exact. Between two segments the curve is known to rise from the end of one to the
-start of the next; where the lines of both meet in between, it is taken to follow them to where they cross, as
-it does around a single corner, else straight across. Beyond all segments the last line goes on.
+the bus's rising supply curve, exact. Between two segments the curve is known to rise from the end of one to
+the start of the next; where the lines of both meet in between, it is taken to follow them to where they
+cross, as it does around a single corner, else straight across. Beyond all segments the last line goes on.
 
 So the model of a bus is a rising polyline, exact wherever it was asked, and a polyline is what linear and
 quadratic generators add up to: the utility prices it like any other device.
@@ -47,7 +47,7 @@ class Curves:
     power: Floats
 
     def devices(self, buses: Ints) -> Devices:
-        """The curves as generators beside a rigid load: what is injected at no price is negative or little."""
+        """The curves as generators beside a rigid load: the lowest injection may be negative."""
         rise, run = np.diff(self.power, axis=0), np.diff(self.price, axis=0)
         base = self.power[0]
         # a curve that starts above 0 has a generator that always runs
@@ -121,7 +121,7 @@ def curves(segments: list[Segment]) -> Curves:
 def _crossing(  # noqa: PLR0917 - two lines
     x: Floats, y: Floats, left: Floats, x_next: Floats, y_next: Floats, right: Floats
 ) -> tuple[Floats, Floats]:
-    """Where two lines through (x, y) and (x_next, y_next) meet in between; the first point where they do not."""
+    """Where lines through (x, y) and (x_next, y_next) meet in between; the first point where they do not."""
     apart = left - right
     meets = (y_next - y + left * x - right * x_next) / np.where(apart != 0, apart, 1.0)
     between = (apart != 0) & (meets > x) & (meets < x_next)

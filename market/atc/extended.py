@@ -1,6 +1,6 @@
-"""The utility's conic problem with columns and rows of a method's own, for methods that have no pull ½w(T − Z)².
+"""The utility's conic problem with a method's own columns and rows, for those that have no pull ½w(T − Z)².
 
-    min f(x) + injection_costᵀT + ½ eᵀHe + hᵀe   subject to   the network,   A_T T + A_e e = b_=,   B_T T + B_e e ≤ b_≤
+    min f(x) + injection_costᵀT + costᵀe   subject to   the network,   A T + A'e = b,   B T + B'e ≤ b'
 
 T are the injections by injection bus, e the columns that are added.
 """
@@ -8,6 +8,7 @@ T are the injections by injection bus, e the columns that are added.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import clarabel
 import numpy as np
@@ -46,10 +47,10 @@ def solve(problem: NetworkProblem, data: ConicData, extension: Extension) -> tup
     at = layout.injection
     linear = np.concatenate([data.linear, extension.cost])
     linear[at] += extension.injection_cost
-    blocks = [sp.hstack([data.matrix, sp.csc_array((layout.rows, count))])]
+    blocks: list[Any] = [sp.hstack([data.matrix, sp.csc_array((layout.rows, count))])]
     for rows in (extension.equal, extension.below):
-        before = sp.csr_array((len(rows.bound), at.start))
-        blocks.append(sp.hstack([before, rows.injection, rows.added]))
+        parts: list[Any] = [sp.csr_array((len(rows.bound), at.start)), rows.injection, rows.added]
+        blocks.append(sp.hstack(parts))
     matrix = sp.csc_array(sp.vstack(blocks))
     hessian = sp.block_diag([data.hessian, sp.csc_array((count, count))], format="csc")
     bound = np.concatenate([data.bound, extension.equal.bound, extension.below.bound])

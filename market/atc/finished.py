@@ -1,8 +1,8 @@
 """The default: alternating directions to where they settle, then answers with slopes to the last digit.
 
 The first rounds need no more of a prosumer than powers and a weight, and come near from anywhere. The last
-ones ask for slopes too and end exactly, also where the first get stuck: linear costs, load that is shed, prices
-many times apart. Where storages couple periods the first rounds are all there are.
+ones ask for slopes too and end exactly, also where the first get stuck: linear costs, load that is shed,
+prices many times apart. Where storages couple periods the first rounds are all there are.
 """
 
 from __future__ import annotations

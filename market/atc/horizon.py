@@ -1,8 +1,8 @@
 """Several periods that storages couple, as one coordination: every bus of every period is a bus of its own.
 
 The utility clears each period's network, which nothing couples; prosumers' devices answer period by period,
-and each storage for all periods at once (`storages`). Entries of the lower level are devices, period by period,
-then storages, period by period; bus b of period t is number t·buses + b.
+and each storage for all periods at once (`storages`). Entries of the lower level are devices, period by
+period, then storages, period by period; bus b of period t is number t·buses + b.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     T = argmin f(T) + y·T,  low ≤ T ≤ high        p_k = argmin C_k(p) − y_b·p        y ← y + α(T − Σp)
 
-with α = a·w_b/√(1 + i) in round i: the subgradient method with diminishing steps (N. Shor, "Minimization Methods
-for Non-Differentiable Functions", Springer, 1985; H. Kim, W. Chen, M. Wiecek, "Lagrangian coordination for
-enhancing the convergence of analytical target cascading", AIAA Journal 44(10):2197–2207, 2006). Without a pull
-towards what the prosumers said, the utility jumps between the bounds of what they may do, which it must be
-told: here their registered range.
+with α = a·w_b/√(1 + i) in round i: the subgradient method with diminishing steps (N. Shor, "Minimization
+Methods for Non-Differentiable Functions", Springer, 1985; H. Kim, W. Chen, M. Wiecek, "Lagrangian
+coordination for enhancing the convergence of analytical target cascading", AIAA Journal 44(10):2197–2207,
+2006). Without a pull towards what the prosumers said, the utility jumps between the bounds of what they may
+do, which it must be told: here their registered range.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Three levels and more: utility, regions, perhaps regions of those, prosumers.
 
 Neighbouring levels share powers: the utility and the uppermost regions one a bus, T_b = R_b, and so down the
-regions; the lowest region and its prosumers one each, t_k = p_k. A region decides nothing of its own: it sees to
-it that what it was granted is what it grants, R_b = Σ t_k. With two copies of every shared power, one for either
-side, alternate levels are solved together: first the utility, every second region below it and so on, then the
-others, each at the state z of the powers it shares,
+regions; the lowest region and its prosumers one each, t_k = p_k. A region decides nothing of its own: it sees
+to it that what it was granted is what it grants, R_b = Σ t_k. With two copies of every shared power, one for
+either side, alternate levels are solved together: first the utility, every second region below it and so on,
+then the others, each at the state z of the powers it shares,
 
     X = argmin cost + Σ ½ρ(x − z)²          of levels 0, 2, …
     Y = argmin cost + Σ ½ρ(y − (2X − z))²   of levels 1, 3, …

@@ -1,14 +1,15 @@
 """Both levels answer at once, each to what the other said last: TDQA and the auxiliary problem principle.
 
 **TDQA**, the truncated diagonal quadratic approximation: the cross term of ½ρ(t − p)² is linearised at the
-last copies, so that levels need not wait for each other; each then takes the share τ of its step (Y. Li, Z. Lu,
-J. Michalek, "Diagonal quadratic approximation for parallelization of analytical target cascading", Journal of
-Mechanical Design 130(5):051402, 2008).
+last copies, so that levels need not wait for each other; each then takes the share τ of its step (Y. Li, Z.
+Lu, J. Michalek, "Diagonal quadratic approximation for parallelization of analytical target cascading",
+Journal of Mechanical Design 130(5):051402, 2008).
 
-**APP**, the auxiliary problem principle: each level minimises its own cost, the multiplier's term linearised at
-the last gap, y + γ(t − p), and a proximal term ½β(t − t')² around its last copy, β = 2γ (G. Cohen, "Auxiliary
-problem principle and decomposition of optimization problems", Journal of Optimization Theory and Applications
-32(3):277–305, 1980; B. Kim and R. Baldick, IEEE Transactions on Power Systems 12(2):932–939, 1997).
+**APP**, the auxiliary problem principle: each level minimises its own cost, the multiplier's term linearised
+at the last gap, y + γ(t − p), and a proximal term ½β(t − t')² around its last copy, β = 2γ (G. Cohen,
+"Auxiliary problem principle and decomposition of optimization problems", Journal of Optimization Theory and
+Applications 32(3):277–305, 1980; B. Kim and R. Baldick, IEEE Transactions on Power Systems 12(2):932–939,
+1997).
 """
 
 from __future__ import annotations

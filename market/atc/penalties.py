@@ -10,11 +10,11 @@ y), the marginal price of a gap, and what the penalty is after the gap that a ro
 | `Augmented` | y + ρc | y ← y + ρc, ρ ← βρ |
 | `Exponential` | v⁺e^{ωc} − v⁻e^{−ωc} | v⁺ ← v⁺e^{ωc}, v⁻ ← v⁻e^{−ωc} |
 
-Quadratic: N. Michelena, H. Park, P. Papalambros, "Convergence properties of analytical target cascading", AIAA
-Journal 41(5):897–905, 2003. Augmented Lagrangian: Tosserams et al., 2006 (see `alternating`). Exponential:
-S. DorMohammadi and M. Rais-Rohani, "Exponential penalty function formulation for multilevel optimization using
-the analytical target cascading framework", Structural and Multidisciplinary Optimization 47(4):599–612, 2013.
-Arrays have one entry a prosumer; prices €/MWh, powers pu.
+Quadratic: N. Michelena, H. Park, P. Papalambros, "Convergence properties of analytical target cascading",
+AIAA Journal 41(5):897–905, 2003. Augmented Lagrangian: Tosserams et al., 2006 (see `alternating`).
+Exponential: S. DorMohammadi and M. Rais-Rohani, "Exponential penalty function formulation for multilevel
+optimization using the analytical target cascading framework", Structural and Multidisciplinary Optimization
+47(4):599–612, 2013. Arrays have one entry a prosumer; prices €/MWh, powers pu.
 """
 
 from __future__ import annotations

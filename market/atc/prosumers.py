@@ -138,11 +138,11 @@ class Prosumers:
         low = np.max(self._price, axis=0, initial=-np.inf, where=passed)
         high = np.min(self._price, axis=0, initial=np.inf, where=~passed)
         rising = [(start <= low) & (high <= stop) for start, stop in (self._gen_rises, self._load_rises)]
-        slope = sum(
+        of_gen, of_load = (
             np.where(rises, gain, 0.0)
             for rises, gain in zip(rising, (self._gen_yield, self._load_yield), strict=True)
         )
-        return Response(gen - load, np.broadcast_to(price, gen.shape), slope, low, high, gen, load)
+        return Response(gen - load, np.broadcast_to(price, gen.shape), of_gen + of_load, low, high, gen, load)
 
     def range(self) -> tuple[Floats, Floats]:
         """Power at the lowest and at the highest price."""

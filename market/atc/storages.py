@@ -1,18 +1,18 @@
-"""The lower level of batteries and vehicles: each storage's proximal step over all periods, exact, in batches.
+"""The lower level of batteries and vehicles: proximal steps over all periods, exact, in batches.
 
 With charge c, discharge d, n = d − c its injection, and e its state (`market.pricing.conditions.Storages`):
 
     min Σ_t ω(c + d) + ½s(c² + d²) + ½ρ(n − z)² − v·e_T     within its power limits and least ≤ e_t ≤ most
 
-A marginal value θ of stored energy decides a period: d = clip((ρz − ω − θ/η_d)/(ρ + s)) and
-c = clip((η_c·θ − ω − ρz)/(ρ + s)), so what is stored rises with θ along a polyline. θ stays the same from one
-period to the next unless the state is at a bound in between; past the last such bound it is v. So a
-storage's days are cut at the states that are bounds, and each cut-out piece has one θ, the root of one rising
-polyline: its periods store what leads from bound to bound. Where a whole range of values does, since nobody moves between
-what discharging must earn and what charging may cost, any of it will do that is in order with its
-neighbours: θ may only rise across a state that is full, only fall across an empty one. Which states those are is found by an active set: the worst
-state beyond its bounds of each piece is bound, and a bound across which θ moves the wrong way is let go.
-It starts from the last answer's.
+A marginal value θ of stored energy decides a period: d = clip((ρz − ω − θ/η_d)/(ρ + s)) and c = clip((η_c·θ −
+ω − ρz)/(ρ + s)), so what is stored rises with θ along a polyline. θ stays the same from one period to the
+next unless the state is at a bound in between; past the last such bound it is v. So a storage's days are cut
+at the states that are bounds, and each cut-out piece has one θ, the root of one rising polyline: its periods
+store what leads from bound to bound. Where a whole range of values does, since nobody moves between what
+discharging must earn and what charging may cost, any of it will do that is in order with its neighbours: θ
+may only rise across a state that is full, only fall across an empty one. Which states those are is found by
+an active set: the worst state beyond its bounds of each piece is bound, and a bound across which θ moves the
+wrong way is let go. It starts from the last answer's.
 
 Where burning energy would pay (`market.pricing.storages.overlap_price`), a storage does not discharge.
 """
@@ -101,7 +101,7 @@ class _Question:
         return np.asarray(self.hours * (of.charge_efficiency * charge - discharge / of.discharge_efficiency))
 
     def turns(self) -> tuple[Floats, Floats]:
-        """θ at which discharge ends to be full, ends, charge begins, is full; and how the slope changes there."""
+        """θ where discharge is no longer full, ends, charge begins, is full; how the slope changes there."""
         of = self.of
         stops = of.discharge_efficiency * (self.pull - of.wear)
         starts = (self.pull + of.wear) / of.charge_efficiency

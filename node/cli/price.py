@@ -34,7 +34,19 @@ BROKEN_MAX = 10
 def price(
     scenario: ScenarioPath,
     slot: Annotated[int, typer.Option(help="Index of the slot in the scenario, from 0.")] = 0,
-    method: Annotated[str, typer.Option(help="atc, admm, newton, socp, direct or lindistflow.")] = "atc",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="atc, three-levels, four-levels, admm, app, benders, newton, socp, direct or lindistflow."
+        ),
+    ] = "atc",
+    penalty: Annotated[
+        str | None,
+        typer.Option(
+            help="Of atc: quadratic, lagrangian, augmented, al-ad, accelerated, tdqa, exponential,"
+            " second-order."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for a page, its pictures (SVG) and tables (CSV).")
     ] = None,
@@ -66,7 +78,7 @@ def price(
 
     try:
         with refusals(scenario):
-            cleared = clear(loaded, slot, method)
+            cleared = clear(loaded, slot, method, penalty)
             unbalanced = _unbalanced(cleared, phases, zero_sequence) if three_phase else None
     except (MethodError, SlotError) as refusal:
         stop(refusal, USAGE)
@@ -81,7 +93,7 @@ def price(
         if written:
             typer.echo(f"written: {written[0]}, with {', '.join(path.name for path in written[1:])}")
     if not cleared.table.certified:
-        complain(f"--method {method}: not certified: {cleared.table.doubt}", "warning")
+        complain(f"--method {cleared.table.method}: not certified: {cleared.table.doubt}", "warning")
 
 
 def _unbalanced(cleared: Cleared, phases: str | None, zero_sequence: float | None) -> PhaseTable:

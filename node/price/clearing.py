@@ -91,18 +91,16 @@ class Cleared:
         return slots.start + timedelta(seconds=self.table.slot * slots.seconds)
 
 
-def _atc(feeder: Feeder) -> Clearing:
-    from market.atc.clearing import AtcClearing  # noqa: PLC0415 - each method loads its own solver
+def _coordinated(name: str) -> Callable[[Feeder], Clearing]:
+    """A clearing by rounds, of market.atc.methods."""
 
-    return AtcClearing(feeder)
+    def made(feeder: Feeder) -> Clearing:
+        from market.atc.clearing import AtcClearing  # noqa: PLC0415 - each method loads its own solver
+        from market.atc.methods import METHODS as COORDINATIONS  # noqa: PLC0415
 
+        return AtcClearing(feeder, COORDINATIONS[name])
 
-def _admm(feeder: Feeder) -> Clearing:
-    from market.atc.alternating import ADMM  # noqa: PLC0415
-
-    from market.atc.clearing import AtcClearing  # noqa: PLC0415
-
-    return AtcClearing(feeder, ADMM)
+    return made
 
 
 def _socp(feeder: Feeder) -> Clearing:
@@ -129,32 +127,36 @@ def _newton(feeder: Feeder) -> Clearing:
     return NewtonClearing(feeder)
 
 
+ROUNDS = ("atc", "three-levels", "four-levels", "admm", "app", "benders")
 METHODS: dict[str, Callable[[Feeder], Clearing]] = {
-    "atc": _atc,
-    "admm": _admm,
+    **{name: _coordinated(name) for name in ROUNDS},
     "newton": _newton,
     "socp": _socp,
     "direct": _direct,
     "lindistflow": _lindistflow,
 }
+PENALTIES = (
+    *("quadratic", "lagrangian", "augmented", "al-ad", "accelerated", "tdqa", "exponential"),
+    "second-order",
+)
+"""What `atc` can be told to do instead of its default; see market/atc."""
 
 
-def price(scenario: ScenarioFile, slot: int, method: str) -> PriceTable:
+def price(scenario: ScenarioFile, slot: int, method: str, penalty: str | None = None) -> PriceTable:
     """Clear slot `slot` of the scenario on its opening forecast.
 
     Raises MethodError, SlotError, FeederError, PricingError.
     """
-    return clear(scenario, slot, method).table
+    return clear(scenario, slot, method, penalty).table
 
 
-def clear(scenario: ScenarioFile, slot: int, method: str) -> Cleared:
+def clear(scenario: ScenarioFile, slot: int, method: str, penalty: str | None = None) -> Cleared:
     """As `price`, with all that the table was made of. Raises as it does."""
-    if method not in METHODS:
-        raise MethodError(f"--method {method}: not one of {', '.join(METHODS)}")
+    make = _maker(method, penalty)
     if not 0 <= slot < scenario.slots.count:
         raise SlotError(f"--slot {slot}: {scenario.name} has slots 0 to {scenario.slots.count - 1}")
     world = build(scenario)
-    clearing = METHODS[method](world.feeder)
+    clearing = make(world.feeder)
     conditions, period = _conditions(world, slot, clearing)
     started = time.perf_counter()
     solution = clearing(world.feeder, conditions)
@@ -164,7 +166,7 @@ def clear(scenario: ScenarioFile, slot: int, method: str) -> Cleared:
     table = PriceTable(
         scenario=scenario.name,
         slot=slot,
-        method=method,
+        method=method if penalty is None else penalty,
         status=solution.status,
         buses=_by_bus(world.feeder, solution, period),
         hub_price=float(solution.duals.price[period, 0]),
@@ -177,6 +179,19 @@ def clear(scenario: ScenarioFile, slot: int, method: str) -> Cleared:
         seconds=seconds,
     )
     return Cleared(world, conditions, solution, period, table)
+
+
+def _maker(method: str, penalty: str | None) -> Callable[[Feeder], Clearing]:
+    """What makes the clearing. Raises MethodError for a name that is none."""
+    if method not in METHODS:
+        raise MethodError(f"--method {method}: not one of {', '.join(METHODS)}")
+    if penalty is None:
+        return METHODS[method]
+    if method != "atc":
+        raise MethodError(f"--penalty {penalty}: only --method atc has penalties")
+    if penalty not in PENALTIES:
+        raise MethodError(f"--penalty {penalty}: not one of {', '.join(PENALTIES)}")
+    return _coordinated(penalty)
 
 
 def _conditions(world: World, slot: int, clearing: Clearing) -> tuple[Conditions, int]:

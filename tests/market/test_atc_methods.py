@@ -90,23 +90,12 @@ def test_regions_between_utility_and_prosumers_change_no_price(name: str, count:
 
 def test_every_round_counts_what_was_said() -> None:
     feeder, conditions = draw(5, count=32, linear=0.0, scale=0.7)
-    two, three = (_agreement(feeder, conditions, METHODS[name]) for name in ("al-ad", "three-levels"))
+    two, three = (
+        AtcClearing(feeder, METHODS[name]).agreement(conditions) for name in ("al-ad", "three-levels")
+    )
     assert two.messages == two.numbers == 2 * 32 * len(two.rounds)
     buses = len(np.unique(conditions.devices.bus))
     assert three.messages == three.numbers == 2 * (32 + buses) * len(three.rounds)
-
-
-def _agreement(feeder, conditions, method):
-    """What a method makes of one period, before it becomes a solution."""
-    seen = []
-
-    def watched(upper, lower, price):
-        seen.append(method(upper, lower, price))
-        return seen[-1]
-
-    watched.name = method.name
-    AtcClearing(feeder, watched)(feeder, conditions)
-    return seen[0]
 
 
 @pytest.mark.parametrize("name", ["second-order", "lagrangian", "benders"])

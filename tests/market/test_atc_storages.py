@@ -1,4 +1,4 @@
-"""Batteries and vehicles in ATC: each one's proximal step against cvxpy, and days against the central clearing."""
+"""Batteries and vehicles in ATC: proximal steps against cvxpy, days against the central clearing."""
 
 from __future__ import annotations
 
