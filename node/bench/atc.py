@@ -1,4 +1,4 @@
-"""Ways of coordination side by side: rounds, messages, bytes, time and final error, by the same stopping rule.
+"""Ways of coordination side by side: rounds, messages, bytes, time and error, by the same stopping rule.
 
 One level's answers are what is counted: a message goes from one sender to one receiver in each round, and a
 number takes 8 bytes of it. The error is that of the DLMPs against Newton's, of max(|λ|, 1). Who does not
