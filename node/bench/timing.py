@@ -10,7 +10,9 @@ import gc
 import time
 from collections.abc import Callable
 from statistics import median
+from typing import TypeVar
 
+T = TypeVar("T")
 Trial = Callable[[], Callable[[], object]]
 """Sets a run up and returns what is timed."""
 
@@ -27,6 +29,13 @@ def medians_seconds(*trials: Trial, runs: int = 5, warm_ups: int = 1) -> tuple[f
 def again(work: Callable[[], object]) -> Trial:
     """A trial that needs nothing set up."""
     return lambda: work
+
+
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    """What one run returns, and how long it took: for runs too long to repeat."""
+    kept: list[T] = []
+    taken = seconds(lambda: kept.append(work()))
+    return kept[0], taken
 
 
 def seconds(work: Callable[[], object]) -> float:

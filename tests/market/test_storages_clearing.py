@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from market.atc.clearing import AtcClearing
 from market.pricing import central, direct
 from market.pricing.admission import ConditionsError, StorageError, admit
 from market.pricing.certificate import certificate, check
 from market.pricing.components import total
 from market.pricing.conditions import Conditions, Devices, Hub, Storages
 from market.pricing.lindistflow import LinDistFlowClearing
+from market.pricing.newton import NewtonClearing
 from market.pricing.polish import stationary
 from market.pricing.socp import SocpClearing
 from market.pricing.storages import overlap_pays, overlap_price, states, window
@@ -273,8 +273,8 @@ def test_lindistflow_clears_days_too() -> None:
 
 def test_methods_of_single_periods_refuse_storages() -> None:
     feeder, conditions = case("batteries")
-    with pytest.raises(StorageError, match="atc clears one period at a time"):
-        AtcClearing(feeder)(feeder, conditions)
+    with pytest.raises(StorageError, match="newton clears one period at a time"):
+        NewtonClearing(feeder)(feeder, conditions)
 
 
 def test_impossible_storages_are_refused_by_name() -> None:
