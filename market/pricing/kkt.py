@@ -31,6 +31,8 @@ from market.units import Floats, Ints
 
 SHIFT = 1e-10
 """Added to the diagonal with the sign that quasi-definite matrices have there."""
+SHIFTS = (1.0, 10.0, 100.0)
+"""How much of it is added, one after the other, until the matrix factors; refinement takes it out again."""
 HELD = 1e10
 """Stiffness, or yield, of what is held where it is."""
 ABSENT = 1e30
@@ -38,6 +40,10 @@ ABSENT = 1e30
 REFINEMENTS = 8
 REFINED = 1e-14
 """What refinement leaves at most, as a share of the right side, where it gets that far."""
+
+
+class SingularStep(ArithmeticError):  # noqa: N818 - what it is, told to who may go another way
+    """A step's matrix cannot be factored."""
 
 
 class Point:
@@ -244,12 +250,19 @@ class Kkt:
         prices[1:, 0] = -ABSENT
         np.negative(answers.rating, out=diagonal[6 * lines + 4 :])
         self._full.data = values[self._to_full]
-        diagonal += self._shift
-        self._upper.data = values[self._to_upper]
-        if self._solver is None:
-            self._solver = qdldl.Solver(self._upper, upper=True)
-        else:
-            self._solver.update(self._upper, upper=True)
+        for more in SHIFTS:
+            diagonal += more * self._shift
+            self._upper.data = values[self._to_upper]
+            try:
+                if self._solver is None:
+                    self._solver = qdldl.Solver(self._upper, upper=True)
+                else:
+                    self._solver.update(self._upper, upper=True)
+                return
+            except RuntimeError:
+                # a pivot that cancels to nothing; with another shift it does not
+                self._solver = None
+        raise SingularStep("no shift of its diagonal makes this matrix quasi-definite")
 
     def solve(
         self, gradient: Floats, imbalance: Floats, rating: Floats, refinements: int = REFINEMENTS

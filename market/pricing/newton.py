@@ -24,7 +24,7 @@ from market.pricing.activeset import EXACT, FREE, HIGH, LOW, Settled, settle
 from market.pricing.admission import ConditionsError, admit, refuse_storages
 from market.pricing.conditions import Components, Conditions, Duals, Primal, Solution
 from market.pricing.interior import approach, sides, start
-from market.pricing.kkt import Currents, Kkt, Network
+from market.pricing.kkt import Currents, Kkt, Network, SingularStep
 from market.pricing.optimality import TIE_BREAK_VOLL, costs
 from market.pricing.point import STORAGES
 from market.pricing.polish import period_of
@@ -97,9 +97,12 @@ class NewtonClearing:
     def _period(self, conditions: Conditions, period: int, warm: Solution | None) -> _Period:
         """One period by the first way that ends."""
         quantities = Quantities(self._network, self.feeder, conditions, period)
-        settled = None if warm is None else self._warm(quantities, warm, period)
-        if settled is None:
-            settled = self._cold(quantities, conditions.voll)
+        try:
+            settled = None if warm is None else self._warm(quantities, warm, period)
+            if settled is None:
+                settled = self._cold(quantities, conditions.voll)
+        except SingularStep:
+            settled = None
         if settled is None:
             return self._direct(conditions, period)
         return self._read(quantities, conditions, settled)
