@@ -7,7 +7,7 @@ import numpy as np
 from market.agents.welfare import Schedule, alone_schedule, contracted_schedule, welfare
 from market.feeder.model import Feeder
 from market.pricing import direct
-from market.pricing.admission import ClearingFailed, PricingError
+from market.pricing.admission import ClearingFailed
 from market.pricing.conditions import Clearing, Conditions, Hub, Solution
 from market.pricing.newton import NewtonClearing
 from market.pricing.socp import SocpClearing
@@ -26,16 +26,17 @@ class Reference:
     """
 
     def __init__(self, feeder: Feeder, *, storages: bool) -> None:
-        compiled: tuple[Clearing, ...] = () if storages else (SocpClearing(feeder),)
-        self._ways: tuple[Clearing, ...] = (*compiled, direct.clear, NewtonClearing(feeder))
+        self._ways: tuple[Clearing, ...] = (
+            (direct.clear,) if storages else (SocpClearing(feeder), direct.clear, NewtonClearing(feeder))
+        )
 
     def __call__(self, feeder: Feeder, conditions: Conditions, warm: Solution | None = None) -> Solution:
-        """Clear. Raises ClearingFailed with what each way said."""
+        """Clear. Raises ClearingFailed with what each way said, and PricingError for what none may price."""
         failures: list[str] = []
         for clear in self._ways:
             try:
                 return clear(feeder, conditions, warm)
-            except PricingError as failure:
+            except ClearingFailed as failure:
                 failures.append(str(failure))
         raise ClearingFailed("no central clearing to measure against: " + "; ".join(failures))
 
