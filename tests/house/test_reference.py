@@ -40,9 +40,16 @@ def test_the_first_way_that_ends_is_taken(monkeypatch):
 def test_where_none_ends_the_message_has_what_each_said(monkeypatch):
     feeder, conditions = case("voltage low")
     monkeypatch.setattr(SocpClearing, "__call__", failing("socp"))
-    monkeypatch.setattr(direct, "clear", failing("direct", HubError))
+    monkeypatch.setattr(direct, "clear", failing("direct"))
     monkeypatch.setattr(NewtonClearing, "__call__", failing("newton"))
     with pytest.raises(ClearingFailed, match=r"measure against: socp says .*; direct says .*; newton says"):
+        Reference(feeder, storages=False)(feeder, conditions)
+
+
+def test_what_none_may_price_is_refused_at_once(monkeypatch):
+    feeder, conditions = case("voltage low")
+    monkeypatch.setattr(SocpClearing, "__call__", failing("socp", HubError))
+    with pytest.raises(HubError, match=r"^socp says"):
         Reference(feeder, storages=False)(feeder, conditions)
 
 
