@@ -155,6 +155,7 @@ SMALL: dict[Any, dict[str, Any]] = {
     certificates: {"LARGE_BUSES": 60, "LARGE_DEVICES": 10, "RUNS": 1},
     atc: {
         "PROSUMERS": (10,),
+        "METHODS": {name: atc.METHODS[name] for name in ("admm", "atc", "three-levels", "benders")},
         "ROUNDS_MAX": 10,
         "CROWDS": ((1_000, 60.0),),
         "HOURS": 3,
