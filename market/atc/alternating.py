@@ -40,10 +40,11 @@ ACCELERATED_ROUNDS = 200
 
 @dataclass(frozen=True, slots=True)
 class AlternatingDirections:
-    """A Method. kappa: κ; relaxation: α; memory: of the acceleration (0: none); uniform: one weight for
+    """A Method by its settings.
 
-    everybody; rebalance: adapt the weights of buses to the progress seen; patience: give up when that many
-    rounds came no nearer than the best before them; max_rounds: give up after that many in any case.
+    kappa: κ; relaxation: α; memory: of the acceleration (0: none); uniform: one weight for everybody;
+    rebalance: adapt the weights of buses to the progress seen; patience: give up when that many rounds came
+    no nearer than the best before them; max_rounds: give up after that many in any case.
     """
 
     name: str

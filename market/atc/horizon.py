@@ -11,11 +11,15 @@ from dataclasses import fields, replace
 
 import numpy as np
 
+from market.atc.alternating import PRICE_WINDOW_EUR_PER_MWH
 from market.atc.prosumers import Prosumers, Response
 from market.atc.rounds import Grant, Utility
 from market.atc.storages import StorageLevel
 from market.pricing.conditions import Conditions, Devices
 from market.units import Floats, Ints
+
+SMALLEST = 1e-9
+"""pu per €/MWh: weights of storages that cannot move are finite."""
 
 
 class JointUtility:
@@ -74,7 +78,7 @@ class JointProsumers:
     def at_price(self, price: Floats) -> Response:
         """Best responses of the devices; of the storages a proximal step from rest, for a first answer."""
         count = self._devices.count
-        weight = 1.0 / np.maximum(self._storages.elasticity(FIRST_WINDOW_EUR_PER_MWH), SMALLEST)
+        weight = 1.0 / np.maximum(self._storages.elasticity(PRICE_WINDOW_EUR_PER_MWH), SMALLEST)
         stored = self._storages.respond(self._by_period(price[count:]) / weight, weight)
         return _joined(self._devices.at_price(price[:count]), stored)
 
@@ -97,11 +101,6 @@ class JointProsumers:
 
     def _by_period(self, of_storages: Floats) -> Floats:
         return of_storages.reshape(self._storages.shape)
-
-
-FIRST_WINDOW_EUR_PER_MWH = 100.0
-SMALLEST = 1e-9
-"""pu per €/MWh: weights of storages that cannot move are finite."""
 
 
 def _in_a_row(devices: Devices, periods: int, buses: int) -> Devices:

@@ -36,9 +36,10 @@ First = Callable[[Floats, Floats], Penalty]
 
 @dataclass(frozen=True, slots=True)
 class Nested:
-    """A Method. first: the penalty to begin with; kappa: κ of its weights; inner_share: the prosumers stand
+    """A Method by its settings.
 
-    still when they moved by no more than this share of the gap; inner_rounds: at most, between updates.
+    first: the penalty to begin with; kappa: κ of its weights; inner_share: prosumers stand still when they
+    moved by no more than this share of the gap; inner_rounds: so many at most between updates.
     """
 
     name: str

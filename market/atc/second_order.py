@@ -62,8 +62,9 @@ class SecondOrder:
                 settled += rounds[-1].settled
                 exact = rounds[-1].balance_residual <= EXACT_PU
                 if (settled and exact) or settled > POLISHING_ROUNDS or len(rounds) >= self.max_rounds:
-                    said = 2 * len(rounds) * len(price)
-                    return Agreement(grant, response, tuple(rounds), messages=said, numbers=3 * said)
+                    asked = len(rounds) * len(price)
+                    # a price down; power, slope and where it begins and ends up
+                    return Agreement(grant, response, tuple(rounds), messages=2 * asked, numbers=5 * asked)
             segments.append(segment(link, at, least, most))
             known = curves(segments).devices(upper.buses)
             conditions = replace(network.conditions, devices=known)

@@ -33,9 +33,10 @@ FIRST_LIFE = 1_000_000
 
 @dataclass(frozen=True)
 class Size:
-    """Blocks of the session, how many of its first ones py-evm's own interpreter runs too, which is slow;
+    """How much is compared.
 
-    lives of each market, run on all three; and how many transactions that is at least.
+    rounds: blocks of the session; on_stock: of the one that py-evm's own interpreter runs too, which is slow;
+    lives: of each market, on all three; transactions: how many that is at least.
     """
 
     rounds: int
