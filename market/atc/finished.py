@@ -31,7 +31,10 @@ class Finished:
         if not isinstance(upper, UpperLevel):
             return self.first(upper, lower, price)
         near = replace(self.first, max_rounds=self.handover)(upper, lower, price)
-        exact = self.finish(upper, lower, Link.between(upper, lower).spread(near.grant.price))
+        # what cannot be served has the tie-break's prices, millions, which are no place to go on from
+        lost = near.grant.points[0].status == "infeasible"
+        start = price if lost else Link.between(upper, lower).spread(near.grant.price)
+        exact = self.finish(upper, lower, start)
         return replace(
             exact,
             rounds=near.rounds + exact.rounds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from market.atc.alternating import AL_AD
+from market.atc.alternating import ACCELERATED, AL_AD
 from market.atc.clearing import AtcClearing, closed_form
 from market.atc.finished import ATC
 from market.atc.methods import DEEPER, METHODS
 from market.atc.penalties import Augmented, Exponential, Quadratic
 from market.atc.second_order import SECOND_ORDER
+from market.feeder.model import Feeder
 from market.pricing.admission import ClearingFailed, StorageError
 from market.pricing.certificate import certificate, check
 from market.pricing.conditions import Conditions, Solution
@@ -154,3 +156,53 @@ def test_the_next_penalty_has_learnt_the_price_of_the_gap(penalty) -> None:
     after = penalty.after(gap).price(np.zeros(1))[0]
     learnt = 0.0 if isinstance(penalty, Quadratic) else penalty.price(gap)[0]
     assert after == pytest.approx(learnt)
+
+
+# --- distributions ----------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("hard", [False, True], ids=["usual", "stressed"])
+def test_200_random_slots_by_the_residual_stop_and_exactly(
+    hard: bool, record_property: Callable[[str, object], None]
+) -> None:
+    """Usual slots settle without slopes; stressed ones, linear costs and shedding among them, need them."""
+    rounds: list[int] = []
+    without: list[int] = []
+    loose = 0
+    for seed in range(200):
+        feeder, conditions = stressed(seed) if hard else usual(seed)
+        solution, error = cleared(feeder, conditions, ATC)
+        assert error <= EXACT, seed
+        rounds.append(solution.iterations)
+        if not hard:
+            plain, error = cleared(feeder, conditions, ACCELERATED)
+            without.append(plain.iterations)
+            loose += error > RESIDUAL_STOP
+    assert max(rounds) <= 30
+    record_property("rounds of atc, median, 95 %, most", _spread(rounds))
+    if without:
+        # where all that flexes at a bus is at its bounds, balances say little about its price
+        assert loose <= 2
+        record_property("DLMPs beyond 1e-4 by the residual stop", loose)
+        assert np.percentile(without, 95) <= 25
+        record_property("rounds by the residual stop, median, 95 %, most", _spread(without))
+
+
+def usual(seed: int) -> tuple[Feeder, Conditions]:
+    """Between 10 and 300 prosumers with curved costs, hub prices 60 to 160 over 10 to 60 €/MWh."""
+    rng = np.random.default_rng([11, seed])
+    return draw(
+        seed,
+        count=int(rng.choice([10, 32, 100, 300])),
+        scale=float(rng.uniform(0.3, 1.0)),
+        generation=float(rng.uniform(0.2, 1.0)),
+        linear=0.0,
+        v_min=0.92,
+        import_price=float(rng.uniform(60, 160)),
+        export_price=float(rng.uniform(10, 60)),
+    )
+
+
+def _spread(rounds: list[int]) -> str:
+    return ", ".join(f"{np.percentile(rounds, share):g}" for share in (50, 95, 100))
