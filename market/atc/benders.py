@@ -21,8 +21,9 @@ import scipy.sparse as sp
 from market.atc.alternating import first_weights
 from market.atc.extended import Extension, Rows
 from market.atc.prosumers import DisclosesCost, LowerLevel, Response
-from market.atc.rounds import Agreement, Link, Round, Utility, is_over
+from market.atc.rounds import Agreement, Grant, Link, Round, Utility, is_over
 from market.atc.upper import single
+from market.pricing.admission import ClearingFailed
 from market.units import Floats
 
 
@@ -45,17 +46,25 @@ class Benders:
         cuts = _Cuts(link, low, high)
         response = lower.at_price(price)
         rounds: list[Round] = []
+        grant: Grant | None = None
         while True:
             cuts.add(response, lower.cost(response))
-            grant, added = network.extended(cuts.extension())
+            try:
+                grant, added = network.extended(cuts.extension())
+            except ClearingFailed:
+                # thousands of cuts that nearly touch are more than the master's solver can tell apart
+                if grant is None:
+                    raise
+                break
             wanted = np.clip(added[: len(price)], low, high)
             # at a corner any slope is right, and the price asked along with the power picks one
             response = lower.respond(wanted + link.spread(grant.price) / rho, rho)
             rounds.append(link.measure(grant, response))
             if rounds[-1].settled or is_over(rounds, self.patience, self.max_rounds):
-                messages = 2 * (len(rounds) + 1) * len(price)
-                # down: power and price; up: power, cost and slope
-                return Agreement(grant, response, tuple(rounds), messages, numbers=5 * messages // 2)
+                break
+        messages = 2 * (len(rounds) + 1) * len(price)
+        # down: power and price; up: power, cost and slope
+        return Agreement(grant, response, tuple(rounds), messages, numbers=5 * messages // 2)
 
 
 class _Cuts:
