@@ -94,8 +94,7 @@ class AlternatingDirections:
                 state = last.power + last.price / rho
                 progress = _Progress(link)
                 acceleration = self._reweighed(upper, link, rho)
-        said = 2 * len(rounds) * len(rho)
-        return Agreement(grant, response, tuple(rounds), messages=said, numbers=said)
+        return Agreement.by_one_number(grant, response, rounds, len(rho))
 
     def _reweighed(self, upper: Utility, link: Link, rho: Floats) -> Anderson | None:
         """Tell the utility w_b = 1/Σ(1/ρ_k), and forget what was learnt under other weights."""

@@ -38,10 +38,10 @@ def closed_form(conditions: Conditions, period: int) -> LowerLevel:
 class AtcClearing:
     """Prices one feeder by ATC; implements Clearing.
 
-    The network is assembled once for each placing of prosumers; nothing else is carried
-    from call to call, so without `warm` an answer depends on the conditions alone. `trace` has the rounds
-    of the last call by period. Raises PricingError for what
-    cannot be priced, ClearingFailed where the levels do not agree, ValueError for another feeder.
+    The network's matrices are compiled once; nothing else is carried from call to call, so without `warm`
+    an answer depends on the conditions alone. `trace` has the rounds of the last call, by period or, where
+    storages couple them, of all periods at once. Raises PricingError for what cannot be priced,
+    ClearingFailed where the levels do not agree, ValueError for another feeder.
     """
 
     def __init__(self, feeder: Feeder, method: Method = ATC, lower_levels: LowerLevels = closed_form) -> None:

@@ -37,12 +37,11 @@ class OrdinaryLagrangian:
         """Rounds until both levels agree; see Method."""
         network = single(upper, self.name)
         link = Link.between(upper, lower)
-        ones = np.ones(link.buses)
         weight = 1.0 / link.total(1.0 / first_weights(lower, 1.0))
         low, high = (link.total(each) for each in lower.range())
         eye, none = sp.identity(link.buses, format="csr"), sp.csr_array((2 * link.buses, 0))
         box = Rows(sp.csr_array(sp.vstack([eye, -eye])), none, np.concatenate([high, -low]))
-        multiplier = link.total(price) / link.total(np.ones(len(price)))
+        multiplier = link.mean(price)
         rounds: list[Round] = []
         while True:
             extension = Extension(multiplier, np.zeros(0), nothing(link.buses, 0), box)
@@ -50,11 +49,9 @@ class OrdinaryLagrangian:
             response = lower.at_price(link.spread(multiplier))
             rounds.append(link.measure(grant, response))
             if rounds[-1].settled or is_over(rounds, self.patience, self.max_rounds):
-                said = 2 * len(rounds) * len(price)
-                return Agreement(grant, response, tuple(rounds), messages=said, numbers=said)
+                return Agreement.by_one_number(grant, response, rounds, len(price))
             missing = grant.injection - link.total(response.power)
-            pace = self.step / np.sqrt(len(rounds)) * ones
-            multiplier = multiplier + pace * weight * missing
+            multiplier = multiplier + self.step / np.sqrt(len(rounds)) * weight * missing
 
 
 LAGRANGIAN = OrdinaryLagrangian("lagrangian", step=0.3)

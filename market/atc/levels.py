@@ -90,7 +90,7 @@ class _Cascade:
     def first(self, price: Floats) -> States:
         """States at which everybody would give the same answer to these prices again."""
         power = self._lower.at_price(price).power
-        mean = self._link.total(price) / self._link.total(np.ones(len(price)))
+        mean = self._link.mean(price)
         # a copy of the even side has its price below its state's, one of the odd side above
         states = []
         for i, weight in enumerate(self.weights):

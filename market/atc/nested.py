@@ -55,7 +55,7 @@ class Nested:
         link = Link.between(upper, lower)
         penalty = self.first(price, first_weights(lower, self.kappa))
         response = lower.at_price(price)
-        by_bus = _by_bus(link, price)
+        by_bus = link.mean(price)
         rounds: list[Round] = []
         inner = 0
         while True:
@@ -64,18 +64,12 @@ class Nested:
             before, response = response, _prosumers(lower, penalty, copy)
             rounds.append(link.measure(grant, response))
             if rounds[-1].settled or is_over(rounds, self.patience, self.max_rounds):
-                said = 2 * len(rounds) * len(price)
-                return Agreement(grant, response, tuple(rounds), messages=said, numbers=said)
+                return Agreement.by_one_number(grant, response, rounds, len(price))
             gap = copy - response.power
             inner += 1
             moved = float(np.abs(response.power - before.power).max(initial=0.0))
             if moved <= self.inner_share * float(np.abs(gap).max(initial=0.0)) or inner >= self.inner_rounds:
                 penalty, inner = penalty.after(gap), 0
-
-
-def _by_bus(link: Link, by_prosumer: Floats) -> Floats:
-    """The mean of a bus's prosumers."""
-    return link.total(by_prosumer) / link.total(np.ones(len(by_prosumer)))
 
 
 def _utility(

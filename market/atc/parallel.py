@@ -104,8 +104,7 @@ class Parallel:
             response: Response = lower.respond(to_prosumers, asked)
             rounds.append(link.measure(grant, response))
             if rounds[-1].settled or is_over(rounds, self.patience, self.max_rounds):
-                said = 2 * len(rounds) * len(price)
-                return Agreement(grant, response, tuple(rounds), messages=said, numbers=said)
+                return Agreement.by_one_number(grant, response, rounds, len(price))
             moved = link.spread(weight * (grant.injection - target))
             last = self.rule.after(last, to_utility + share * moved, response.power, rho)
 

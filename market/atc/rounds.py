@@ -7,6 +7,7 @@ how far the utility's injection T_b is from what the prosumers of the bus decide
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -85,6 +86,12 @@ class Agreement:
     messages: int
     numbers: int
 
+    @staticmethod
+    def by_one_number(grant: Grant, response: Response, rounds: Sequence[Round], prosumers: int) -> Agreement:
+        """Where each round takes one number down to every prosumer and one up."""
+        said = 2 * len(rounds) * prosumers
+        return Agreement(grant, response, tuple(rounds), messages=said, numbers=said)
+
     @property
     def settled(self) -> bool:
         """The last round satisfied the stopping rule."""
@@ -123,6 +130,10 @@ class Link:
     def total(self, by_prosumer: Floats) -> Floats:
         """Sum by injection bus."""
         return np.asarray(np.bincount(self.column, by_prosumer, self.buses), dtype=np.float64)
+
+    def mean(self, by_prosumer: Floats) -> Floats:
+        """Mean by injection bus."""
+        return self.total(by_prosumer) / self.total(np.ones(len(by_prosumer)))
 
     def spread(self, by_bus: Floats) -> Floats:
         """Each prosumer's bus's value."""

@@ -44,7 +44,7 @@ class SecondOrder:
         """Rounds until both levels agree; see Method."""
         network = single(upper, self.name)
         link = Link.between(upper, lower)
-        at = link.total(price) / link.total(np.ones(len(price)))
+        at = link.mean(price)
         rho = first_weights(lower, 1.0)
         segments: list[Segment] = []
         # the first prices are a guess, and nothing is granted yet

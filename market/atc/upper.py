@@ -85,7 +85,7 @@ class UpperLevel:
         Of the relaxed problem, by Clarabel. Raises ClearingFailed.
         """
         problem = NetworkProblem(self.feeder, self.buses)
-        data = problem.matrices(self.conditions, 0, np.zeros(len(self.buses)))
+        data = problem.matrices(self.conditions, 0)
         point, added = solve(problem, data, extension)
         return Grant.at(point, self.buses), added
 

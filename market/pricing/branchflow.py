@@ -2,13 +2,15 @@
 
     min ½ xᵀP x + qᵀx   subject to   A x + s = b,   s ∈ K = {0} × R₊ × second-order cones
 
-for one period. Whoever owns the prosumers adds cost to the `injection` columns T_b: ATC's upper level
-½ w (T − Z)², the direct clearing one column a device. P, q, A and b keep their sparsity pattern from
-slot to slot and round to round, so one `clarabel.DefaultSolver` lives as long as the feeder:
+for one period. Whoever owns the prosumers adds what they cost to the `injection` columns T_b, or columns and
+rows of its own: the direct clearing a pair of columns a device, some of ATC's methods their cuts and bounds.
+P, q, A and b keep their sparsity pattern from slot to slot.
 
     problem = NetworkProblem(feeder, injection_buses)
-    solver = problem.solver(problem.matrices(conditions, period, weight), problem.settings())
-    solver.update(q=problem.linear(conditions, period, injection_cost=-weight * target))
+    data, cones = problem.matrices(conditions, period), problem.cones()
+    solver = clarabel.DefaultSolver(
+        data.hessian, data.linear, data.matrix, data.bound, cones, problem.settings()
+    )
     point = problem.point(solver.solve())
 
 Columns (`Layout`): per line P, Q, l, v (v of the bus it feeds); per bus shed s and the scaled
@@ -155,26 +157,24 @@ class NetworkProblem:
         self._elastic_scale = float(np.sqrt(tie_break_share(feeder)))
         self._rows, self._columns, self._entries = self._fixed_entries()
 
-    def matrices(self, conditions: Conditions, period: int, injection_weight: Floats) -> ConicData:
-        """P, q, A, b of a period, with curvature w on the injections and no linear cost on them."""
+    def matrices(self, conditions: Conditions, period: int) -> ConicData:
+        """P, q, A, b of a period, without any cost on the injections."""
         return ConicData(
-            hessian=self.hessian(injection_weight),
+            hessian=self._hessian(),
             linear=self.linear(conditions, period),
             matrix=self.matrix(conditions, period),
             bound=self.bound(conditions, period),
         )
 
-    def hessian(self, injection_weight: Floats) -> sp.csc_array:
-        """P: 1 on the tie-break, w on the injections (given by injection bus); always the same pattern."""
+    def _hessian(self) -> sp.csc_array:
+        """P: 1 on the tie-break; the injections have their place in it, and nothing there."""
         layout = self.layout
-        diagonal = np.concatenate(
-            [np.ones(self.feeder.buses), np.asarray(injection_weight, dtype=np.float64)]
-        )
+        diagonal = np.concatenate([np.ones(self.feeder.buses), np.zeros(len(layout.injection_buses))])
         at = np.r_[layout.elastic, layout.injection]
         return sp.csc_array((diagonal, (at, at)), shape=(layout.columns, layout.columns))
 
-    def linear(self, conditions: Conditions, period: int, injection_cost: Floats | float = 0.0) -> Floats:
-        """q: hub, shedding, tie-break, and the given linear cost on the injections."""
+    def linear(self, conditions: Conditions, period: int) -> Floats:
+        """q: hub, shedding, tie-break; nothing on the injections."""
         layout = self.layout
         q = np.zeros(layout.columns)
         cost = shed_cost(conditions)[period]
@@ -183,7 +183,6 @@ class NetworkProblem:
         q[layout.elastic] = self._elastic_scale * tie_break_centre(conditions)[period]
         q[layout.net_import] = conditions.hub.export_price[period]
         q[layout.premium] = 1.0
-        q[layout.injection] = injection_cost
         return q
 
     def matrix(self, conditions: Conditions, period: int) -> sp.csc_array:
@@ -234,12 +233,6 @@ class NetworkProblem:
         settings.presolve_enable = False
         settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = tolerance
         return settings
-
-    def solver(self, data: ConicData, settings: Any) -> Any:
-        """A persistent solver; give its `update(P=, q=, A=, b=)` what this class's methods return."""
-        return clarabel.DefaultSolver(
-            data.hessian, data.linear, data.matrix, data.bound, self.cones(), settings
-        )
 
     def point(self, answer: Any) -> NetworkPoint:
         """Turn Clarabel's solution into powers and prices with the signs of README.md."""

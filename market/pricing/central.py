@@ -100,7 +100,7 @@ def _period(
 ) -> tuple[ConicData, list[Any]]:
     """One period's problem with its devices, and its cones."""
     layout = problem.layout
-    network = problem.matrices(conditions, period, np.zeros(len(layout.injection_buses)))
+    network = problem.matrices(conditions, period)
     cones = problem.cones()
     if around is not None:
         network = _tangent(problem, network, around, period)

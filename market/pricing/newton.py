@@ -26,8 +26,8 @@ from market.pricing.conditions import Components, Conditions, Duals, Primal, Sol
 from market.pricing.interior import approach, sides, start
 from market.pricing.kkt import Currents, Kkt, Network, SingularStep
 from market.pricing.optimality import TIE_BREAK_VOLL, costs
+from market.pricing.periods import period_of
 from market.pricing.point import STORAGES
-from market.pricing.polish import period_of
 from market.pricing.quantities import Quantities
 from market.units import Floats
 

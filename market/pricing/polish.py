@@ -32,7 +32,7 @@ from market.pricing.stationarity import FREE, HIGH, LOW, Coupled, Period, Pins, 
 from market.pricing.storages import OVERLAP_PU, one_way
 from market.units import Floats, Ints
 
-__all__ = ["period_of", "polish", "stationary"]
+__all__ = ["polish", "stationary"]
 
 NEWTON_STEPS = 12
 ACTIVE_SET_ROUNDS = 12

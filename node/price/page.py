@@ -14,13 +14,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from node.price.clearing import BusPrice, Cleared, PriceTable
 from node.price.phases import BALANCED, DRAWN, BusPhases, PhaseTable
 from node.price.pictures import pictures
 from node.simulate.canvas import DARK, LIGHT, data_uri
 from node.simulate.wording import MINUS, NBSP, power
+from node.web.templating import environment
 
 PHASES_OWN = {"phases.csv", "phases.svg"}
 ROWS_MAX = 1_000
@@ -114,18 +115,10 @@ def proof(table: PriceTable) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("node", "web/templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     price: Callable[[float], str] = lambda eur: f"{eur:z,.3f}".replace("-", MINUS)  # noqa: E731
-    environment.filters |= {
+    filters: dict[str, Callable[..., Any]] = {
         "price": price,
         "power": power,
         "percent": lambda share: f"{100 * share:.2f}{NBSP}%",
     }
-    return environment
+    return environment(filters)

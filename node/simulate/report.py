@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from node.simulate.bills import Account, Kind, accounts, total
 from node.simulate.canvas import DARK, data_uri
@@ -18,6 +19,7 @@ from node.simulate.summary import share_reached, summarise, unproven
 from node.simulate.tables import iso, tables
 from node.simulate.utility import UtilityResult, day_utility_result
 from node.simulate.wording import cents, energy, euros, money
+from node.web.templating import environment
 
 CAUSES = {
     Kind.BOUGHT: "bought in the book above the utility's hub price",
@@ -108,15 +110,7 @@ def render_report(day: DayResult, light: dict[str, bytes] | None = None) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("node", "web/templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
+    filters: dict[str, Callable[..., Any]] = {
         "energy": energy,
         "money": money,
         "kwh": lambda wh: f"{wh / 1_000:,.1f}",
@@ -125,7 +119,7 @@ def _environment() -> Environment:
         "sentence": share_reached,
         "reached": lambda gap: "–" if gap is None else f"{100 * (1 - gap):.2f} %",
     }
-    return environment
+    return environment(filters)
 
 
 def _picture(plot: Plot, day: DayResult, light: bytes | None) -> Picture:

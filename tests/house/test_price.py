@@ -17,10 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
+from market.atc.methods import METHODS as COORDINATIONS
 from market.feeder.model import FeederError
 from market.pricing.surplus import net_consumption
 from node.cli.app import app
 from node.price import Cleared, clear, price
+from node.price.clearing import PENALTIES, ROUNDS
 from node.price.condense import condense
 from node.price.page import write_page
 from node.price.phases import three_phases
@@ -66,12 +68,12 @@ def cleared(tmp_path_factory: pytest.TempPathFactory) -> Cleared:
     [
         ("oberrhein#1", "true"),
         ("oberrhein#2", "true"),
-        ("kerber-landnetz-freileitung-1", "false"),
+        ("kerber-landnetz-freileitung-1", "true"),
         ("kerber-landnetz-kabel-2", "true"),
         ("kerber-vorstadt-1", "true"),
     ],
 )
-def test_feeders_on_which_pandapowers_opf_does_not_converge_are_priced(tmp_path: Path, name: str, rated: str):
+def test_oberrhein_and_kerber_are_priced(tmp_path: Path, name: str, rated: str):
     feeder = {"feeder__name": f"pandapower:{name}", "feeder__rated": rated}
     table = price(scenario(tmp_path, **feeder, prosumers__pv_mw="0.2"), 1, "newton")
     assert table.certified, table.doubt
@@ -342,3 +344,17 @@ def test_three_phases_without_the_extra_name_it(monkeypatch: pytest.MonkeyPatch)
     done = wattbook("price", "ieee33-day", "--method", "newton", "--three-phase")
     assert (done.exit_code, done.stdout) == (2, "")
     assert "pip install 'wattbook[three-phase]'" in done.stderr
+
+
+def test_every_coordination_has_its_name_in_the_command() -> None:
+    # the command lists them without loading a solver
+    assert set(COORDINATIONS) == {*ROUNDS, *PENALTIES}
+
+
+def test_a_penalty_of_choice_prices_alike() -> None:
+    scenario = load("ieee33-day", {"prosumers.count": "8"})
+    usual, other = price(scenario, 12, "atc"), price(scenario, 12, "atc", "tdqa")
+    assert (usual.method, other.method) == ("atc", "tdqa")
+    for mine, theirs in zip(usual.buses, other.buses, strict=True):
+        # the residual stop's promise
+        assert theirs.dlmp == pytest.approx(mine.dlmp, rel=1e-4)

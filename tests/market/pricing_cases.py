@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from market.feeder import Feeder
-from market.pricing.conditions import Conditions, Devices, Hub
+from market.pricing.conditions import Conditions, Devices, Hub, Solution
 from node.bench import stressed as drawing
 
 NO_DEVICES = np.zeros((1, 0))
@@ -30,6 +30,21 @@ def bare(
 def draw(seed: int, **kind: Any) -> tuple[Feeder, Conditions]:
     """What `node.bench.stressed.drawn` draws with a seed."""
     return drawing.drawn(np.random.default_rng(seed), **kind)
+
+
+def usual(seed: int) -> tuple[Feeder, Conditions]:
+    """Between 10 and 300 prosumers with curved costs, hub prices 60 to 160 over 10 to 60 €/MWh."""
+    rng = np.random.default_rng([11, seed])
+    return draw(
+        seed,
+        count=int(rng.choice([10, 32, 100, 300])),
+        scale=float(rng.uniform(0.3, 1.0)),
+        generation=float(rng.uniform(0.2, 1.0)),
+        linear=0.0,
+        v_min=0.92,
+        import_price=float(rng.uniform(60, 160)),
+        export_price=float(rng.uniform(10, 60)),
+    )
 
 
 def stressed(seed: int) -> tuple[Feeder, Conditions]:
@@ -64,3 +79,9 @@ CASES: dict[str, dict[str, Any]] = {
 def case(name: str) -> tuple[Feeder, Conditions]:
     """A named case."""
     return draw(**{"seed": 1, **CASES[name]})
+
+
+def price_error(found: Solution, expected: Solution) -> float:
+    """Largest difference of DLMPs, relative to max(|λ|, 1 €/MWh)."""
+    central = expected.duals.price
+    return float(np.max(np.abs(found.duals.price - central) / np.maximum(np.abs(central), 1.0)))

@@ -10,19 +10,14 @@ from market.atc.anderson import Anderson
 from market.atc.clearing import AtcClearing
 from market.pricing.admission import ClearingFailed, HubError
 from market.pricing.certificate import certificate, check
-from market.pricing.conditions import Devices, Hub, Solution
+from market.pricing.conditions import Devices, Hub
 from market.pricing.socp import SocpClearing
-from tests.market.pricing_cases import CASES, case, draw
+from tests.market.pricing_cases import CASES, case, draw, price_error, usual
 from tests.market.trading_day import midsummer
 
 PRICE_ERROR = 1e-4
 """The promise for ATC's DLMPs against the central solve, of max(|λ|, 1); 1e-5 is usual."""
 ROUNDS = 30
-
-
-def price_error(found: Solution, expected: Solution) -> float:
-    central = expected.duals.price
-    return float(np.max(np.abs(found.duals.price - central) / np.maximum(np.abs(central), 1.0)))
 
 
 def assert_central(feeder, conditions, solution) -> None:
@@ -50,17 +45,7 @@ def test_a_day_has_the_central_prices_in_every_hour():
 
 @pytest.mark.parametrize("seed", range(36))
 def test_random_cases_settle_in_few_rounds(seed):
-    rng = np.random.default_rng([11, seed])
-    feeder, conditions = draw(
-        seed,
-        count=int(rng.choice([10, 32, 100, 300])),
-        scale=float(rng.uniform(0.3, 1.0)),
-        generation=float(rng.uniform(0.2, 1.0)),
-        linear=0.0,
-        v_min=0.92,
-        import_price=float(rng.uniform(60, 160)),
-        export_price=float(rng.uniform(10, 60)),
-    )
+    feeder, conditions = usual(seed)
     solution = AtcClearing(feeder)(feeder, conditions)
     assert solution.iterations <= ROUNDS
     assert_central(feeder, conditions, solution)

@@ -16,12 +16,11 @@ from market.atc.finished import ATC
 from market.atc.methods import DEEPER, METHODS
 from market.atc.penalties import Augmented, Exponential, Quadratic
 from market.atc.second_order import SECOND_ORDER
-from market.feeder.model import Feeder
 from market.pricing.admission import ClearingFailed, StorageError
 from market.pricing.certificate import certificate, check
 from market.pricing.conditions import Conditions, Solution
 from market.pricing.newton import NewtonClearing
-from tests.market.pricing_cases import CASES, case, draw, stressed
+from tests.market.pricing_cases import CASES, case, draw, price_error, stressed, usual
 from tests.market.storage_cases import batteries, with_storages
 
 RESIDUAL_STOP = 1e-4
@@ -30,11 +29,6 @@ EXACT = 1e-9
 """What answers with slopes promise: nothing but rounding is left."""
 NEVER = {"quadratic", "lagrangian"}
 """Penalties without a multiplier, and multipliers without a penalty: near, and never there."""
-
-
-def price_error(found: Solution, expected: Solution) -> float:
-    central = expected.duals.price
-    return float(np.max(np.abs(found.duals.price - central) / np.maximum(np.abs(central), 1.0)))
 
 
 def cleared(feeder, conditions: Conditions, method) -> tuple[Solution, float]:
@@ -187,21 +181,6 @@ def test_200_random_slots_by_the_residual_stop_and_exactly(
         record_property("DLMPs beyond 1e-4 by the residual stop", loose)
         assert np.percentile(without, 95) <= 25
         record_property("rounds by the residual stop, median, 95 %, most", _spread(without))
-
-
-def usual(seed: int) -> tuple[Feeder, Conditions]:
-    """Between 10 and 300 prosumers with curved costs, hub prices 60 to 160 over 10 to 60 €/MWh."""
-    rng = np.random.default_rng([11, seed])
-    return draw(
-        seed,
-        count=int(rng.choice([10, 32, 100, 300])),
-        scale=float(rng.uniform(0.3, 1.0)),
-        generation=float(rng.uniform(0.2, 1.0)),
-        linear=0.0,
-        v_min=0.92,
-        import_price=float(rng.uniform(60, 160)),
-        export_price=float(rng.uniform(10, 60)),
-    )
 
 
 def _spread(rounds: list[int]) -> str:
