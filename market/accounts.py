@@ -76,10 +76,14 @@ class Account:
         return self.id == UTILITY_ID
 
     def capacity_wh(self, side: Side) -> int:
-        """Wh a slot that it may buy or sell net."""
+        """Wh a slot that it may buy or sell net, and that its meter may show."""
         if self.is_utility:
             return UTILITY_CAPACITY_WH
         return self.import_capacity_wh if side == Side.BID else self.export_capacity_wh
+
+    def carries(self, net_wh: int) -> bool:
+        """Whether its connection can take (or give, where negative) so much in a slot."""
+        return -self.export_capacity_wh <= net_wh <= self.import_capacity_wh
 
     @property
     def spendable_neur(self) -> int:

@@ -32,6 +32,7 @@ from market.orders import (
     BookEvent,
     Cancel,
     CloseGate,
+    ClosingPaused,
     Command,
     FillVetoed,
     Flag,
@@ -279,7 +280,7 @@ class Book:
         shelf = self._shelves[taker.order.energy_class, Side(1 - taker.side)]
         while taker.left_wh > 0 and taker.visits < VISITS_MAX:
             level = shelf.best
-            if level is None or not _crosses(taker, level):
+            if level is None or not level.is_crossed_by(taker.tick):
                 break
             yield from self._meet(level, taker, time)
             shelf.unmark_if_passed(level)
@@ -471,6 +472,9 @@ class Book:
         if self._passed == len(entries):
             self.snapshot = len(self.accounts)
             events.append(GateClosed(self.slot, self.snapshot))
+        else:
+            level, place = entries[self._passed]
+            events.append(ClosingPaused(self.slot, level.energy_class, level.side, level.tick, place))
         return tuple(events)
 
     def _credit_maker(self, level: Level, place: int) -> None:
@@ -480,11 +484,6 @@ class Book:
             position = self.held(level.entries[place].account)
             position.resting_wh[level.side] -= filled_wh
             position.trade(level.side, level.energy_class, level.tick, filled_wh)
-
-
-def _crosses(taker: Incoming, level: Level) -> bool:
-    """Whether an order may trade at a level of the other side."""
-    return taker.tick >= level.tick if taker.side == Side.BID else taker.tick <= level.tick
 
 
 def _filled(taker: Incoming, level: Level, makers: Sequence[int]) -> OrdersFilled:

@@ -36,9 +36,6 @@ from market.settlement import (
 )
 from market.slots import Tariff, Terms
 
-ENERGY_MAX_WH = 2**40
-"""No meter of a distribution feeder shows more in a slot, either way."""
-
 
 class Slot:
     """All that is known of one slot. `book` takes cancels before anything else is known.
@@ -118,7 +115,7 @@ class Slot:
             return ReadingReject.ALREADY_FINAL
         if len(reading.certified) != len(self.terms.penalties_ueur_per_kwh):
             return ReadingReject.WRONG_CLASSES
-        if abs(reading.net_energy) > ENERGY_MAX_WH:
+        if not account.carries(reading.net_energy):
             return ReadingReject.OUT_OF_RANGE
         return None
 

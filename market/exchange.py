@@ -353,10 +353,10 @@ class Exchange:
         certificate_hash: bytes,
         signed: Sequence[Signed],
     ) -> tuple[Event, ...]:
-        """A quorum's prices, from the gate on and before T_p, once; the chunks follow."""
+        """A quorum's prices, once nothing can be vetoed any more and before T_p, once; the chunks follow."""
         scheduled = self._scheduled(slot)
         tariff = scheduled.require_scheduled()
-        require(by.time >= self.terms.gate(slot), "prices: before the gate", slot)
+        require(by.time >= self.terms.closing(slot), "prices: before closing", slot)
         require(by.time < self.terms.prices_due(slot), "prices: too late", slot)
         require(scheduled.prices is None, "prices: already posted", slot)
         in_range = tariff.hub_export <= hub_price <= tariff.hub_import
@@ -388,9 +388,9 @@ class Exchange:
     def post_forecasts(
         self, by: Caller, slot: int, index: int, words: Sequence[int], signed: Sequence[Signed]
     ) -> tuple[Event, ...]:
-        """A quorum's forecast of accounts 256·index to 256·index + 255, from the gate on, before T1, once."""
+        """A quorum's forecast of accounts 256·index to 256·index + 255, from closing on, before T1, once."""
         scheduled = self._scheduled(slot)
-        require(by.time >= self.terms.gate(slot), "forecasts: before the gate", slot)
+        require(by.time >= self.terms.closing(slot), "forecasts: before closing", slot)
         require(by.time < self.terms.readings_due(slot), "forecasts: too late", slot)
         require(index not in scheduled.forecasts, "forecasts: already posted", index)
         require(len(words) == WORDS_PER_CHUNK, "forecasts: wrong length", len(words))

@@ -68,6 +68,10 @@ class Level:
         """Whether nothing is left to meet."""
         return self.head == len(self.entries)
 
+    def is_crossed_by(self, tick: int) -> bool:
+        """Whether an order of the other side may trade here."""
+        return tick >= self.tick if self.side == Side.ASK else tick <= self.tick
+
     def berth(self, place: int) -> Berth:
         """Where the entry at a place is, in the whole book."""
         return Berth(self.energy_class, self.side, self.tick, place)

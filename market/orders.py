@@ -297,6 +297,17 @@ class NonceCancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class ClosingPaused:
+    """A call of gate closure ended before the last entry; the next goes on with the one at `place`."""
+
+    slot: int
+    energy_class: int
+    side: int
+    tick: int
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
 class GateClosed:
     """Everything that rested is voided; accounts 0..accounts-1 must settle."""
 
@@ -312,5 +323,6 @@ BookEvent = (
     | OrderVoided
     | OrderRejected
     | NonceCancelled
+    | ClosingPaused
     | GateClosed
 )

@@ -9,13 +9,14 @@
 """
 
 import accounts
-import book
 import levels
 import oracle
 import positions
+import resting
 import rules
 import settlement
 import slots
+import veto
 
 # In the order of Exchange.vy: all three must lay out storage alike.
 initializes: accounts
@@ -23,7 +24,10 @@ initializes: slots
 initializes: levels
 initializes: positions
 initializes: oracle[slots := slots]
-initializes: book[accounts := accounts, levels := levels, oracle := oracle, positions := positions, slots := slots]
+initializes: resting[accounts := accounts, levels := levels, oracle := oracle, positions := positions, slots := slots]
+initializes: veto[
+    accounts := accounts, levels := levels, oracle := oracle, positions := positions, resting := resting, slots := slots
+]
 initializes: settlement[accounts := accounts, oracle := oracle, positions := positions, slots := slots]
 
 
@@ -62,7 +66,7 @@ def __init__(token: address, terms: slots.Terms, registry: address):
 
 
 @external
-def vetoFills(slot: uint32, vetoes: DynArray[book.Veto, VETOES_PER_CALL]):
+def vetoFills(slot: uint32, vetoes: DynArray[veto.Veto, VETOES_PER_CALL]):
     """
     @notice Takes back fills, the last of all first; by the utility, from the gate on and for as long as the
             market's veto lasts.
@@ -71,11 +75,11 @@ def vetoFills(slot: uint32, vetoes: DynArray[book.Veto, VETOES_PER_CALL]):
             event tells, where 1 024 gaps have been gone back over and more are in the way: call again.
     """
     accounts._only_utility()
-    state: uint256 = book._check_veto(convert(slot, uint256))
+    state: uint256 = veto._check_time(convert(slot, uint256))
     room: uint256 = GAPS_PER_CALL
-    for veto: book.Veto in vetoes:
+    for named: veto.Veto in vetoes:
         done: bool = False
-        done, room = book._veto(slot, state, veto, room)
+        done, room = veto._take_back(slot, state, named, room)
         if not done:
             break
 

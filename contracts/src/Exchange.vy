@@ -14,14 +14,17 @@
 
 import accounts
 import book
+import closing
 import known_code
 import levels
 import oracle
 import orders
 import positions
+import resting
 import rules
 import signatures
 import slots
+import veto
 
 # In the order of Clearinghouse.vy and Registry.vy: all three must lay out storage alike.
 initializes: accounts
@@ -29,7 +32,20 @@ initializes: slots
 initializes: levels
 initializes: positions
 initializes: oracle[slots := slots]
-initializes: book[accounts := accounts, levels := levels, oracle := oracle, positions := positions, slots := slots]
+initializes: resting[accounts := accounts, levels := levels, oracle := oracle, positions := positions, slots := slots]
+initializes: veto[
+    accounts := accounts, levels := levels, oracle := oracle, positions := positions, resting := resting, slots := slots
+]
+initializes: closing[accounts := accounts, levels := levels, positions := positions, resting := resting, slots := slots]
+initializes: book[
+    accounts := accounts,
+    levels := levels,
+    oracle := oracle,
+    positions := positions,
+    resting := resting,
+    slots := slots,
+    veto := veto
+]
 
 
 # ---- constants -------------------------------------------------------------------------------------
@@ -150,7 +166,7 @@ def placeOrders(batch: DynArray[orders.SignedOrder, ORDERS_PER_CALL]):
 
 
 @external
-def cancelOrder(cancel: orders.Cancel, r: bytes32, vs: bytes32, berth: book.Berth):
+def cancelOrder(cancel: orders.Cancel, r: bytes32, vs: bytes32, berth: resting.Berth):
     """
     @notice Voids what rests of an order, or kills a nonce not seen yet; before the gate, paused or not.
     @param cancel What the trader signed.
@@ -169,7 +185,7 @@ def closeGate(slot: uint32, limit: uint32):
     @param slot The slot.
     @param limit Entries of the slot's levels to go through, at most 512.
     """
-    book._close_gate(slot, limit)
+    closing._advance(slot, limit)
 
 
 # ---- views ------------------------------------------------------------------------------------------
@@ -177,12 +193,12 @@ def closeGate(slot: uint32, limit: uint32):
 
 @external
 @view
-def orderOf(slot: uint32, trader: address, nonce: uint8) -> (book.Berth, uint256):
+def orderOf(slot: uint32, trader: address, nonce: uint8) -> (resting.Berth, uint256):
     """
     @notice Where an order rests and its Wh; zeros for one that does not rest. To be called, not to be used on
             chain: it looks through the slot's whole book.
     """
-    return book._find(convert(slot, uint256), accounts._id(trader), convert(nonce, uint256))
+    return resting._find(convert(slot, uint256), accounts._id(trader), convert(nonce, uint256))
 
 
 @external
@@ -221,7 +237,7 @@ def bestBid(slot: uint32, energyClass: uint8) -> (bool, int16, uint256):
     """
     @notice Highest bid tick and the Wh resting there.
     """
-    return book._best(convert(slot, uint256), convert(energyClass, uint256), 0)
+    return resting._best(convert(slot, uint256), convert(energyClass, uint256), 0)
 
 
 @external
@@ -230,7 +246,7 @@ def bestAsk(slot: uint32, energyClass: uint8) -> (bool, int16, uint256):
     """
     @notice Lowest ask tick and the Wh resting there.
     """
-    return book._best(convert(slot, uint256), convert(energyClass, uint256), 1)
+    return resting._best(convert(slot, uint256), convert(energyClass, uint256), 1)
 
 
 @external
@@ -240,11 +256,11 @@ def levelOf(slot: uint32, energyClass: uint8, side: uint8, tick: int16) -> uint2
     @notice Wh resting at a tick.
     """
     number: uint256 = convert(slot, uint256)
-    sound: bool = slots._has_class(convert(energyClass, uint256)) and side <= 1 and tick > min_value(int16)
+    energy_class: uint256 = convert(energyClass, uint256)
+    sound: bool = slots._has_class(energy_class) and side <= 1 and tick > min_value(int16)
     rules._require(sound, "book: no such level")
-    shelf: uint256 = levels._shelf(number, convert(energyClass, uint256), convert(side, uint256))
-    rank: uint256 = levels._rank(convert(tick, int256), convert(side, uint256))
-    return book._level_quantity(number, (shelf << 16) | rank)
+    level: uint256 = levels._level(number, energy_class, convert(side, uint256), convert(tick, int256))
+    return resting._level_quantity(number, level)
 
 
 @external
@@ -254,6 +270,7 @@ def chargeOf(slot: uint32, bus: uint16) -> int32:
     @notice Firm charge of a bus, µ€/kWh, 0 until the charges are complete.
     """
     number: uint256 = convert(slot, uint256)
+    oracle._check_bus(convert(bus, uint256))
     return convert(oracle._charge(slots.states[number], number, convert(bus, uint256)), int32)
 
 

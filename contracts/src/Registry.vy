@@ -9,12 +9,13 @@
 """
 
 import accounts
-import book
 import levels
 import oracle
 import positions
+import resting
 import rules
 import slots
+import veto
 
 # In the order of Exchange.vy: all three must lay out storage alike.
 initializes: accounts
@@ -22,7 +23,10 @@ initializes: slots
 initializes: levels
 initializes: positions
 initializes: oracle[slots := slots]
-initializes: book[accounts := accounts, levels := levels, oracle := oracle, positions := positions, slots := slots]
+initializes: resting[accounts := accounts, levels := levels, oracle := oracle, positions := positions, slots := slots]
+initializes: veto[
+    accounts := accounts, levels := levels, oracle := oracle, positions := positions, resting := resting, slots := slots
+]
 
 
 # ---- constructor -----------------------------------------------------------------------------------
@@ -281,6 +285,7 @@ def priceOf(slot: uint32, bus: uint16) -> int32:
     @notice Price of a bus, µ€/kWh, 0 until the prices are complete.
     """
     number: uint256 = convert(slot, uint256)
+    oracle._check_bus(convert(bus, uint256))
     return convert(oracle._price(slots.states[number], number, convert(bus, uint256)), int32)
 
 

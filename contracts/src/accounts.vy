@@ -229,6 +229,15 @@ def _capacities(import_capacity: uint32, export_capacity: uint32) -> uint256:
 
 @internal
 @pure
+def _capacity(word: uint256, side: uint256) -> uint256:
+    """
+    @notice Wh a slot that an account may take from the feeder (side 0), or give (side 1).
+    """
+    return (word >> unsafe_add(IMPORT_AT, unsafe_mul(EXPORT_AT - IMPORT_AT, side))) & packing.UINT32
+
+
+@internal
+@pure
 def _profile(credit_limit: uint128, epoch: uint256, classes: uint8) -> uint256:
     """
     @notice The profile word.
@@ -328,8 +337,8 @@ def _account(account: address) -> Account:
         bus=convert(self._bus(word), uint16),
         meterKey=self.meters[id],
         meterEpoch=convert((profile >> EPOCH_AT) & packing.UINT32, uint32),
-        importCapacity=convert((capacities >> IMPORT_AT) & packing.UINT32, uint32),
-        exportCapacity=convert((capacities >> EXPORT_AT) & packing.UINT32, uint32),
+        importCapacity=convert(self._capacity(capacities, 0), uint32),
+        exportCapacity=convert(self._capacity(capacities, 1), uint32),
         creditLimit=convert(profile >> CREDIT_AT, uint128),
         classes=convert(profile & packing.UINT8, uint8),
         balance=convert(self._balance(word), int128),

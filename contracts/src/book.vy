@@ -2,7 +2,7 @@
 """
 @title Book
 @license Apache-2.0
-@notice Order entry, matching in price-time priority, cancel, veto and gate closure.
+@notice Order entry, matching in price-time priority, and cancels.
 
         Whoever takes resting orders writes to their levels and to its own position, not to the makers'. Makers
         are credited when the gate closes; until then what they have at rest counts as it was placed.
@@ -14,14 +14,18 @@ import oracle
 import orders
 import packing
 import positions
+import resting
 import rules
 import slots
+import veto
 
 uses: accounts
 uses: levels
 uses: oracle
 uses: positions
+uses: resting
 uses: slots
+uses: veto
 
 
 # ---- events ----------------------------------------------------------------------------------------
@@ -48,58 +52,8 @@ event OrdersFilled:
     tick: int16
     makers: DynArray[uint256, MAKERS_PER_LOG]
 
-event OrderVoided:
-    slot: indexed(uint32)
-    trader: indexed(address)
-    nonce: uint8
-    quantity: uint32
-    reason: uint8
-
-event FillVetoed:
-    slot: indexed(uint32)
-    taker: indexed(address)
-    takerNonce: uint8
-    takerSide: uint8
-    energyClass: uint8
-    tick: int16
-    quantity: uint32
-    reason: uint8
-    element: uint16
-
-# Vetoes of a call end here: the level's head went back to `place`, over gaps alone, and the next call goes on.
-event VetoPaused:
-    slot: indexed(uint32)
-    energyClass: uint8
-    side: uint8
-    tick: int16
-    place: uint16
-
-event GateClosed:
-    slot: indexed(uint32)
-    accounts: uint32
-
 
 # ---- structs ---------------------------------------------------------------------------------------
-
-# Where an order rests: its level, and its place in the queue.
-struct Berth:
-    energyClass: uint8
-    side: uint8
-    tick: int16
-    place: uint16
-
-# What an order took of a level, and how much of it the utility takes back.
-struct Veto:
-    taker: address
-    takerNonce: uint8
-    energyClass: uint8
-    takerSide: uint8
-    tick: int16
-    quantity: uint32
-    before: bytes32
-    cut: uint32
-    reason: uint8
-    element: uint16
 
 # What entry has found out about an order, and what matching makes of it.
 struct Ticket:
@@ -123,80 +77,6 @@ TICK_MAX: constant(int256) = 32767
 VISITS_MAX: constant(uint256) = 128
 MAKERS_PER_LOG: constant(uint256) = 16
 RESTING_MAX: constant(uint256) = 16
-# Closing an entry takes 45 000 gas at most.
-ENTRIES_PER_CALL: constant(uint256) = 512
-WALK_MAX: constant(uint256) = 1048576
-
-CANCELLED: constant(uint8) = 1
-VOID_EXPIRED: constant(uint8) = 2
-OWN_ORDER: constant(uint8) = 3
-VOID_IMMEDIATE: constant(uint8) = 4
-VISITS: constant(uint8) = 5
-CLOSED: constant(uint8) = 6
-LEVEL_FULL: constant(uint8) = 7
-
-
-# ---- storage ---------------------------------------------------------------------------------------
-
-# Hash over the fills of a slot, in markets with a veto: keccak256(hash before, level, taker's id << 8 | nonce, Wh).
-fills: HashMap[uint256, bytes32]
-
-
-# ---- internal functions: reserves ------------------------------------------------------------------
-
-
-@internal
-@view
-def _unit_reserve(
-    state: uint256, energy_class: uint256, side: uint256, tick: int256, charge: int256
-) -> uint256:
-    """
-    @notice The most that one Wh at a tick can cost a prosumer under any reading, µ€/kWh: delivered or not, and
-            sold in a class with nothing certified.
-    """
-    price: int256 = unsafe_mul(tick, slots.TICK)
-    delivered: int256 = unsafe_add(price, charge)
-    undelivered: int256 = 0
-    fit: int256 = packing._signed(state, 64, 32)
-    if slots.RULE == slots.DLMP:
-        if side == 0:
-            undelivered = unsafe_sub(price, fit)
-        else:
-            undelivered = unsafe_sub(slots._hub_import(state), price)
-    elif side == 0:
-        undelivered = price + max(charge, 0) - fit - min(charge, 0)
-    else:
-        retail: int256 = packing._signed(state, 0, 32)
-        undelivered = max(retail, slots._hub_import(state) + charge) + max(-charge, 0) - price
-    if side == 1:
-        delivered = unsafe_sub(0, delivered)
-    most: int256 = max(delivered, undelivered)
-    if side == 1 and energy_class != 0:
-        most = unsafe_add(most, convert(slots.PENALTIES[energy_class - 1], int256))
-    return convert(max(0, most), uint256)
-
-
-@internal
-@view
-def _level_reserve(state: uint256, level: uint256, charge: int256) -> uint256:
-    """
-    @notice The same of what rests on a level.
-    """
-    return self._unit_reserve(state, (level >> 17) & 3, (level >> 16) & 1, levels._tick(level), charge)
-
-
-@internal
-def _log_voided(slot: uint256, trader: address, nonce: uint256, quantity: uint256, reason: uint8):
-    """
-    @notice Says what will never trade.
-    """
-    log OrderVoided(
-        slot=convert(slot, uint32),
-        trader=trader,
-        nonce=convert(nonce, uint8),
-        quantity=convert(quantity, uint32),
-        reason=reason,
-    )
 
 
 # ---- internal functions: entry ---------------------------------------------------------------------
@@ -314,7 +194,7 @@ def _admit(order: orders.Order, r: bytes32, vs: bytes32) -> Ticket:
         ticket.code = orders.OVER_CAPACITY
         return ticket
     if ticket.id != 0:
-        ticket.unit = self._unit_reserve(ticket.state, energy_class, ticket.side, ticket.tick, ticket.charge)
+        ticket.unit = resting._unit_reserve(ticket.state, energy_class, ticket.side, ticket.tick, ticket.charge)
         needed: uint256 = unsafe_mul(ticket.left, ticket.unit)
         affordable: bool = unsafe_add(positions._reserve(ticket.position), needed) <= packing.UINT64
         if not affordable or not accounts._affords(ticket.account, needed):
@@ -443,14 +323,13 @@ def _taken(order: orders.Order, ticket: Ticket, level: uint256, quantity: uint25
     worth: int256 = unsafe_mul(convert(quantity, int256), tick)
     position: uint256 = positions._traded(ticket.position, ticket.side, quantity, worth)
     if slots.VETO_GRACE != 0:
-        fill: uint256 = (ticket.id << 8) | convert(order.nonce, uint256)
-        self.fills[ticket.slot] = keccak256(abi_encode(self.fills[ticket.slot], level, fill, quantity))
+        veto._note(ticket.slot, level, ticket.id, convert(order.nonce, uint256), quantity)
     energy_class: uint256 = convert(order.energyClass, uint256)
     if energy_class != 0:
         positions._trade_class((ticket.slot << 24) | ticket.id, energy_class, ticket.side, quantity)
     if ticket.id == 0:
         return position
-    unit: uint256 = self._unit_reserve(ticket.state, energy_class, ticket.side, tick, ticket.charge)
+    unit: uint256 = resting._unit_reserve(ticket.state, energy_class, ticket.side, tick, ticket.charge)
     return position + ((quantity * unit) << positions.RESERVE_AT)
 
 
@@ -461,43 +340,19 @@ def _void_met(
     """
     @notice Voids an order that the taker met and does not trade with: expired, or the taker's own.
     """
-    reason: uint8 = OWN_ORDER
+    reason: uint8 = resting.OWN_ORDER
     if expired:
-        reason = VOID_EXPIRED
+        reason = resting.VOID_EXPIRED
     if entry >> levels.TRADER_AT != ticket.id:
-        self._void(accounts.holders[entry >> levels.TRADER_AT], ticket.state, level, entry, quantity, reason)
+        resting._void(accounts.holders[entry >> levels.TRADER_AT], ticket.state, level, entry, quantity, reason)
         return ticket
     after: Ticket = ticket
     after.position = positions._without_rest(ticket.position, 1 - ticket.side, quantity, 1)
     if ticket.id != 0:
-        unit: uint256 = self._level_reserve(ticket.state, level, ticket.charge)
+        unit: uint256 = resting._level_reserve(ticket.state, level, ticket.charge)
         after.position -= (quantity * unit) << positions.RESERVE_AT
-    self._log_voided(ticket.slot, order.trader, (entry >> levels.NONCE_AT) & packing.UINT8, quantity, reason)
+    resting._log_voided(ticket.slot, order.trader, (entry >> levels.NONCE_AT) & packing.UINT8, quantity, reason)
     return after
-
-
-@internal
-def _void(trader: address, state: uint256, level: uint256, entry: uint256, quantity: uint256, reason: uint8):
-    """
-    @notice Voids what rests of somebody's order: takes it out of the position and releases its reserve.
-    """
-    slot: uint256 = level >> 19
-    side: uint256 = (level >> 16) & 1
-    id: uint256 = entry >> levels.TRADER_AT
-    key: uint256 = (slot << 24) | id
-    # Closing counts no order down: of one that was voided before, a veto may have given back what was filled.
-    counted: uint256 = 1
-    if reason == CLOSED:
-        counted = 0
-    position: uint256 = positions._without_rest(positions.words[key], side, quantity, counted)
-    if id != 0:
-        account: uint256 = accounts.words[trader]
-        charge: int256 = oracle._charge(state, slot, accounts._bus(account))
-        released: uint256 = quantity * self._level_reserve(state, level, charge)
-        position -= released << positions.RESERVE_AT
-        accounts.words[trader] = account - (released << accounts.RESERVED_AT)
-    positions.words[key] = position
-    self._log_voided(slot, trader, (entry >> levels.NONCE_AT) & packing.UINT8, quantity, reason)
 
 
 @internal
@@ -511,9 +366,9 @@ def _rest(order: orders.Order, ticket: Ticket) -> Ticket:
     nonce: uint256 = convert(order.nonce, uint256)
     reason: uint8 = 0
     if ticket.visits == VISITS_MAX:
-        reason = VISITS
+        reason = resting.VISITS
     elif order.flags == orders.IMMEDIATE_OR_CANCEL:
-        reason = VOID_IMMEDIATE
+        reason = resting.VOID_IMMEDIATE
     else:
         entry: uint256 = (ticket.id << levels.TRADER_AT) | (nonce << levels.NONCE_AT) | ticket.left
         if order.expiry != 0:
@@ -521,20 +376,20 @@ def _rest(order: orders.Order, ticket: Ticket) -> Ticket:
         after.state = levels._append(ticket.state, level, entry)
         if after.state == 0:
             after.state = ticket.state
-            reason = LEVEL_FULL
+            reason = resting.LEVEL_FULL
     if reason != 0:
-        self._log_voided(ticket.slot, order.trader, nonce, ticket.left, reason)
+        resting._log_voided(ticket.slot, order.trader, nonce, ticket.left, reason)
     else:
         position: uint256 = positions._with_rest(ticket.position, ticket.side, ticket.left)
         after.position = position + (unsafe_mul(ticket.left, ticket.unit) << positions.RESERVE_AT)
     return after
 
 
-# ---- internal functions: cancel and gate closure ---------------------------------------------------
+# ---- internal functions: cancels --------------------------------------------------------------------
 
 
 @internal
-def _cancel(cancel: orders.Cancel, r: bytes32, vs: bytes32, berth: Berth):
+def _cancel(cancel: orders.Cancel, r: bytes32, vs: bytes32, berth: resting.Berth):
     """
     @notice Voids what rests of an order, or kills a nonce not seen yet; before the gate.
     """
@@ -549,7 +404,10 @@ def _cancel(cancel: orders.Cancel, r: bytes32, vs: bytes32, berth: Berth):
         positions.words[key] = positions._use(key, position, nonce)
         log orders.NonceCancelled(slot=cancel.slot, trader=cancel.trader, nonce=cancel.nonce)
         return
-    level: uint256 = self._level_of(slot, berth)
+    sound: bool = berth.energyClass <= 3 and berth.side <= 1 and berth.tick > min_value(int16)
+    rules._require(sound, "book: nothing to cancel")
+    side: uint256 = convert(berth.side, uint256)
+    level: uint256 = levels._level(slot, convert(berth.energyClass, uint256), side, convert(berth.tick, int256))
     word: uint256 = levels.heads[level]
     place: uint256 = convert(berth.place, uint256)
     entry: uint256 = levels._entry(level, word, place)
@@ -563,222 +421,4 @@ def _cancel(cancel: orders.Cancel, r: bytes32, vs: bytes32, berth: Berth):
         if levels._head(word) == levels._tail(word):
             slots.states[slot] = levels._unmark(state, level)
     levels.heads[level] = word
-    self._void(cancel.trader, state, level, entry, open, CANCELLED)
-
-
-@internal
-@view
-def _check_veto(slot: uint256) -> uint256:
-    """
-    @notice Refuses vetoes of a slot that is not scheduled, or out of their time.
-    @return The slot's state, which vetoes do not change.
-    """
-    state: uint256 = slots._scheduled(slot)
-    rules._require(not slots._before_gate(slot) and not slots._may_close(slot), "veto: not now")
-    return state
-
-
-@internal
-def _veto(slot: uint32, state: uint256, veto: Veto, room: uint256) -> (bool, uint256):
-    """
-    @notice Takes back the fill that was last of all, or a part of it: the taker's trade is undone, and what the
-            makers traded rests again until closing voids it. Where more gaps than there is room for were passed
-            since, the level's head alone goes back, over so many of them.
-    @return Whether the fill was reached, and what room is left.
-    """
-    number: uint256 = convert(slot, uint256)
-    side: uint256 = convert(veto.takerSide, uint256)
-    quantity: uint256 = convert(veto.quantity, uint256)
-    cut: uint256 = convert(veto.cut, uint256)
-    sound: bool = side <= 1 and veto.energyClass <= 3 and veto.tick > min_value(int16)
-    rules._require(sound, "veto: not the last fill")
-    berth: Berth = Berth(energyClass=veto.energyClass, side=1 - veto.takerSide, tick=veto.tick, place=0)
-    level: uint256 = self._level_of(number, berth)
-    account: uint256 = accounts._word(veto.taker)
-    id: uint256 = account & packing.UINT24
-    fill: uint256 = (id << 8) | convert(veto.takerNonce, uint256)
-    named: bytes32 = keccak256(abi_encode(veto.before, level, fill, quantity))
-    rules._require(named == self.fills[number], "veto: not the last fill")
-    rules._require(cut != 0 and cut <= quantity, "veto: more than was filled")
-    word: uint256 = levels.heads[level]
-    gaps: uint256 = 0
-    word, gaps = levels._before_gaps(level, word, room)
-    place: uint256 = levels._head(word)
-    if levels._taken(word) == 0 and levels._behind_gap(level, word, place):
-        levels.heads[level] = word
-        log VetoPaused(
-            slot=slot,
-            energyClass=veto.energyClass,
-            side=1 - veto.takerSide,
-            tick=veto.tick,
-            place=convert(place, uint16),
-        )
-        return False, 0
-    levels.heads[level] = levels._returned(level, word, cut)
-    self.fills[number] = veto.before
-    if cut != quantity:
-        self.fills[number] = keccak256(abi_encode(veto.before, level, fill, quantity - cut))
-    key: uint256 = (number << 24) | id
-    tick: int256 = convert(veto.tick, int256)
-    energy_class: uint256 = convert(veto.energyClass, uint256)
-    position: uint256 = positions._traded(positions.words[key], 1 - side, cut, convert(cut, int256) * tick)
-    if id != 0:
-        charge: int256 = oracle._charge(state, number, accounts._bus(account))
-        released: uint256 = cut * self._unit_reserve(state, energy_class, side, tick, charge)
-        position -= released << positions.RESERVE_AT
-        accounts._release(veto.taker, released)
-    positions.words[key] = position
-    if energy_class != 0:
-        positions._trade_class(key, energy_class, 1 - side, cut)
-    log FillVetoed(
-        slot=slot,
-        taker=veto.taker,
-        takerNonce=veto.takerNonce,
-        takerSide=veto.takerSide,
-        energyClass=veto.energyClass,
-        tick=veto.tick,
-        quantity=veto.cut,
-        reason=veto.reason,
-        element=veto.element,
-    )
-    return True, room - gaps
-
-
-@internal
-@pure
-def _level_of(slot: uint256, berth: Berth) -> uint256:
-    """
-    @notice The level that a berth names.
-    """
-    sound: bool = berth.energyClass <= 3 and berth.side <= 1 and berth.tick > min_value(int16)
-    rules._require(sound, "book: nothing to cancel")
-    side: uint256 = convert(berth.side, uint256)
-    shelf: uint256 = levels._shelf(slot, convert(berth.energyClass, uint256), side)
-    return (shelf << 16) | levels._rank(convert(berth.tick, int256), side)
-
-
-@internal
-def _close_gate(slot: uint32, limit: uint32):
-    """
-    @notice Goes along the levels' entries: credits makers with what was filled, voids what rests. Past the last
-            entry the gate is closed and the accounts that must settle are fixed.
-    """
-    number: uint256 = convert(slot, uint256)
-    state: uint256 = slots._scheduled(number)
-    rules._require(slots._may_close(number), "book: before the gate")
-    rules._require(state & slots.GATE_CLOSED == 0, "book: gate is closed")
-    progress: uint256 = slots.progress[number]
-    link: uint256 = (progress >> slots.LEVEL_AT) & packing.UINT19
-    place: uint256 = (progress >> slots.PLACE_AT) & packing.UINT16
-    if state & slots.CLOSING == 0:
-        link = (state >> slots.OPENED_AT) & packing.UINT19
-    for _: uint256 in range(min(convert(limit, uint256), ENTRIES_PER_CALL), bound=ENTRIES_PER_CALL):
-        if link == 0:
-            break
-        level: uint256 = (number << 19) | link
-        word: uint256 = levels.heads[level]
-        self._close_entry(state, level, word, place)
-        place += 1
-        if place == levels._tail(word):
-            link = (word >> levels.OLDER_AT) & packing.UINT19
-            place = 0
-    state = state | slots.CLOSING
-    progress = packing._put(progress, slots.LEVEL_AT, 19, link)
-    progress = packing._put(progress, slots.PLACE_AT, 16, place)
-    if link == 0:
-        state = state | slots.GATE_CLOSED
-        progress = packing._put(progress, slots.ACCOUNTS_AT, 32, accounts.count)
-        log GateClosed(slot=slot, accounts=convert(accounts.count, uint32))
-    slots.states[number] = state
-    slots.progress[number] = progress
-
-
-@internal
-def _close_entry(state: uint256, level: uint256, word: uint256, place: uint256):
-    """
-    @notice Credits a maker with what was filled of one entry, and voids the rest of it.
-    """
-    entry: uint256 = levels._entry(level, word, place)
-    rest: uint256 = levels._open(word, place, entry)
-    filled: uint256 = (entry & packing.UINT32) - rest
-    if filled != 0:
-        side: uint256 = (level >> 16) & 1
-        key: uint256 = ((level >> 19) << 24) | (entry >> levels.TRADER_AT)
-        worth: int256 = convert(filled, int256) * levels._tick(level)
-        position: uint256 = positions._traded(positions.words[key], side, filled, worth)
-        positions.words[key] = positions._without_rest(position, side, filled, 0)
-        energy_class: uint256 = (level >> 17) & 3
-        if energy_class != 0:
-            positions._trade_class(key, energy_class, side, filled)
-    if rest != 0:
-        self._void(accounts.holders[entry >> levels.TRADER_AT], state, level, entry, rest, CLOSED)
-
-
-# ---- internal functions: views ---------------------------------------------------------------------
-
-
-@internal
-@view
-def _find(slot: uint256, id: uint256, nonce: uint256) -> (Berth, uint256):
-    """
-    @notice Where an order rests, and its Wh; zeros for one that does not rest.
-    """
-    state: uint256 = slots.states[slot]
-    if state & slots.CLOSING != 0:
-        return empty(Berth), 0
-    link: uint256 = (state >> slots.OPENED_AT) & packing.UINT19
-    place: uint256 = 0
-    for _: uint256 in range(WALK_MAX):
-        if link == 0:
-            break
-        level: uint256 = (slot << 19) | link
-        word: uint256 = levels.heads[level]
-        entry: uint256 = levels._entry(level, word, place)
-        open: uint256 = levels._open(word, place, entry)
-        if entry >> levels.NONCE_AT == (id << 8) | nonce and open != 0:
-            side: uint256 = (level >> 16) & 1
-            berth: Berth = Berth(
-                energyClass=convert((level >> 17) & 3, uint8),
-                side=convert(side, uint8),
-                tick=convert(levels._tick(level), int16),
-                place=convert(place, uint16),
-            )
-            return berth, open
-        place += 1
-        if place == levels._tail(word):
-            link = (word >> levels.OLDER_AT) & packing.UINT19
-            place = 0
-    return empty(Berth), 0
-
-
-@internal
-@view
-def _level_quantity(slot: uint256, level: uint256) -> uint256:
-    """
-    @notice Wh resting on a level while the book is in force.
-    """
-    total: uint256 = 0
-    if slots.states[slot] & slots.CLOSING != 0:
-        return 0
-    word: uint256 = levels.heads[level]
-    first: uint256 = levels._head(word)
-    count: uint256 = levels._tail(word) - first
-    for offset: uint256 in range(count, bound=65536):
-        total += levels._open(word, first + offset, levels._entry(level, word, first + offset))
-    return total
-
-
-@internal
-@view
-def _best(slot: uint256, energy_class: uint256, side: uint256) -> (bool, int16, uint256):
-    """
-    @notice Best tick of one side and the Wh resting there (0 where more than 128 gaps were left behind).
-    """
-    rules._require(slots._has_class(energy_class), "book: no such class")
-    state: uint256 = slots.states[slot]
-    shelf: uint256 = levels._shelf(slot, energy_class, side)
-    rank: uint256 = levels._best(state, shelf)
-    if rank == 0 or state & slots.CLOSING != 0:
-        return False, 0, 0
-    level: uint256 = (shelf << 16) | rank
-    return True, convert(levels._tick(level), int16), self._level_quantity(slot, level)
+    resting._void(cancel.trader, state, level, entry, open, resting.CANCELLED)

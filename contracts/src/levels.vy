@@ -93,6 +93,15 @@ def _shelf(slot: uint256, energy_class: uint256, side: uint256) -> uint256:
 
 @internal
 @pure
+def _level(slot: uint256, energy_class: uint256, side: uint256, tick: int256) -> uint256:
+    """
+    @notice The level of a tick on one side of one class's book.
+    """
+    return (self._shelf(slot, energy_class, side) << 16) | self._rank(tick, side)
+
+
+@internal
+@pure
 def _best_at(shelf: uint256) -> uint256:
     """
     @notice Offset of a shelf's best rank in the slot's state.

@@ -230,11 +230,11 @@ def _post_prices(
     proofs: DynArray[OracleSignature, 16],
 ):
     """
-    @notice Takes the header of a slot's prices, after its gate and before they are due, once.
+    @notice Takes the header of a slot's prices, once nothing can be vetoed any more and before they are due, once.
     """
     number: uint256 = convert(slot, uint256)
     word: uint256 = slots._scheduled(number)
-    rules._require(not slots._before_gate(number), "prices: before the gate")
+    rules._require(slots._may_close(number), "prices: before closing")
     rules._require(self._prices_in_time(number), "prices: too late")
     rules._require(word & slots.PRICES_POSTED == 0, "prices: already posted")
     tariff: slots.Tariff = slots._tariff(word)
@@ -276,12 +276,12 @@ def _prices_in_time(slot: uint256) -> bool:
 @internal
 def _post_forecasts(slot: uint32, index: uint16, words: DynArray[uint256, 32], proofs: DynArray[OracleSignature, 16]):
     """
-    @notice Takes what a quorum forecasts of 256 accounts' net energy, after the gate and before readings are due,
-            once; it is kept as its hash, and estimates show it again.
+    @notice Takes what a quorum forecasts of 256 accounts' net energy, once nothing can be vetoed any more and
+            before readings are due, once; it is kept as its hash, and estimates show it again.
     """
     number: uint256 = convert(slot, uint256)
     slots._scheduled(number)
-    rules._require(not slots._before_gate(number), "forecasts: before the gate")
+    rules._require(slots._may_close(number), "forecasts: before closing")
     rules._require(block.timestamp < slots._end(number) + slots.METER_GRACE, "forecasts: too late")
     key: uint256 = (number << 16) | convert(index, uint256)
     rules._require(self.forecasts[key] == empty(bytes32), "forecasts: already posted")
@@ -380,6 +380,15 @@ def _value(kind: uint256, slot: uint256, bus: uint256) -> int256:
     """
     word: uint256 = self.vectors[(slot << 16) | (kind << 8) | (bus // VALUES_PER_WORD)]
     return packing._signed(word, 32 * (bus % VALUES_PER_WORD), 32)
+
+
+@internal
+@view
+def _check_bus(bus: uint256):
+    """
+    @notice Refuses buses that the market does not have: beyond the last one lie other vectors.
+    """
+    rules._require(bus < slots.BUSES, "oracle: no such bus")
 
 
 @internal

@@ -7,7 +7,6 @@
 """
 
 import accounts
-import book
 import oracle
 import packing
 import positions
@@ -121,9 +120,6 @@ BY_READING: constant(uint256) = 0
 BY_CONTRACT: constant(uint256) = 1
 BY_FORECAST: constant(uint256) = 2
 
-# No meter of a distribution feeder shows more in a slot; and no bill of less leaves its word.
-ENERGY_MAX: constant(int256) = 1 << 40
-
 # The reading word: metered and estimated net energy, the meter's epoch, what there is, and what was settled.
 METERED_AT: constant(uint256) = 0  # 64 bits, signed
 ESTIMATED_AT: constant(uint256) = 64  # 64 bits, signed
@@ -151,7 +147,8 @@ def _post_reading(reading: Reading, r: bytes32, vs: bytes32) -> uint256:
     @return The code of the first rule broken, or 0.
     """
     slot: uint256 = convert(reading.slot, uint256)
-    id: uint256 = accounts.words[reading.account] & packing.UINT24
+    account: uint256 = accounts.words[reading.account]
+    id: uint256 = account & packing.UINT24
     if id == 0:
         return UNKNOWN_ACCOUNT
     if not signatures._signed_by(accounts.meters[id], self._hash(reading), r, vs):
@@ -168,7 +165,11 @@ def _post_reading(reading: Reading, r: bytes32, vs: bytes32) -> uint256:
     if len(reading.certified) != len(slots.PENALTIES):
         return WRONG_CLASSES
     energy: int256 = convert(reading.netEnergy, int256)
-    if abs(energy) > ENERGY_MAX:
+    # What the connection can carry bounds what its meter's key can claim.
+    side: uint256 = 0
+    if energy < 0:
+        side = 1
+    if abs(energy) > convert(accounts._capacity(account, side), int256):
         return OUT_OF_RANGE
     self.readings[key] = stored | METERED | (convert(reading.epoch, uint256) << EPOCH_AT) | packing._bits(energy, 64)
     certified: uint256 = 0

@@ -66,7 +66,7 @@ QUICK = (
     Fault(
         name="the reserve forgets what is not delivered",
         code="Exchange",
-        source="book.vy",
+        source="resting.vy",
         right="most: int256 = max(delivered, undelivered)",
         wrong="most: int256 = delivered",
         caught_by="tests/exchange/test_contract_matching.py::test_reserve_of_one_wh_under_dlmp",
@@ -74,7 +74,7 @@ QUICK = (
     Fault(
         name="an ask of a class reserves no penalty",
         code="Exchange",
-        source="book.vy",
+        source="resting.vy",
         right="if side == 1 and energy_class != 0:",
         wrong="if side == 1 and energy_class > 3:",
         caught_by="tests/exchange/test_contract_matching.py::test_an_ask_of_a_class_reserves_its_penalty",
@@ -82,7 +82,7 @@ QUICK = (
     Fault(
         name="any fill may be vetoed first",
         code="Clearinghouse",
-        source="book.vy",
+        source="veto.vy",
         right="rules._require(named == self.fills[number],",
         wrong="rules._require(self.fills[number] != empty(bytes32),",
         caught_by="tests/exchange/test_contract_veto.py::test_fills_are_taken_back_from_the_last_on",
@@ -133,6 +133,23 @@ QUICK = (
 """Faults that every run tries."""
 
 MORE = (
+    Fault(
+        name="a meter shows more than its connection carries",
+        code="Clearinghouse",
+        source="settlement.vy",
+        right="if abs(energy) > convert(accounts._capacity(account, side), int256):",
+        wrong="if abs(energy) > convert(packing.UINT32, int256):",
+        caught_by="tests/exchange/test_contract_estimates.py"
+        "::test_readings_beyond_the_connection_are_refused_and_leave_room_for_a_true_one",
+    ),
+    Fault(
+        name="prices come while fills can be vetoed",
+        code="Registry",
+        source="oracle.vy",
+        right='rules._require(slots._may_close(number), "prices: before closing")',
+        wrong='rules._require(not slots._before_gate(number), "prices: before closing")',
+        caught_by="tests/exchange/test_contract_veto.py::test_prices_wait_for_the_end_of_vetoes",
+    ),
     Fault(
         name="a late nonce forgets those before it",
         code="Exchange",
@@ -194,7 +211,7 @@ MORE = (
     Fault(
         name="under the tariff an ask reserves without the charge",
         code="Exchange",
-        source="book.vy",
+        source="resting.vy",
         right="undelivered = max(retail, slots._hub_import(state) + charge) + max(-charge, 0) - price",
         wrong="undelivered = max(retail, slots._hub_import(state)) + max(-charge, 0) - price",
         caught_by="tests/exchange/test_contract_corners.py"
@@ -203,7 +220,7 @@ MORE = (
     Fault(
         name="a void releases nothing",
         code="Exchange",
-        source="book.vy",
+        source="resting.vy",
         right="released: uint256 = quantity * self._level_reserve(state, level, charge)",
         wrong="released: uint256 = 0 * self._level_reserve(state, level, charge)",
         caught_by="tests/exchange/test_contract_matching.py::test_price_improvement_and_voids_release",
@@ -211,7 +228,7 @@ MORE = (
     Fault(
         name="closing skips the rest of what was filled in part",
         code="Exchange",
-        source="book.vy",
+        source="closing.vy",
         right="    if rest != 0:\n",
         wrong="    if rest != 0 and filled == 0:\n",
         caught_by="tests/exchange/test_contract_queues.py::test_what_rests_counts_for_the_maker_until_closing",
@@ -333,9 +350,9 @@ MORE = (
     Fault(
         name="a veto gives back no reserve",
         code="Clearinghouse",
-        source="book.vy",
-        right="released: uint256 = cut * self._unit_reserve(state, energy_class, side, tick, charge)",
-        wrong="released: uint256 = 0 * self._unit_reserve(state, energy_class, side, tick, charge)",
+        source="veto.vy",
+        right="released: uint256 = cut * resting._unit_reserve(state, energy_class, side, tick, charge)",
+        wrong="released: uint256 = 0 * resting._unit_reserve(state, energy_class, side, tick, charge)",
         caught_by="tests/exchange/test_contract_veto.py::test_the_last_fill_is_taken_back_whole",
     ),
     Fault(
@@ -374,7 +391,7 @@ MORE = (
     Fault(
         name="a call closes an entry too many",
         code="Exchange",
-        source="book.vy",
+        source="closing.vy",
         right="ENTRIES_PER_CALL: constant(uint256) = 512",
         wrong="ENTRIES_PER_CALL: constant(uint256) = 513",
         caught_by="tests/exchange/test_contract_corners.py::test_a_call_closes_512_entries_whatever_its_limit",
@@ -398,7 +415,7 @@ MORE = (
     Fault(
         name="each veto of a call has room for gaps of its own",
         code="Clearinghouse",
-        source="book.vy",
+        source="veto.vy",
         right="    return True, room - gaps\n",
         wrong="    return True, room + gaps - gaps\n",
         caught_by="tests/twins/test_twin_scenarios.py::test_vetoes_pause_behind_1024_gaps",
@@ -414,7 +431,7 @@ MORE = (
     Fault(
         name="makers keep no count of what they sold of a class",
         code="Exchange",
-        source="book.vy",
+        source="closing.vy",
         right="            positions._trade_class(key, energy_class, side, filled)\n",
         wrong="            positions._trade_class(key, energy_class, side, 0)\n",
         caught_by="tests/exchange/test_contract_settlement.py"

@@ -24,6 +24,7 @@ from market.events import AccountResettled
 from market.fills import chain
 from market.messages import ForecastsHeader, OracleSet
 from market.orders import (
+    Berth,
     FillVetoed,
     Flag,
     GateClosed,
@@ -59,6 +60,7 @@ PEOPLE = 640
 CREDIT = 10**18
 ORDERS, VISITS, VISITS_OF_ONE = 64, 256, 128
 ENTRIES, VETOES, GAPS, BATCH = 512, 64, 1_024, 100
+GAPS_OF_ONE = 127
 TAKEN, RESTING = 10, 10
 """Wh."""
 GAS = {
@@ -66,6 +68,7 @@ GAS = {
     "an order": 218_000,
     "placeOrder": 5_100_000,
     "placeOrders": 26_100_000,
+    "cancelOrder": 240_000,
     "closeGate": 22_100_000,
     "vetoFills": 15_600_000,
     "postReadings": 7_000_000,
@@ -259,6 +262,26 @@ def test_a_batch_of_orders(crowd):
     assert kinds.count(OrderVoided) == sum(met) - ORDERS
 
 
+def test_a_cancel(crowd):
+    """Of a level's last order, with as many gaps behind it as a cancel passes, and another level to find."""
+    market, slot, tick = crowd.market, FIRST_SLOT, 1_000
+    crowd.open([slot])
+    owners = [key for key in crowd.keys[:9] for _ in range(16)][15 : 15 + 1 + GAPS_OF_ONE]
+    orders = [crowd.order(key, slot, Side.ASK, tick) for key in owners]
+    crowd.place([*orders, crowd.order(crowd.keys[-1], slot, Side.ASK, 2 * tick)])
+
+    def cancel(place: int) -> bytes:
+        nonce = orders[place].order.nonce
+        return market.cancel(owners[place], nonce, slot, Berth(1, Side.ASK, tick, place))
+
+    for place in range(len(orders) - 1, 0, -1):
+        market.do(cancel(place))
+    needed = spent(market, lambda: cancel(0))
+    assert GAS["cancelOrder"] - 20_000 < needed < GAS["cancelOrder"]
+    assert [type(event) for event in market.do(cancel(0))] == [OrderVoided]
+    assert market.exchange.best_ask(slot, 1).tick == 2 * tick
+
+
 # --- after the gate ---------------------------------------------------------------------------------
 
 
@@ -349,7 +372,7 @@ def test_readings_estimates_and_settlement(crowd):
     market.do(market.submit_forecasts(words))
     market.at(TERMS.readings_due(slot))
     names = [key.address for key in sellers]
-    readings = [market.signed_reading(key, 2**40, (7, 8, 9)) for key in sellers]
+    readings = [market.signed_reading(key, 10**6, (7, 8, 9)) for key in sellers]
     assert spent(market, lambda: x.post_readings(readings, sender=relayer)) < GAS["postReadings"]
     assert spent(market, lambda: x.estimate(slot, 0, words, names, sender=relayer)) < GAS["estimate"]
     market.do(x.estimate(slot, 0, words, names, sender=relayer))
@@ -394,7 +417,7 @@ def test_what_a_quorum_of_sixteen_posts(crowd):
     market.do(post())
     needed = spent(market, lambda: x.post_charges_chunk(slot, 3, chunks[3], sender=relayer))
     assert needed < GAS["postChargesChunk"]
-    market.at(TERMS.gate(slot))
+    market.at(TERMS.closing(slot))
     words = (2**256 - 1,) * 32
     forecasts = full.prove(ForecastsHeader(slot, 2, 0, vectors.chunk_hash(words)))
     needed = spent(market, lambda: x.post_forecasts(slot, 0, words, forecasts, sender=relayer))

@@ -60,8 +60,8 @@ def test_a_quorum_posts_forecasts_after_the_gate_and_before_readings_are_due(tra
     market = trading
     words = market.forecast_words({market.buyer.address: -5, market.seller.address: 2**31 - 1})
     assert words[0] == (2**32 - 5) << 32 | (2**31 - 1) << 96 and not any(words[1:])
-    market.at(market.terms.gate(market.slot) - 1)
-    market.refused("forecasts: before the gate", market.submit_forecasts(words))
+    market.at(market.terms.closing(market.slot) - 1)
+    market.refused("forecasts: before closing", market.submit_forecasts(words))
     assert market.do(market.submit_forecasts(words, signers=(1, 2, 4))) == (
         ForecastsPosted(market.slot, 1, 0, words, 0b10110),
     )
@@ -476,9 +476,19 @@ def test_a_changed_meter_reads_for_the_estimate_it_missed(market):
 # --- the limits of readings ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("net", [2**40 + 1, -(2**40) - 1, 2**63 - 1, -(2**63)])
-def test_readings_out_of_range_are_refused_and_leave_room_for_a_true_one(market, net):
+TAKES, GIVES = 2**32 - 2, 2**31
+"""Wh a slot that the buyer's connection is registered with."""
+
+
+def connected(market: Market) -> None:
+    address = market.buyer.address
+    market.do(market.exchange.set_account(address, TAKES, GIVES, 0, 0, sender=market.utility))
+
+
+@pytest.mark.parametrize("net", [TAKES + 1, -GIVES - 1, 2**63 - 1, -(2**63)])
+def test_readings_beyond_the_connection_are_refused_and_leave_room_for_a_true_one(market, net):
     traded(market)
+    connected(market)
     market.at(market.terms.end(market.slot))
     bad = market.signed_reading(market.buyer, net)
     market.refused("reading: out of range", market.submit_reading(bad))
@@ -488,9 +498,19 @@ def test_readings_out_of_range_are_refused_and_leave_room_for_a_true_one(market,
     market.do(market.submit_reading(market.signed_reading(market.buyer, 5)))
 
 
-@pytest.mark.parametrize("net", [2**40, -(2**40)])
+def test_a_reading_counts_by_what_is_registered_when_it_comes(market):
+    traded(market)
+    market.at(market.terms.end(market.slot))
+    bad = market.signed_reading(market.buyer, TAKES + 1)
+    market.refused("reading: out of range", market.submit_reading(bad))
+    market.do(market.exchange.set_account(market.buyer.address, TAKES + 1, 0, 0, 0, sender=market.utility))
+    market.do(market.submit_reading(bad))
+
+
+@pytest.mark.parametrize("net", [TAKES, -GIVES])
 def test_readings_at_the_end_of_the_range_are_billed_exactly(market, net):
     traded(market)
+    connected(market)
     market.read(market.signed_reading(market.buyer, net))
     sent = market.exchange.settle(market.slot, [market.buyer.address], sender=market.relayer)
     if net < 0:
@@ -498,7 +518,7 @@ def test_readings_at_the_end_of_the_range_are_billed_exactly(market, net):
         market.refused("settlement: utility unfunded", sent)
         market.do(market.token.mint(market.relayer.address, 10**18, sender=market.relayer))
         market.do(
-            market.exchange.deposit(market.utility.address, PRICES[1] * 2**40 + 10**9, sender=market.relayer)
+            market.exchange.deposit(market.utility.address, PRICES[1] * GIVES + 10**9, sender=market.relayer)
         )
         sent = market.exchange.settle(market.slot, [market.buyer.address], sender=market.relayer)
     (bill,) = [event for event in market.do(sent) if isinstance(event, AccountSettled)]

@@ -222,8 +222,8 @@ def test_charges_header_after_opening_is_refused(market):
 def test_prices_come_after_the_gate_and_before_they_are_due(trading):
     market, x = trading, trading.exchange
     proofs = market.prove(market.prices_header())
-    market.at(market.terms.gate(market.slot) - 1)
-    market.refused("prices: before the gate", post_prices(market, proofs))
+    market.at(market.terms.closing(market.slot) - 1)
+    market.refused("prices: before closing", post_prices(market, proofs))
     assert market.do(post_prices(market, proofs)) == (
         PricesPosted(
             market.slot,

@@ -307,10 +307,10 @@ def test_energy_sold_beyond_certified_generation_pays_the_penalty(market):
 def test_the_first_reading_is_final(market):
     market.open()
     market.close()
-    (posted,) = market.read(market.signed_reading(market.buyer, -(2**40), (7, 8)))
-    assert posted == ReadingPosted(market.slot, market.buyer.address, -(2**40), (7, 8), 1)
+    (posted,) = market.read(market.signed_reading(market.buyer, -99_999, (7, 8)))
+    assert posted == ReadingPosted(market.slot, market.buyer.address, -99_999, (7, 8), 1)
     stored = market.exchange.reading_of(market.slot, market.buyer.address)
-    assert (stored.found, stored.net_energy, stored.certified, stored.epoch) == (True, -(2**40), (7, 8), 1)
+    assert (stored.found, stored.net_energy, stored.certified, stored.epoch) == (True, -99_999, (7, 8), 1)
     market.refused("reading: already final", market.submit_reading(market.signed_reading(market.buyer, 5)))
     assert not market.exchange.reading_of(market.slot, market.seller.address).found
 

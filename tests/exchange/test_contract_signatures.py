@@ -124,7 +124,7 @@ def test_s_lies_in_the_lower_half(market, s, accepted):
     account = market.newcomer.address
     reading = Reading(account, market.slot, 5, (0, 0), 1)
     meter, signature = signed_with(digest(market.exchange.domain, reading), s)
-    market.do(market.exchange.register_account(account, 4, meter.address, 1, 1, 0, 0, sender=market.utility))
+    market.do(market.exchange.register_account(account, 4, meter.address, 5, 0, 0, 0, sender=market.utility))
     market.schedule()
     market.at(market.terms.end(market.slot))
     sent = market.exchange.post_reading(reading, signature, sender=market.relayer)

@@ -76,7 +76,7 @@ def test_void_reasons_are_those_of_the_sources():
     told = PAGE.split("Void reasons: ")[1].split(".")[0]
     assert [int(code) for code in re.findall(r"(\d) ", told)] == [reason.value for reason in VoidReason]
     names = ["CANCELLED", "VOID_EXPIRED", "OWN_ORDER", "VOID_IMMEDIATE", "VISITS", "CLOSED", "LEVEL_FULL"]
-    assert [numbers("book")[name] for name in names] == list(VoidReason)
+    assert [numbers("resting")[name] for name in names] == list(VoidReason)
 
 
 @cache

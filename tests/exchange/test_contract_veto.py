@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ledger import vectors
 from ledger.keys import derive
 from market.orders import (
     Berth,
@@ -18,7 +19,16 @@ from market.orders import (
     Veto,
     VoidReason,
 )
-from tests.exchange.conftest import EUR, VETO_GRACE, Market, fill_hash, level_number
+from tests.exchange.conftest import (
+    CERTIFICATE_HASH,
+    EUR,
+    INPUT_HASH,
+    PRICES,
+    VETO_GRACE,
+    Market,
+    fill_hash,
+    level_number,
+)
 
 # At the buyer's bus the charge is 1 000, at the other's 2 050, at the seller's -3 000: the same hub
 # tick 1 000 is a limit of 101 000, 102 050, 97 000.
@@ -462,6 +472,21 @@ def test_a_veto_has_its_time(vetoing):
     market.refused("veto: not now", market.veto(replace(part, quantity=10)))
     market.close(1)
     market.refused("veto: not now", market.veto(replace(part, quantity=10)))
+
+
+def test_prices_wait_for_the_end_of_vetoes(vetoing):
+    """And forecasts: what is priced and estimated is what nobody takes back any more."""
+    market = vetoing
+    proofs = market.prove(market.prices_header())
+    to_the_gate(market, VETO_GRACE - 2)
+    market.refused("forecasts: before closing", market.submit_forecasts(market.forecast_words({})))
+    header = market.exchange.post_prices(
+        market.slot, PRICES[0], -77, vectors.chunk_hashes(PRICES), INPUT_HASH, CERTIFICATE_HASH, proofs,
+        sender=market.relayer,
+    )  # fmt: skip
+    market.refused("prices: before closing", header)
+    market.post_prices()
+    market.do(market.submit_forecasts(market.forecast_words({})))
 
 
 def test_a_veto_is_of_a_scheduled_slot(filled):

@@ -77,7 +77,6 @@ PRINTS = {
 
 LONG_FILES = {
     "contracts/src/accounts.vy": "accounts, roles and all that moves money share storage",
-    "contracts/src/book.vy": "levels, matching and gate share storage that is the module's own",
 }
 LINES_MAX = 500
 

@@ -31,8 +31,8 @@ MILLION = 1_000_000
 
 
 def contract_hash() -> str:
-    """What was driven: the sources that the artifacts were made of."""
-    return sha256("".join(load(name).source_sha256 for name in NAMES).encode()).hexdigest()[:16]
+    """What was driven: the code of the artifacts."""
+    return sha256(b"".join(load(name).bytecode for name in NAMES)).hexdigest()[:16]
 
 
 def drawing_hash() -> str:

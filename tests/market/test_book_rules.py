@@ -14,6 +14,7 @@ from market.orders import (
     Berth,
     Cancel,
     CloseGate,
+    ClosingPaused,
     Flag,
     GateClosed,
     NonceCancelled,
@@ -473,7 +474,8 @@ def test_gate_closure_goes_from_the_level_opened_last_through_each_from_its_firs
     with pytest.raises(Refused, match="book: before the gate"):
         book.apply(CloseGate(GATE - 1, 10))
     # The cancelled order at the level opened last is an entry too.
-    assert book.best(0, Side.BID) == (600, 200) and book.apply(CloseGate(GATE, 1)) == ()
+    assert book.best(0, Side.BID) == (600, 200)
+    assert book.apply(CloseGate(GATE, 1)) == (ClosingPaused(SLOT, 0, Side.ASK, 1_500, 0),)
     assert book.best(0, Side.BID) is None and book.level_wh(0, Side.ASK, 1_500) == 0
     assert book.resting(account(book, 0), 0) is None and not book.gate_closed
     closed = VoidReason.GATE_CLOSED
@@ -481,8 +483,9 @@ def test_gate_closure_goes_from_the_level_opened_last_through_each_from_its_firs
         OrderVoided(SLOT, trader(2), 0, 100, closed),
         OrderVoided(SLOT, trader(2), 1, 100, closed),
         OrderVoided(SLOT, trader(0), 0, 100, closed),
+        ClosingPaused(SLOT, 0, Side.BID, 600, 1),
     )
-    assert book.apply(CloseGate(GATE, 0)) == ()
+    assert book.apply(CloseGate(GATE, 0)) == (ClosingPaused(SLOT, 0, Side.BID, 600, 1),)
     assert book.apply(CloseGate(GATE, 1)) == (
         OrderVoided(SLOT, trader(1), 0, 100, closed),
         GateClosed(SLOT, 6),
@@ -494,7 +497,8 @@ def test_gate_closure_goes_from_the_level_opened_last_through_each_from_its_firs
 
 def test_the_first_call_of_closing_ends_the_book_even_if_it_goes_nowhere(book):
     send(book, bid(0, 0, 61_000))
-    assert book.apply(CloseGate(GATE, 0)) == () and book.closing
+    assert book.apply(CloseGate(GATE, 0)) == (ClosingPaused(SLOT, 0, Side.BID, 600, 0),)
+    assert book.closing
     assert book.best(0, Side.BID) is None
 
 

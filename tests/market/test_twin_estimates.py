@@ -76,10 +76,10 @@ def later(market: Market) -> Market:
 
 def test_a_forecast_is_posted_once_between_the_gate_and_t1(market):
     words = vectors.pack([0] * 256)
-    market.now = terms().gate(SLOT) - 1
-    with refused("forecasts: before the gate"):
+    market.now = terms().closing(SLOT) - 1
+    with refused("forecasts: before closing"):
         market.exchange.post_forecasts(market.by(), SLOT, 0, words, market.quorum())
-    market.now = terms().gate(SLOT)
+    market.now = terms().closing(SLOT)
     with refused("slots: not scheduled"):
         market.exchange.post_forecasts(market.by(), SLOT + 1, 0, words, market.quorum())
     with refused("forecasts: wrong length"):

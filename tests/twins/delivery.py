@@ -24,7 +24,8 @@ class Delivery(Posting):
     def draw_reading(self, trader: Key, slot: int) -> tuple[Reading, Signer]:
         account = self.account(trader)
         contracted = 0 if account is None else self.pair.twin.slot(slot).book.position(account).net_wh
-        metered = [contracted, 0, contracted // 2, -contracted, contracted + 7, -2_000]
+        most, least = (0, 0) if account is None else (account.import_capacity_wh, -account.export_capacity_wh)
+        metered = [contracted, 0, contracted // 2, -contracted, contracted + 7, -2_000, most, least]
         classes = len(self.terms.penalties_ueur_per_kwh)
         certified = tuple(self.choose([0, 3, 50]) for _ in range(classes))
         epoch = 1 if account is None else account.meter_epoch
@@ -33,8 +34,8 @@ class Delivery(Posting):
             spoilt = [
                 replace(reading, epoch=epoch + 1),
                 replace(reading, certified=certified[1:]),
-                replace(reading, net_energy=2**40),
-                replace(reading, net_energy=-(2**40) - 1),
+                replace(reading, net_energy=most + 1),
+                replace(reading, net_energy=least - 1),
             ]
             reading = self.choose(spoilt)
         return reading, self.draw_signer(meter_of(trader, epoch))

@@ -72,7 +72,7 @@ CHECKS = {
 """Invariants, and how often they were looked at at least."""
 ELSEWHERE = {"exchange: wrong blueprint", "slots: bad terms", "accounts: too many decimals"}
 ELSEWHERE |= {"accounts: transfer failed", "accounts: too many", "accounts: balance out of range"}
-ELSEWHERE |= {"book: no such class", "book: no such level", "batch: too many visits"}
+ELSEWHERE |= {"book: no such class", "book: no such level", "oracle: no such bus", "batch: too many visits"}
 """Rules that no life of these markets can break: of deployment, hostile tokens, views, sizes beyond them."""
 SELDOM = {"accounts: was the utility", "accounts: nothing to change", "accounts: amount too large"}
 SELDOM |= {"slots: already scheduled", "slots: no such slot", "prices: hub price off range"}

@@ -27,6 +27,7 @@ from market.orders import (
     UINT8,
     UINT32,
     Address,
+    ClosingPaused,
     FillVetoed,
     Flag,
     GateClosed,
@@ -41,7 +42,7 @@ from market.settlement import Basis, Estimate, Member, Substation, Valuation, sl
 from market.slots import Rule, Tariff, Terms
 from tests.twins.words import AccountWords, EntryField, LevelWords, PositionWord, Words, bits
 
-TRADING = (OrderPlaced, OrdersFilled, OrderVoided, FillVetoed, VetoPaused, GateClosed)
+TRADING = (OrderPlaced, OrdersFilled, OrderVoided, FillVetoed, VetoPaused, ClosingPaused, GateClosed)
 
 
 @dataclass(slots=True)
@@ -176,7 +177,7 @@ class Witness:
                     self._fill(book, incoming, event, accounts)
                 case OrderVoided():
                     incoming = self._void(book, incoming, event, accounts)
-                case FillVetoed() | VetoPaused() | GateClosed():
+                case FillVetoed() | VetoPaused() | ClosingPaused() | GateClosed():
                     book.is_trading = False
                 case ReadingPosted():
                     book.readings[event.account] = event

@@ -21,7 +21,15 @@ from market.events import (
     SubstationPosted,
 )
 from market.findings import Finding
-from market.orders import FillVetoed, GateClosed, NonceCancelled, OrderPlaced, OrdersFilled, VetoPaused
+from market.orders import (
+    ClosingPaused,
+    FillVetoed,
+    GateClosed,
+    NonceCancelled,
+    OrderPlaced,
+    OrdersFilled,
+    VetoPaused,
+)
 from market.slots import Terms
 
 NAME = "lifecycle"
@@ -57,12 +65,12 @@ def _phase(logged: Logged, slot: int, terms: Terms) -> tuple[int, int | None] | 
             return 0, terms.gate(slot)
         case FillVetoed() | VetoPaused():
             return terms.gate(slot), terms.closing(slot)
-        case GateClosed():
+        case ClosingPaused() | GateClosed():
             return terms.closing(slot), None
         case PricesPosted() | PricesChunk():
-            return terms.gate(slot), terms.prices_due(slot)
+            return terms.closing(slot), terms.prices_due(slot)
         case ForecastsPosted():
-            return terms.gate(slot), terms.readings_due(slot)
+            return terms.closing(slot), terms.readings_due(slot)
         case SubstationPosted():
             return terms.end(slot), None
         case AccountSettled():
