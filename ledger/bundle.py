@@ -3,6 +3,7 @@
     collect(chain, exchange)   → Bundle     from any chain
     write(bundle, folder)      → None
     read(folder)               → Bundle     what the files say, right or wrong
+    encode, decode             the same with files in memory
 
 Reading judges nothing that it can still parse: a wrong digest, root or count is for the audit to find.
 
@@ -24,16 +25,18 @@ from typing import Any, TypeVar
 import rlp
 
 import contracts
+from ledger import checkpoint as checkpoints
 from ledger import events
 from ledger.address import address_bytes, checksummed
 from ledger.chain.encoding import raw_receipt
 from ledger.chain.protocol import Block, Chain, LogFilter, Receipt
+from ledger.checkpoint import Checkpoint, SignerKey, VerifierKey
 from ledger.exchange import Exchange
 from market.events import OraclesRotated
 from market.orders import Address
 
 FORMAT = "wattbook-bundle"
-VERSION = 1
+VERSION = 2
 
 MANIFEST, HEADERS, TRANSACTIONS, RECEIPTS, CHECKPOINT = (
     "manifest.json",
@@ -44,7 +47,8 @@ MANIFEST, HEADERS, TRANSACTIONS, RECEIPTS, CHECKPOINT = (
 )
 ARTIFACTS, CERTIFICATES, INPUTS = "artifacts", "certificates", "inputs"
 NOTICE = "NOTICE"
-CHECKPOINT_ORIGIN = "wattbook checkpoint v1"
+
+_Parsed = TypeVar("_Parsed")
 
 
 class BundleError(Exception):
@@ -65,7 +69,11 @@ class BundleFormatError(BundleError):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What the bundle is about. `files` has the SHA-256 of every other file, as the manifest claims it."""
+    """What the bundle is about.
+
+    `files` has the SHA-256 of every file but manifest and checkpoint, as the manifest claims it;
+    `checkpoint_key` is whose signature the checkpoint bears, None where nobody signed it.
+    """
 
     chain_id: int
     exchange: Address
@@ -75,15 +83,7 @@ class Manifest:
     scenario: str | None = None
     seed: int | None = None
     files: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """The chain's head when the bundle was written."""
-
-    chain_id: int
-    number: int
-    hash: bytes
+    checkpoint_key: VerifierKey | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +147,7 @@ def collect(
         artifacts={name: artifact_bytes(name) for name in contracts.NAMES},
         certificates={sha256(content).digest(): content for content in certificates},
         inputs={sha256(content).digest(): content for content in inputs},
-        checkpoint=Checkpoint(chain.chain_id, head.number, head.hash),
+        checkpoint=Checkpoint(chain.chain_id, exchange.address, head.number, head.hash),
         digests={},
     )
 
@@ -204,8 +204,12 @@ def write_bundle(
     seed: int | None = None,
     first_block: int | None = None,
     notice: str = "",
+    signer: SignerKey | None = None,
 ) -> Bundle:
-    """Collect an exchange's bundle and write it. Raises ChainError, BundleError, OSError."""
+    """Collect an exchange's bundle and write it, its checkpoint signed where there is a key for it.
+
+    Raises ChainError, BundleError, OSError.
+    """
     bundle = collect(
         Exchange(chain, exchange.address),
         certificates=certificates,
@@ -215,29 +219,31 @@ def write_bundle(
         first_block=first_block,
     )
     bundle = replace(bundle, notice=notice.encode())
-    write(bundle, folder)
+    write(bundle, folder, signer)
     return bundle
 
 
-def write(bundle: Bundle, folder: Path) -> None:
-    """Write the files, the manifest with their digests last. Raises OSError, FileExistsError."""
+def write(bundle: Bundle, folder: Path, signer: SignerKey | None = None) -> None:
+    """Write the files: the manifest has the digests of the others, the checkpoint the manifest's.
+
+    Raises OSError, FileExistsError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise FileExistsError(f"{folder}: a bundle needs an empty folder")
-    files = encode(bundle)
+    files = encode(bundle, signer)
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
 
 
-def encode(bundle: Bundle) -> dict[str, bytes]:
-    """Every file of the bundle by its name, the manifest last."""
+def encode(bundle: Bundle, signer: SignerKey | None = None) -> dict[str, bytes]:
+    """Every file of the bundle by its name, the manifest and what seals it last."""
     files: dict[str, bytes] = {
         HEADERS: _rlp(list(bundle.headers)),
         TRANSACTIONS: _rlp([list(block) for block in bundle.transactions]),
         RECEIPTS: _rlp([list(block) for block in bundle.receipts]),
-        CHECKPOINT: _encode_checkpoint(bundle.checkpoint),
     }
     files |= {f"{ARTIFACTS}/{name}.json": content for name, content in sorted(bundle.artifacts.items())}
     for place, contents in ((CERTIFICATES, bundle.certificates), (INPUTS, bundle.inputs)):
@@ -245,7 +251,12 @@ def encode(bundle: Bundle) -> dict[str, bytes]:
     if bundle.notice:
         files[NOTICE] = bundle.notice
     listed = tuple(sorted((name, sha256(content).hexdigest()) for name, content in files.items()))
-    files[MANIFEST] = encode_manifest(replace(bundle.manifest, files=listed))
+    key = None if signer is None else signer.verifier
+    files[MANIFEST] = encode_manifest(replace(bundle.manifest, files=listed, checkpoint_key=key))
+    digest = sha256(files[MANIFEST]).hexdigest()
+    checkpoint = replace(bundle.checkpoint, manifest_sha256=digest, signatures=())
+    signatures = () if signer is None else (signer.sign(checkpoint.text),)
+    files[CHECKPOINT] = replace(checkpoint, signatures=signatures).encode()
     return files
 
 
@@ -254,6 +265,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
     return canonical_json(
         {
             "chain_id": manifest.chain_id,
+            "checkpoint_key": None if manifest.checkpoint_key is None else str(manifest.checkpoint_key),
             "deployment_block": manifest.deployment_block,
             "exchange": manifest.exchange,
             "files": dict(manifest.files),
@@ -272,16 +284,6 @@ def canonical_json(value: Any) -> bytes:
     return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=True) + "\n").encode()
 
 
-def _encode_checkpoint(checkpoint: Checkpoint) -> bytes:
-    lines = (
-        CHECKPOINT_ORIGIN,
-        str(checkpoint.chain_id),
-        str(checkpoint.number),
-        "0x" + checkpoint.hash.hex(),
-    )
-    return "".join(line + "\n" for line in lines).encode()
-
-
 def _rlp(value: Any) -> bytes:
     encoded: bytes = rlp.encode(value)
     return encoded
@@ -294,41 +296,47 @@ def read(folder: Path) -> Bundle:
     """Read a bundle's files. Raises BundleError."""
     if not folder.is_dir():
         raise BundleNotFoundError(f"{folder}: no such folder")
-    manifest = _parsed(folder, MANIFEST, _decode_manifest)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return decode({path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}, str(folder))
+
+
+def decode(files: Mapping[str, bytes], folder: str = "bundle") -> Bundle:
+    """What a bundle's files say; `folder` is what messages call it. Raises BundleError."""
+
+    def parsed(name: str, parse: Callable[[bytes], _Parsed]) -> _Parsed:
+        if name not in files:
+            raise BundleIncompleteError(f"{folder}/{name}: missing")
+        try:
+            return parse(files[name])
+        except (ValueError, KeyError, TypeError) as error:
+            raise BundleFormatError(f"{folder}/{name}: {error}") from None
+
+    manifest = parsed(MANIFEST, _decode_manifest)
     for name, _ in manifest.files:
-        if not (folder / name).is_file():
-            raise BundleIncompleteError(f"{folder / name}: missing, though the manifest lists it")
+        if name not in files:
+            raise BundleIncompleteError(f"{folder}/{name}: missing, though the manifest lists it")
     return Bundle(
         manifest=manifest,
-        headers=_parsed(folder, HEADERS, _decode_list),
-        transactions=_parsed(folder, TRANSACTIONS, _decode_lists),
-        receipts=_parsed(folder, RECEIPTS, _decode_lists),
-        artifacts={path.stem: path.read_bytes() for path in sorted((folder / ARTIFACTS).glob("*.json"))},
-        certificates=_by_hash(folder, CERTIFICATES),
-        inputs=_by_hash(folder, INPUTS),
-        checkpoint=_parsed(folder, CHECKPOINT, _decode_checkpoint),
-        digests=_digests(folder),
-        notice=(folder / NOTICE).read_bytes() if (folder / NOTICE).is_file() else b"",
+        headers=parsed(HEADERS, _decode_list),
+        transactions=parsed(TRANSACTIONS, _decode_lists),
+        receipts=parsed(RECEIPTS, _decode_lists),
+        artifacts={stem: files[name] for name, stem in _within(files, ARTIFACTS, ".json")},
+        certificates=_by_hash(files, CERTIFICATES, folder),
+        inputs=_by_hash(files, INPUTS, folder),
+        checkpoint=parsed(CHECKPOINT, checkpoints.decode),
+        digests={name: sha256(content).hexdigest() for name, content in files.items()},
+        notice=files.get(NOTICE, b""),
     )
 
 
-_Parsed = TypeVar("_Parsed")
-
-
-def _parsed(folder: Path, name: str, parse: Callable[[bytes], _Parsed]) -> _Parsed:
-    path = folder / name
-    if not path.is_file():
-        raise BundleIncompleteError(f"{path}: missing")
-    try:
-        return parse(path.read_bytes())
-    except (ValueError, KeyError, TypeError) as error:
-        raise BundleFormatError(f"{path}: {error}") from None
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file in the folder."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): sha256(path.read_bytes()).hexdigest() for path in paths}
+def _within(files: Iterable[str], place: str, ending: str) -> list[tuple[str, str]]:
+    """Files of this ending directly in a folder of the bundle: names, and what they are called there."""
+    found = []
+    for name in sorted(files):
+        parent, _, last = name.rpartition("/")
+        if parent == place and last.endswith(ending):
+            found.append((name, last.removesuffix(ending)))
+    return found
 
 
 def _decode_manifest(content: bytes) -> Manifest:
@@ -342,6 +350,7 @@ def _decode_manifest(content: bytes) -> Manifest:
         raise ValueError("files: not names and digests")
     if any(name.startswith("/") or ".." in name.split("/") for name in files):
         raise ValueError("files: a name leads out of the folder")
+    key = fields["checkpoint_key"]
     return Manifest(
         chain_id=_whole(fields, "chain_id"),
         exchange=checksummed(address_bytes(fields["exchange"])),
@@ -351,6 +360,7 @@ def _decode_manifest(content: bytes) -> Manifest:
         scenario=fields["scenario"],
         seed=fields["seed"],
         files=tuple(sorted(files.items())),
+        checkpoint_key=None if key is None else VerifierKey.parse(str(key)),
     )
 
 
@@ -359,13 +369,6 @@ def _whole(fields: Mapping[str, Any], name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{name}: {value!r} is not a whole number")
     return value
-
-
-def _decode_checkpoint(content: bytes) -> Checkpoint:
-    origin, chain_id, number, digest = content.decode("ascii").splitlines()
-    if origin != CHECKPOINT_ORIGIN:
-        raise ValueError(f"not a {CHECKPOINT_ORIGIN}")
-    return Checkpoint(int(chain_id), int(number), bytes.fromhex(digest.removeprefix("0x")))
 
 
 def _decode_rlp(content: bytes) -> list[Any]:
@@ -394,9 +397,8 @@ def _decode_lists(content: bytes) -> tuple[tuple[bytes, ...], ...]:
     return tuple(tuple(block) for block in blocks)
 
 
-def _by_hash(folder: Path, place: str) -> dict[bytes, bytes]:
-    paths = sorted((folder / place).glob("*.bin"))
+def _by_hash(files: Mapping[str, bytes], place: str, folder: str) -> dict[bytes, bytes]:
     try:
-        return {bytes.fromhex(path.stem): path.read_bytes() for path in paths}
+        return {bytes.fromhex(stem): files[name] for name, stem in _within(files, place, ".bin")}
     except ValueError:
-        raise BundleFormatError(f"{folder / place}: a file is not named by its SHA-256") from None
+        raise BundleFormatError(f"{folder}/{place}: a file is not named by its SHA-256") from None

@@ -25,6 +25,7 @@ from ledger.bundle import Bundle, BundleError
 from ledger.calls import Call, Deployment
 from ledger.chain.encoding import EncodingError, Header, created_address, decode_header
 from ledger.chain.protocol import Chain, Log, LogFilter
+from ledger.checkpoint import VerifierKey
 from ledger.eip712 import Domain
 from ledger.exchange import Exchange
 from ledger.keccak import keccak
@@ -121,13 +122,14 @@ class Record:
     """One market's whole record.
 
     `proves_itself`: it comes from a bundle with its own files. `known_head` is the hash of the head
-    that the auditor has from elsewhere.
+    that the auditor has from elsewhere, `known_keys` whose signatures of a checkpoint the auditor trusts.
     """
 
     bundle: Bundle
     blocks: tuple[RecordedBlock, ...]
     proves_itself: bool
     known_head: bytes | None = None
+    known_keys: tuple[VerifierKey, ...] = ()
 
     @classmethod
     def from_bundle(cls, folder: Path) -> Record:
@@ -174,6 +176,10 @@ class Record:
     def ending_at(self, head: bytes) -> Record:
         """The same record, audited by someone who knows the head's hash."""
         return replace(self, known_head=head)
+
+    def signed_by(self, *keys: VerifierKey) -> Record:
+        """The same record, audited by someone who trusts these keys."""
+        return replace(self, known_keys=keys)
 
     @property
     def domain(self) -> Domain:

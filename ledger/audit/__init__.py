@@ -28,6 +28,7 @@ from ledger.audit.checks import (
 from ledger.audit.replay import failed_outside
 from ledger.audit.report import CheckResult, Report
 from ledger.audit.verdict import Check, Passed
+from ledger.checkpoint import VerifierKey
 from ledger.history import NoHistory, history
 from ledger.record import Record
 from market.findings import Finding
@@ -50,7 +51,7 @@ class NamedCheck:
 
 CHECKS: tuple[NamedCheck, ...] = (
     NamedCheck("headers", "files, hash chain, transaction and receipt roots, blooms", headers.check),
-    NamedCheck("checkpoint", "the head is the one you name with --head", checkpoint.check),
+    NamedCheck("checkpoint", "the head is the one you know, by --head or --checkpoint-key", checkpoint.check),
     NamedCheck("artifacts", "the deployed code is this version's source", artifacts.check),
     NamedCheck(
         "signatures", "senders, traders, meters and oracle quorums signed what they did", signatures.check
@@ -76,10 +77,16 @@ def checks() -> list[tuple[str, str]]:
     return [(check.name, check.description) for check in CHECKS]
 
 
-def audit(record: Record, names: Sequence[str] | None = None, head: bytes | None = None) -> Report:
+def audit(
+    record: Record,
+    names: Sequence[str] | None = None,
+    head: bytes | None = None,
+    keys: Sequence[VerifierKey] = (),
+) -> Report:
     """Run all checks, or those named, against a record. Raises UnknownCheckError.
 
-    `head` is the hash of the chain's head as the auditor knows it from elsewhere.
+    `head` is the hash of the chain's head as the auditor knows it from elsewhere; `keys` must all have
+    signed the checkpoint.
     """
     known = {check.name: check for check in CHECKS}
     for name in names or ():
@@ -87,6 +94,8 @@ def audit(record: Record, names: Sequence[str] | None = None, head: bytes | None
             raise UnknownCheckError(f"check {name!r}: there are {', '.join(known)}")
     if head is not None:
         record = record.ending_at(head)
+    if keys:
+        record = record.signed_by(*keys)
     chosen = [check for check in CHECKS if names is None or check.name in names]
     results = tuple(_run(check, record) for check in chosen)
     return Report(results, tuple(_verified(record, results)), tuple(_assumed(record, results)))
@@ -136,8 +145,11 @@ def _verified(record: Record, results: Iterable[CheckResult]) -> list[str]:
 def _assumed(record: Record, results: Iterable[CheckResult]) -> list[str]:
     names = {result.name for result in results}
     lines = []
-    if record.known_head is None:
-        lines.append("this head is the chain's (name it with --head to check that)")
+    if record.known_head is None and not record.known_keys:
+        lines.append("this head is the chain's (name it with --head, or who signed it with --checkpoint-key)")
+    elif record.known_head is None:
+        signers = ", ".join(key.name for key in record.known_keys)
+        lines.append(f"this head is the chain's, as {signers} signed")
     lines.append("state roots: transactions were not executed again by an Ethereum client")
     failed = [sent.where for sent in record.sent if sent.call is not None and failed_outside(sent)]
     if failed:

@@ -11,22 +11,24 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from node.cli.audit import audit, explain
+from node.cli.audit import audit
 from node.cli.bench import bench
 from node.cli.doctor import doctor
 from node.cli.errors import FAILED, complain
+from node.cli.explain import explain
+from node.cli.key import key
 from node.cli.price import price
 from node.cli.simulate import simulate
 from node.cli.testnet import testnet
 
 
 class Commands(TyperGroup):
-    """A group that says what was wrong in one line, and knows `audit explain` as a command of two words."""
+    """A group that says what was wrong in one line, and knows commands of two words, as `audit explain`."""
 
     def resolve_command(self, ctx: typer.Context, args: list[str]):  # type: ignore[no-untyped-def,override]
-        """Join the two words before looking the command up, and refuse a name that is none."""
-        if args[:2] == ["audit", "explain"]:
-            args = ["audit explain", *args[2:]]
+        """Join two words that name a command before looking it up, and refuse a name that is none."""
+        if (both := " ".join(args[:2])) in self.commands:
+            args = [both, *args[2:]]
         if args[0] not in self.commands and not args[0].startswith("-"):
             ctx.fail(f"{args[0]}: no such command; there are {', '.join(self.commands)}")
         return super().resolve_command(ctx, args)
@@ -91,6 +93,7 @@ def _options(
 app.command()(simulate)
 app.command()(audit)
 app.command("audit explain")(explain)
+app.command("audit key")(key)
 app.command()(price)
 app.command()(doctor)
 app.command()(testnet)

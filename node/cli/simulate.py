@@ -7,12 +7,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from node.cli.errors import FAILED, USAGE, stop
 from node.cli.options import Json, ScenarioPath, Seed, Settings, load_scenario, refusals
+
+if TYPE_CHECKING:
+    from ledger.checkpoint import SignerKey
 
 Progress = Callable[[int, int, str], None]
 
@@ -26,6 +29,9 @@ def simulate(
     rpc_url: Annotated[
         str | None, typer.Option(help="Trade on this node instead of the embedded chain.")
     ] = None,
+    checkpoint_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Sign the bundle's checkpoint with this key.")
+    ] = None,
     settings: Settings = None,
     as_json: Json = False,
 ) -> None:
@@ -34,6 +40,7 @@ def simulate(
     Example: wattbook simulate ieee33-day --out out/demo --seed 7 --set forecast.error=0
     """
     loaded = load_scenario(scenario, settings, seed)
+    signer = None if checkpoint_key is None else _signer(checkpoint_key)
     from ledger.bundle import BundleError  # noqa: PLC0415 - all of these load slowly
     from ledger.chain.protocol import ChainError  # noqa: PLC0415
     from node.oracle.signers import OracleError  # noqa: PLC0415
@@ -42,7 +49,7 @@ def simulate(
 
     try:
         with refusals(scenario), _progress() as progress:
-            summary = run(loaded, out, rpc_url, progress)
+            summary = run(loaded, out, rpc_url, progress, signer)
     except OutputFolderError as refusal:
         stop(f"--out {refusal}", USAGE)
     except OracleError as failure:
@@ -50,6 +57,16 @@ def simulate(
     except (ChainError, BundleError, OSError) as failure:
         stop(failure, FAILED)
     typer.echo(json.dumps(summary.to_json()) if as_json else summary.render(out))
+
+
+def _signer(path: Path) -> SignerKey:
+    """The key in a file that `audit key` made; leaves with 2 where it is none."""
+    from ledger.checkpoint import NoteKeyError, SignerKey  # noqa: PLC0415 - loads slowly
+
+    try:
+        return SignerKey.parse(path.read_text().strip())
+    except (NoteKeyError, OSError, ValueError) as refusal:
+        stop(f"--checkpoint-key {path}: {refusal}", USAGE)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from ledger.bundle import write_bundle
 from ledger.chain.embedded import EmbeddedChain
 from ledger.chain.protocol import Chain, Clock
 from ledger.chain.rpc import RpcChain
+from ledger.checkpoint import SignerKey
 from ledger.deployment import MarketSite
 from node.oracle.signers import Oracles
 from node.scenario.feeders import marketable, notice
@@ -35,8 +36,9 @@ def simulate(
     out: Path | None = None,
     rpc_url: str | None = None,
     progress: Progress = lambda done, total, what: None,
+    signer: SignerKey | None = None,
 ) -> Summary:
-    """Run a scenario's session and write its result folder, if one is named.
+    """Run a scenario's session and write its result folder, if one is named; a `signer` signs its bundle.
 
     The chain is the embedded one unless `rpc_url` names a node; on a node whose time is later than the
     scenario's, slots move by whole days and nothing else changes. Raises FeederError, OracleError,
@@ -90,7 +92,7 @@ def simulate(
     )
     if out is not None:
         site = None if rpc_url is None else MarketSite.of(session.exchange, session.token, first_block)
-        _write(result, session, out, first_block, notice(scenario.feeder), site)
+        _write(result, session, out, first_block, notice(scenario.feeder), site, signer)
     return summarise(result)
 
 
@@ -147,7 +149,13 @@ def _storages(world: World) -> tuple[Storage, ...]:
 
 
 def _write(  # noqa: PLR0917 - a result and what goes with it
-    result: DayResult, session: Session, out: Path, first_block: int, told: str, site: MarketSite | None
+    result: DayResult,
+    session: Session,
+    out: Path,
+    first_block: int,
+    told: str,
+    site: MarketSite | None,
+    signer: SignerKey | None,
 ) -> None:
     """Write the folder; on a chain that stays, also where the market is on it."""
     with replacing(out) as partial:
@@ -162,6 +170,7 @@ def _write(  # noqa: PLR0917 - a result and what goes with it
             seed=result.seed,
             first_block=first_block,
             notice=told,
+            signer=signer,
         )
         if site is not None:
             site.write(partial / "deployment.json")

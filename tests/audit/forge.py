@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import rlp
 
 from ledger import events
-from ledger.bundle import Bundle, Checkpoint
+from ledger.bundle import Bundle
 from ledger.chain.encoding import decode_header, encode_receipt, ordered_root, receipt_bloom, union
 from ledger.keccak import keccak
 from ledger.record import Logged, Record
@@ -96,7 +96,7 @@ def rebuilt(bundle: Bundle, first: int) -> Bundle:
             logs_bloom=union(receipt_bloom(raw) for raw in bundle.receipts[at]),
         ).encode()
     head = decode_header(headers[-1])
-    checkpoint = Checkpoint(bundle.manifest.chain_id, head.number, keccak(headers[-1]))
+    checkpoint = replace(bundle.checkpoint, number=head.number, hash=keccak(headers[-1]))
     return replace(bundle, headers=tuple(headers), checkpoint=checkpoint)
 
 

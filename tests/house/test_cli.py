@@ -20,7 +20,7 @@ from node.cli.app import app
 from tests.house.repository import PACKAGES, ROOT
 
 HEAVY = ("cvxpy", "pandapower", "matplotlib", "pandas", "web3", "eth", "numpy", "pydantic", "fastapi")
-COMMANDS = ("simulate", "audit", "audit explain", "price", "doctor", "testnet", "bench")
+COMMANDS = ("simulate", "audit", "audit explain", "audit key", "price", "doctor", "testnet", "bench")
 BINARY = b"\xff\xfe\x00"
 
 
@@ -106,7 +106,7 @@ def test_without_a_command_the_help_is_shown():
     [
         (
             "bogus",
-            "bogus: no such command; there are simulate, audit, audit explain, price, doctor, testnet, bench",
+            f"bogus: no such command; there are {', '.join(COMMANDS)}",
         ),
         ("--bogus", "No such option: --bogus"),
         ("simulate", "Missing argument 'SCENARIO'"),
@@ -126,6 +126,10 @@ def test_without_a_command_the_help_is_shown():
         ("simulate ", "no scenario; name a TOML file or one of: ieee33-day"),
         ("audit explain", "Missing argument 'BUNDLE|URL'"),
         ("audit out --head 0x12", "--head 0x12: a block hash has 32 bytes"),
+        ("audit out --checkpoint-key abc", "--checkpoint-key key 'abc': a key is NAME+ID+BASE64"),
+        ("audit key somebody", "Missing option '--out'"),
+        ("audit key a+b --out nowhere", "key name 'a+b': printable ASCII without space or plus"),
+        ("simulate ieee33-day --checkpoint-key nowhere", "--checkpoint-key nowhere: "),
         ("audit out --exchange 0x12", "--exchange 0x12: '0x12' is no address"),
         ("doctor who", "who"),
         ("testnet --port x", "'--port'"),

@@ -78,10 +78,18 @@ def scenario(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def session(scenario: Path) -> tuple[Path, str]:
+def verifier(scenario: Path) -> str:
+    """The key whose other half, in a file beside the scenario, signs the session's checkpoint."""
+    done = wattbook("audit", "key", "utility.example/market", "--out", scenario.with_name("checkpoint.key"))
+    assert (done.exit_code, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def session(scenario: Path, verifier: str) -> tuple[Path, str]:
     """A result folder, and what the command said of it."""
-    out = scenario.with_name("out")
-    done = wattbook("simulate", scenario, "--out", out)
+    out, key = scenario.with_name("out"), scenario.with_name("checkpoint.key")
+    done = wattbook("simulate", scenario, "--out", out, "--checkpoint-key", key)
     assert (done.exit_code, done.stderr) == (0, "")
     return out, done.stdout
 
@@ -224,6 +232,27 @@ def test_head_that_is_known_is_no_assumption(bundle: Path, session: tuple[Path, 
     assert [check["name"] for check in report["checks"] if not check["ok"]] == ["checkpoint"]
 
 
+def test_checkpoint_is_that_of_a_known_key(bundle: Path, verifier: str, tmp_path: Path):
+    told_in_a_file = tmp_path / "key"
+    told_in_a_file.write_text(verifier + "\n")
+    report = told("audit", bundle, "--checkpoint-key", told_in_a_file)
+    assert "this head is the chain's, as utility.example/market signed" in report["assumed"]
+    assert wattbook("audit", "key", "utility.example/market", "--out", tmp_path / "other").exit_code == 0
+    other = wattbook("audit", "key", "somebody", "--out", tmp_path / "another").stdout.strip()
+    report = told("audit", bundle, "--checkpoint-key", verifier, "--checkpoint-key", other, status=1)
+    assert [check["name"] for check in report["checks"] if not check["ok"]] == ["checkpoint"]
+
+
+def test_key_is_never_written_over_and_is_its_owners(tmp_path: Path):
+    path = tmp_path / "checkpoint.key"
+    wattbook("audit", "key", "somebody", "--out", path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    before = path.read_bytes()
+    status, line = refused("audit", "key", "somebody", "--out", path)
+    assert (status, path.read_bytes()) == (2, before)
+    assert line.endswith("is there already, and a key is never written over")
+
+
 def test_findings_are_status_1_in_the_words_of_a_finding(bundle: Path, tmp_path: Path):
     copy = Path(shutil.copytree(bundle, tmp_path / "bundle"))
     proof = min((copy / "certificates").iterdir())
@@ -259,7 +288,7 @@ def _rewrite(**fields: object) -> Edit:
         (lambda folder: (folder / "manifest.json").unlink(), "manifest.json"),
         (lambda folder: (folder / "receipts.rlp").unlink(), "receipts.rlp"),
         (lambda folder: shutil.rmtree(folder / "certificates"), "certificates"),
-        (_rewrite(version=2), "manifest.json: not a wattbook-bundle of version 1"),
+        (_rewrite(version=1), "manifest.json: not a wattbook-bundle of version 2"),
         (_rewrite(files=[]), "manifest.json: files: not names and digests"),
         (_rewrite(exchange="0x12"), "manifest.json: not an address"),
     ],

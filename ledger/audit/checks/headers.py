@@ -1,7 +1,8 @@
 """`headers`: every byte of the bundle is what its headers commit to, and the headers are one chain.
 
 Files against the manifest's digests, blocks against their parents, transactions, receipts and blooms
-against the roots in the headers, the checkpoint against the head. State roots are not re-executed.
+against the roots in the headers, the checkpoint against head and manifest, and its signature against the key
+that the manifest names. State roots are not re-executed.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from hashlib import sha256
 
 from ledger import bundle as bundles
 from ledger.address import address_bytes
-from ledger.audit.verdict import Verdict, compare
+from ledger.audit.verdict import PASSED, Verdict, compare
 from ledger.chain.encoding import BLOOM_BYTES, bloom, ordered_root, union
 from ledger.record import Record, RecordedBlock
+from market.findings import Finding
 
 NAME = "headers"
 _NEXT = "take the bundle again from a node you trust"
@@ -37,7 +39,7 @@ def _files(record: Record) -> Iterator[Verdict]:
     if record.proves_itself:
         claimed = dict(bundle.manifest.files)
         claimed[bundles.MANIFEST] = sha256(bundles.encode_manifest(bundle.manifest)).hexdigest()
-        for name in sorted(claimed.keys() | bundle.digests.keys()):
+        for name in sorted((claimed.keys() | bundle.digests.keys()) - {bundles.CHECKPOINT}):
             expected, found = (
                 claimed.get(name, "not in the manifest"),
                 bundle.digests.get(name, "no such file"),
@@ -106,9 +108,42 @@ def _content(block: RecordedBlock) -> Iterator[Verdict]:
 
 
 def _checkpoint(record: Record) -> Iterator[Verdict]:
-    head, checkpoint = record.blocks[-1], record.bundle.checkpoint
+    """What seals the bundle: its head, its market, its manifest, and who says so."""
+    head, checkpoint, manifest = record.blocks[-1], record.bundle.checkpoint, record.bundle.manifest
     yield compare(NAME, "checkpoint number", head.number, checkpoint.number)
     yield compare(
         NAME, "checkpoint hash", head.hash, checkpoint.hash, difference="not the last header's hash"
     )
-    yield compare(NAME, "checkpoint chain", record.bundle.manifest.chain_id, checkpoint.chain_id)
+    yield compare(NAME, "checkpoint chain", manifest.chain_id, checkpoint.chain_id)
+    yield compare(NAME, "checkpoint exchange", manifest.exchange, checkpoint.exchange)
+    if not record.proves_itself:
+        return
+    found = record.bundle.digests[bundles.MANIFEST]
+    yield compare(
+        NAME,
+        "checkpoint manifest",
+        checkpoint.manifest_sha256,
+        found,
+        difference="SHA-256 differs",
+        hint=_NEXT,
+    )
+    yield from _signatures(record)
+
+
+def _signatures(record: Record) -> Iterator[Verdict]:
+    """The signature of the key that the manifest names, and none of a key that nobody names."""
+    checkpoint, key = record.bundle.checkpoint, record.bundle.manifest.checkpoint_key
+    named = (*record.known_keys, *(() if key is None else (key,)))
+    if key is not None and not any(each.is_of(key) for each in checkpoint.signatures):
+        yield Finding(NAME, "checkpoint signature", f"one of {key.name}", "none", "not signed", _NEXT)
+    for each in checkpoint.signatures:
+        where = f"checkpoint signature of {each.name}"
+        signer = next((known for known in named if each.is_of(known)), None)
+        if signer is None:
+            yield Finding(
+                NAME, where, "a key that the manifest or --checkpoint-key names", "another", "unknown"
+            )
+        elif signer.verifies(checkpoint.text, each.signature):
+            yield PASSED
+        else:
+            yield Finding(NAME, where, "a signature of this text", "none", "does not verify", _NEXT)

@@ -1,0 +1,71 @@
+"""Reading the record that a command is about: a bundle's folder or a node, and which market of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from node.cli.errors import UNVERIFIABLE, USAGE, stop
+
+if TYPE_CHECKING:
+    from ledger.record import Record
+
+Source = Annotated[str, typer.Argument(help="A bundle's folder, or the URL of a node.", metavar="BUNDLE|URL")]
+ExchangeAddress = Annotated[
+    str | None,
+    typer.Option("--exchange", help="Which market of a node: its address, or a deployment file."),
+]
+
+
+def address_of(text: str, where: str) -> str:
+    """An account or contract in the one form that records know; leaves with 2 where it is none."""
+    from ledger.address import address_bytes, checksummed  # noqa: PLC0415 - loads slowly
+
+    try:
+        return checksummed(address_bytes(text))
+    except ValueError:
+        stop(f"{where}: {text!r} is no address, which is 0x and 40 hexadecimal digits", USAGE)
+
+
+def _wanted(exchange: str) -> str:
+    """The address that is meant, or that a deployment file names; leaves with 2 where it is neither."""
+    from ledger.deployment import DeploymentError, read_site  # noqa: PLC0415 - loads slowly
+
+    if not Path(exchange).is_file():
+        return address_of(exchange, f"--exchange {exchange}")
+    try:
+        return read_site(Path(exchange)).exchange
+    except DeploymentError as refusal:
+        stop(f"--exchange {refusal}", USAGE)
+
+
+def read_record(source: str, exchange: str | None) -> Record:
+    """Read a bundle or a node; leaves with 2 for a wrong path and with 3 for what cannot be read."""
+    from ledger.bundle import BundleError, BundleNotFoundError  # noqa: PLC0415 - loads slowly
+    from ledger.chain.protocol import ChainError  # noqa: PLC0415
+    from ledger.record import Record, RecordError  # noqa: PLC0415
+
+    if not source:
+        stop("name a bundle's folder or a node's URL", USAGE)
+    wanted = None if exchange is None else _wanted(exchange)
+    try:
+        if source.startswith(("http://", "https://")):
+            return Record.from_url(source, wanted)
+        record = Record.from_bundle(Path(source))
+    except BundleNotFoundError as refusal:
+        stop(refusal, USAGE)
+    except BundleError as failure:
+        if (Path(source) / "bundle").is_dir():
+            stop(f"{source}: a result folder; its bundle is {Path(source) / 'bundle'}", USAGE)
+        stop(failure, UNVERIFIABLE)
+    except RecordError as failure:
+        stop(f"{source}: {failure} (--exchange ADDRESS)", UNVERIFIABLE)
+    except (ChainError, OSError) as failure:
+        stop(failure, UNVERIFIABLE)
+    except RecursionError:
+        stop(f"{source}: a file is nested too deeply to be a bundle's", UNVERIFIABLE)
+    if wanted not in (None, record.exchange):
+        stop(f"--exchange {wanted}: {source} is the record of {record.exchange}", USAGE)
+    return record
