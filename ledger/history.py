@@ -183,9 +183,12 @@ class SlotHistory:
 
     @cached_property
     def readings(self) -> dict[Address, Measured]:
-        """The first reading of each account, which is final."""
+        """The first reading of each account, which is final; with as many classes as the market has."""
+        classes = len(self.terms.penalties_ueur_per_kwh)
         return {
-            event.account: Measured(logged, Basis.READING, event.net_energy, event.certified)
+            event.account: Measured(
+                logged, Basis.READING, event.net_energy, (*event.certified, *(0,) * classes)[:classes]
+            )
             for logged, event in reversed(self.of(ReadingPosted))
         }
 
@@ -249,12 +252,14 @@ class History:
         return self.accounts[account_id].bus if account_id != UTILITY_ID else 0
 
     def positions(self, slot: SlotHistory) -> dict[int, Position]:
-        """What each account id holds in a slot by fills and vetoes alone. Raises KeyError on a stranger."""
+        """What each account id holds in a slot by fills and vetoes alone; strangers hold nothing."""
         positions: defaultdict[int, Position] = defaultdict(Position)
         changes = [(fill, 1) for _, fill in slot.fills] + [(part, -1) for _, part in slot.vetoed]
         for fill, direction in changes:
             of_taker, of_maker = (Side.BID, Side.ASK) if fill.taker_side == Side.BID else (Side.ASK, Side.BID)
             for trader, side in ((fill.taker, of_taker), (fill.maker, of_maker)):
+                if trader not in self.ids:
+                    continue
                 position = positions[self.ids[trader]]
                 position.trade(side, fill.energy_class, fill.tick, direction * fill.quantity)
         return positions

@@ -52,7 +52,7 @@ def replay(record: Record) -> Replay:
     steps: list[Step] = []
     try:
         steps.extend(_steps(record))
-    except (ValueError, LookupError, TypeError, ArithmeticError) as stop:  # what only a forged record does
+    except (Refused, ValueError, LookupError, TypeError, ArithmeticError) as stop:  # only of a forged record
         return Replay(tuple(steps), f"{type(stop).__name__}: {stop}")
     return Replay(tuple(steps))
 

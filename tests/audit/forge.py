@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import rlp
 
 from ledger import events
+from ledger.address import address_bytes
 from ledger.bundle import Bundle
 from ledger.chain.encoding import decode_header, encode_receipt, ordered_root, receipt_bloom, union
 from ledger.keccak import keccak
-from ledger.record import Logged, Record
+from ledger.keys import Key
+from ledger.record import Logged, Record, Sent
+from ledger.transactions import sign_transaction
 from market.events import Event
 
 RawLog = tuple[bytes, tuple[bytes, ...], bytes]
@@ -95,6 +99,11 @@ def rebuilt(bundle: Bundle, first: int) -> Bundle:
             receipts_root=ordered_root(bundle.receipts[at]),
             logs_bloom=union(receipt_bloom(raw) for raw in bundle.receipts[at]),
         ).encode()
+    return with_headers(bundle, headers)
+
+
+def with_headers(bundle: Bundle, headers: Sequence[bytes]) -> Bundle:
+    """Other headers, and the checkpoint that fits the last of them."""
     head = decode_header(headers[-1])
     checkpoint = replace(bundle.checkpoint, number=head.number, hash=keccak(headers[-1]))
     return replace(bundle, headers=tuple(headers), checkpoint=checkpoint)
@@ -147,3 +156,74 @@ def _put(
     blocks: Sequence[tuple[bytes, ...]], at: int, block: tuple[bytes, ...]
 ) -> tuple[tuple[bytes, ...], ...]:
     return (*blocks[:at], block, *blocks[at + 1 :])
+
+
+# --- more events, other calls, other times ------------------------------------------------------
+
+
+def insert_event(bundle: Bundle, record: Record, after: Logged, event: Event) -> Bundle:
+    """Let a transaction have told one event more, after a log of its; roots are rebuilt."""
+    place = place_of(record, after)
+    topics, data = events.encode(event)
+
+    def edit(logs: list[RawLog]) -> list[RawLog]:
+        added = (address_bytes(record.exchange), topics, data)
+        return [*logs[: place.log + 1], added, *logs[place.log + 1 :]]
+
+    return rebuilt(edit_receipt(bundle, place, edit), place.block)
+
+
+def change_call(bundle: Bundle, sent: Sent, sender: Key, **other: Any) -> Bundle:
+    """Let the same sender have sent something else with the same nonce, signed again; roots are rebuilt."""
+    assert sent.signed is not None
+    assert sent.sender == sender.address
+    return put_transaction(bundle, sent, sign_transaction(sender, replace(sent.signed.transaction, **other)))
+
+
+def put_transaction(bundle: Bundle, sent: Sent, raw: bytes) -> Bundle:
+    """Put other bytes in a transaction's place; roots are rebuilt."""
+    at = sent.block - bundle.manifest.first_block
+    block = (*bundle.transactions[at][: sent.index], raw, *bundle.transactions[at][sent.index + 1 :])
+    return rebuilt(replace(bundle, transactions=_put(bundle.transactions, at, block)), sent.block)
+
+
+def swap_transactions(bundle: Bundle, block: int) -> Bundle:
+    """Turn the first two transactions of a block around, receipts and their gas too; roots are rebuilt."""
+    at = block - bundle.manifest.first_block
+    first, second, *rest = bundle.transactions[at]
+    receipts = [rlp.decode(raw[1:]) for raw in bundle.receipts[at]]
+    gas = [int.from_bytes(cumulative, "big") for _, cumulative, _, _ in receipts[:2]]
+    turned = [
+        encode_receipt(raw[0], int.from_bytes(receipt[0], "big"), used, receipt[3])
+        for raw, receipt, used in zip(
+            bundle.receipts[at][1::-1], receipts[1::-1], (gas[1] - gas[0], gas[1]), strict=True
+        )
+    ]
+    swapped = replace(
+        bundle,
+        transactions=_put(bundle.transactions, at, (second, first, *rest)),
+        receipts=_put(bundle.receipts, at, (*turned, *bundle.receipts[at][2:])),
+    )
+    return rebuilt(swapped, block)
+
+
+def change_header(bundle: Bundle, block: int, **other: Any) -> Bundle:
+    """Let a header say something else; those after it follow, roots and blooms of this one do not."""
+    at = block - bundle.manifest.first_block
+    header = replace(decode_header(bundle.headers[at]), **other).encode()
+    changed = replace(bundle, headers=(*bundle.headers[:at], header, *bundle.headers[at + 1 :]))
+    return rebuilt(changed, block + 1)
+
+
+def shift_times(bundle: Bundle, first: int, seconds: int) -> Bundle:
+    """Let all blocks from one on have come later; roots are rebuilt."""
+    at = first - bundle.manifest.first_block
+    headers = [decode_header(raw) for raw in bundle.headers[at:]]
+    later = [replace(header, timestamp=header.timestamp + seconds).encode() for header in headers]
+    return rebuilt(replace(bundle, headers=(*bundle.headers[:at], *later)), first)
+
+
+def same_second(bundle: Bundle) -> Bundle:
+    """Let two blocks of the morning have come in one second, as local clients make them."""
+    earlier = decode_header(bundle.headers[13]).timestamp
+    return rebuilt(change_header(bundle, 14, timestamp=earlier), 14)

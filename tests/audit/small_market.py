@@ -277,6 +277,13 @@ class SmallMarket:
         self._stay_silent()
         self._ending()
 
+    def trade_one_slot(self) -> None:
+        """The morning alone, from charges to settlement."""
+        self.post_charges(SLOT, 0.8)
+        self.chain.advance_to(self.terms.opens(SLOT))
+        self._morning()
+        self._deliver(SLOT, 1.0, (1_700, 0), (-2_300, 150), (40, 0))
+
     def _deliver(self, slot: int, load: float, *measured: tuple[int, int]) -> None:
         """Gate closure, prices, readings, settlement."""
         self.chain.advance_to(self.terms.closing(slot))
@@ -403,7 +410,8 @@ class SmallMarket:
         self.confirm(exchange.estimate(SILENT, first, words, everybody, sender=RELAYER))
         self.confirm(*exchange.post_readings([self.reading(SILENT, 0, 850, 0)], sender=RELAYER))
         self.settle(SILENT)
-        self.confirm(*exchange.post_readings([self.reading(SILENT, 1, -700, 0)], sender=RELAYER))
+        late = self.reading(SILENT, 1, -700, 0)
+        self.confirm(exchange.post_reading(late.reading, late.signature, sender=RELAYER))
         self.confirm(exchange.resettle(SILENT, everybody, sender=RELAYER))
 
     def bundle(self) -> Bundle:

@@ -16,7 +16,10 @@ from market.events import AccountResettled, AccountSettled, OraclesRotated, Read
 from market.orders import FillVetoed, OrderRejected, OrdersFilled, OrderVoided, VoidReason
 from market.settlement import Basis
 from market.slots import Rule
+from tests.audit.forge import same_second
 from tests.audit.small_market import BUYER, NEIGHBOUR, SELLER, SmallMarket, traded, written
+from tests.audit.tamper_calls import charges_of_a_day
+from tests.audit.tampering import Ground
 
 NAMES = [name for name, _ in checks()]
 
@@ -84,6 +87,15 @@ def test_node_proves_no_prices_and_the_report_says_so() -> None:
 def test_chain_without_exchange_has_no_record() -> None:
     with pytest.raises(RecordError, match="0 exchanges found"):
         Record.from_chain(EmbeddedChain())
+
+
+def test_blocks_of_one_second_are_no_finding(bundle: Bundle) -> None:
+    """Local clients make several blocks a second, and their headers say so."""
+    assert audit(Record.of(same_second(bundle), proves_itself=False)).ok
+
+
+def test_charges_of_slots_cleared_together_are_no_finding(bundle: Bundle) -> None:
+    assert audit(Record.of(charges_of_a_day(Ground.of(bundle)), proves_itself=False)).ok
 
 
 def test_wrong_head_is_found(record: Record) -> None:

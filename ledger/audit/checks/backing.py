@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from ledger.audit.verdict import PASSED, Verdict
+from ledger.audit.verdict import PASSED, Verdict, at
 from ledger.history import ROLE_UTILITY
 from ledger.record import Record
 from market.accounts import UTILITY_ID
@@ -30,27 +30,37 @@ def check(record: Record) -> Iterator[Verdict]:
     clearing = 0
     for sent in record.sent:
         moved = False
-        for event in sent.events:
-            match event:
-                case AccountRegistered():
-                    ids[event.account] = event.id
+        for logged in sent.logs:
+            match logged.event:
+                case AccountRegistered() as registered:
+                    ids[registered.account] = registered.id
                 case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
                     ids[holder] = UTILITY_ID
-                case Deposited():
-                    balances[ids[event.account]] += event.amount
-                    moved = True
-                case Withdrawn():
-                    balances[ids[event.account]] -= event.amount
-                    moved = True
-                case AccountSettled() | AccountResettled():
-                    rest = event.charge + event.closeout + event.imbalance + event.penalty
-                    trades = event.trades if isinstance(event, AccountSettled) else 0
-                    balances[ids[event.account]] -= rest + trades
-                    balances[UTILITY_ID] += rest
-                    clearing += trades
+                case Deposited() | Withdrawn() | AccountSettled() | AccountResettled() as money:
+                    number = ids.get(money.account)
+                    if number is None:
+                        yield Finding(NAME, at(logged), "a known account", money.account, "nobody's balance")
+                        continue
+                    own, utilitys, between = _moved(money)
+                    balances[number] += own
+                    balances[UTILITY_ID] += utilitys
+                    clearing += between
                     moved = True
         if moved:
             arrears = -sum(min(0, money) for number, money in balances.items() if number != UTILITY_ID)
             backing = balances[UTILITY_ID] + clearing - arrears
             where = f"{sent.where} backing of the utility, neur"
             yield Finding(NAME, where, "0 or more", f"{backing:_}", "unfunded") if backing < 0 else PASSED
+
+
+def _moved(event: Deposited | Withdrawn | AccountSettled | AccountResettled) -> tuple[int, int, int]:
+    """What an event adds to its account, to the utility, and to what lies between buyers and sellers."""
+    match event:
+        case Deposited():
+            return event.amount, 0, 0
+        case Withdrawn():
+            return -event.amount, 0, 0
+        case _:
+            rest = event.charge + event.closeout + event.imbalance + event.penalty
+            trades = event.trades if isinstance(event, AccountSettled) else 0
+            return -rest - trades, rest, trades

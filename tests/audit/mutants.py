@@ -1,0 +1,176 @@
+"""Every rule of the audit broken, one at a time, to see that some kind of tampering then goes unnoticed.
+
+A mutant is a check's module with one thing changed: a verdict that is not given, a branch that is not taken,
+one part of a condition left out, a bound moved by one. It is caught when its findings on any tampered record,
+or on the honest one, differ. `python -m tests.audit.mutants` lists who survives.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from types import ModuleType
+
+from ledger.audit import CHECKS
+from ledger.audit.checks import matching
+from ledger.audit.verdict import Check, Passed
+from ledger.record import Record
+from market.findings import Finding
+
+BOUNDS = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+Findings = tuple[Finding, ...] | str
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A check's functions with one rule broken, and where it was."""
+
+    name: str
+    checks: tuple[Check, ...]
+
+
+def modules() -> dict[ModuleType, tuple[str, ...]]:
+    """Modules of checks, each with the names of its check functions."""
+    found: dict[ModuleType, list[str]] = {}
+    for check in CHECKS:
+        module = inspect.getmodule(check.run)
+        assert module is not None
+        found.setdefault(module, []).append(check.run.__name__)  # type: ignore[attr-defined]
+    found[matching].append("check_calls")
+    return {module: tuple(names) for module, names in found.items()}
+
+
+# --- what is broken -----------------------------------------------------------------------------
+
+
+def _changes(tree: ast.Module) -> Iterator[tuple[ast.AST, str, ast.AST]]:
+    """Each node that can be broken, in what way, and what stands there then."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Expr(value=ast.YieldFrom()) | ast.Expr(value=ast.Yield(value=ast.Call())):
+                yield node, "not given", ast.Pass()
+            case ast.Return(value=ast.Call(func=ast.Name(id="Finding"))):
+                yield node, "passed", ast.Return(ast.Name("PASSED", ast.Load()))
+            case ast.If():
+                for what, value in (("always", True), ("never", False)):
+                    yield node.test, f"{what} so", ast.Constant(value)
+            case ast.BoolOp(values=values):
+                for number in range(len(values)):
+                    rest = values[:number] + values[number + 1 :]
+                    kept = rest[0] if len(rest) == 1 else ast.BoolOp(node.op, rest)
+                    yield node, f"without part {number + 1}", kept
+            case ast.Compare(ops=[op]) if type(op) in BOUNDS:
+                other = ast.Compare(node.left, [BOUNDS[type(op)]()], node.comparators)
+                yield node, "bound moved", other
+            case ast.match_case(pattern=pattern) if not _catches_all(pattern):
+                yield node, "no such case", ast.match_case(pattern, ast.Constant(False), node.body)
+
+
+def _catches_all(pattern: ast.pattern) -> bool:
+    return isinstance(pattern, ast.MatchAs) and pattern.pattern is None
+
+
+class _Put(ast.NodeTransformer):
+    """Puts one node in the place of another."""
+
+    def __init__(self, old: ast.AST, new: ast.AST) -> None:
+        self.old, self.new = old, new
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        return self.new if node is self.old else super().visit(node)
+
+
+def mutants(module: ModuleType, checks: Iterable[str]) -> Iterator[Mutant]:
+    """All mutants of a module."""
+    source = inspect.getsource(module)
+    for number, (old, how, _) in enumerate(_changes(ast.parse(source))):
+        tree = ast.parse(source)
+        place, _, new = list(_changes(tree))[number]
+        broken = ast.fix_missing_locations(_Put(place, copy.deepcopy(new)).visit(tree))
+        made = ModuleType(module.__name__)
+        exec(compile(broken, module.__file__ or "", "exec"), made.__dict__)
+        what = " ".join(ast.unparse(_shown(old)).split())
+        name = f"{module.__name__.rpartition('.')[2]}: {what[:90]}: {how}"
+        yield Mutant(name, tuple(getattr(made, check) for check in checks))
+
+
+def _shown(node: ast.AST) -> ast.AST:
+    return node.pattern if isinstance(node, ast.match_case) else node
+
+
+# --- who survives -------------------------------------------------------------------------------
+
+
+def findings(check: Check, record: Record) -> Findings:
+    """What a check finds, or by which exception it ends."""
+    try:
+        return tuple(each for each in check(record) if not isinstance(each, Passed))
+    except Exception as stop:  # a mutant may break anything
+        return repr(stop)
+
+
+def survivors(records: Iterable[Callable[[], Record]]) -> tuple[int, list[str]]:
+    """How many mutants there are, and those that find the same in all records."""
+    alive = [
+        (module, names, mutant) for module, names in modules().items() for mutant in mutants(module, names)
+    ]
+    count = len(alive)
+    for read in records:
+        record = read()
+        honest = {
+            module: tuple(findings(getattr(module, name), record) for name in names)
+            for module, names in modules().items()
+        }
+        alive = [
+            (module, names, mutant)
+            for module, names, mutant in alive
+            if tuple(findings(check, record) for check in mutant.checks) == honest[module]
+        ]
+    return count, [mutant.name for _, _, mutant in alive]
+
+
+def main() -> None:
+    """Count mutants, and name those that nobody catches."""
+    count, left = survivors(tampered_records())
+    print(f"{count} mutants, {len(left)} survive")
+    for name in sorted(left):
+        print(f"  {name}")
+
+
+def tampered_records() -> Iterator[Callable[[], Record]]:
+    """The honest record in four forms, and one of each kind of tampering.
+
+    A node's record has no proofs; blocks of one second have the same time; a day is cleared together.
+    """
+    from tests.audit.expected import KINDS
+    from tests.audit.forge import same_second
+    from tests.audit.small_market import traded
+    from tests.audit.tamper_calls import charges_of_a_day
+    from tests.audit.tampering import Ground
+
+    ground = Ground.of(traded())
+    yield lambda: ground.record
+    bare = replace(ground.bundle, certificates={}, inputs={})
+    yield lambda: Record.of(bare, proves_itself=False)
+    yield lambda: Record.of(same_second(ground.bundle), proves_itself=False)
+    yield lambda: Record.of(charges_of_a_day(ground), proves_itself=True)
+    for kind in KINDS:
+        yield lambda kind=kind: kind.tamper(ground).record  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    main()
