@@ -94,17 +94,21 @@ class _Put(ast.NodeTransformer):
         return self.new if node is self.old else super().visit(node)
 
 
-def mutants(module: ModuleType, checks: Iterable[str]) -> Iterator[Mutant]:
-    """All mutants of a module."""
+def mutants(
+    module: ModuleType, checks: Iterable[str], wanted: Callable[[str], bool] = lambda name: True
+) -> Iterator[Mutant]:
+    """The mutants of a module, or those whose name is wanted."""
     source = inspect.getsource(module)
     for number, (old, how, _) in enumerate(_changes(ast.parse(source))):
+        what = " ".join(ast.unparse(_shown(old)).split())
+        name = f"{module.__name__.rpartition('.')[2]}: {what[:90]}: {how}"
+        if not wanted(name):
+            continue
         tree = ast.parse(source)
         place, _, new = list(_changes(tree))[number]
         broken = ast.fix_missing_locations(_Put(place, copy.deepcopy(new)).visit(tree))
         made = ModuleType(module.__name__)
         exec(compile(broken, module.__file__ or "", "exec"), made.__dict__)
-        what = " ".join(ast.unparse(_shown(old)).split())
-        name = f"{module.__name__.rpartition('.')[2]}: {what[:90]}: {how}"
         yield Mutant(name, tuple(getattr(made, check) for check in checks))
 
 
@@ -123,17 +127,21 @@ def findings(check: Check, record: Record) -> Findings:
         return repr(stop)
 
 
-def survivors(records: Iterable[Callable[[], Record]]) -> tuple[int, list[str]]:
+def survivors(
+    records: Iterable[Callable[[], Record]], wanted: Callable[[str], bool] = lambda name: True
+) -> tuple[int, list[str]]:
     """How many mutants there are, and those that find the same in all records."""
     alive = [
-        (module, names, mutant) for module, names in modules().items() for mutant in mutants(module, names)
+        (module, names, mutant)
+        for module, names in modules().items()
+        for mutant in mutants(module, names, wanted)
     ]
     count = len(alive)
     for read in records:
         record = read()
         honest = {
             module: tuple(findings(getattr(module, name), record) for name in names)
-            for module, names in modules().items()
+            for module, names in {module: names for module, names, _ in alive}.items()
         }
         alive = [
             (module, names, mutant)

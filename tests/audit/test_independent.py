@@ -1,0 +1,113 @@
+"""The audit done again by a script that imports nothing of ours, in a process of its own."""
+
+from __future__ import annotations
+
+import ast
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ledger import bundle as bundles
+from ledger.bundle import Bundle
+from ledger.record import Record
+from market.events import AccountSettled
+from market.orders import OrdersFilled
+from node.scenario.loading import load
+from node.simulate.run import simulate
+from tests.audit.forge import change_event, found
+from tests.audit.tamper_calls import A_MILLIONTH, CERTIFICATE_HEADER
+from tests.audit.tampering import add
+
+SCRIPT = Path(__file__).with_name("independent.py")
+SESSION = {
+    "slots.start": "2026-06-23T10:00:00Z",
+    "slots.count": "1",
+    "prosumers.count": "12",
+    "oracle.method": "newton",
+}
+ALLOWED = {"numpy", "rlp", "eth_abi", "eth_account"}
+"""NumPy, and eth-account with what it needs itself."""
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's feeder and hours, with fewer people."""
+    out = tmp_path_factory.mktemp("independent") / "out"
+    simulate(load("ieee33-day", SESSION), out)
+    return out / "bundle"
+
+
+def verdict(folder: Path) -> list[str]:
+    """What the script says is wrong; its last line counts that."""
+    command = [sys.executable, "-I", str(SCRIPT), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    assert done.stderr == ""
+    *wrong, count = done.stdout.splitlines()
+    assert count == f"1 slots, 13 accounts: {len(wrong)} wrong"
+    assert done.returncode == bool(wrong)
+    return wrong
+
+
+def written(bundle: Bundle, folder: Path) -> Path:
+    bundles.write(bundle, folder)
+    return folder
+
+
+def test_honest_market(honest: Path) -> None:
+    assert verdict(honest) == []
+
+
+def test_payment_of_one_unit_more(honest: Path, tmp_path: Path) -> None:
+    bundle = bundles.read(honest)
+    record = Record.of(bundle, proves_itself=False)
+    logged, event = found(record, AccountSettled, 3)
+    forged = change_event(bundle, record, logged, add("imbalance", 1)(event))
+    [wrong] = verdict(written(forged, tmp_path / "bundle"))
+    assert wrong.startswith(
+        f"block {logged.log.block_number} transaction {logged.log.transaction_index} payment"
+    )
+
+
+def test_fill_at_another_price(honest: Path, tmp_path: Path) -> None:
+    bundle = bundles.read(honest)
+    record = Record.of(bundle, proves_itself=False)
+    logged, event = found(record, OrdersFilled)
+    forged = change_event(bundle, record, logged, add("tick", 1)(event))
+    [wrong] = verdict(written(forged, tmp_path / "bundle"))
+    assert wrong.startswith(f"block {logged.log.block_number} transaction {logged.log.transaction_index}: ")
+
+
+def test_certificate_a_millionth_off(honest: Path, tmp_path: Path) -> None:
+    """Only the file is another: the script finds its name and its conditions broken."""
+    bundle = bundles.read(honest)
+    digest, proof = next(iter(bundle.certificates.items()))
+    (flow,) = struct.unpack_from("<d", proof, CERTIFICATE_HEADER + 8)
+    false = (
+        proof[: CERTIFICATE_HEADER + 8]
+        + struct.pack("<d", flow * (1 + A_MILLIONTH))
+        + proof[CERTIFICATE_HEADER + 16 :]
+    )
+    folder = written(bundle, tmp_path / "bundle")
+    (folder / "certificates" / f"{digest.hex()}.bin").write_bytes(false)
+    wrong = verdict(folder)
+    assert any("hashes: expected" in line for line in wrong)
+    assert any("certificate: P is off by" in line for line in wrong)
+
+
+def test_it_imports_nothing_of_ours() -> None:
+    tree = ast.parse(SCRIPT.read_text())
+    named = {
+        name.partition(".")[0]
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert named - set(sys.stdlib_module_names) == ALLOWED
