@@ -16,11 +16,12 @@ RUN := .venv/run.stamp
 DEV := .venv/dev.stamp
 PYTEST ?= -n 2 --dist loadfile
 FOUNDRY := 1.7.1
+BEANCOUNT := 3.2.3
 ETHERS := 6.17.0
 VIEM := 2.57.20
 HARDHAT := 2.29.1
 PEERS := node_modules/.hardhat/.peers-$(HARDHAT)
-TOOLS := node_modules/.tools-$(FOUNDRY)-$(ETHERS)-$(VIEM)
+TOOLS := node_modules/.tools-$(FOUNDRY)-$(ETHERS)-$(VIEM)-$(BEANCOUNT)
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -36,7 +37,7 @@ demo: $(RUN) ## a simulated day on the IEEE 33-bus feeder, and its audit
 	@echo "tables:  out/demo/*.csv"
 	@echo "audit:   $(BIN)/wattbook audit out/demo/bundle"
 
-tools: $(TOOLS) ## programs that some tests run beside Wattbook (anvil, cast, ethers, viem)
+tools: $(TOOLS) ## programs that some tests run beside Wattbook (anvil, cast, ethers, viem, beancount)
 
 $(TOOLS):
 	@command -v npm >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -44,6 +45,9 @@ $(TOOLS):
 	else echo "error: tools need npm; on Debian: apt install nodejs npm" >&2; exit 1; fi
 	@npm install --prefix . --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --silent \
 	  @foundry-rs/anvil@$(FOUNDRY) @foundry-rs/cast@$(FOUNDRY) ethers@$(ETHERS) viem@$(VIEM)
+	@$(PYTHON) -m venv node_modules/.beancount
+	@node_modules/.beancount/bin/pip install -q --disable-pip-version-check beancount==$(BEANCOUNT)
+	@ln -sf ../.beancount/bin/bean-check node_modules/.bin/bean-check
 	@node_modules/.bin/anvil --version | head -1
 	@node_modules/.bin/cast --version | head -1
 	@touch $@

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 COMMANDS = {
     "anvil": ("anvil",),
+    "bean-check": ("bean-check",),
     "cast": ("cast",),
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
     "node": ("node", "nodejs"),

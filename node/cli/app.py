@@ -16,6 +16,7 @@ from node.cli.bench import bench
 from node.cli.doctor import doctor
 from node.cli.errors import FAILED, complain
 from node.cli.explain import explain
+from node.cli.journal import journal
 from node.cli.key import key
 from node.cli.price import price
 from node.cli.simulate import simulate
@@ -93,6 +94,7 @@ def _options(
 app.command()(simulate)
 app.command()(audit)
 app.command("audit explain")(explain)
+app.command("audit journal")(journal)
 app.command("audit key")(key)
 app.command()(price)
 app.command()(doctor)

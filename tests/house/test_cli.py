@@ -20,7 +20,17 @@ from node.cli.app import app
 from tests.house.repository import PACKAGES, ROOT
 
 HEAVY = ("cvxpy", "pandapower", "matplotlib", "pandas", "web3", "eth", "numpy", "pydantic", "fastapi")
-COMMANDS = ("simulate", "audit", "audit explain", "audit key", "price", "doctor", "testnet", "bench")
+COMMANDS = (
+    "simulate",
+    "audit",
+    "audit explain",
+    "audit journal",
+    "audit key",
+    "price",
+    "doctor",
+    "testnet",
+    "bench",
+)
 BINARY = b"\xff\xfe\x00"
 
 
@@ -127,6 +137,7 @@ def test_without_a_command_the_help_is_shown():
         ("audit explain", "Missing argument 'BUNDLE|URL'"),
         ("audit out --head 0x12", "--head 0x12: a block hash has 32 bytes"),
         ("audit out --checkpoint-key abc", "--checkpoint-key key 'abc': a key is NAME+ID+BASE64"),
+        ("audit journal out --out journal.txt", "a journal's file ends in .sqlite, .csv, .beancount"),
         ("audit key somebody", "Missing option '--out'"),
         ("audit key a+b --out nowhere", "key name 'a+b': printable ASCII without space or plus"),
         ("simulate ieee33-day --checkpoint-key nowhere", "--checkpoint-key nowhere: "),

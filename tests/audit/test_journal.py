@@ -1,0 +1,160 @@
+"""The journal: balances are the contract's, a reorganisation is followed, accountants' programs agree."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ledger.bookkeeping import to_beancount, to_csv
+from ledger.bundle import Bundle
+from ledger.journal import CLEARING, COLUMN_MAX_NEUR, TOKENS, Journal, JournalError, balances, entries
+from ledger.record import Record
+from market.events import Deposited
+from market.slots import Rule
+from tests.audit.forge import change_event, cut_short, found, same_second
+from tests.audit.small_market import NEW_UTILITY, TRADERS, SmallMarket
+from tests.programs import find
+
+
+@pytest.mark.parametrize("rule", list(Rule))
+def test_balances_are_the_contracts(rule: Rule, tmp_path: Path) -> None:
+    market = SmallMarket(rule)
+    market.trade()
+    record = Record.of(market.bundle(), proves_itself=False)
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.update(record)
+    kept = journal.balances()
+    for number, key in enumerate((NEW_UTILITY, *TRADERS)):
+        assert kept[number] == market.exchange.account_of(key.address).balance
+    assert kept[CLEARING] == 0
+    token = market.exchange.token()
+    held = token.balance_of(market.exchange.address)
+    assert -kept[TOKENS] == held * 10 ** (9 - token.decimals)
+    assert sum(kept.values()) == 0
+    assert kept == balances(list(entries(record)))
+
+
+def test_every_entry_sums_to_nothing(record: Record) -> None:
+    booked = list(entries(record))
+    kinds = [entry.kind for entry in booked]
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        "deposit": 4,
+        "settlement": 12,
+        "resettlement": 1,
+        "withdrawal": 2,
+    }
+    assert all(sum(booking.amount_neur for booking in entry.bookings) == 0 for entry in booked)
+    causes = {booking.cause for entry in booked for booking in entry.bookings}
+    assert causes == {"deposit", "withdrawal", "trades", "charge", "closeout", "imbalance", "penalty"}
+
+
+def test_update_takes_in_what_is_new_and_nothing_twice(bundle: Bundle, tmp_path: Path) -> None:
+    whole = Record.of(bundle, proves_itself=False)
+    journal = Journal(tmp_path / "journal.sqlite")
+    first = journal.update(Record.of(cut_short(bundle, 4), proves_itself=False))
+    assert (first.kept, first.blocks_dropped) == (None, 0)
+    second = journal.update(whole)
+    assert (second.kept, second.blocks_dropped) == (38, 0)
+    assert first.entries_added + second.entries_added == len(list(entries(whole)))
+    again = journal.update(whole)
+    assert (again.kept, again.blocks_dropped, again.entries_added) == (42, 0, 0)
+
+
+def test_reorganisation_is_followed(bundle: Bundle, tmp_path: Path) -> None:
+    """Blocks from 14 on are others, then the first ones again: what is left is as if made anew."""
+    honest = Record.of(bundle, proves_itself=False)
+    other = Record.of(same_second(bundle), proves_itself=False)
+    journal, fresh = Journal(tmp_path / "journal.sqlite"), Journal(tmp_path / "fresh.sqlite")
+    journal.update(honest)
+    step = journal.update(other)
+    assert (step.kept, step.blocks_dropped) == (13, 29)
+    back = journal.update(honest)
+    assert (back.kept, back.blocks_dropped) == (13, 29)
+    fresh.update(honest)
+    tables = {
+        "blocks": "SELECT * FROM blocks ORDER BY number",
+        "entries": "SELECT block, log, kind, slot FROM entries ORDER BY block, log",
+        "postings": "SELECT block, log, account, cause, amount_neur FROM postings JOIN entries"
+        " ON entry = id ORDER BY block, log, account, cause, amount_neur",
+    }
+    for query in tables.values():
+        assert journal.ask(query) == fresh.ask(query)
+
+
+def test_chain_that_became_shorter(bundle: Bundle, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.update(Record.of(bundle, proves_itself=False))
+    short = Record.of(cut_short(bundle, 4), proves_itself=False)
+    assert journal.update(short).blocks_dropped == 4
+    assert journal.balances() == balances(list(entries(short)))
+
+
+def test_files_that_are_no_journal_of_this_market(bundle: Bundle, record: Record, tmp_path: Path) -> None:
+    text = tmp_path / "text.sqlite"
+    text.write_text("not a database, but long enough to be asked for one" * 10)
+    with pytest.raises(JournalError, match=r"text\.sqlite: file is not a database"):
+        Journal(text).update(record)
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.update(record)
+    elsewhere = replace(bundle, manifest=replace(bundle.manifest, chain_id=1))
+    with pytest.raises(JournalError, match="a journal of"):
+        journal.update(Record.of(elsewhere, proves_itself=False))
+
+
+def test_amount_beyond_a_column_is_refused_whole(bundle: Bundle, record: Record, tmp_path: Path) -> None:
+    logged, event = found(record, Deposited)
+    assert isinstance(event, Deposited)
+    forged = change_event(bundle, record, logged, replace(event, amount=COLUMN_MAX_NEUR + 1))
+    journal = Journal(tmp_path / "journal.sqlite")
+    with pytest.raises(JournalError, match=r"6:0: .* are more than a column holds"):
+        journal.update(Record.of(forged, proves_itself=False))
+    with pytest.raises(JournalError, match="no such table"):
+        journal.balances()
+
+
+# --- for others ---------------------------------------------------------------------------------
+
+
+def test_csv_has_every_booking(record: Record) -> None:
+    rows = list(csv.DictReader(to_csv(list(entries(record))).splitlines()))
+    assert sum(int(row["amount_neur"]) for row in rows) == 0
+    total: dict[str, int] = {}
+    for row in rows:
+        total[row["account"]] = total.get(row["account"], 0) + int(row["amount_neur"])
+    expected = balances(list(entries(record)))
+    assert total == {
+        {TOKENS: "tokens", CLEARING: "clearing", 0: "utility"}.get(account, str(account)): amount
+        for account, amount in expected.items()
+    }
+
+
+def bean_check(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    path = folder / "market.beancount"
+    path.write_text(text)
+    program = find("bean-check")
+    assert program is not None
+    return subprocess.run([program, path], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.needs("bean-check")
+def test_beancount_agrees_to_the_last_unit(record: Record, tmp_path: Path) -> None:
+    text = to_beancount(list(entries(record)), "small market")
+    done = bean_check(text, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.needs("bean-check")
+@pytest.mark.parametrize("line", ["  Assets:Tokens  ", "balance Liabilities:Account1  "])
+def test_beancount_finds_one_unit(record: Record, tmp_path: Path, line: str) -> None:
+    """A booking, or a balance, that is one n€ off."""
+    text = to_beancount(list(entries(record)), "small market")
+    before, _, after = text.partition(line)
+    amount, _, rest = after.partition(" ")
+    other = amount[:-1] + ("1" if amount[-1] == "0" else "0")
+    done = bean_check(before + line + other + " " + rest, tmp_path)
+    assert done.returncode == 1
+    assert "balance" in done.stderr.lower()
