@@ -20,6 +20,7 @@ from node.cli.journal import journal
 from node.cli.key import key
 from node.cli.price import price
 from node.cli.simulate import simulate
+from node.cli.study import study
 from node.cli.testnet import testnet
 
 
@@ -99,6 +100,7 @@ app.command("audit key")(key)
 app.command()(price)
 app.command()(doctor)
 app.command()(testnet)
+app.command()(study)
 app.command()(bench)
 
 

@@ -39,14 +39,6 @@ QUICK = (
         caught_by="tests/exchange/test_contract_orders.py::test_nonces_come_in_any_order_and_once",
     ),
     Fault(
-        name="an expired order is met like any other",
-        code="Exchange",
-        source="book.vy",
-        right="if expired or entry >> levels.TRADER_AT == ticket.id:",
-        wrong="if entry >> levels.TRADER_AT == ticket.id:",
-        caught_by="tests/exchange/test_contract_matching.py::test_an_expired_order_is_voided_when_it_is_met",
-    ),
-    Fault(
         name="the second order of a level goes before the first",
         code="Exchange",
         source="levels.vy",
@@ -70,14 +62,6 @@ QUICK = (
         right="most: int256 = max(delivered, undelivered)",
         wrong="most: int256 = delivered",
         caught_by="tests/exchange/test_contract_matching.py::test_reserve_of_one_wh_under_dlmp",
-    ),
-    Fault(
-        name="an ask of a class reserves no penalty",
-        code="Exchange",
-        source="resting.vy",
-        right="if side == 1 and energy_class != 0:",
-        wrong="if side == 1 and energy_class > 3:",
-        caught_by="tests/exchange/test_contract_matching.py::test_an_ask_of_a_class_reserves_its_penalty",
     ),
     Fault(
         name="any fill may be vetoed first",
@@ -120,6 +104,26 @@ QUICK = (
         wrong="        settlement._settle(number, rule, account)\n",
         caught_by="tests/exchange/test_contract_settlement.py::test_the_utility_must_be_able_to_cover_a_batch",
     ),
+)
+"""Faults that every run tries."""
+
+MORE = (
+    Fault(
+        name="an expired order is met like any other",
+        code="Exchange",
+        source="book.vy",
+        right="if expired or entry >> levels.TRADER_AT == ticket.id:",
+        wrong="if entry >> levels.TRADER_AT == ticket.id:",
+        caught_by="tests/exchange/test_contract_matching.py::test_an_expired_order_is_voided_when_it_is_met",
+    ),
+    Fault(
+        name="an ask of a class reserves no penalty",
+        code="Exchange",
+        source="resting.vy",
+        right="if side == 1 and energy_class != 0:",
+        wrong="if side == 1 and energy_class > 3:",
+        caught_by="tests/exchange/test_contract_matching.py::test_an_ask_of_a_class_reserves_its_penalty",
+    ),
     Fault(
         name="energy of a class needs no certificate",
         code="Clearinghouse",
@@ -129,10 +133,6 @@ QUICK = (
         caught_by="tests/exchange/test_contract_settlement.py"
         "::test_energy_sold_beyond_certified_generation_pays_the_penalty",
     ),
-)
-"""Faults that every run tries."""
-
-MORE = (
     Fault(
         name="a meter shows more than its connection carries",
         code="Clearinghouse",

@@ -29,6 +29,7 @@ COMMANDS = (
     "price",
     "doctor",
     "testnet",
+    "study",
     "bench",
 )
 BINARY = b"\xff\xfe\x00"

@@ -1,0 +1,105 @@
+"""`wattbook study`: a published system, set up, run, and reported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from node.cli.errors import FAILED, USAGE, stop
+from node.cli.options import Json
+
+if TYPE_CHECKING:
+    from node.studies.study import Findings, Study, Table
+
+
+def study(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Which study; see --list.")] = None,
+    list_studies: Annotated[bool, typer.Option("--list", help="List the studies, one line each.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the picture (SVG) and the figures (JSON).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a published system and say which of its claims come out.
+
+    Example: wattbook study double-auction --out out/studies
+    """
+    from node.studies.registry import ENTRIES, UnknownStudy, load  # noqa: PLC0415 - only when asked for
+
+    if list_studies:
+        if as_json:
+            typer.echo(json.dumps([{"name": entry.name, "about": entry.about} for entry in ENTRIES]))
+        else:
+            width = max(len(entry.name) for entry in ENTRIES)
+            for entry in ENTRIES:
+                typer.echo(f"{entry.name:<{width}}  {entry.about}")
+        return
+    if name is None:
+        stop("name a study; wattbook study --list shows them", USAGE)
+    try:
+        chosen = load(name)
+    except UnknownStudy as refusal:
+        stop(refusal, USAGE)
+    found = chosen.run(seed)
+    if out is not None:
+        _write(chosen, found, out)
+    if as_json:
+        typer.echo(json.dumps(_to_json(chosen, found, seed)))
+    else:
+        _show(chosen, found)
+    if not found.passed:
+        raise typer.Exit(FAILED)
+
+
+def _to_json(chosen: Study, found: Findings, seed: int) -> dict[str, object]:
+    claims = [
+        {"what": claim.what, "held": claim.held, "figure": claim.figure, "note": claim.note}
+        for claim in found.claims
+    ]
+    return {"study": chosen.name, "seed": seed, "passed": found.passed, **found.figures, "claims": claims}
+
+
+def _write(chosen: Study, found: Findings, out: Path) -> None:
+    from node.studies.picture import picture  # noqa: PLC0415 - matplotlib loads slowly
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / f"{chosen.name}.svg").write_bytes(picture(found.draw))
+        figures = json.dumps(found.figures, indent=1) + "\n"
+        (out / f"{chosen.name}.json").write_text(figures, "utf-8")
+    except OSError as error:
+        stop(f"--out {out}: {error.strerror}; name another folder", USAGE)
+
+
+def _show(chosen: Study, found: Findings) -> None:
+    from rich.console import Console  # noqa: PLC0415 - loads slowly
+
+    console = Console(highlight=False)
+    console.print(f"[bold]{chosen.name}[/bold]: {chosen.about}\n", soft_wrap=True)
+    source = chosen.source
+    for what, text in (("Source", source.citation), ("Taken", source.taken), ("Added", source.added)):
+        console.print(f"{what}: {text}.")
+    for table in found.tables:
+        console.print(_sheet(table))
+    for claim in found.claims:
+        mark = "[green]✓[/green]" if claim.held else "[red]✗[/red]"
+        console.print(f"{mark} {claim.what}: {claim.figure}" + (f" ({claim.note})" if claim.note else ""))
+    for note in found.notes:
+        console.print(f"\n{note}")
+
+
+def _sheet(table: Table) -> object:
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
+    from rich.table import Table as Sheet  # noqa: PLC0415
+
+    sheet = Sheet(title=table.title, title_justify="left", box=SIMPLE_HEAD)
+    sheet.add_column(table.head[0])
+    for name in table.head[1:]:
+        sheet.add_column(name, justify="right")
+    for row in table.rows:
+        sheet.add_row(*row)
+    return sheet

@@ -1,0 +1,1 @@
+"""Published systems, each set up, run and reported: `wattbook study NAME`."""

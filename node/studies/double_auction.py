@@ -1,0 +1,238 @@
+"""Study `double-auction`: the one-shot auctions of a coalition on a worked case and on many random ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from market.mechanisms.double_auction import (
+    Grid,
+    Offer,
+    Rule,
+    Served,
+    auction,
+    continuous,
+    gains,
+    gains_max,
+    served,
+)
+from node.scenario.streams import stream
+from node.studies.study import Claim, Findings, Source, Study, Table, Value
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from node.simulate.canvas import Theme
+
+CASE_BIDS = tuple(Offer(p, q) for p, q in ((28, 2), (26, 3), (24, 2), (20, 2), (15, 1)))
+CASE_ASKS = tuple(Offer(p, q) for p, q in ((11, 2), (14, 2), (17, 2), (21, 3), (25, 1)))
+CASE_GRID = Grid(30, 10)
+CASES = 1_000
+"""Random ones."""
+OFFERS_MAX, QUANTITY_MAX = 10, 6
+LIES = 9
+"""Other prices that a buyer tries, evenly between the grid's two."""
+CONTINUOUS = "continuous"
+
+
+def run(seed: int) -> Findings:
+    """The worked case, then random cases: efficiency, budget, and what lying gains a buyer."""
+    case = {rule: served(rule, CASE_BIDS, CASE_ASKS, CASE_GRID) for rule in Rule}
+    uniform = case[Rule.UNIFORM]
+    costs, revenues = sum(uniform.costs, Fraction(0)), sum(uniform.revenues, Fraction(0))
+    at_grid = sum(bid.quantity * CASE_GRID.price for bid in CASE_BIDS)
+    at_fit = sum(ask.quantity * CASE_GRID.fit for ask in CASE_ASKS)
+    cost_change, revenue_change = float(costs / at_grid - 1), float(revenues / at_fit - 1)
+    measured = {name: tally.to_json() for name, tally in random_cases(seed).items()}
+    figures: dict[str, Value] = {
+        "case": {
+            "price": float(uniform.award.paid),
+            "quantity": float(uniform.award.volume),
+            "left_over": float(uniform.left),
+            "left_over_price": float(CASE_GRID.middle),
+            "buyers_cost_change": cost_change,
+            "sellers_revenue_change": revenue_change,
+        },
+        "cases": CASES,
+        "rules": measured,
+    }
+    return Findings(
+        figures=figures,
+        tables=(_case_table(case), _random_table(measured)),
+        claims=(
+            Claim("the worked case trades 7 at 22.5",
+                  uniform.award.volume == 7 and uniform.award.paid == Fraction(45, 2),
+                  f"{float(uniform.award.volume):g} at {float(uniform.award.paid):g}"),
+            Claim("3 are left over and trade at 20; nothing is left for the grid",
+                  uniform.left == 3 and CASE_GRID.middle == 20, f"{float(uniform.left):g} at 20"),
+            Claim("buyers pay 27.5 % less than to the grid", cost_change == -0.275, f"{cost_change:+.1%}"),
+            Claim("sellers earn 117.5 % more than of the grid", revenue_change == 1.175,
+                  f"{revenue_change:+.1%}"),
+            Claim("nobody keeps money under one price", measured["uniform"]["kept_share"] == 0, "exactly 0"),
+        ),
+        draw=_draw,
+        notes=(
+            "Prices bound by the winners themselves can be bent by the last of them; left-over energy at the"
+            " middle price tempts buyers to lose the auction on purpose: the last two columns.",
+        ),
+    )  # fmt: skip
+
+
+# --- random cases -----------------------------------------------------------------------------------
+
+Arrivals = Sequence[tuple[str, int]]
+"""Sides and places, in the order in which offers come."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums over random cases; shares of the best are over those where trading gains anything."""
+
+    gaining: int = 0
+    efficiency: float = 0.0
+    kept: float = 0.0
+    helped: int = 0
+    helped_with_left: int = 0
+
+    def count(self, best: Fraction, gained: Fraction, kept: Fraction) -> None:
+        """Add what a case gained, and what of it the auctioneer kept."""
+        if best > 0:
+            self.gaining += 1
+            self.efficiency += float(gained / best)
+            self.kept += float(kept / best)
+
+    def count_lies(self, helped: bool, helped_with_left: bool) -> None:
+        """Add whether lying would have helped a buyer."""
+        self.helped += helped
+        self.helped_with_left += helped_with_left
+
+    def to_json(self) -> dict[str, float]:
+        """Mean shares."""
+        return {
+            "efficiency": self.efficiency / self.gaining,
+            "kept_share": self.kept / self.gaining,
+            "lying_helps": self.helped / CASES,
+            "lying_helps_with_left_over": self.helped_with_left / CASES,
+        }
+
+
+def random_cases(seed: int) -> dict[str, Tally]:
+    """What each rule makes of the same random offers, and whether another price would help one buyer."""
+    rng = stream(seed, "double-auction")
+    tallies = {name: Tally() for name in (*map(str, Rule), CONTINUOUS)}
+    for _ in range(CASES):
+        bids, asks = _offers(rng), _offers(rng)
+        best = gains_max(bids, asks)
+        liar = int(rng.integers(len(bids)))
+        for rule in Rule:
+            award, tally = auction(rule, bids, asks), tallies[rule]
+            tally.count(best, gains(bids, asks, award.bought, award.sold), award.surplus)
+            tally.count_lies(*_lying_helps(rule, bids, asks, liar))
+        arrivals = [("bid", n) for n in range(len(bids))] + [("ask", n) for n in range(len(asks))]
+        arrivals = [arrivals[n] for n in rng.permutation(len(arrivals))]
+        trades = continuous(bids, asks, arrivals)
+        worth = (trade.quantity * (bids[trade.bid].price - asks[trade.ask].price) for trade in trades)
+        tallies[CONTINUOUS].count(best, sum(worth, Fraction(0)), Fraction(0))
+        helps = _lying_helps_in_time(bids, asks, arrivals, liar)
+        tallies[CONTINUOUS].count_lies(helps, helps)
+    return tallies
+
+
+def _offers(rng: np.random.Generator) -> list[Offer]:
+    count = int(rng.integers(1, OFFERS_MAX + 1))
+    prices = rng.integers(int(CASE_GRID.fit), int(CASE_GRID.price) + 1, count)
+    quantities = rng.integers(1, QUANTITY_MAX + 1, count)
+    return [Offer(int(price), int(quantity)) for price, quantity in zip(prices, quantities, strict=True)]
+
+
+def _lies(bids: Sequence[Offer], liar: int) -> Iterator[list[Offer]]:
+    """The bids with each other price of one buyer, the true one first."""
+    span = CASE_GRID.price - CASE_GRID.fit
+    yield list(bids)
+    for n in range(LIES):
+        lie = Offer(CASE_GRID.fit + Fraction(n * span, LIES - 1), bids[liar].quantity)
+        yield [*bids[:liar], lie, *bids[liar + 1 :]]
+
+
+def _lying_helps(rule: Rule, bids: Sequence[Offer], asks: Sequence[Offer], liar: int) -> tuple[bool, bool]:
+    """Whether another price leaves a buyer more, by its true one: of the auction, and of leftovers too."""
+    true = bids[liar].price
+    won, with_left = [], []
+    for offered in _lies(bids, liar):
+        found = served(rule, offered, asks, CASE_GRID)
+        won.append(found.award.bought[liar] * (true - found.award.paid))
+        with_left.append(won[-1] + found.bought_left[liar] * (true - CASE_GRID.middle))
+    return max(won) > won[0], max(with_left) > with_left[0]
+
+
+def _lying_helps_in_time(bids: Sequence[Offer], asks: Sequence[Offer], arrivals: Arrivals, liar: int) -> bool:
+    """The same of the continuous auction, at the same time as before."""
+    worth = [
+        sum(
+            (
+                trade.quantity * (bids[liar].price - trade.price)
+                for trade in continuous(offered, asks, arrivals)
+                if trade.bid == liar
+            ),
+            Fraction(0),
+        )
+        for offered in _lies(bids, liar)
+    ]
+    return max(worth) > worth[0]
+
+
+# --- what people see --------------------------------------------------------------------------------
+
+
+def _case_table(case: Mapping[Rule, Served]) -> Table:
+    rows = []
+    for rule, found in case.items():
+        award = found.award
+        money = (sum(found.costs, Fraction(0)), sum(found.revenues, Fraction(0)), award.surplus)
+        figures = (award.volume, award.paid, award.got, found.left, *money)
+        rows.append((str(rule), *(f"{float(figure):g}" for figure in figures)))
+    head = ("rule", "quantity", "buyers pay", "sellers get", "left over", "costs", "revenues", "kept")
+    return Table(
+        "The worked case: bids 28 26 24 20 15, asks 11 14 17 21 25, grid 30 and 10", head, tuple(rows)
+    )
+
+
+def _random_table(measured: Mapping[str, Mapping[str, float]]) -> Table:
+    head = ("rule", "efficiency", "kept by the auctioneer", "lying helps a buyer", "with left-over energy")
+    rows = tuple(
+        (name, *(f"{100 * value:.1f} %" for value in shares.values())) for name, shares in measured.items()
+    )
+    return Table(f"{CASES:,} random cases", head, rows)
+
+
+def _draw(figure: Figure, theme: Theme) -> None:
+    """Both curves of the worked case, with the price and what trades."""
+    axes = figure.subplots()
+    for offers, label, color in ((CASE_BIDS, "bids", theme.market), (CASE_ASKS, "asks", theme.worse)):
+        edges = [0, *accumulate(float(offer.quantity) for offer in offers)]
+        axes.stairs([float(offer.price) for offer in offers], edges, label=label, color=color, baseline=None)
+    award = auction(Rule.UNIFORM, CASE_BIDS, CASE_ASKS)
+    axes.axhline(float(award.paid), color=theme.other, linestyle="--", linewidth=1, label="uniform price")
+    axes.axvline(float(award.volume), color=theme.other, linestyle=":", linewidth=1, label="quantity traded")
+    axes.set(xlabel="quantity", ylabel="price", ylim=(0, 32), title="The worked case")
+    axes.legend()
+
+
+STUDY = Study(
+    name="double-auction",
+    about="one-shot auctions of a coalition, and the continuous one",
+    source=Source(
+        citation="Tushar et al., Grid Influenced Peer-to-Peer Energy Trading, IEEE TSG 11(2):1407-1418, 2020;"
+        " McAfee, A Dominant Strategy Double Auction, J. Economic Theory 56(2), 1992",
+        taken="offers between feed-in tariff and the grid's price; the last bid and ask that meet; the longer"
+        " side forgoes the same",
+        added="the middle of the prices that the winners leave open; rules that leave the last pair out;"
+        " the worked case and the random ones",
+    ),
+    run=run,
+)

@@ -1,0 +1,40 @@
+"""The studies by name. Each is imported only when it runs, so that listing them is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+
+from node.studies.study import Study
+
+
+class UnknownStudy(ValueError):  # noqa: N818 - a question about what does not exist
+    """No study has this name; the message lists those there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A study's name, its one line, and the module whose `STUDY` it is."""
+
+    name: str
+    about: str
+    module: str
+
+
+ENTRIES = (
+    Entry("double-auction", "one-shot auctions of a coalition, and the continuous one", "double_auction"),
+    Entry("stackelberg", "a grid that prices its peak away, and peers who trade instead", "stackelberg"),
+    Entry("coalitions", "which coalitions of peers are stable, and against what", "coalitions"),
+    Entry("vpp", "prosumers that follow a price so that their sum follows a plan", "vpp"),
+)
+"""All studies, in the order of a whole run."""
+
+
+def load(name: str) -> Study:
+    """The study of this name. Raises UnknownStudy."""
+    for entry in ENTRIES:
+        if entry.name == name:
+            study: Study = import_module(f"node.studies.{entry.module}").STUDY
+            return study
+    known = ", ".join(entry.name for entry in ENTRIES)
+    raise UnknownStudy(f"{name}: no such study; there are {known}")

@@ -1,0 +1,74 @@
+"""What a study is, and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from node.simulate.canvas import Theme
+
+Value = float | int | str | bool | None | Sequence["Value"] | Mapping[str, "Value"]
+"""What JSON can say."""
+Draw = Callable[["Figure", "Theme"], None]
+"""Draws the study's picture into an empty figure, in a theme's colours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who published the system, what is taken from there, and what had to be added to make it run."""
+
+    citation: str
+    taken: str
+    added: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under a head; cells are as they are shown."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Something that the source says, or that the study must show, and whether it came out so.
+
+    `figure` is what was found; `note` says why where it did not come out.
+    """
+
+    what: str
+    held: bool
+    figure: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a run found: figures for programs, tables and claims for people, a picture."""
+
+    figures: Mapping[str, Value]
+    tables: tuple[Table, ...]
+    claims: tuple[Claim, ...]
+    draw: Draw
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def passed(self) -> bool:
+        """Whether every claim held."""
+        return all(claim.held for claim in self.claims)
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A published system by its name; `run` takes a seed and does the same for the same seed."""
+
+    name: str
+    about: str
+    source: Source
+    run: Callable[[int], Findings]

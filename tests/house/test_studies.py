@@ -1,0 +1,86 @@
+"""Every study runs, its claims come out, and it says the same again."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from node.cli.app import app
+from node.studies.registry import ENTRIES, UnknownStudy, load
+from node.studies.study import Findings
+
+
+def wattbook(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in arguments], prog_name="wattbook")
+
+
+NAMES = [entry.name for entry in ENTRIES]
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def ran(request: pytest.FixtureRequest) -> tuple[str, Findings]:
+    return request.param, found(request.param)
+
+
+@cache
+def found(name: str) -> Findings:
+    """What a study finds with the seed that it has by default."""
+    return load(name).run(1)
+
+
+def test_its_claims_come_out(ran: tuple[str, Findings]) -> None:
+    _, findings = ran
+    assert findings.claims and not [claim for claim in findings.claims if not claim.held]
+
+
+def test_it_says_what_json_can_say(ran: tuple[str, Findings]) -> None:
+    _, findings = ran
+    assert json.loads(json.dumps(findings.figures)) == findings.figures
+    for table in findings.tables:
+        assert all(len(row) == len(table.head) for row in table.rows)
+
+
+def test_the_registry_says_what_a_study_says_of_itself() -> None:
+    for entry in ENTRIES:
+        study = load(entry.name)
+        assert (study.name, study.about) == (entry.name, entry.about)
+        assert study.source.citation and study.source.taken and study.source.added
+    with pytest.raises(UnknownStudy, match="no such study; there are double-auction"):
+        load("nobody")
+
+
+def test_the_golden_figures() -> None:
+    """Of the cases that the sources work out: auctions, the leader's price."""
+    case = found("double-auction").figures["case"]
+    assert case == {
+        "price": 22.5, "quantity": 7, "left_over": 3, "left_over_price": 20,
+        "buyers_cost_change": -0.275, "sellers_revenue_change": 1.175,
+    }  # fmt: skip
+    game = found("stackelberg").figures
+    assert (round(game["choke_price"], 4), round(game["threshold"], 3)) == (29.8644, 92.881)
+    assert game["inelastic_share_left"] == pytest.approx(0.4)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    listed = wattbook("study", "--list")
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == NAMES
+    said = wattbook("study", "coalitions", "--seed", 3, "--json", "--out", tmp_path / "a")
+    told = json.loads(said.stdout)
+    assert told["study"] == "coalitions" and told["passed"] and told["seed"] == 3
+    wattbook("study", "coalitions", "--seed", 3, "--out", tmp_path / "b")
+    for name in ("coalitions.json", "coalitions.svg"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(("study",), "name a study"), (("study", "nobody"), "no such study; there are")],
+)
+def test_wrong_usage(words: tuple[str, ...], says: str) -> None:
+    refused = wattbook(*words)
+    assert refused.exit_code == 2
+    assert says in refused.stderr and refused.stderr.count("\n") == 1
