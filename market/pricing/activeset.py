@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from market.pricing.kkt import HELD, REFINEMENTS, Currents, Kkt, Network, Point
-from market.pricing.quantities import Quantities, Residual
+from market.pricing.guess import Guess
+from market.pricing.kkt import HELD, REFINEMENTS, Currents, Kkt, Network, Point, Residual
+from market.pricing.quantities import FREE, HIGH, LOW, Quantities, Sides
 from market.units import Floats
 
 STEPS = 16
@@ -27,20 +28,18 @@ OUTSIDE = 1e-10
 """pu beyond a bound, or share of the largest price on the wrong side of 0, that changes sides."""
 PROXIMAL = 1e-4
 """€/MWh per pu. Curvature lent to linear quantities in the step alone: who is alike shares alike."""
-ROUGH = 1e-6
-"""Residual above which a step is refined once: what one leaves, the next takes. The last have every digit."""
+ROUGH = 1e-9
+"""Residual above which a step is not refined: what one leaves, the next takes."""
 LOOSE = 1e-12
 """Stiffness of a limit that does not hold."""
 FAR = 10.0
 """pu. Nothing that is near the optimum moves as far as this in a step."""
 
-LOW, FREE, HIGH = -1, 0, 1
-Sides = npt.NDArray[np.int8]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Settled:
-    """A point with its quantities: amounts, sides, and the forces that hold them, positive upwards."""
+    """A point with what everyone does: amounts of all quantities; of those that do not answer prices by
+    themselves, their sides and the forces that hold them, positive upwards."""
 
     point: Point
     currents: Currents
@@ -52,65 +51,86 @@ class Settled:
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a singular matrix is told by where its steps go
-def settle(  # noqa: PLR0917 - a point is made of all these
-    quantities: Quantities, kkt: Kkt, point: Point, amount: Floats, sides: Sides, exact: float = EXACT
-) -> Settled | None:
-    """Newton from here to a residual of `exact`, or as near as it gets.
+def settle(quantities: Quantities, kkt: Kkt, guess: Guess, exact: float = EXACT) -> Settled | None:
+    """Newton from a guess to a residual of `exact`, or as near as it gets.
 
     None where sides go on changing, or a step goes nowhere.
     """
-    q, network = quantities, quantities.network
-    limits = slice(q.voltages.start, None)
-    soft = np.maximum(q.curve, PROXIMAL * q.scale)
-    soft[limits] = LOOSE
-    amount = amount.copy()
+    answering, q, network = quantities.answering, quantities.others, quantities.network
+    limits, bounded = slice(q.voltages.start, None), slice(0, q.voltages.start)
+    soft = _softness(q, guess)
+    point, amount, sides = guess.point, guess.amount.copy(), guess.sides
     best: Settled | None = None
     for steps in range(STEPS + 1):
         currents = network.currents(point)
+        left = network.residual(point, currents)
+        response = answering.at(point.prices[0])
         q.network_amounts(point, currents, amount)
-        left = q.residual(point, currents, amount)
         price = q.price(point)
         force = price - q.linear - q.curve * amount
-        force[q.voltages] = -left.gradient[2 * network.lines + 1 :]
+        force[q.voltages] = left.forces[2 * network.lines + 1 :]
         force[q.currents] = point.rating
         top = max(1.0, float(np.abs(point.prices[0]).max()))
+        if top > guess.dearest:
+            return best
         others = _sides(q, amount, force, sides, top) if steps else sides
         held = others != FREE
-        error = _error(q, left, force, held, top)
+        bound = np.where(others == LOW, q.low, q.high)
+        np.copyto(amount[bounded], bound[bounded], where=held[bounded])
+        left.imbalance[:2] += q.supplied(point, amount, response.injected)
+        missed = np.where(held, amount - bound, 0.0)[limits]
+        error = _error(q, left, force, held, missed, top)
         if best is not None and (others is not sides or error >= best.residual):
             return best
         if others is sides and error <= SETTLED:
             force[~held] = 0.0
             point.rating[:] = force[q.currents]
-            best = Settled(point, currents, amount.copy(), sides, force, error, steps)
+            every = np.concatenate([response.amount, amount])
+            best = Settled(point, currents, every, sides, force, error, steps)
             if error <= exact:
                 return best
         sides = others
-        bound = np.where(sides == LOW, q.low, q.high)
-        np.copyto(amount[: limits.start], bound[: limits.start], where=held[: limits.start])
         # a limit that holds takes what force there is, and brings its quantity to the bound
         pull = np.where(held, price, q.linear + q.curve * amount)
-        pull[limits] = np.where(held[limits], force[limits] + HELD * (amount - bound)[limits], 0.0)
-        yields = q.factor(kkt, currents, np.where(held, HELD, soft))
-        refinements = 1 if error > ROUGH else REFINEMENTS
+        pull[limits] = np.where(held[limits], force[limits] + HELD * missed, 0.0)
+        stiffness = np.where(held, HELD, soft[min(steps, len(soft) - 1)])
+        yields = q.factor(kkt, currents, stiffness, response.slope)
+        refinements = 0 if error > ROUGH else REFINEMENTS
         step, change = q.step(kkt, point, left, pull, yields, price, refinements)
         if not np.abs(step.flow).max() <= FAR:
             return best
         point = point.moved(step)
         if not point.v.min() > 0:
             return best
-        point.rating[sides[q.currents] == FREE] = 0.0
+        if len(network.rated):
+            point.rating[sides[q.currents] == FREE] = 0.0
         change[held] = 0.0
         amount += change
     return best
 
 
-def _error(q: Quantities, left: Residual, force: Floats, held: npt.NDArray[np.bool_], top: float) -> float:
+def _softness(q: Quantities, guess: Guess) -> list[Floats]:
+    """Stiffnesses of what is free, by step; the last ones stay."""
+    limits = slice(q.voltages.start, None)
+    soft = np.maximum(q.curve, PROXIMAL * q.scale)
+    soft[limits] = LOOSE
+    if not guess.widths:
+        return [soft]
+    per_width = q.scale / np.minimum(q.high - q.low, 1.0)
+    per_width[limits] = per_width[q.hubs] = 0.0
+    return [*(np.maximum(soft, width * per_width) for width in guess.widths), soft]
+
+
+def _error(  # noqa: PLR0917 - what a step is to make 0
+    q: Quantities, left: Residual, force: Floats, held: npt.NDArray[np.bool_], missed: Floats, top: float
+) -> float:
     """Largest residual of the equations for these sides, powers in pu, prices as shares of the largest."""
     flows = 2 * q.network.lines
-    loose = np.where(held, 0.0, force / q.scale)
-    prices = max(float(np.abs(left.gradient[:flows]).max()), float(np.abs(loose).max(initial=0.0)))
-    return max(float(np.abs(left.imbalance).max()), prices / top)
+    loose = force / q.scale
+    loose[held] = 0.0
+    prices = max(float(np.abs(left.forces[:flows]).max()), float(np.abs(loose).max(initial=0.0)))
+    powers = max(float(np.abs(left.imbalance).max()), float(np.abs(missed).max(initial=0.0)))
+    return max(powers, prices / top)
 
 
 def _sides(q: Quantities, amount: Floats, force: Floats, sides: Sides, top: float) -> Sides:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from market.pricing.activeset import FREE, HIGH, LOW, Sides
+from market.pricing.guess import Guess
 from market.pricing.kkt import Kkt, Point
-from market.pricing.quantities import Quantities
+from market.pricing.quantities import FREE, HIGH, LOW, Quantities
 from market.units import Floats
 
 START_PRICES, START_VOLL = 10.0, 0.3
@@ -83,7 +83,8 @@ def approach(quantities: Quantities, kkt: Kkt, at: Interior, blur: float) -> boo
     while at.steps < STEPS:
         currents = network.currents(at.point)
         q.network_amounts(at.point, currents, at.amount)
-        left = q.residual(at.point, currents, at.amount)
+        left = network.residual(at.point, currents)
+        left.imbalance[:2] += q.supplied(at.point, at.amount)
         room = np.array([at.amount - q.low, q.high - at.amount])
         room -= at.slack
         at.blur = float((at.slack * at.dual).sum()) / total
@@ -104,7 +105,7 @@ def approach(quantities: Quantities, kkt: Kkt, at: Interior, blur: float) -> boo
         ahead = float(((at.slack + length * slack) * (at.dual + length * dual)).sum()) / total
         target = at.blur * (ahead / at.blur) ** 3 * at.weight - slack * dual
         target /= at.slack
-        step, change = q.step(kkt, at.point, left, base - target[0] + target[1], yields, price, 1)
+        step, change = q.step(kkt, at.point, left, base - target[0] + target[1], yields, price, 0)
         slack, dual = _turns(at, ratio, room, change)
         dual += target
         length = min(_length(at.slack, slack), _length(at.dual, dual), _length(at.point.v, DEEPER * step.v))
@@ -132,10 +133,11 @@ def _length(of: Floats, step: Floats) -> float:
     return 1.0 / max(-float((step / of).min()), 1e-6)
 
 
-def sides(quantities: Quantities, at: Interior) -> Sides:
+def guess(quantities: Quantities, at: Interior) -> Guess:
     """Held at a bound whose multiplier is a larger share of the prices than its slack is of the range."""
     q = quantities
     reach: Floats = np.minimum(q.high - q.low, 1.0)
     top = max(1.0, float(np.abs(at.point.prices[0]).max()))
     held = at.dual * reach > top * q.scale * at.slack
-    return np.where(held[0], LOW, np.where(held[1], HIGH, FREE)).astype(np.int8)
+    sides = np.where(held[0], LOW, np.where(held[1], HIGH, FREE)).astype(np.int8)
+    return Guess(at.point, at.amount[q.curved :], sides[q.curved :])

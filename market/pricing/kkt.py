@@ -76,6 +76,21 @@ class Currents(NamedTuple):
     price: Floats
 
 
+class Residual:
+    """What a point leaves of the equations, as a step has it on its right; its parts are views.
+
+    forces: −g by P and Q of lines and v of buses; imbalance: F, 3 × buses, active and reactive balance,
+    voltage drop of the line to the bus. What the substation is not asked for is 0.
+    """
+
+    __slots__ = ("forces", "imbalance", "vector")
+
+    def __init__(self, vector: Floats, lines: int) -> None:
+        self.vector = vector
+        self.forces = vector[: 3 * lines + 1]
+        self.imbalance = vector[3 * lines + 1 : 6 * lines + 4].reshape(3, lines + 1)
+
+
 class Answers(NamedTuple):
     """How everything else answers to its price, as 1/curvature or curvature; see the module's matrix.
 
@@ -105,7 +120,7 @@ class Network:
         self.rated = np.flatnonzero(np.isfinite(limits.i_max[1:]))
         self.l_high = limits.i_max[1:][self.rated] ** 2
         self._twice = 2 * self.impedance[:2]
-        self._parents = np.concatenate([self.parent, self.parent + self.buses])
+        self._linear = self._without_losses()
 
     @property
     def size(self) -> int:
@@ -135,35 +150,34 @@ class Network:
             price[self.rated] += point.rating
         return Currents(current, slope, per_v, price)
 
-    def imbalance(self, point: Point, at: Currents, injected: Floats) -> Floats:
-        """F, 3 × buses: active and reactive balance, voltage drop of the line to the bus.
-
-        `injected`: active and reactive, 2 × buses, less what is taken. Entry 0 of the last two is 0.
-        """
-        lost = self.impedance * at.l
-        imbalance = np.empty((3, self.buses))
-        leaving = np.bincount(self._parents, point.flow.ravel(), 2 * self.buses)
-        np.subtract(injected, leaving.reshape(2, self.buses), out=imbalance[:2])
-        imbalance[:2, 1:] += point.flow - lost[:2]
-        drop = self._twice * point.flow
-        imbalance[2, 1:] = point.v[1:] - point.v[self.parent] + drop[0] + drop[1] - lost[2]
-        imbalance[1:, 0] = 0.0
-        return imbalance
-
-    def gradient(self, point: Point, at: Currents) -> Floats:
-        """g of the Lagrangian by P, Q of lines and v of buses, without the multipliers of voltage limits."""
-        lines, prices = self.lines, point.prices
-        drop = prices[2, 1:]
-        gradient = np.empty(3 * lines + 1)
-        flows = gradient[: 2 * lines].reshape(2, lines)
-        np.subtract(prices[:2, self.parent], prices[:2, 1:], out=flows)
+    def residual(self, point: Point, at: Currents) -> Residual:
+        """−g and F of a point at which nothing is injected or taken, without voltage limits' multipliers."""
+        lines, buses = self.lines, self.buses
+        left = Residual(self._linear @ point.vector[: 6 * lines + 4], lines)
         costs = at.slope * at.price
-        flows += costs[:2]
-        flows -= self._twice * drop
-        voltages = gradient[2 * lines :]
-        np.subtract(np.bincount(self.parent, drop + costs[2], self.buses), prices[2], out=voltages)
+        flows = left.forces[: 2 * lines].reshape(2, lines)
+        flows -= costs[:2]
+        voltages = left.forces[2 * lines :]
+        voltages -= np.bincount(self.parent, costs[2], buses)
         voltages[0] = 0.0
-        return gradient
+        left.imbalance[:, 1:] -= self.impedance * at.l
+        return left
+
+    def _without_losses(self) -> sp.csr_array:
+        """−g and F where no current flows: linear in P, Q, v and prices."""
+        n, parent, inner = self.lines, self.parent, self.inner
+        p, v = np.arange(n), 2 * n + 1 + np.arange(n)
+        above = 2 * n + parent
+        price, drop = 3 * n + 2 + np.arange(n), 5 * n + 4 + np.arange(n)
+        one = np.ones(n)
+        # rows F, columns P, Q, v; −g is the transposed
+        blocks = [(price, p, one), (3 * n + 1 + parent, p, -one)]
+        blocks += [(price + n + 1, p + n, one), (4 * n + 2 + parent[inner], (p + n)[inner], -one[inner])]
+        blocks += [(drop, p, self._twice[0]), (drop, p + n, self._twice[1])]
+        blocks += [(drop, v, one), (drop, above, -one)]
+        rows, columns, entries = (np.concatenate(part) for part in zip(*blocks, strict=True))
+        places = np.r_[rows, columns], np.r_[columns, rows]
+        return sp.csr_array((np.r_[entries, entries], places), shape=(6 * n + 4, 6 * n + 4))
 
     def by_bus(self, of_lines: Floats) -> Floats:
         """From (P, Q, v_π) of lines to P, Q of lines and v of buses: what lines put on v_π is summed."""
@@ -178,6 +192,7 @@ class Kkt:
     def __init__(self, network: Network) -> None:
         self.network = network
         self._solver: Any = None
+        self._unfilled, self._shifted = True, 0.0
         entries = self._entries()
         self._at: dict[str, slice] = {}
         start = 0
@@ -194,6 +209,7 @@ class Kkt:
         self._full, to_full = _pattern(np.r_[rows, columns[mirrored]], np.r_[columns, rows[mirrored]], size)
         self._to_full = np.r_[np.arange(start), mirrored][to_full]
         self._shift = np.where(np.arange(size) < 3 * lines + 1, SHIFT, -SHIFT)
+        self._view_values(lines)
         self._linear = np.zeros((3, 3, lines))
         self._linear[0, 0] = self._linear[1, 1] = -1.0
         self._linear[2] = -2 * network.impedance[0], -2 * network.impedance[1], np.ones(lines)
@@ -223,35 +239,44 @@ class Kkt:
             "diagonal": (diagonal, diagonal),
         }
 
+    def _view_values(self, lines: int) -> None:
+        """The parts of the values that are filled anew for each factorisation."""
+        values, place, buses = self._values, self._at, lines + 1
+        self._local = values[place["local"]].reshape(3, 3, lines)
+        self._bent = values[place["bent"]].reshape(2, lines)
+        self._mixed = values[place["mixed"]]
+        self._rating = values[place["rating"]].reshape(3, -1)
+        self._diagonal = values[place["diagonal"]]
+        self._of_flows = self._diagonal[: 2 * lines].reshape(2, lines)
+        self._of_voltages = self._diagonal[2 * lines : 3 * lines + 1]
+        self._of_prices = self._diagonal[3 * lines + 1 : 6 * lines + 4].reshape(3, buses)
+        self._of_rated = self._diagonal[6 * lines + 4 :]
+
     def factor(self, at: Currents, answers: Answers, *, convex: bool = False) -> None:
         """Fill the matrix at a point and factor it; `convex` leaves out currents of a price below 0."""
-        network, values, place = self.network, self._values, self._at
-        lines, buses, rated = network.lines, network.buses, network.rated
-        local = values[place["local"]].reshape(3, 3, lines)
-        np.multiply(self._weights, at.slope, out=local)
-        local += self._linear
+        network, values, rated = self.network, self._values, self.network.rated
+        np.multiply(self._weights, at.slope, out=self._local)
+        self._local += self._linear
         curvature = (np.maximum(at.price, 0.0) if convex else at.price) * at.per_v
         bent = curvature * at.slope
-        np.negative(bent[:2].reshape(-1), out=values[place["bent"]])
-        np.negative(answers.mixed, out=values[place["mixed"]])
+        np.negative(bent[:2], out=self._bent)
+        np.negative(answers.mixed, out=self._mixed)
         if len(rated):
-            values[place["rating"]] = at.slope[:, rated].ravel()
-        diagonal = values[place["diagonal"]]
-        curvature *= 2
-        diagonal[:lines] = diagonal[lines : 2 * lines] = curvature
-        voltages = diagonal[2 * lines : 3 * lines + 1]
+            self._rating[:] = at.slope[:, rated]
+            np.negative(answers.rating, out=self._of_rated)
+        np.multiply(curvature, 2.0, out=self._of_flows)
         bent[2] *= -2
-        np.add(answers.voltage, np.bincount(network.parent, bent[2], buses), out=voltages)
-        voltages[0] = ABSENT
-        prices = diagonal[3 * lines + 1 : 6 * lines + 4].reshape(3, buses)
+        np.add(answers.voltage, np.bincount(network.parent, bent[2], network.buses), out=self._of_voltages)
+        self._of_voltages[0] = ABSENT
+        prices = self._of_prices
         np.negative(answers.active, out=prices[0])
         np.negative(answers.reactive, out=prices[1])
         prices[2] = 0.0
         prices[1:, 0] = -ABSENT
-        np.negative(answers.rating, out=diagonal[6 * lines + 4 :])
-        self._full.data = values[self._to_full]
+        self._unfilled, self._shifted = True, 0.0
         for more in SHIFTS:
-            diagonal += more * self._shift
+            self._diagonal += self._shift if more == 1.0 else more * self._shift
+            self._shifted += more
             self._upper.data = values[self._to_upper]
             try:
                 if self._solver is None:
@@ -264,11 +289,8 @@ class Kkt:
                 self._solver = None
         raise SingularStep("no shift of its diagonal makes this matrix quasi-definite")
 
-    def solve(
-        self, gradient: Floats, imbalance: Floats, rating: Floats, refinements: int = REFINEMENTS
-    ) -> Point:
-        """The step for −g, F and c on the right, laid out as Network has them."""
-        right = np.concatenate([-gradient, imbalance.reshape(-1), rating])
+    def solve(self, right: Floats, refinements: int = REFINEMENTS) -> Point:
+        """The step for −g, F and c on the right, laid out as a residual and rated lines."""
         step = Point(self._refined(right, refinements), self.network.lines)
         step.v[0] = step.prices[1, 0] = step.prices[2, 0] = 0.0
         return step
@@ -286,17 +308,24 @@ class Kkt:
 
     def prices_of(self, causes: Floats) -> Floats:
         """λ by bus of Jᵀw = c, c by P, Q of lines and v of buses; after `factor_jacobian`."""
-        network = self.network
-        nothing = np.zeros((3, network.buses)), np.zeros(len(network.rated))
-        return np.asarray(self.solve(causes, *nothing).prices[0])
+        right = np.zeros(self.network.size)
+        np.negative(causes, out=right[: len(causes)])
+        return np.asarray(self.solve(right).prices[0])
 
     def _refined(self, right: Floats, refinements: int) -> Floats:
         """Solve, and repeat for what is left as long as that becomes less."""
         found: Floats = np.asarray(self._solver.solve(right))
+        if not refinements:
+            return found
+        if self._unfilled:
+            self._full.data = self._values[self._to_full]
+            self._unfilled = False
+        shift = self._shifted * self._shift
         enough = REFINED * float(np.abs(right).max())
         best, before = found, np.inf
         for _ in range(refinements):
             left = right - self._full @ found
+            left += shift * found
             error = float(np.abs(left).max())
             if not error < before:
                 return best

@@ -1,11 +1,13 @@
 """The fast clearing: Newton on the exact optimality conditions of a feeder, compiled once and cleared often.
 
-Each period is cleared on its own, after one of three ways, whichever ends first:
+Each period is cleared on its own, in one of four ways, whichever ends first:
 
-1. warm: Newton with an active set from an earlier solution (`activeset`), a few steps where little changed;
-2. cold: an interior point on the true power flow (`interior`), until it is clear who is at a bound, and
-   Newton from there to machine precision;
-3. `direct`: the relaxation by Clarabel, polished.
+1. Newton with an active set (`activeset`) from an earlier solution (`guess`);
+2. the same from what everyone would do at one bus, without lines, where that ends at the global optimum: in
+   about four steps where no limit of the network holds;
+3. an interior point on the true power flow (`interior`), until it is clear who is at a bound, and Newton
+   from there to machine precision;
+4. `direct`: the relaxation by Clarabel, polished.
 
 All of them end at a point that meets the exact first-order conditions; where every σ ≤ 0 that is the
 global optimum. Upper voltage limits under reverse flow and negative prices can leave a σ > 0: then the
@@ -19,16 +21,16 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from market.feeder.model import Feeder
-from market.pricing import direct
-from market.pricing.activeset import EXACT, FREE, HIGH, LOW, Settled, settle
+from market.pricing import direct, interior
+from market.pricing.activeset import EXACT, Settled, settle
 from market.pricing.admission import ConditionsError, admit, refuse_storages
 from market.pricing.conditions import Components, Conditions, Duals, Primal, Solution
-from market.pricing.interior import approach, sides, start
+from market.pricing.guess import Guess, as_before, without_lines
 from market.pricing.kkt import Currents, Kkt, Network, SingularStep
 from market.pricing.optimality import TIE_BREAK_VOLL, costs
 from market.pricing.periods import period_of
 from market.pricing.point import STORAGES
-from market.pricing.quantities import Quantities
+from market.pricing.quantities import FREE, HIGH, LOW, Quantities
 from market.units import Floats
 
 FIRST_BLUR = 1e-5
@@ -38,8 +40,6 @@ NEXT_BLUR = 1e-2
 ROUNDING = 1e-11
 """Share of the largest price by which σ may be above 0 and count as 0."""
 TRIES = 6
-INDIFFERENT = 1e-7
-"""Share of the largest price within which a linear device is at its price: it goes on being marginal."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,50 +98,37 @@ class NewtonClearing:
         """One period by the first way that ends."""
         quantities = Quantities(self._network, self.feeder, conditions, period)
         try:
-            settled = None if warm is None else self._warm(quantities, warm, period)
-            if settled is None:
-                settled = self._cold(quantities, conditions.voll)
+            settled = (
+                (warm and self._settled(quantities, as_before(quantities, warm, period)))
+                or self._flat(quantities)
+                or self._cold(quantities, conditions.voll)
+            )
         except SingularStep:
             settled = None
         if settled is None:
             return self._direct(conditions, period)
         return self._read(quantities, conditions, settled)
 
-    def _warm(self, quantities: Quantities, warm: Solution, period: int) -> Settled | None:
-        """Newton from an earlier solution."""
-        q, primal, duals = quantities, warm.primal, warm.duals
-        point = self._network.flat(0.0)
-        point.flow[:] = primal.p[period, 1:], primal.q[period, 1:]
-        point.v[:] = primal.v[period]
-        point.prices[:] = duals.price[period], duals.reactive[period], duals.voltage[period]
-        point.rating[:] = duals.current[period, 1:][self._network.rated]
-        # who trades with the hub goes with its price
-        imported = float(primal.net_import[period])
-        hub_price = q.import_price if imported > 0 else q.export_price if imported < 0 else point.prices[0, 0]
-        point.prices[0] += hub_price - point.prices[0, 0]
-        amount = np.zeros(q.count)
-        imports = np.clip(imported, q.low[q.hubs], q.high[q.hubs])
-        gen, load = primal.gen[period][q.generators], primal.load[period][q.loads]
-        amount[q.units] = np.concatenate([gen, -load, imports])
-        amount[q.shares] = primal.shed[period]
-        worth = q.price(point) - q.linear
-        np.divide(worth, q.curve, out=amount, where=q.curve > 0)
-        near = INDIFFERENT * max(1.0, float(np.abs(point.prices[0]).max())) * q.scale
-        low = np.where(q.curve > 0, amount <= q.low, worth < -near)
-        high = np.where(q.curve > 0, amount >= q.high, worth > near)
-        low[q.voltages], high[q.voltages] = duals.v_low[period, 1:] > 0, duals.v_high[period, 1:] > 0
-        low[q.currents], high[q.currents] = False, point.rating > 0
-        held = np.where(low, LOW, np.where(high, HIGH, FREE)).astype(np.int8)
-        return settle(q, self._kkt, point, np.clip(amount, q.low, q.high), held, self._exact)
+    def _settled(self, quantities: Quantities, guess: Guess) -> Settled | None:
+        """Newton from a guess."""
+        try:
+            return settle(quantities, self._kkt, guess, self._exact)
+        except SingularStep:
+            return None
+
+    def _flat(self, quantities: Quantities) -> Settled | None:
+        """Newton from a guess without lines, if it leads to the global optimum."""
+        settled = self._settled(quantities, without_lines(quantities))
+        return None if settled is None or _burns(settled) else settled
 
     def _cold(self, quantities: Quantities, voll: float) -> Settled | None:
         """Newton from where an interior point has come near enough."""
-        at = start(quantities, voll)
+        at = interior.start(quantities, voll)
         blur = FIRST_BLUR * max(1.0, abs(quantities.import_price))
         for _ in range(TRIES):
-            if not approach(quantities, self._kkt, at, blur):
+            if not interior.approach(quantities, self._kkt, at, blur):
                 return None
-            settled = settle(quantities, self._kkt, at.point, at.amount, sides(quantities, at), self._exact)
+            settled = self._settled(quantities, interior.guess(quantities, at))
             if settled is not None:
                 return replace(settled, steps=settled.steps + at.steps)
             blur = NEXT_BLUR * at.blur
@@ -149,7 +136,7 @@ class NewtonClearing:
 
     def _read(self, quantities: Quantities, conditions: Conditions, settled: Settled) -> _Period:
         """Powers, prices and what they are made of."""
-        q, network = quantities, self._network
+        network, curved, q = self._network, quantities.curved, quantities.others
         point, amount, force = settled.point, settled.amount, settled.force
         prices = point.prices
         free_hub = np.flatnonzero(settled.sides[q.hubs] == FREE)
@@ -158,10 +145,9 @@ class NewtonClearing:
         currents = settled.currents
         devices = conditions.devices
         gen, load = np.zeros(devices.count), q.still_load.copy()
-        units = amount[q.units]
-        gen[q.generators] = units[: len(q.generators)]
-        load[q.loads] = -units[len(q.generators) : q.hubs.start]
-        shed = amount[q.shares]
+        gen[q.generators] = amount[q.of_generators]
+        load[q.loads] = -amount[q.of_loads]
+        shed = amount[curved:][q.shares]
         elastic = q.tie_share * (prices[0] - q.centre)
         held = settled.sides[q.voltages]
         v_force = force[q.voltages]
@@ -185,16 +171,14 @@ class NewtonClearing:
             "elastic": elastic,
             "gen": gen,
             "load": load,
-            "net_import": amount[q.hubs].sum(),
+            "net_import": amount[curved:][q.hubs].sum(),
         }
-        top = max(1.0, float(np.abs(prices[0]).max()))
         unserved = np.abs(elastic).sum() > TIE_BREAK_VOLL * conditions.voll * q.tie_share * network.buses
-        burns = bool((duals["cone"] > ROUNDING * top).any())
         return _Period(
             primal=primal,
             duals=duals,
             components=self._components(currents, duals),
-            status="infeasible" if unserved else "local" if burns else "optimal",
+            status="infeasible" if unserved else "local" if _burns(settled) else "optimal",
             residual=settled.residual,
             steps=settled.steps,
         )
@@ -244,6 +228,12 @@ def _fits(warm: Solution, conditions: Conditions) -> bool:
     """The earlier solution is of as many periods, buses and devices."""
     devices = (conditions.periods, conditions.devices.count)
     return warm.primal.gen.shape == devices and warm.primal.p.shape == conditions.fixed_p.shape
+
+
+def _burns(settled: Settled) -> bool:
+    """Some line's σ is above 0: to lose more there would pay, and the point is a local optimum."""
+    top = max(1.0, float(np.abs(settled.point.prices[0]).max()))
+    return bool((settled.currents.price * settled.currents.per_v < -ROUNDING * top).any())
 
 
 def _lines(of_lines: Floats) -> Floats:
