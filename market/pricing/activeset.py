@@ -28,8 +28,8 @@ OUTSIDE = 1e-10
 """pu beyond a bound, or share of the largest price on the wrong side of 0, that changes sides."""
 PROXIMAL = 1e-4
 """€/MWh per pu. Curvature lent to linear quantities in the step alone: who is alike shares alike."""
-ROUGH = 1e-9
-"""Residual above which a step is not refined: what one leaves, the next takes."""
+NEAR = 1e-9
+"""Residual above which every step has a matrix of its own, and none is refined: the next mends it."""
 LOOSE = 1e-12
 """Stiffness of a limit that does not hold."""
 FAR = 10.0
@@ -61,6 +61,7 @@ def settle(quantities: Quantities, kkt: Kkt, guess: Guess, exact: float = EXACT)
     soft = _softness(q, guess)
     point, amount, sides = guess.point, guess.amount.copy(), guess.sides
     best: Settled | None = None
+    again = False
     for steps in range(STEPS + 1):
         currents = network.currents(point)
         left = network.residual(point, currents)
@@ -89,13 +90,16 @@ def settle(quantities: Quantities, kkt: Kkt, guess: Guess, exact: float = EXACT)
             best = Settled(point, currents, every, sides, force, error, steps)
             if error <= exact:
                 return best
+        # once near, the matrix of the step before will do; where one such step does not, all digits count
+        again = error <= NEAR and others is sides and steps >= len(soft) and not again
         sides = others
         # a limit that holds takes what force there is, and brings its quantity to the bound
         pull = np.where(held, price, q.linear + q.curve * amount)
         pull[limits] = np.where(held[limits], force[limits] + HELD * missed, 0.0)
-        stiffness = np.where(held, HELD, soft[min(steps, len(soft) - 1)])
-        yields = q.factor(kkt, currents, stiffness, response.slope)
-        refinements = 0 if error > ROUGH else REFINEMENTS
+        if not again:
+            stiffness = np.where(held, HELD, soft[min(steps, len(soft) - 1)])
+            yields = q.factor(kkt, currents, stiffness, response.slope)
+        refinements = REFINEMENTS if error <= NEAR and not again else 0
         step, change = q.step(kkt, point, left, pull, yields, price, refinements)
         if not np.abs(step.flow).max() <= FAR:
             return best

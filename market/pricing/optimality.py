@@ -25,11 +25,12 @@ import numpy as np
 import numpy.typing as npt
 
 from market.feeder.model import Feeder
-from market.pricing.bound import Terms, agents_cost, cost_and_bound, hub_cost
+from market.pricing.bound import Terms, cost_and_bound
 from market.pricing.conditions import Conditions, Duals, Primal
 from market.pricing.given import Given, given
 from market.pricing.network import Network, sum_by_bus
 from market.pricing.point import Point, point
+from market.pricing.rules import shed_cost, tie_break_centre, tie_break_share
 from market.pricing.storages import change, overlap_price, wear_cost
 from market.units import Floats
 
@@ -264,9 +265,13 @@ def residual(comparisons: Iterable[Comparison]) -> float:
 
 def costs(feeder: Feeder, conditions: Conditions, primal: Primal) -> Floats:
     """Objective by period, €/h per pu of base: hub, devices, storages, shedding, tie-break."""
-    has = given(feeder, conditions)
-    amount = np.concatenate((primal.gen, primal.load, primal.shed, primal.elastic), axis=1)
-    total = hub_cost(has, primal.net_import) + agents_cost(has, amount, has.slope * amount).sum(axis=1)
+    devices, hub, imported = conditions.devices, conditions.hub, primal.net_import
+    total = imported * np.where(imported > 0, hub.import_price, hub.export_price)
+    total += (primal.gen * (devices.gen_cost + devices.gen_slope / 2 * primal.gen)).sum(axis=1)
+    total += (primal.load * (devices.load_slope / 2 * primal.load - devices.load_value)).sum(axis=1)
+    total += (primal.shed * shed_cost(conditions)).sum(axis=1)
+    per_elastic = tie_break_centre(conditions)[:, None] + primal.elastic / (2 * tie_break_share(feeder))
+    total += (primal.elastic * per_elastic).sum(axis=1)
     if conditions.storages.count:
         total += wear_cost(conditions.storages, primal.charge, primal.discharge).sum(axis=1)
         total[-1] -= (conditions.storages.final_value * primal.energy[-1]).sum() / conditions.hours
