@@ -1,10 +1,11 @@
 """Newton with an active set: from a point near the optimum of one period to machine precision.
 
-Each quantity is free or held at one of its bounds. For a choice of them the optimality conditions are
-smooth equations; after each step what left its bounds is held there, what a force of the wrong sign holds
-is set free, any number at once. Of neighbouring buses whose voltages are beyond a limit the worst is held
-alone: that mends the others, and to hold them all would leave prices that nobody answers to. Near the
-optimum this ends after a few steps, quadratically; far from it, it may not, and says so.
+Units of curved costs answer prices by themselves: P_b(λ_b), with its slope. Every other quantity is free or
+held at one of its bounds. For a choice of them the optimality conditions are piecewise smooth equations;
+after each step what left its bounds is held there, what a force of the wrong sign holds is set free, any
+number at once. Of neighbouring buses whose voltages are beyond a limit the worst is held alone: that mends
+the others, and to hold them all would leave prices that nobody answers to. Near the optimum this ends after
+a few steps, quadratically; far from it, it may not, and says so.
 """
 
 from __future__ import annotations
@@ -38,8 +39,11 @@ FAR = 10.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Settled:
-    """A point with what everyone does: amounts of all quantities; of those that do not answer prices by
-    themselves, their sides and the forces that hold them, positive upwards."""
+    """A point with the amounts of all quantities.
+
+    sides, force: where those are that do not answer prices by themselves, and what holds them there,
+    positive upwards.
+    """
 
     point: Point
     currents: Currents

@@ -14,8 +14,8 @@ a bus, or one a line, and nothing needs to be picked out.
 
 Such a matrix has an LDLᵀ in every order of elimination (R. J. Vanderbei, "Symmetric quasidefinite
 matrices", SIAM Journal on Optimization 5(1):100–113, 1995), and the order for a tree fills nothing in. It is
-analysed once for each feeder and refactored in every step; a small shift keeps pivots off 0, and
-refinement takes it back.
+analysed once for each feeder and refactored in every step; a small shift keeps pivots off 0: what it leaves
+the next step takes, or refinement at the end.
 """
 
 from __future__ import annotations
