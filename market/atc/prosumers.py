@@ -189,9 +189,14 @@ class Prosumers:
 
 def cost(devices: Devices, gen: Floats, load: Floats) -> Floats:
     """Cost of generation less value of load by period, €/h per pu of base."""
+    return np.asarray(np.sum(cost_by_device(devices, gen, load), axis=-1))
+
+
+def cost_by_device(devices: Devices, gen: Floats, load: Floats) -> Floats:
+    """The same by period and device."""
     generation = devices.gen_cost * gen + 0.5 * devices.gen_slope * gen**2
     value = devices.load_value * load - 0.5 * devices.load_slope * load**2
-    return np.asarray(np.sum(generation - value, axis=-1))
+    return np.asarray(generation - value)
 
 
 def _corners(gen: tuple[Floats, ...], load: tuple[Floats, ...]) -> tuple[Floats, Floats, Floats]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,10 @@ def study(
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 1,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the picture (SVG) and the figures (JSON).")
+    ] = None,
+    rule: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE.py", help="Of baselines: an auction of your own beside the others."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -44,7 +49,7 @@ def study(
         chosen = load(name)
     except UnknownStudy as refusal:
         stop(refusal, USAGE)
-    found = chosen.run(seed)
+    found = _with_rules(chosen, seed, rule) if rule else chosen.run(seed)
     if out is not None:
         _write(chosen, found, out)
     if as_json:
@@ -53,6 +58,18 @@ def study(
         _show(chosen, found)
     if not found.passed:
         raise typer.Exit(FAILED)
+
+
+def _with_rules(chosen: Study, seed: int, paths: Sequence[Path]) -> Findings:
+    from node.studies.community import AuctionError  # noqa: PLC0415 - loads slowly
+    from node.studies.rules import RuleFileError, load_rules  # noqa: PLC0415
+
+    if chosen.compare is None:
+        stop(f"--rule: {chosen.name} compares no auctions; baselines does", USAGE)
+    try:
+        return chosen.compare(seed, load_rules(paths))
+    except (RuleFileError, AuctionError) as refusal:
+        stop(f"--rule: {refusal}", USAGE)
 
 
 def _to_json(chosen: Study, found: Findings, seed: int) -> dict[str, object]:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from node.simulate.canvas import Theme
+    from node.studies.community import Auction
 
 Value = float | int | str | bool | None | Sequence["Value"] | Mapping[str, "Value"]
 """What JSON can say."""
@@ -66,9 +67,13 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A published system by its name; `run` takes a seed and does the same for the same seed."""
+    """A published system by its name; `run` takes a seed and does the same for the same seed.
+
+    `compare`, where a study has one, runs with auctions of a reader's own beside its own, by name.
+    """
 
     name: str
     about: str
     source: Source
     run: Callable[[int], Findings]
+    compare: Callable[[int, Mapping[str, Auction]], Findings] | None = None

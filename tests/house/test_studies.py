@@ -49,7 +49,7 @@ def test_the_registry_says_what_a_study_says_of_itself() -> None:
         study = load(entry.name)
         assert (study.name, study.about) == (entry.name, entry.about)
         assert study.source.citation and study.source.taken and study.source.added
-    with pytest.raises(UnknownStudy, match="no such study; there are double-auction"):
+    with pytest.raises(UnknownStudy, match="no such study; there are baselines"):
         load("nobody")
 
 
@@ -82,5 +82,45 @@ def test_the_command(tmp_path: Path) -> None:
 )
 def test_wrong_usage(words: tuple[str, ...], says: str) -> None:
     refused = wattbook(*words)
+    assert refused.exit_code == 2
+    assert says in refused.stderr and refused.stderr.count("\n") == 1
+
+
+OWN_RULE = """
+from node.studies.community import Outcome
+
+def auction(bids, asks, grid, rng):
+    \"\"\"The first bid and the first ask trade what they can, at the middle.\"\"\"
+    bought, sold = [0] * len(bids), [0] * len(asks)
+    if bids and asks:
+        bought[0] = sold[0] = min(bids[0].quantity, asks[0].quantity)
+    return Outcome(bought, sold, [n * grid.middle for n in bought], [n * grid.middle for n in sold])
+"""
+
+
+def test_an_auction_of_ones_own_runs_beside_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "first_come.py"
+    path.write_text(OWN_RULE)
+    told = json.loads(wattbook("study", "baselines", "--rule", path, "--json").stdout)
+    assert "first_come" in told["rules"] and told["passed"]
+    assert told["rules"]["first_come"]["cost_eur"] < told["rules"]["fit-retail"]["cost_eur"]
+
+
+@pytest.mark.parametrize(
+    ("study", "code", "says"),
+    [
+        ("baselines", None, "no such Python file"),
+        ("baselines", "", "it has no function auction"),
+        ("baselines", "1 / 0", "ZeroDivisionError"),
+        ("baselines", OWN_RULE.replace("= sold[0] =", "="), "Wh are bought and 0 sold"),
+        ("baselines", OWN_RULE.replace("[0].quantity)", "[0].quantity) + 10**9"), "which offers"),
+        ("vpp", OWN_RULE, "vpp compares no auctions"),
+    ],
+)
+def test_an_auction_that_cannot_be(tmp_path: Path, study: str, code: str | None, says: str) -> None:
+    path = tmp_path / "mine.py"
+    if code is not None:
+        path.write_text(code)
+    refused = wattbook("study", study, "--rule", path)
     assert refused.exit_code == 2
     assert says in refused.stderr and refused.stderr.count("\n") == 1

@@ -1,0 +1,284 @@
+"""One day of the prosumers of a scenario under any auction: what they offer, what comes of it, what it did.
+
+A prosumer's net demand falls with the price. Between feed-in tariff and retail it is offered in steps: what
+is wanted at retail still is a bid at retail, what would be sold at the feed-in tariff already is an ask
+there, and what lies between is offered at the prices that it is worth. A rule decides who trades at what.
+What is then left of bids at retail is bought from the grid, what is left of asks at the feed-in tariff sold to it;
+the rest does not happen: a load is not switched on, or sun is used behind the meter. Every meter's net energy
+is then run over the feeder.
+
+AuctionError   an auction decided what cannot be
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from market.agents.welfare import Schedule, alone_schedule, contracted_schedule
+from market.atc.prosumers import Prosumers, cost_by_device
+from market.feeder.powerflow import Flow, power_flow
+from market.mechanisms.baselines import mid_market_rates
+from market.mechanisms.double_auction import Grid, Offer, Rule, auction, continuous
+from market.units import UEUR_PER_KWH_PER_EUR_PER_MWH, WH_PER_MWH, Floats, Ints, eur_per_mwh
+from node.scenario.streams import stream
+from node.scenario.world import World
+
+LEVELS = 21
+"""Prices at which net demand is offered, evenly from the feed-in tariff to retail."""
+NEUR_PER_EUR = 1e9
+
+
+class AuctionError(ValueError):
+    """An auction traded more than was offered, or more than was bought; the message says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a rule decides: how much of each bid and ask trades, and for how much money.
+
+    Quantities are Wh and money is n€ by offer, in the order of the offers.
+    """
+
+    bought: Sequence[Fraction | int]
+    sold: Sequence[Fraction | int]
+    costs: Sequence[Fraction | int]
+    revenues: Sequence[Fraction | int]
+
+
+Auction = Callable[[Sequence[Offer], Sequence[Offer], Grid, np.random.Generator], Outcome]
+"""Decides on bids and asks (Wh, µ€/kWh) between the grid's two prices; chance is an argument."""
+
+
+@dataclass(frozen=True, eq=False)
+class Offers:
+    """Bids and asks of one slot and whose they are."""
+
+    bids: tuple[Offer, ...]
+    bidders: Ints
+    asks: tuple[Offer, ...]
+    askers: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Day:
+    """A day under one rule: by slot and prosumer net energy in Wh and bills in n€, and the feeder's flow.
+
+    `kept_neur` is what buyers paid in the auctions beyond what sellers got.
+    """
+
+    net_wh: Ints
+    bills_neur: Floats
+    kept_neur: float
+    schedule: Schedule
+    flow: Flow
+
+
+# --- what is offered ----------------------------------------------------------------------------------
+
+
+def offers(world: World, slot: int) -> Offers:
+    """What every prosumer offers in a slot, by what it is worth to it."""
+    prices = np.linspace(world.tariff.fit, world.tariff.retail, LEVELS).round().astype(np.int64)
+    net = _net_by_price(world, slot, prices)
+    wanted, given = np.maximum(net, 0), np.maximum(-net, 0)
+    more = np.vstack([wanted[:-1] - wanted[1:], wanted[-1:]])
+    less = np.vstack([given[:1], given[1:] - given[:-1]])
+    bids = [(Offer(int(prices[k]), int(more[k, i])), i) for k, i in zip(*np.nonzero(more), strict=True)]
+    asks = [(Offer(int(prices[k]), int(less[k, i])), i) for k, i in zip(*np.nonzero(less), strict=True)]
+    return Offers(
+        tuple(offer for offer, _ in bids),
+        np.array([owner for _, owner in bids], dtype=np.int64),
+        tuple(offer for offer, _ in asks),
+        np.array([owner for _, owner in asks], dtype=np.int64),
+    )
+
+
+def _net_by_price(world: World, slot: int, prices: Ints) -> Ints:
+    """Net demand of every prosumer at every price, Wh, never rising with the price."""
+    prosumers = Prosumers(world.conditions(slot, world.actual).devices)
+    firm = world.actual.firm_p[slot]
+    everyone = np.ones(prosumers.count)
+    power = np.array(
+        [prosumers.at_price(price / UEUR_PER_KWH_PER_EUR_PER_MWH * everyone).power for price in prices]
+    )
+    rounded = np.rint((firm - power) * _wh_per_pu(world)).astype(np.int64)
+    return np.minimum.accumulate(rounded, axis=0)
+
+
+def _wh_per_pu(world: World) -> float:
+    return world.feeder.base_mw * world.hours * WH_PER_MWH
+
+
+# --- what comes of it ---------------------------------------------------------------------------------
+
+
+def traded(world: World, rule: Auction, seed: int) -> Day:
+    """The day under an auction in every slot. Raises AuctionError for what it may not decide."""
+    count = len(world.bus)
+    net, bills = np.zeros((world.periods, count)), np.zeros((world.periods, count))
+    grid = Grid(world.tariff.retail, world.tariff.fit)
+    kept = Fraction(0)
+    for slot in range(world.periods):
+        offered = offers(world, slot)
+        found = rule(offered.bids, offered.asks, grid, stream(seed, "auction", slot))
+        _require_possible(found, offered, slot)
+        kept += sum(found.costs, Fraction(0)) - sum(found.revenues, Fraction(0))
+        for sign, sides, owners, edge, amounts, money in (
+            (1, offered.bids, offered.bidders, grid.price, found.bought, found.costs),
+            (-1, offered.asks, offered.askers, grid.fit, found.sold, found.revenues),
+        ):
+            for offer, owner, amount, paid in zip(sides, owners, amounts, money, strict=True):
+                rest = offer.quantity - amount if offer.price == edge else 0
+                net[slot, owner] += sign * float(amount + rest)
+                bills[slot, owner] += sign * float(paid + rest * edge)
+    return _delivered(world, np.rint(net).astype(np.int64), bills, float(kept))
+
+
+def _require_possible(found: Outcome, offered: Offers, slot: int) -> None:
+    """Amounts are within what is offered, and as much is sold as is bought."""
+    for what, amounts, money, sides in (
+        ("bids", found.bought, found.costs, offered.bids),
+        ("asks", found.sold, found.revenues, offered.asks),
+    ):
+        if not len(amounts) == len(money) == len(sides):
+            raise AuctionError(
+                f"slot {slot}: {len(amounts)} amounts and {len(money)} sums for {len(sides)} {what}"
+            )
+        for place, (amount, offer) in enumerate(zip(amounts, sides, strict=True)):
+            if not 0 <= amount <= offer.quantity:
+                raise AuctionError(f"slot {slot}: {amount} of {what}[{place}], which offers {offer.quantity}")
+    bought, sold = sum(found.bought, Fraction(0)), sum(found.sold, Fraction(0))
+    if bought != sold:
+        raise AuctionError(f"slot {slot}: {bought} Wh are bought and {sold} sold")
+
+
+def alone(world: World) -> Day:
+    """The day of everybody on FiT/retail."""
+    return _billed(world, lambda net: [(world.tariff.retail, world.tariff.fit)] * len(net))
+
+
+def at_mid_market_rate(world: World) -> Day:
+    """The same meters, billed at the mid-market rate of each slot: it moves money, not energy."""
+
+    def rates(net: Ints) -> list[tuple[float, float]]:
+        found = [
+            mid_market_rates([int(n) for n in row], world.tariff.retail, world.tariff.fit) for row in net
+        ]
+        return [(float(rate.buy), float(rate.sell)) for rate in found]
+
+    return _billed(world, rates)
+
+
+def _billed(world: World, rates: Callable[[Ints], Sequence[tuple[float, float]]]) -> Day:
+    """Everybody's own best on FiT/retail, billed at what buying costs and selling brings by slot."""
+    rows = [_alone_net(world, slot) for slot in range(world.periods)]
+    net: Ints = np.rint(np.array(rows) * _wh_per_pu(world)).astype(np.int64)
+    prices = np.array(rates(net), dtype=np.float64)
+    bills: Floats = np.where(net > 0, prices[:, :1], prices[:, 1:]) * net
+    return _delivered(world, net, bills, 0.0)
+
+
+def _alone_net(world: World, slot: int) -> Floats:
+    conditions, firm = world.conditions(slot, world.actual), world.actual.firm_p[slot]
+    prices = (np.atleast_1d(eur_per_mwh(price)) for price in (world.tariff.retail, world.tariff.fit))
+    gen, load = alone_schedule(conditions, firm[None, :], *prices)
+    return np.asarray(firm + load[0] - gen[0])
+
+
+def _delivered(world: World, net_wh: Ints, bills_neur: Floats, kept_neur: float) -> Day:
+    """Run the meters over the feeder, with the passive load of the scenario."""
+    power = net_wh / _wh_per_pu(world)
+    rows = []
+    for slot in range(world.periods):
+        conditions = world.conditions(slot, world.actual)
+        rows.append(contracted_schedule(conditions, world.actual.firm_p[slot][None, :], power[slot][None, :]))
+    by_bus = np.array([world.by_bus(row) for row in power])
+    reactive = np.array([world.by_bus(row) for row in world.actual.firm_q]) + world.actual.passive_q
+    flow = power_flow(world.feeder, world.actual.passive_p + by_bus, reactive)
+    schedule = np.vstack([gen for gen, _ in rows]), np.vstack([load for _, load in rows])
+    return Day(net_wh, bills_neur, kept_neur, schedule, flow)
+
+
+# --- what it did --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Benefits:
+    """What a day brought: the benefits that peer-to-peer trading is praised for, measured.
+
+    `renewable_use` is the share of sun that stays on the feeder, `peak_import_mw` at the substation,
+    `loading_pu` the highest current of any line, `cost_eur` all bills together less what flexible energy is
+    worth, `better_off` and `worse_off` count prosumers against FiT/retail by the same measure.
+    """
+
+    renewable_use: float
+    cost_eur: float
+    peak_import_mw: float
+    losses_mwh: float
+    loading_pu: float
+    better_off: int
+    worse_off: int
+
+
+def benefits(world: World, day: Day, without: Day) -> Benefits:
+    """Measure a day against the day without a market."""
+    base = world.feeder.base_mw * world.hours
+    gen = float(day.schedule[0].sum()) * base
+    exported = float(np.maximum(-day.flow.net_import, 0.0).sum()) * base
+    spent, alone_spent = spending(world, day), spending(world, without)
+    change = alone_spent - spent
+    tolerance = 1e-6  # €, of bills that are sums of floats
+    return Benefits(
+        renewable_use=1.0 - exported / gen if gen > 0 else 1.0,
+        cost_eur=float(spent.sum()),
+        peak_import_mw=float(day.flow.net_import.max()) * world.feeder.base_mw,
+        losses_mwh=float(day.flow.loss.sum()) * base,
+        loading_pu=float(np.sqrt(day.flow.l.max())),
+        better_off=int(np.count_nonzero(change > tolerance)),
+        worse_off=int(np.count_nonzero(change < -tolerance)),
+    )
+
+
+def spending(world: World, day: Day) -> Floats:
+    """By prosumer, €: its bills, and what its devices cost it less what flexible energy is worth to it."""
+    gen, load = day.schedule
+    devices = (world.conditions(slot, world.actual).devices for slot in range(world.periods))
+    own = [cost_by_device(one, gen[slot], load[slot])[0] for slot, one in enumerate(devices)]
+    in_eur = world.feeder.base_mw * world.hours
+    return np.asarray(np.sum(own, axis=0) * in_eur + day.bills_neur.sum(axis=0) / NEUR_PER_EUR)
+
+
+# --- the rules at hand --------------------------------------------------------------------------------
+
+
+def _one_shot(rule: Rule) -> Auction:
+    def hold(bids: Sequence[Offer], asks: Sequence[Offer], grid: Grid, rng: np.random.Generator) -> Outcome:
+        award = auction(rule, bids, asks)
+        return Outcome(
+            award.bought,
+            award.sold,
+            [amount * award.paid for amount in award.bought],
+            [amount * award.got for amount in award.sold],
+        )
+
+    return hold
+
+
+def _in_time(bids: Sequence[Offer], asks: Sequence[Offer], grid: Grid, rng: np.random.Generator) -> Outcome:
+    """The continuous double auction, offers coming in a random order."""
+    every = [("bid", place) for place in range(len(bids))] + [("ask", place) for place in range(len(asks))]
+    bought, sold = [Fraction(0)] * len(bids), [Fraction(0)] * len(asks)
+    costs, revenues = [Fraction(0)] * len(bids), [Fraction(0)] * len(asks)
+    for trade in continuous(bids, asks, [every[place] for place in rng.permutation(len(every))]):
+        bought[trade.bid] += trade.quantity
+        sold[trade.ask] += trade.quantity
+        costs[trade.bid] += trade.quantity * trade.price
+        revenues[trade.ask] += trade.quantity * trade.price
+    return Outcome(bought, sold, costs, revenues)
+
+
+AUCTIONS: Mapping[str, Auction] = {**{str(rule): _one_shot(rule) for rule in Rule}, "continuous": _in_time}
