@@ -1,37 +1,97 @@
-"""Every check of the audit on the bundle of a small simulated session."""
+"""Every check of the audit on simulated days of 3 000 and 30 000 orders: time, memory, and how they grow.
+
+A day is simulated once for a version of the contract and kept under `out/bench`. It is judged in a process of
+its own, so that its memory is its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
-from ledger.audit import audit
+import contracts
+from ledger.audit import CHECKS, audit
+from ledger.audit.replay import replay
 from ledger.history import history
 from ledger.record import Record
 from node.bench.row import Row, WrongWork
-from node.bench.timing import again, medians_seconds
+from node.bench.timing import seconds, timed
 from node.scenario.loading import load
 from node.simulate.run import simulate
 
-SESSION = {"slots.start": "2026-06-23T10:00:00Z", "slots.count": "4"}
-RUNS = 3
-GOAL_ORDERS, GOAL_SECONDS = 30_000, 60
+SESSION: dict[str, str] = {}
+"""Other scenario keys than those of the demo's day."""
+PROSUMERS = (60, 600)
+"""Two days: ten times as many people, about ten times as many orders."""
+CACHE = Path("out/bench")
+GOAL_SECONDS = 60
+KIB_PER_MIB = 1_024
 
 
 def rows() -> Iterable[Row]:
-    """Seconds of the whole audit from the bundle's files; the goal is a large day's, in proportion."""
-    with TemporaryDirectory() as folder:
-        out = Path(folder) / "session"
-        simulate(load("ieee33-day", SESSION), out)
-        bundle = out / "bundle"
-        orders = sum(len(slot.placed) for slot in history(Record.from_bundle(bundle)))
-        (seconds,) = medians_seconds(again(lambda: _verify(bundle)), runs=RUNS, warm_ups=0)
-    goal = GOAL_SECONDS * orders / GOAL_ORDERS
-    yield Row(f"all checks, {orders:,} orders in {SESSION['slots.count']} slots", seconds, "s", goal=goal)
+    """Seconds of reading and of each check, memory at the end, and both by order on the larger day."""
+    measured = [_measured(_day(count)) for count in PROSUMERS]
+    for told in measured:
+        orders = f"{told['orders']:,} orders"
+        for what, taken in told["seconds"].items():
+            yield Row(f"{what}, {orders}", taken, "s", goal=GOAL_SECONDS)
+        yield Row(f"peak memory, {orders}", told["peak_mib"], "MiB")
+    if len(measured) > 1:
+        yield from growth(measured[0], measured[-1])
 
 
-def _verify(bundle: Path) -> None:
-    report = audit(Record.from_bundle(bundle))
-    if not report.ok:
-        raise WrongWork(f"{len(report.findings)} findings in a sound bundle")
+def growth(small: dict[str, Any], large: dict[str, Any]) -> Iterator[Row]:
+    """What an order takes of the larger day against the smaller: 1 where cost grows as orders do."""
+    more = large["orders"] / small["orders"]
+    for what in ("reading", "all checks"):
+        grown = large["seconds"][what] / small["seconds"][what]
+        yield Row(f"{what}: time an order takes of the larger day, of the smaller", grown / more, "×")
+    grown = large["peak_mib"] / small["peak_mib"]
+    yield Row("peak memory by order, the same", grown / more, "×")
+
+
+def _day(prosumers: int) -> Path:
+    """The bundle of a day, simulated if it is not there yet."""
+    version = contracts.load("Exchange").source_sha256[:12]
+    out = CACHE / f"day-{prosumers}-{version}"
+    if not (out / "bundle").is_dir():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        settings = {"prosumers.count": str(prosumers), "oracle.method": "newton", **SESSION}
+        simulate(load("ieee33-day", settings), out)
+    return out / "bundle"
+
+
+def _measured(bundle: Path) -> dict[str, Any]:
+    """What the process tells that judges a bundle. Raises WrongWork where it does not end well."""
+    command = [sys.executable, "-m", "node.bench.audit", str(bundle)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise WrongWork(done.stderr.strip().splitlines()[-1])
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+def judge(bundle: Path) -> dict[str, Any]:
+    """Orders of a bundle, seconds of reading, replay and each check, and the process's peak memory so far."""
+    record, reading = timed(lambda: Record.from_bundle(bundle))
+    taken = {
+        "reading": reading,
+        "replay for several checks": seconds(lambda: (history(record), replay(record))),
+    }
+    for check in CHECKS:
+        report, taken[check.name] = timed(lambda name=check.name: audit(record, [name]))  # type: ignore[misc]
+        if not report.ok:
+            raise WrongWork(f"{len(report.findings)} findings in a sound bundle")
+    taken["all checks"] = sum(taken.values()) - reading
+    orders = sum(len(slot.placed) for slot in history(record))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KIB_PER_MIB
+    return {"orders": orders, "seconds": taken, "peak_mib": peak}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(judge(Path(sys.argv[1]))))

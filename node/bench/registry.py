@@ -69,7 +69,7 @@ GROUPS: tuple[Group, ...] = (
     Group("prices", "one slot priced, cold and warm, of 33 to 10 453 buses", _prices),
     Group("certificates", "the check of a certificate, of 33 and of 5 294 buses", _certificates),
     Group("atc", "rounds of ATC, and its error to the central solve", _atc),
-    Group("audit", "every check on the bundle of a short session", _audit),
+    Group("audit", "every check on days of 3 000 and 30 000 orders: time, memory, growth", _audit),
     Group("book", "random orders through the twin's matcher", _book),
 )
 """All groups, in the order of a whole run."""

@@ -222,13 +222,10 @@ files = (
 for header, transactions, receipts in zip(*files, strict=True):
     number, time = (int.from_bytes(rlp.decode(header)[i], "big") for i in (8, 11))
     for index, (raw, receipt) in enumerate(zip(transactions, receipts, strict=True)):
-        where, sent, logs = (
-            f"block {number} transaction {index}",
-            rlp.decode(raw[1:]),
-            rlp.decode(receipt[1:])[3],
-        )
+        where, sent = f"block {number} transaction {index}", rlp.decode(raw[1:])
+        status, _, _, logs = rlp.decode(receipt[1:])
         events = [told(*log[1:]) for log in logs if log[0].hex() == HERE]
-        call, expected = CALLS.get(sent[7][:4], {}) if sent[5].hex() == HERE and logs else {}, []
+        call, expected = CALLS.get(sent[7][:4], {}) if sent[5].hex() == HERE and status else {}, []
         asked = read(call["inputs"], sent[7][4:]) if call else {}
         if call.get("name") in ("placeOrder", "placeOrders"):
             good = {(f["trader"], f["slot"], f["nonce"]) for name, f in events if name == "OrderPlaced"}

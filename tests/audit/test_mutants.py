@@ -9,7 +9,7 @@ import pytest
 from tests.audit.mutants import survivors, tampered_records
 
 KNOWN = Path(__file__).with_name("survivors.txt")
-"""Mutants that break no rule: what they leave out is said twice, or counts what passed, or cannot happen, as a
+"""Mutants that break no rule: what they leave out is said twice, counts what passed, or cannot happen, as a
 log in the place of another. Three are about tokens of nine decimals, which no market here has."""
 
 

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -161,14 +162,15 @@ SMALL: dict[Any, dict[str, Any]] = {
         "HOURS": 3,
         "BATTERIES": 5,
     },
-    audit: {"SESSION": {"slots.count": "1", "prosumers.count": "4"}, "RUNS": 1},
+    audit: {"SESSION": {"slots.count": "1"}, "PROSUMERS": (4,)},
     book: {"ORDERS": 2_000, "ACCOUNTS": 200, "RUNS": 2},
 }
 
 
 @pytest.mark.parametrize("module", SMALL, ids=lambda module: module.__name__.rpartition(".")[2])
-def test_small_run(module: Any, monkeypatch: pytest.MonkeyPatch):
+def test_small_run(module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """The work is checked inside: equal blocks, equal prices, a clean audit; otherwise WrongWork."""
+    monkeypatch.setattr(audit, "CACHE", tmp_path)
     for name, size in SMALL[module].items():
         monkeypatch.setattr(module, name, size)
     assert_sound(list(module.rows()))
@@ -180,6 +182,12 @@ def test_small_run(module: Any, monkeypatch: pytest.MonkeyPatch):
 def test_the_chains_compared_run_different_interpreters(interpreter: Any, computation: type):
     machine: Any = OpenSlot.create(1, interpreter).chain._machine
     assert machine._state.computation_class is computation
+
+
+def test_growth_of_the_audit_is_by_order():
+    small = {"orders": 100, "seconds": {"reading": 1.0, "all checks": 2.0}, "peak_mib": 50.0}
+    large = {"orders": 1_000, "seconds": {"reading": 10.0, "all checks": 40.0}, "peak_mib": 100.0}
+    assert [row.value for row in audit.growth(small, large)] == [1.0, 2.0, 0.2]
 
 
 def test_every_group_is_run_here():
