@@ -97,14 +97,19 @@ def read_site(path: Path) -> MarketSite:
         raise DeploymentError(f"{path}: cannot be read: {failure.strerror}") from None
     except ValueError:
         raise DeploymentError(f"{path}: is not JSON") from None
+    return site_of(document, path)
+
+
+def site_of(document: Any, where: object) -> MarketSite:
+    """The place that a document names, which came from `where`. Raises DeploymentError."""
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise DeploymentError(f"{path}: its format is not {FORMAT!r}")
+        raise DeploymentError(f"{where}: its format is not {FORMAT!r}")
 
     def member(name: str, read: Callable[[Any], Any]) -> Any:
         try:
             return read(document[name])
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise DeploymentError(f"{path}: {name}: missing or malformed") from None
+            raise DeploymentError(f"{where}: {name}: missing or malformed") from None
 
     return MarketSite(
         chain_id=member("chain_id", _count),

@@ -1,8 +1,8 @@
 """EIP-712: the bytes that traders, meters and oracles sign.
 
 Every type string of the contract stands here once, and nowhere else on this side. A record's fields
-are the type's members in the same order (`market.orders`, `market.messages`), so that encoding is
-by position.
+are the type's members in the same order (`market.orders`, `market.messages`, `market.atc.messages`), so
+that encoding is by position.
 
 EncodingError   a field does not fit the member's type; the message names both
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 from ledger.address import address_bytes
 from ledger.keccak import keccak
+from market.atc.messages import Answer, Question
 from market.messages import (
     CancelRequest,
     ChargesHeader,
@@ -46,7 +47,27 @@ FORECASTS_TYPE = "Forecasts(uint32 slot,uint32 epoch,uint16 index,bytes32 values
 READING_TYPE = "Reading(address account,uint32 slot,int64 netEnergy,uint32[] certified,uint32 epoch)"
 ORACLE_SET_TYPE = "OracleSet(uint32 epoch,uint8 quorum,address[] oracles)"
 
-Message = Order | CancelRequest | ChargesHeader | PricesHeader | ForecastsHeader | Reading | OracleSet
+# These two never reach the contract: oracles and agents sign them for each other (node/oracle/README.md).
+QUESTION_TYPE = (
+    "Question(address agent,uint32 slot,uint8 purpose,uint8 oracle,uint16 round,"
+    "uint64[] weights,int64[] targets)"
+)
+ANSWER_TYPE = (
+    "Answer(address agent,uint32 slot,uint8 purpose,uint8 oracle,uint16 round,"
+    "bytes32 question,int64[] powers)"
+)
+
+Message = (
+    Order
+    | CancelRequest
+    | ChargesHeader
+    | PricesHeader
+    | ForecastsHeader
+    | Reading
+    | OracleSet
+    | Question
+    | Answer
+)
 
 
 class EncodingError(ValueError):
@@ -146,6 +167,8 @@ SCHEMAS: dict[type[Message], Schema] = {
         (ForecastsHeader, FORECASTS_TYPE),
         (Reading, READING_TYPE),
         (OracleSet, ORACLE_SET_TYPE),
+        (Question, QUESTION_TYPE),
+        (Answer, ANSWER_TYPE),
     )
 }
 """The schema of each record that is signed."""

@@ -152,3 +152,7 @@ class Clock(Protocol):
 
     def advance_to(self, timestamp: int) -> None:
         """Return once the next block's timestamp is at least `timestamp`."""
+
+
+class TimedChain(Chain, Clock, Protocol):
+    """A chain that also tells the time, as both forms do."""

@@ -58,7 +58,7 @@ class UpperLevel:
 
     def answer(self, target: Floats) -> Grant:
         """T and the balance duals λ for targets Z_b by injection bus. Raises ClearingFailed."""
-        pulled = replace(self.conditions, devices=_pull(self.buses, self._weight, target))
+        pulled = replace(self.conditions, devices=pull(self.buses, self._weight, target))
         self._last = self.newton(self.feeder, pulled, self._last)
         return self.grant(self._last, self._last.primal.gen[0] - self._last.primal.load[0])
 
@@ -97,8 +97,8 @@ def single(upper: Utility, method: str) -> UpperLevel:
     return upper
 
 
-def _pull(buses: Ints, weight: Floats, target: Floats) -> Devices:
-    """½w(T − Z)² as a generator beside a rigid load, which lets T have either sign."""
+def pull(buses: Ints, weight: Floats, target: Floats) -> Devices:
+    """½w(T − Z)² by injection bus as a generator beside a rigid load, which lets T have either sign."""
     room = 2.0 * (np.abs(target) + ROOM_PU)
     nothing = np.zeros((1, len(buses)))
     return Devices(

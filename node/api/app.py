@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Path, Query
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import DictLoader, Environment, StrictUndefined
 
@@ -16,6 +16,7 @@ from market.agents.utility import WITHOUT_LIMIT_WH
 from node.api import documents
 from node.api.documents import UnknownAccountError, UnknownSlotError
 from node.api.projection import Projection
+from node.client.schemas import OutlookBody
 
 FILLS_SHOWN = 20
 LEVELS_SHOWN = 12
@@ -26,8 +27,15 @@ LOT_WH_MAX = 1_000_000
 SlotNumber = Annotated[int | None, Query(ge=0, lt=2**32, description="slot number")]
 
 
-def create_api(projection: Projection, deployment: Mapping[str, Any]) -> FastAPI:
-    """The application over a projection. `deployment` is the document that clients start from."""
+def create_api(
+    projection: Projection,
+    deployment: Mapping[str, Any],
+    outlook: Callable[[int, int], OutlookBody] | None = None,
+) -> FastAPI:
+    """The application over a projection. `deployment` is the document that clients start from.
+
+    `outlook` gives what the utility publishes for a clearing of a slot, for oracles that are elsewhere.
+    """
     app = FastAPI(title="Wattbook market", docs_url=None, redoc_url=None)
     page = _template()
 
@@ -65,6 +73,15 @@ def create_api(projection: Projection, deployment: Mapping[str, Any]) -> FastAPI
     def account(address: str) -> Any:
         """One account."""
         return documents.account_document(projection, _address(address))
+
+    @app.get("/outlook/{slot}/{purpose}.json")
+    def outlook_document(
+        slot: Annotated[int, Path(ge=0, lt=2**32)], purpose: Annotated[int, Path(ge=0, le=1)]
+    ) -> Any:
+        """What the utility publishes for the charges (0) or prices (1) of a slot."""
+        if outlook is None or slot not in projection.slots():
+            raise UnknownSlotError(f"no outlook for slot {slot}")
+        return outlook(slot, purpose).model_dump()
 
     @app.get("/", response_class=HTMLResponse)
     def market(slot: SlotNumber = None) -> HTMLResponse:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from node.cli.agent import agent
 from node.cli.audit import audit
 from node.cli.bench import bench
 from node.cli.doctor import doctor
@@ -18,6 +19,7 @@ from node.cli.errors import FAILED, complain
 from node.cli.explain import explain
 from node.cli.journal import journal
 from node.cli.key import key
+from node.cli.oracle import oracle
 from node.cli.price import price
 from node.cli.simulate import simulate
 from node.cli.study import study
@@ -101,6 +103,8 @@ app.command()(price)
 app.command()(doctor)
 app.command()(testnet)
 app.command()(study)
+app.command()(oracle)
+app.command()(agent)
 app.command()(bench)
 
 

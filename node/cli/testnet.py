@@ -48,6 +48,13 @@ def testnet(
     config_out: Annotated[
         Path | None, typer.Option(help="File to write addresses, keys, terms and ABIs to, as JSON.")
     ] = None,
+    without_oracles: Annotated[
+        bool,
+        typer.Option("--without-oracles", help="Leave charges and prices to `wattbook oracle` processes."),
+    ] = False,
+    without_meters: Annotated[
+        bool, typer.Option("--without-meters", help="Leave readings to `wattbook agent` processes.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     fork_url: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -66,7 +73,18 @@ def testnet(
     try:
         if fork_url is not None:
             raise SettingError(NO_FORKING)
-        settings = Settings(port, api_port, host, data, accounts, block_time, mnemonic, config_out)
+        settings = Settings(
+            port,
+            api_port,
+            host,
+            data,
+            accounts,
+            block_time,
+            mnemonic,
+            config_out,
+            oracles_elsewhere=without_oracles,
+            meters_elsewhere=without_meters,
+        )
         from node.testnet.running import running  # noqa: PLC0415 - loads slowly
 
         tell("wattbook testnet: starting ...")

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import Protocol
 
 import numpy as np
 
@@ -172,10 +173,9 @@ class Signer:
             other = (
                 proposal if period == 0 else proposal.of_period(self._feeder, period, hours=conditions.hours)
             )
-            gaps = np.abs(np.subtract(own.bus_price, other.prices.bus_price))
-            if gaps.max() > AGREEMENT_UNITS:
-                bus = int(gaps.argmax())
-                return f"bus {bus}: own price {own.bus_price[bus]}, proposed {other.prices.bus_price[bus]}"
+            apart = difference(own, other.prices)
+            if apart is not None:
+                return apart
         return None
 
     def sign(self, domain: eip712.Domain, header: ChargesHeader | PricesHeader) -> OracleSignature:
@@ -224,7 +224,35 @@ class Oracles:
         return proposal, tuple(agreed)
 
 
-def charges_header(slot: int, epoch: int, proposal: Proposal) -> ChargesHeader:
+def difference(own: SlotPrices, proposed: SlotPrices) -> str | None:
+    """Where a signer's own prices differ by more than a unit from the proposed ones; None for nowhere."""
+    gaps = np.abs(np.subtract(own.bus_price, proposed.bus_price))
+    if gaps.max() <= AGREEMENT_UNITS:
+        return None
+    bus = int(gaps.argmax())
+    return f"bus {bus}: own price {own.bus_price[bus]}, proposed {proposed.bus_price[bus]}"
+
+
+class Proved(Protocol):
+    """What oracles sign: integer prices, and the hashes of what proves them."""
+
+    @property
+    def prices(self) -> SlotPrices:
+        """The prices."""
+        ...
+
+    @property
+    def input_hash(self) -> bytes:
+        """SHA-256 of the inputs."""
+        ...
+
+    @property
+    def certificate_hash(self) -> bytes:
+        """SHA-256 of the certificate."""
+        ...
+
+
+def charges_header(slot: int, epoch: int, proposal: Proved) -> ChargesHeader:
     """What is signed of a proposal as firm charges ν_b."""
     return ChargesHeader(
         slot=slot,
@@ -235,7 +263,7 @@ def charges_header(slot: int, epoch: int, proposal: Proposal) -> ChargesHeader:
     )
 
 
-def prices_header(slot: int, epoch: int, proposal: Proposal) -> PricesHeader:
+def prices_header(slot: int, epoch: int, proposal: Proved) -> PricesHeader:
     """What is signed of a proposal as prices λ_b."""
     return PricesHeader(
         slot=slot,

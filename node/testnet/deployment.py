@@ -15,6 +15,8 @@ from node.testnet.market import Market
 
 WARNING = "everybody knows these keys: never send anything of value to these addresses on any network"
 
+SECRET = ("mnemonic", "oracle_private_keys")
+
 
 def describe(market: Market, *, rpc_url: str, api_url: str, mnemonic: str) -> dict[str, Any]:
     """The document: where everything is, the terms, what wallets sign, the ABIs, the accounts with keys."""
@@ -47,9 +49,11 @@ def describe(market: Market, *, rpc_url: str, api_url: str, mnemonic: str) -> di
                 "bus": int(world.bus[k]),
                 "import_capacity_wh": int(world.import_capacity_wh[k]),
                 "export_capacity_wh": int(world.export_capacity_wh[k]),
+                "meter_private_key": "0x" + cast.meters[k].secret.hex(),
             }
             for k, key in enumerate(market.accounts)
         ],
+        "oracle_private_keys": ["0x" + key.secret.hex() for key in cast.oracles],
         "mnemonic": mnemonic,
         "warning": WARNING,
         "abi": {name.lower(): list(contracts.load(name).abi) for name in ("Exchange", "Token")},
@@ -61,7 +65,8 @@ def public(document: Mapping[str, Any]) -> dict[str, Any]:
     if document["mnemonic"] == TEST_MNEMONIC:
         return dict(document)
     accounts = [
-        {name: value for name, value in account.items() if name != "private_key"}
+        {name: value for name, value in account.items() if not name.endswith("private_key")}
         for account in document["accounts"]
     ]
-    return {name: value for name, value in document.items() if name != "mnemonic"} | {"accounts": accounts}
+    kept = {name: value for name, value in document.items() if name not in SECRET}
+    return kept | {"accounts": accounts}

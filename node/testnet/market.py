@@ -85,7 +85,7 @@ def cast_of(accounts: Sequence[Key]) -> Cast:
 
 def payers(cast: Cast) -> tuple[str, ...]:
     """Who has coins from the first block on: operators, prosumers, and those who pay for a simulation."""
-    ours = (cast.utility, cast.guardian, cast.relayer, *cast.prosumers)
+    ours = (cast.utility, cast.guardian, cast.relayer, *cast.oracles, *cast.prosumers)
     return tuple(sorted({*(key.address for key in ours), *paying_keys_of_simulations()}))
 
 

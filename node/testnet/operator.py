@@ -24,11 +24,12 @@ from ledger.state import SlotState
 from market.feeder.powerflow import power_flow
 from market.orders import OrderRejected, Reject
 from market.slots import Terms
-from market.units import NEUR_PER_EUR, WH_PER_MWH, quantise_energy
+from market.units import NEUR_PER_EUR, WH_PER_MWH, Ints, quantise_energy
 from node.oracle.signers import OracleError, Proposal
 from node.scenario.streams import stream
 from node.simulate.quotes import utility_orders
 from node.testnet.chain import StoppingError
+from node.testnet.elsewhere import Readings, forecast_orders
 from node.testnet.market import SEED, Market
 from node.testnet.narrator import clock_time
 
@@ -45,6 +46,8 @@ SLOTS_LOOKED_BACK = 200
 """How far a resumed market looks for slots that were not settled."""
 DEVIATION_SHARE = 0.05
 """Standard deviation of what test meters read, as a share of what was contracted."""
+READINGS_SECONDS = 60
+"""How long after delivery meters elsewhere may take before the substation is read without them."""
 RETRY_SECONDS = 20.0
 ATTEMPTS_MAX = 3
 JUMP_SECONDS = 60
@@ -112,6 +115,9 @@ class Operator:
         tell: Callable[[str], None],
         complain: Callable[[str], None],
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        oracles_elsewhere: bool = False,
+        meters_elsewhere: bool = False,
     ) -> None:
         self._market = market
         self._session = market.session
@@ -120,6 +126,8 @@ class Operator:
         self._tell = tell
         self._complain = complain
         self._monotonic = monotonic
+        self._oracles_elsewhere = oracles_elsewhere
+        self._readings = Readings(market) if meters_elsewhere else None
         self._tracked: set[int] = set()
         self._charges: dict[int, Proposal] = {}
         self._failures: dict[int, _Failure] = {}
@@ -188,7 +196,7 @@ class Operator:
             if not state.scheduled:
                 self._session.schedule(slot, self._unscheduled(slot), self._market.world.tariff)
             self._tracked.add(slot)
-            if not state.charges_posted:
+            if not state.charges_posted and not self._oracles_elsewhere:
                 self._attempt(slot, Phase.CHARGES)
 
     def _unscheduled(self, first: int) -> int:
@@ -214,11 +222,22 @@ class Operator:
             utility = self._session.cast.utility.address
             quoted = state.charges_complete and self._exchange.nonce_used(slot, utility, 0)
             phase = due(self._terms, slot, state, now, quoted=quoted)
-            if phase is None:
+            if phase is None or self._is_elsewhere(phase, slot, now):
                 return
             with self._turn():
                 if not self._attempt(slot, phase):
                     return
+
+    def _is_elsewhere(self, phase: Phase, slot: int, now: int) -> bool:
+        """Whether others have to act first: oracles, or meters that still have time."""
+        if phase is Phase.PRICES:
+            return self._oracles_elsewhere
+        if self._readings is None or phase not in (Phase.METERS, Phase.SETTLE):
+            return False
+        waits_until = self._terms.end(slot) + READINGS_SECONDS
+        if phase is Phase.SETTLE:
+            waits_until = self._terms.readings_due(slot)
+        return now < waits_until and bool(self._readings.missing(slot))
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -279,9 +298,12 @@ class Operator:
     def _quote(self, slot: int) -> str:
         world, index, utility = self._market.world, self._market.index(slot), self._session.cast.utility
         charges = self._charges.get(slot)
-        if charges is None:  # posted by a process that was stopped since
-            charges, _ = self._session.oracles.agree(world.conditions(index, world.forecast))
-        orders = utility_orders(world, utility.address, slot, index, charges)
+        if self._oracles_elsewhere:
+            orders = forecast_orders(world, utility.address, slot, index)
+        else:
+            if charges is None:  # posted by a process that was stopped since
+                charges, _ = self._session.oracles.agree(world.conditions(index, world.forecast))
+            orders = utility_orders(world, utility.address, slot, index, charges)
         events = self._session.place([(utility, order) for order in orders])
         rejected = [event for event in events if isinstance(event, OrderRejected)]
         if rejected:
@@ -302,15 +324,14 @@ class Operator:
         """Meters read what was contracted and a seeded deviation; the substation what then flows."""
         world, index = self._market.world, self._market.index(slot)
         base_mw, hours = world.feeder.base_mw, world.hours
-        contracted = np.array(
-            [self._exchange.position_of(slot, key.address).net for key in self._market.accounts]
-        )
-        deviation = stream(SEED, "testnet", "meter", slot).normal(0.0, DEVIATION_SHARE, len(contracted))
-        metered = contracted + np.rint(deviation * np.abs(contracted)).astype(np.int64)
+        if self._readings is None:
+            metered = self._deviating(slot)
+            self._session.post_readings(slot, metered.tolist())
+        else:
+            metered = self._readings.energies(slot)
         net = world.by_bus(metered / (base_mw * hours * WH_PER_MWH))
         passive = world.actual.passive_p[index]
         flow = power_flow(world.feeder, passive + net, world.actual.passive_q[index])
-        self._session.post_readings(slot, metered.tolist())
         self._session.post_substation(
             slot,
             int(quantise_energy(flow.net_import[0], base_mw, hours)),
@@ -319,9 +340,18 @@ class Operator:
         )
         return f"{len(metered)} meters, {int(metered.sum())} Wh net"
 
+    def _deviating(self, slot: int) -> Ints:
+        """What was contracted and a seeded deviation, by account, Wh."""
+        contracted = np.array(
+            [self._exchange.position_of(slot, key.address).net for key in self._market.accounts]
+        )
+        deviation = stream(SEED, "testnet", "meter", slot).normal(0.0, DEVIATION_SHARE, len(contracted))
+        return np.asarray(contracted + np.rint(deviation * np.abs(contracted)).astype(np.int64))
+
     def _settle(self, slot: int) -> str:
-        if self._market.chain.now() >= self._terms.final(slot):
-            self._session.estimate(slot)  # time was moved past T2, so meters could not be read
+        now, terms = self._market.chain.now(), self._terms
+        if now >= (terms.final(slot) if self._readings is None else terms.readings_due(slot)):
+            self._session.estimate(slot)  # meters were silent, or time was moved past T2
         settled = self._session.settle(slot)
         paid = sum(
             record.trades + record.charge + record.closeout + record.imbalance + record.penalty

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
@@ -32,6 +33,7 @@ from node.testnet.deployment import describe, public
 from node.testnet.market import SLOT_SECONDS, Market, cast_of, deploy_market, payers, resume_market, world_of
 from node.testnet.narrator import Narrator
 from node.testnet.operator import Operator
+from node.testnet.outlook import publish
 from node.testnet.record import NAME, Record, read_record, write_json, write_record
 from node.testnet.settings import DEFAULT_ACCOUNTS, FolderError, PortError, SettingError, Settings
 
@@ -75,7 +77,13 @@ def running(settings: Settings, tell: Say, complain: Say) -> Iterator[Running]:
         document = describe(
             market, rpc_url=_url(rpc_socket), api_url=_url(api_socket), mnemonic=settings.words
         )
-        operator = Operator(market, tell, complain)
+        operator = Operator(
+            market,
+            tell,
+            complain,
+            oracles_elsewhere=settings.oracles_elsewhere,
+            meters_elsewhere=settings.meters_elsewhere,
+        )
         if record is not None:
             operator.find_unsettled()
         operator.open_ahead(max(wall_clock(), market.chain.now()))
@@ -87,7 +95,7 @@ def running(settings: Settings, tell: Say, complain: Say) -> Iterator[Running]:
         if settings.config_out is not None:
             write_json(settings.config_out, document)
         narrator = Narrator(market.chain, _names(market), tell)
-        api = create_api(_projection(market), public(document))
+        api = create_api(_projection(market), public(document), partial(publish, market))
         stack.enter_context(_serving(create_app(engine), rpc_socket))
         stack.enter_context(_serving(api, api_socket))
         stack.enter_context(_thread("market", operator.run, stop))

@@ -38,7 +38,8 @@ class FolderError(StartError):
 class Settings:
     """The options of the command. `accounts` and `mnemonic` None: those of the data folder, or the default.
 
-    Port 0 lets the system choose. Raises SettingError.
+    Port 0 lets the system choose. Charges and prices, or readings, come from processes elsewhere where it
+    says so. Raises SettingError.
     """
 
     port: int = 8545
@@ -49,6 +50,8 @@ class Settings:
     block_time_seconds: int | None = None
     mnemonic: str | None = None
     config_out: Path | None = None
+    oracles_elsewhere: bool = False
+    meters_elsewhere: bool = False
 
     def __post_init__(self) -> None:
         for name, port in (("--port", self.port), ("--api-port", self.api_port)):

@@ -1,0 +1,101 @@
+"""Answers to the oracles' questions: each question checked, answered from the devices, signed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from threading import Event as Flag
+from threading import Lock
+
+import numpy as np
+
+from ledger import eip712
+from ledger.exchange import Exchange
+from ledger.keys import Key, recover
+from market.atc.messages import Answer, Question, milliwatts, per_unit, weights_of
+from node.agent.devices import DeviceFile, of_slot
+from node.client.http import Client, RefusedError, ServiceError
+from node.client.schemas import AnswerBody, QuestionBody, signature_of
+
+WAIT_SECONDS = 10.0
+PAUSE_SECONDS = 0.5
+QUESTIONS_MAX = 400
+"""Questions an agent answers of one clearing: whoever asks on and on wants to see its costs."""
+IN_MW = 1.0
+"""Base of the agent's own units."""
+
+
+class QuestionRefusedError(Exception):
+    """A question is not answered; the message says why."""
+
+
+class Answering:
+    """Answers one account's questions; `told` hears of what was refused."""
+
+    def __init__(
+        self, key: Key, devices: DeviceFile, exchange: Exchange, told: Callable[[str], None]
+    ) -> None:
+        self._key, self._devices, self._exchange, self._told = key, devices, exchange, told
+        self._asked: Counter[tuple[int, int, int]] = Counter()
+        self._members = exchange.oracle_set().oracles
+        self._lock = Lock()
+
+    def run(self, url: str, stop: Flag) -> None:
+        """Wait for one oracle's questions until `stop` is set."""
+        client, seen, reachable = Client(url), "", True
+        while not stop.is_set():
+            try:
+                body = client.question(self._key.address, seen, WAIT_SECONDS)
+                if not reachable:
+                    self._told(f"oracle {url}: is there")
+                reachable = True
+                if body is not None:
+                    seen = eip712.struct_hash(body.record()).hex()
+                    client.answer(self.answer(body))
+            except (QuestionRefusedError, RefusedError) as refusal:
+                self._told(f"oracle {url}: {refusal}")
+            except ServiceError as failure:
+                if reachable:
+                    self._told(f"oracle {failure}")
+                reachable = False
+                stop.wait(PAUSE_SECONDS)
+
+    def answer(self, body: QuestionBody) -> AnswerBody:
+        """The signed answer to a question. Raises QuestionRefusedError."""
+        question = body.record()
+        self._check(question, body)
+        answer = Answer(
+            agent=question.agent,
+            slot=question.slot,
+            purpose=question.purpose,
+            oracle=question.oracle,
+            round=question.round,
+            question=eip712.struct_hash(question),
+            powers=powers(self._devices, question),
+        )
+        return AnswerBody.of(answer, self._key.sign(eip712.digest(self._exchange.domain, answer)))
+
+    def _check(self, question: Question, body: QuestionBody) -> None:
+        """A question is for us, from an oracle of this market, and not one of too many."""
+        if question.agent != self._key.address:
+            raise QuestionRefusedError(f"a question for {question.agent}")
+        signer = recover(eip712.digest(self._exchange.domain, question), signature_of(body.signature))
+        with self._lock:
+            if signer not in self._members:
+                self._members = self._exchange.oracle_set().oracles  # it may have changed
+            if question.oracle >= len(self._members) or signer != self._members[question.oracle]:
+                raise QuestionRefusedError("a question that no oracle of this market signed")
+            clearing = question.slot, question.purpose, question.oracle
+            self._asked[clearing] += 1
+            if self._asked[clearing] > QUESTIONS_MAX:
+                raise QuestionRefusedError(f"more than {QUESTIONS_MAX} questions about slot {question.slot}")
+
+
+def powers(devices: DeviceFile, question: Question) -> tuple[int, ...]:
+    """The proximal step of each period, mW: one slot after the other from the question's on."""
+    targets, weights = per_unit(question.targets, IN_MW), weights_of(question.weights, IN_MW)
+    steps = [
+        of_slot(devices, question.slot + period).power_mw(float(target), float(weight))
+        for period, (target, weight) in enumerate(zip(targets, weights, strict=True))
+    ]
+    return milliwatts(np.array(steps), IN_MW)

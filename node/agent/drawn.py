@@ -1,0 +1,44 @@
+"""The devices that a testnet's scenario draws for an account, as a file for `wattbook agent`."""
+
+from __future__ import annotations
+
+import json
+
+from node.agent.devices import KW_PER_MW, DeviceFile, Firm, Flexible, Generator
+from node.scenario.world import World
+
+
+def drawn(world: World, column: int) -> DeviceFile:
+    """One prosumer's devices over the scenario's day, as the last forecast sees them."""
+    seen, kw = world.last, world.feeder.base_mw * KW_PER_MW
+    devices = seen.devices
+    gen_max, low, high = (
+        (each[:, column] * kw).tolist() for each in (devices.gen_max, devices.load_min, devices.load_max)
+    )
+    last_cost = devices.gen_cost + devices.gen_slope * devices.gen_max
+    first_worth, last_worth = (
+        devices.load_value - devices.load_slope * load for load in (devices.load_min, devices.load_max)
+    )
+    return DeviceFile(
+        firm=Firm(kw=(seen.firm_p[:, column] * kw).tolist()),
+        generator=Generator(
+            max_kw=gen_max,
+            cost_eur_per_mwh=devices.gen_cost[:, column].tolist(),
+            cost_at_max_eur_per_mwh=last_cost[:, column].tolist(),
+        ),
+        flexible=Flexible(
+            min_kw=low,
+            max_kw=high,
+            value_at_min_eur_per_mwh=first_worth[:, column].tolist(),
+            value_at_max_eur_per_mwh=last_worth[:, column].tolist(),
+        ),
+    )
+
+
+def as_toml(file: DeviceFile) -> str:
+    """The file's text, which `node.agent.devices.load` reads."""
+    lines = []
+    for table, values in file.model_dump().items():
+        lines.append(f"[{table}]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"

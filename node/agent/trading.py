@@ -1,0 +1,199 @@
+"""An agent on the chain: orders by its policy, its meter's reading, its bill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ledger import eip712
+from ledger.chain.protocol import Reverted, TimedChain
+from ledger.exchange import Exchange
+from ledger.keys import Key
+from ledger.state import SlotState
+from market.agents.policies import LAST_NONCE, AgentView, Policy
+from market.messages import Reading
+from market.orders import Order, Side
+from market.slots import Tariff
+from market.units import eur_per_mwh, quantise_energy
+from node.agent.answering import IN_MW
+from node.agent.devices import DeviceFile, of_slot
+from node.client.http import Client
+from node.scenario.streams import stream
+
+SECONDS_PER_HOUR = 3_600
+MARGIN_SECONDS = 5
+"""No order is sent nearer to the gate."""
+
+Event = dict[str, Any]
+"""What the agent tells of: `event`, `slot`, and its figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How an agent trades: its policy, if any, and in how many rounds between opening and gate."""
+
+    policy: Policy | None
+    rounds: int = 4
+
+
+class Trader:
+    """One account's business with the exchange. `step` does what is due; the agent pays its own gas."""
+
+    def __init__(
+        self,
+        chain: TimedChain,
+        exchange: Exchange,
+        key: Key,
+        *,
+        meter: Key | None,
+        devices: DeviceFile,
+        habits: Habits,
+        market: Client,
+        told: Callable[[Event], None],
+    ) -> None:
+        self._chain, self._exchange, self._key, self._meter = chain, exchange, key, meter
+        self._devices, self._habits, self._market, self._told = devices, habits, market, told
+        self._terms = exchange.terms()
+        self._account = exchange.account_of(key.address)
+        self._rng = stream(0, "agent", key.address)
+        self._traded: dict[int, int] = {}
+        self._nonces: dict[int, int] = {}
+        self._unread: set[int] = set()
+        self._unbilled: set[int] = set()
+
+    def step(self) -> None:
+        """Everything that is due now. Raises ChainError, ServiceError."""
+        now, terms = self._chain.now(), self._terms
+        for slot in range((now + terms.gate_lead) // terms.slot_seconds, self._newest(now) + 1):
+            self._trade(slot, now)
+        for slot in sorted(self._unread):
+            if now >= terms.end(slot):
+                self._read(slot, now)
+        for slot in sorted(self._unbilled):
+            if now >= terms.end(slot):
+                self._bill(slot)
+
+    def _newest(self, now: int) -> int:
+        """The last slot that has opened."""
+        return (now + self._terms.open_lead) // self._terms.slot_seconds
+
+    # --- orders ---------------------------------------------------------------------------------
+
+    def _trade(self, slot: int, now: int) -> None:
+        """Act once in each round of a slot."""
+        opens, gate = self._terms.opens(slot), self._terms.gate(slot)
+        if not opens <= now < gate - MARGIN_SECONDS:
+            return
+        rounds = self._habits.rounds
+        number = (now - opens) * rounds // (gate - opens)
+        if self._traded.get(slot, -1) >= number:
+            return
+        state = self._exchange.slot_of(slot)
+        if not state.charges_complete:
+            return
+        self._traded[slot] = number
+        self._unread.add(slot)
+        self._unbilled.add(slot)
+        if self._habits.policy is not None:
+            for order in self._habits.policy.orders(self._view(slot, number, state), self._rng):
+                self._place(order)
+
+    def _place(self, order: Order) -> None:
+        signature = self._key.sign(eip712.digest(self._exchange.domain, order))
+        self._nonces[order.slot] = order.nonce + 1
+        told: Event = {
+            "event": "order",
+            "slot": order.slot,
+            "side": Side(order.side).name.lower(),
+            "limit_ueur_per_kwh": order.limit_ueur_per_kwh,
+            "quantity_wh": order.quantity_wh,
+        }
+        try:
+            sent = self._exchange.place_order(order, signature, sender=self._key)
+            self._exchange.confirm(sent)
+        except Reverted as refusal:
+            told["refused"] = str(refusal)
+        self._told(told)
+
+    def _view(self, slot: int, number: int, state: SlotState) -> AgentView:
+        exchange, account, own = self._exchange, self._account, of_slot(self._devices, slot)
+        position = exchange.position_of(slot, self._key.address)
+        bid, ask = exchange.best_bid(slot, 0), exchange.best_ask(slot, 0)
+        return AgentView(
+            trader=self._key.address,
+            slot=slot,
+            bus=account.bus,
+            round=number,
+            rounds=self._habits.rounds,
+            charge=exchange.charge_of(slot, account.bus),
+            tariff=Tariff(retail=state.retail, network_fee=state.network_fee, fit=state.fit),
+            lot_wh=self._terms.lot_wh,
+            hours=self._terms.slot_seconds / SECONDS_PER_HOUR,
+            base_mw=IN_MW,
+            devices=own.devices,
+            column=0,
+            firm_p=own.firm_mw,
+            contracted_wh=position.net,
+            resting_bid_wh=position.resting_bids,
+            resting_ask_wh=position.resting_asks,
+            best_bid=bid.tick if bid.found else None,
+            best_ask=ask.tick if ask.found else None,
+            next_nonce=self._next_nonce(slot),
+            import_capacity_wh=account.import_capacity,
+            export_capacity_wh=account.export_capacity,
+        )
+
+    def _next_nonce(self, slot: int) -> int:
+        """The first nonce that this account has not used, asked of the chain when it is begun anew."""
+        if slot not in self._nonces:
+            free = (
+                number
+                for number in range(LAST_NONCE + 1)
+                if not self._exchange.nonce_used(slot, self._key.address, number)
+            )
+            self._nonces[slot] = next(free, LAST_NONCE + 1)
+        return self._nonces[slot]
+
+    # --- after delivery -------------------------------------------------------------------------
+
+    def _read(self, slot: int, now: int) -> None:
+        """Devices followed the price, or the contract where there is none; the meter signs what it saw."""
+        if self._meter is None or now >= self._terms.final(slot):
+            self._unread.discard(slot)
+            return
+        hours = self._terms.slot_seconds / SECONDS_PER_HOUR
+        if self._exchange.slot_of(slot).prices_complete:
+            price = float(eur_per_mwh(self._exchange.price_of(slot, self._account.bus)))
+            net_wh = -int(quantise_energy(of_slot(self._devices, slot).best_mw(price), IN_MW, hours))
+        else:
+            net_wh = self._exchange.position_of(slot, self._key.address).net
+        reading = Reading(self._key.address, slot, net_wh, (), self._account.meter_epoch)
+        signature = self._meter.sign(eip712.digest(self._exchange.domain, reading))
+        self._unread.discard(slot)
+        self._exchange.confirm(self._exchange.post_reading(reading, signature, sender=self._key))
+        self._told({"event": "reading", "slot": slot, "net_energy_wh": net_wh})
+
+    def _bill(self, slot: int) -> None:
+        """What the slot came to, once it is settled."""
+        for entry in self._settled(slot):
+            self._unbilled.discard(slot)
+            posting = entry["posting"]
+            parts = {name: posting[name] for name in ("trades", "charge", "closeout", "imbalance", "penalty")}
+            self._told(
+                {
+                    "event": "bill",
+                    "slot": slot,
+                    "contracted_wh": entry["contracted_wh"],
+                    "metered_wh": posting["metered"],
+                    "basis": posting["basis"],
+                    **{f"{name}_neur": amount for name, amount in parts.items()},
+                    "total_neur": sum(parts.values()),
+                }
+            )
+
+    def _settled(self, slot: int) -> Iterator[dict[str, Any]]:
+        """The account's entry of a settled slot, from the market's server."""
+        for entry in self._market.account(self._key.address)["slots"]:
+            if entry["slot"] == slot and entry["posting"] is not None:
+                yield entry

@@ -1,0 +1,157 @@
+"""`wattbook agent`: one account of a market that runs elsewhere."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from node.cli.joining import (
+    DEFAULT_MARKET,
+    Keystore,
+    MarketUrl,
+    PasswordFile,
+    Quiet,
+    RpcUrl,
+    one_of,
+    refusals,
+    until_stopped,
+)
+
+if TYPE_CHECKING:
+    from market.agents.policies import Policy
+    from node.agent.devices import DeviceFile
+    from node.client.joining import Joined
+
+LOOK_SECONDS = 0.5
+
+
+class PolicyName(StrEnum):
+    """The bidding policies."""
+
+    TRUTHFUL = "truthful"
+    ZIC = "zic"
+    NONE = "none"
+
+
+def agent(
+    market: MarketUrl = DEFAULT_MARKET,
+    rpc_url: RpcUrl = None,
+    account: Annotated[
+        int | None, typer.Option(help="Which of a testnet's accounts, from 0.", metavar="N")
+    ] = None,
+    keystore: Keystore = None,
+    password_file: PasswordFile = None,
+    devices: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file with what it can do.", metavar="FILE", show_default="the testnet's own draw"
+        ),
+    ] = None,
+    oracle: Annotated[
+        list[str] | None,
+        typer.Option(help="An oracle's server to answer to; may be repeated.", metavar="URL"),
+    ] = None,
+    meter: Annotated[
+        bool, typer.Option("--meter", help="Sign readings too, with the meter key the testnet tells.")
+    ] = False,
+    meter_keystore: Annotated[
+        Path | None, typer.Option(help="The meter's key file, under the same password.", metavar="FILE")
+    ] = None,
+    policy: Annotated[PolicyName, typer.Option(help="How it bids.")] = PolicyName.TRUTHFUL,
+    markup: Annotated[float, typer.Option(help="First mark-up on the true value.", min=0, max=1)] = 0.1,
+    rounds: Annotated[int, typer.Option(help="Rounds of bidding in a slot.", min=1, max=12)] = 4,
+    quiet: Quiet = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """Answer clearings for one account, trade by a policy, read meter and bill, until Ctrl-C.
+
+    Example: wattbook agent --account 3 --oracle http://127.0.0.1:8100 --oracle http://127.0.0.1:8101
+    """
+    one_of(account=account, keystore=keystore)
+    stopped = until_stopped()
+
+    def tell(event: dict[str, Any]) -> None:
+        if as_json:
+            print(json.dumps(event), flush=True)
+        elif not quiet:
+            print("  ".join(f"{name} {value}" for name, value in event.items()), flush=True)
+
+    def complain(line: str) -> None:
+        typer.echo(" ".join(line.split()), err=True)
+
+    with refusals():
+        from node.agent.answering import Answering  # noqa: PLC0415 - these load slowly
+        from node.agent.trading import Habits, Trader  # noqa: PLC0415
+        from node.client.joining import join, keystore_key, known_key  # noqa: PLC0415
+
+        joined = join(market, rpc_url)
+        document = joined.document
+        if keystore is not None:
+            key = keystore_key(keystore, password_file)
+        else:
+            key = known_key(document, f"--account {account}", ("accounts", account or 0, "private_key"))
+        meter_key = None
+        if meter_keystore is not None:
+            meter_key = keystore_key(meter_keystore, password_file, "--meter-keystore")
+        elif meter:
+            meter_key = known_key(document, "--meter", ("accounts", account or 0, "meter_private_key"))
+        own = _devices(devices, joined, account)
+        answering = Answering(key, own, joined.exchange, complain)
+        trader = Trader(
+            joined.chain,
+            joined.exchange,
+            key,
+            meter=meter_key,
+            devices=own,
+            habits=Habits(_policy(policy, markup), rounds),
+            market=joined.market,
+            told=tell,
+        )
+        threads = [
+            Thread(target=answering.run, args=(url, stopped), daemon=True)
+            for url in dict.fromkeys(oracle or ())
+        ]
+        for thread in threads:
+            thread.start()
+        tell({"event": "ready", "account": key.address, "oracles": len(threads)})
+        while not stopped.wait(LOOK_SECONDS):
+            _step(trader, complain)
+
+
+def _step(trader: Any, complain: Any) -> None:
+    """Trade on whatever happens: a node that is gone for a while is told, and asked again."""
+    from ledger.chain.protocol import ChainError  # noqa: PLC0415
+    from node.client.http import ServiceError  # noqa: PLC0415
+
+    try:
+        trader.step()
+    except (ChainError, ServiceError) as failure:
+        complain(f"agent: {failure}")
+
+
+def _devices(path: Path | None, joined: Joined, account: int | None) -> DeviceFile:
+    """What the agent's file says, or what the testnet's scenario draws for its account."""
+    from node.agent.devices import load  # noqa: PLC0415
+    from node.client.joining import JoinError  # noqa: PLC0415
+
+    if path is not None:
+        return load(path)
+    if account is None:
+        raise JoinError("--devices: needed with --keystore; only a testnet's accounts have devices drawn")
+    from node.agent.drawn import drawn  # noqa: PLC0415 - draws a whole day
+    from node.testnet.market import world_of  # noqa: PLC0415
+
+    return drawn(world_of(len(joined.document["accounts"])), account)
+
+
+def _policy(name: PolicyName, markup: float) -> Policy | None:
+    from market.agents.policies import Truthful, ZeroIntelligenceConstrained  # noqa: PLC0415
+
+    if name is PolicyName.NONE:
+        return None
+    return Truthful(markup) if name is PolicyName.TRUTHFUL else ZeroIntelligenceConstrained()

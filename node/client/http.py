@@ -1,0 +1,165 @@
+"""The one HTTP client of commands, agents and oracles.
+
+ServiceError
+├── UnreachableError    nobody answers there, or not in time
+├── RefusedError        the service took the message for wrong; `rule` and reason are its own words
+└── AnswerError         what it answered is no message of ours
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import requests
+
+from market.orders import Address
+from node.client.schemas import (
+    PROPOSAL_MAX_BYTES,
+    AnswerBody,
+    B,
+    MalformedError,
+    OutlookBody,
+    ProposalBody,
+    QuestionBody,
+    RefusalBody,
+    TakenBody,
+    VoteBody,
+    read,
+)
+
+CONNECT_SECONDS = 3.0
+PIECE_BYTES = 65_536
+NOTHING = 204
+
+
+class ServiceError(Exception):
+    """A service could not be used; the message names it."""
+
+
+class UnreachableError(ServiceError):
+    """Nobody answers at this address."""
+
+
+class RefusedError(ServiceError):
+    """The service refused the message."""
+
+    def __init__(self, url: str, rule: str, reason: str) -> None:
+        super().__init__(f"{url}: {rule}: {reason}")
+        self.rule = rule
+        self.reason = reason
+
+
+class AnswerError(ServiceError):
+    """The service answered what nobody can read."""
+
+
+class Client:
+    """Talks to one service. For one thread; `patience_seconds` is how long it waits for an answer."""
+
+    def __init__(self, url: str, patience_seconds: float = 30.0) -> None:
+        self.url = url.rstrip("/")
+        self._patience_seconds = patience_seconds
+        self._session = requests.Session()
+
+    # --- the market's own server ----------------------------------------------------------------
+
+    def deployment(self) -> dict[str, Any]:
+        """The document that says where the market is."""
+        return self._document("/deployment.json")
+
+    def account(self, who: Address) -> dict[str, Any]:
+        """An account with its positions and postings by slot."""
+        return self._document(f"/accounts/{who}.json")
+
+    def outlook(self, slot: int, purpose: int) -> OutlookBody:
+        """What the utility publishes for a clearing."""
+        return self._get(OutlookBody, f"/outlook/{slot}/{purpose}.json")
+
+    # --- oracles --------------------------------------------------------------------------------
+
+    def question(self, agent: Address, seen: str, wait_seconds: float) -> QuestionBody | None:
+        """The question that waits for an agent, other than the one `seen` already; None if none comes."""
+        path = f"/question/{agent}?seen={seen}&wait={wait_seconds:g}"
+        data = self._send("GET", path, patience_seconds=wait_seconds + self._patience_seconds)
+        return None if data is None else self._read(QuestionBody, data)
+
+    def answer(self, body: AnswerBody) -> None:
+        """Hand an answer in. Raises RefusedError."""
+        self._post(TakenBody, "/answer", body)
+
+    def vote(self, body: ProposalBody) -> VoteBody:
+        """Put a proposal before another oracle."""
+        return self._post(VoteBody, "/proposal", body)
+
+    def proof(self, kind: str, digest: bytes) -> bytes:
+        """A certificate, or its inputs, by the SHA-256 that the chain has of it."""
+        data = self._send("GET", f"/{kind}/{digest.hex()}")
+        return b"" if data is None else data
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _document(self, path: str) -> dict[str, Any]:
+        data = self._send("GET", path)
+        try:
+            document = json.loads(data or b"")
+        except ValueError:
+            raise AnswerError(f"{self.url}{path}: answered no JSON") from None
+        if not isinstance(document, dict):
+            raise AnswerError(f"{self.url}{path}: answered no object")
+        return document
+
+    def _get(self, kind: type[B], path: str) -> B:
+        return self._read(kind, self._send("GET", path) or b"")
+
+    def _post(self, kind: type[B], path: str, body: Any) -> B:
+        return self._read(kind, self._send("POST", path, body.model_dump_json().encode()) or b"")
+
+    def _read(self, kind: type[B], data: bytes) -> B:
+        try:
+            return read(kind, data)
+        except MalformedError as failure:
+            raise AnswerError(f"{self.url}: answered {failure}") from None
+
+    def _send(
+        self, method: str, path: str, data: bytes | None = None, patience_seconds: float | None = None
+    ) -> bytes | None:
+        """One exchange; None where there is nothing to say. Raises ServiceError."""
+        url = self.url + path
+        patience = self._patience_seconds if patience_seconds is None else patience_seconds
+        headers = {} if data is None else {"Content-Type": "application/json"}
+        try:
+            with self._session.request(
+                method, url, data=data, headers=headers, timeout=(CONNECT_SECONDS, patience), stream=True
+            ) as answer:
+                found = _body(answer, url)
+        except (requests.RequestException, UnicodeError) as failure:
+            raise UnreachableError(f"{self.url}: does not answer: {_why(failure)}") from None
+        if answer.status_code == NOTHING:
+            return None
+        if not answer.ok:
+            raise self._refused(url, answer.status_code, found)
+        return found
+
+    def _refused(self, url: str, status: int, found: bytes) -> RefusedError:
+        try:
+            refusal = read(RefusalBody, found)
+        except MalformedError:
+            return RefusedError(url, f"status {status}", found[:200].decode(errors="replace"))
+        return RefusedError(url, refusal.refusal, refusal.reason)
+
+
+def _body(answer: requests.Response, url: str) -> bytes:
+    """The body of an answer, no longer than any message of ours."""
+    found = bytearray()
+    for piece in answer.iter_content(PIECE_BYTES):
+        found += piece
+        if len(found) > PROPOSAL_MAX_BYTES:
+            raise AnswerError(f"{url}: answered more than {PROPOSAL_MAX_BYTES} bytes")
+    return bytes(found)
+
+
+def _why(failure: Exception) -> str:
+    if isinstance(failure, requests.Timeout):
+        return "no answer in time"
+    return "no connection" if isinstance(failure, requests.ConnectionError) else type(failure).__name__

@@ -1,0 +1,170 @@
+"""An oracle's server: agents fetch questions and hand in answers, other oracles put proposals.
+
+A body is read only up to the size its kind may have; whatever is refused leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from ledger.eip712 import struct_hash
+from node.client.schemas import (
+    ANSWER_MAX_BYTES,
+    PROPOSAL_MAX_BYTES,
+    AnswerBody,
+    B,
+    Body,
+    MalformedError,
+    ProposalBody,
+    QuestionBody,
+    RefusalBody,
+    TakenBody,
+    address,
+    read,
+    signature_of,
+)
+from node.oracle.process import OracleProcess
+from node.oracle.rounds import AnswerRefusedError, WrongSlotError
+
+WAIT_MAX_SECONDS = 30.0
+BAD_REQUEST, NOT_FOUND, CONFLICT, TOO_LARGE, NOTHING = 400, 404, 409, 413, 204
+
+
+class _Bell:
+    """Wakes those who wait on the server's loop; rung from any thread."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._rung = asyncio.Event()
+
+    def hang(self) -> None:
+        """Belong to the loop that runs."""
+        self._loop = asyncio.get_running_loop()
+
+    def ring(self) -> None:
+        """Wake everybody who waits now."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the server stops, and its loop is closed
+                self._loop.call_soon_threadsafe(self._swing)
+
+    def _swing(self) -> None:
+        self._rung.set()
+        self._rung = asyncio.Event()
+
+    async def wait(self, seconds: float) -> None:
+        """Until it rings, or so long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._rung.wait(), seconds)
+
+
+def create_app(oracle: OracleProcess) -> FastAPI:
+    """The application over an oracle."""
+    bell = _Bell()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        bell.hang()
+        oracle.on_round = bell.ring
+        yield
+
+    app = FastAPI(title="Wattbook oracle", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+
+    @app.exception_handler(MalformedError)
+    def malformed(_request: object, failure: Exception) -> Response:
+        return _refusal("malformed", str(failure), BAD_REQUEST)
+
+    @app.exception_handler(_OversizedError)
+    def oversized(_request: object, failure: Exception) -> Response:
+        return _refusal("oversized", str(failure), TOO_LARGE)
+
+    @app.exception_handler(AnswerRefusedError)
+    def refused(_request: object, failure: Exception) -> Response:
+        rule = failure.rule if isinstance(failure, AnswerRefusedError) else ""
+        return _refusal(rule, str(failure), CONFLICT)
+
+    @app.get("/health")
+    def health() -> dict[str, Any]:
+        """Who this is, and which clearing it coordinates."""
+        opened = oracle.opened
+        clearing = None if opened is None else {"slot": opened.slot, "purpose": opened.purpose}
+        return {"ok": True, "address": oracle.key.address, "clearing": clearing}
+
+    @app.get("/question/{agent}")
+    async def question(
+        agent: str, seen: str = "", wait: Annotated[float, Query(ge=0, le=WAIT_MAX_SECONDS)] = 0.0
+    ) -> Response:
+        """What an agent is asked, waited for; 204 where it is asked nothing new."""
+        ends = asyncio.get_running_loop().time() + wait
+        while True:
+            found = _question(oracle, agent, seen)
+            if found is not None:
+                return _json(found)
+            left = ends - asyncio.get_running_loop().time()
+            if left <= 0:
+                return Response(status_code=NOTHING)
+            await bell.wait(left)
+
+    @app.post("/answer")
+    async def answer(request: Request) -> Response:
+        """Take an answer, or say which rule it breaks."""
+        body = await _read(AnswerBody, request, ANSWER_MAX_BYTES)
+        opened = oracle.opened
+        if opened is None:
+            raise WrongSlotError("no clearing is open here")
+        opened.take(body.record(), signature_of(body.signature))
+        return _json(TakenBody(taken=True))
+
+    @app.post("/proposal")
+    async def proposal(request: Request) -> Response:
+        """Vote on another oracle's proposal."""
+        body = await _read(ProposalBody, request, PROPOSAL_MAX_BYTES)
+        return _json(await run_in_threadpool(oracle.vote, body))
+
+    @app.get("/{kind}/{digest}")
+    def proof(kind: str, digest: str) -> Response:
+        """A certificate or inputs that this oracle signed."""
+        with suppress(ValueError):
+            found = oracle.proof(kind, bytes.fromhex(digest))
+            if found is not None:
+                return Response(found, media_type="application/octet-stream")
+        return _refusal("unknown", "no such proof was signed here", NOT_FOUND)
+
+    return app
+
+
+class _OversizedError(Exception):
+    """A body is longer than its kind may be."""
+
+
+def _question(oracle: OracleProcess, agent: str, seen: str) -> QuestionBody | None:
+    opened = oracle.opened
+    try:
+        found = None if opened is None else opened.question(address(agent))
+    except ValueError:
+        raise MalformedError(f"{agent[:80]}: not an address") from None
+    if found is None or struct_hash(found[0]).hex() == seen:
+        return None
+    return QuestionBody.of(*found)
+
+
+async def _read(kind: type[B], request: Request, limit: int) -> B:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > limit:
+            raise _OversizedError(f"the body has more than {limit} bytes")
+    return read(kind, bytes(body))
+
+
+def _json(body: Body, status: int = 200) -> Response:
+    return Response(body.model_dump_json(), status_code=status, media_type="application/json")
+
+
+def _refusal(rule: str, reason: str, status: int) -> Response:
+    return _json(RefusalBody(refusal=rule, reason=reason), status)

@@ -1,0 +1,74 @@
+"""What an oracle knows of a clearing by itself: the chain's accounts and tariff, the utility's outlook."""
+
+from __future__ import annotations
+
+from ledger.exchange import Exchange
+from ledger.state import SlotState
+from market.accounts import UTILITY_ID
+from market.atc.messages import MILLIWATTS_PER_MW
+from market.feeder.model import FeederError
+from market.pricing.certificate import decode_inputs
+from market.pricing.wire import FormatError
+from market.units import WH_PER_MWH, quantise_price
+from node.client.http import Client
+from node.client.schemas import address, octets
+from node.oracle.coordinate import Outlook
+from node.oracle.duty import tariff_of
+from node.oracle.rounds import Member
+from node.oracle.verify import Known, ObjectionError
+
+
+class Knowledge:
+    """Looks it up, each outlook once. Raises ObjectionError where what is published cannot be right."""
+
+    def __init__(self, exchange: Exchange, market: Client) -> None:
+        self._exchange = exchange
+        self._market = market
+        self._domain = exchange.domain
+        self._outlooks: dict[tuple[int, int], tuple[Outlook, dict[str, tuple[int, ...]]]] = {}
+
+    def of(self, slot: int, purpose: int, oracle: int, state: SlotState) -> Known:
+        """Everything for one clearing that an oracle coordinates. Raises ServiceError, ChainError too."""
+        outlook, forecasts = self._outlook(slot, purpose)
+        hub, tariff = outlook.conditions.hub, tariff_of(state)
+        published = (int(quantise_price(hub.import_price)[0]), int(quantise_price(hub.export_price)[0]))
+        if published != (tariff.hub_import, tariff.hub_export):
+            raise ObjectionError(
+                f"the utility published hub prices {published}, the slot's tariff says"
+                f" {(tariff.hub_import, tariff.hub_export)}"
+            )
+        return Known(slot, purpose, oracle, outlook, self._members(outlook, forecasts), self._domain)
+
+    def _members(self, outlook: Outlook, forecasts: dict[str, tuple[int, ...]]) -> tuple[Member, ...]:
+        """Every account but the utility's, with what it registered; none is forecast at 0."""
+        hours, periods = outlook.conditions.hours, outlook.conditions.periods
+        found = []
+        for number in range(self._exchange.account_count()):
+            if number == UTILITY_ID:
+                continue
+            agent = self._exchange.account_at(number)
+            account = self._exchange.account_of(agent)
+            least, most = (
+                round(energy_wh / hours * (MILLIWATTS_PER_MW / WH_PER_MWH))
+                for energy_wh in (-account.import_capacity, account.export_capacity)
+            )
+            forecast = forecasts.get(agent, (0,) * periods)
+            found.append(Member(agent, account.bus, least, most, forecast))
+        return tuple(found)
+
+    def _outlook(self, slot: int, purpose: int) -> tuple[Outlook, dict[str, tuple[int, ...]]]:
+        """What the utility published; the first answer stands, so that nobody can change it later."""
+        key = slot, purpose
+        if key not in self._outlooks:
+            body = self._market.outlook(slot, purpose)
+            try:
+                feeder, conditions = decode_inputs(octets(body.inputs))
+            except (FormatError, FeederError) as failure:
+                raise ObjectionError(f"the utility's outlook: {failure}") from None
+            forecasts = {address(each.agent): tuple(each.powers) for each in body.forecasts}
+            if (body.slot, body.purpose, conditions.periods) != (slot, purpose, 1):
+                raise ObjectionError("the utility's outlook is of another clearing")
+            if any(len(powers) != conditions.periods for powers in forecasts.values()):
+                raise ObjectionError("the utility's outlook: a forecast is not one power a period")
+            self._outlooks[key] = Outlook(feeder, conditions), forecasts
+        return self._outlooks[key]

@@ -1,0 +1,324 @@
+"""One oracle as a process: it coordinates clearings in its turn, votes on the others', and posts.
+
+Whose turn it is follows from the slot and from how long the clearing has been due, so that an oracle that is
+down, or brings nothing that the others sign, is passed over. Nothing is believed of a proposal (`verify`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event as Flag
+from threading import Lock
+
+from ledger import eip712
+from ledger.chain.protocol import ChainError, Reverted, TimedChain
+from ledger.exchange import Exchange, OracleSignature
+from ledger.keys import Key, recover
+from ledger.state import SlotState
+from ledger.vectors import chunk_hashes, chunked, pack
+from market.atc.messages import Answer, Purpose, Question
+from market.feeder.model import Feeder
+from market.messages import ChargesHeader, OracleSet, PricesHeader
+from market.pricing.admission import PricingError
+from market.pricing.newton import NewtonClearing
+from node.client.http import Client, ServiceError
+from node.client.schemas import ProposalBody, VoteBody, octets, signature_of, signature_text
+from node.oracle.coordinate import coordinate
+from node.oracle.duty import due, is_over, proposer, slots_in_question
+from node.oracle.known import Knowledge
+from node.oracle.rounds import OpenClearing
+from node.oracle.signers import NoQuorumError, OracleError, charges_header, prices_header
+from node.oracle.verify import Brought, ObjectionError, bring, verify
+
+LOOK_SECONDS = 0.25
+
+Told = Callable[[str, Question | Answer], None]
+Clearings = tuple[int, int]
+"""Slot and purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long an oracle waits: for an agent's answer, in its turn, for another oracle's vote."""
+
+    answer_seconds: float = 5.0
+    turn_seconds: float = 60.0
+    vote_seconds: float = 20.0
+
+
+class OracleProcess:
+    """`step` does what is due; `opened`, `vote` and `proof` are for the server, from any thread."""
+
+    def __init__(
+        self,
+        chain: TimedChain,
+        exchange: Exchange,
+        key: Key,
+        market: Client,
+        peers: Sequence[str],
+        *,
+        timing: Timing = Timing(),
+        data: Path | None = None,
+        tell: Callable[[str], None] = lambda line: None,
+        told: Told = lambda kind, message: None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.key = key
+        self.opened: OpenClearing | None = None
+        self.on_round: Callable[[], None] = lambda: None
+        self._chain, self._exchange, self._terms = chain, exchange, exchange.terms()
+        self._peers = tuple(peers)
+        self._timing, self._data = timing, data
+        self._tell, self._told, self._monotonic = tell, told, monotonic
+        self._knowledge = Knowledge(exchange, market)
+        self._since: dict[Clearings, float] = {}
+        self._tried: set[tuple[Clearings, int]] = set()
+        self._over: set[int] = set()
+        self._brought: dict[Clearings, list[Brought]] = {}
+        self._proofs: dict[tuple[str, bytes], bytes] = {}
+        self._newtons: dict[tuple[bytes, bool], NewtonClearing] = {}
+        self._voting, self._looking = Lock(), Lock()
+
+    # --- in its turn ----------------------------------------------------------------------------
+
+    def run(self, stop: Flag) -> None:
+        """Do what is due, until `stop` is set."""
+        while not stop.wait(LOOK_SECONDS):
+            try:
+                self.step()
+            except (ChainError, ServiceError) as failure:
+                self._tell(f"oracle: {failure}")
+
+    def step(self) -> None:
+        """Look at every slot of which something may be due, and do what is ours."""
+        now = self._chain.now()
+        members = self._exchange.oracle_set()
+        for slot in slots_in_question(self._terms, now):
+            if slot in self._over:
+                continue
+            state = self._exchange.slot_of(slot)
+            if is_over(self._terms, slot, state, now):
+                self._over.add(slot)
+            purpose = due(self._terms, slot, state, now)
+            if purpose is not None:
+                self._serve(slot, purpose, state, members)
+
+    def _serve(self, slot: int, purpose: Purpose, state: SlotState, members: OracleSet) -> None:
+        """Take our turn, if it is ours and was not taken; whoever has the values completes a vector."""
+        clearing = slot, int(purpose)
+        since = self._since.setdefault(clearing, self._monotonic())
+        turn = int((self._monotonic() - since) / self._timing.turn_seconds)
+        index = members.oracles.index(self.key.address)
+        if proposer(slot, turn, len(members.oracles)) != index or (clearing, turn) in self._tried:
+            return
+        self._tried.add((clearing, turn))
+        name = f"slot {slot} {purpose.name.lower()}"
+        try:
+            if state.charges_posted if purpose is Purpose.CHARGES else state.prices_posted:
+                self._complete(slot, purpose)
+                return
+            brought = self._clear(slot, purpose, state, index)
+            signatures = self._votes(slot, purpose, brought, members, index)
+            self._post(slot, purpose, brought, signatures)
+        except (ChainError, ServiceError, OracleError, PricingError, ObjectionError) as failure:
+            self._tell(f"{name}: not posted in turn {turn}: {failure}")
+        else:
+            prices = brought.prices.charges if purpose is Purpose.CHARGES else brought.prices.bus_price
+            self._tell(
+                f"{name}: posted with oracles {[each.oracle for each in signatures]},"
+                f" {min(prices)} to {max(prices)} µ€/kWh"
+            )
+
+    def _clear(self, slot: int, purpose: Purpose, state: SlotState, index: int) -> Brought:
+        """Coordinate the rounds with the agents."""
+        with self._looking:
+            known = self._knowledge.of(slot, purpose, index, state)
+        opened = OpenClearing(
+            self._exchange.domain,
+            self.key,
+            slot=slot,
+            purpose=purpose,
+            oracle=index,
+            members=known.members,
+            answer_seconds=self._timing.answer_seconds,
+            told=self._told,
+            on_round=self.on_round,
+        )
+        self.opened = opened
+        try:
+            newton = self._newton(known.outlook.feeder, voting=False)
+            responses = coordinate(opened, known.outlook, newton)
+        finally:
+            self.opened = None
+        silent = len(responses.standings) - len(responses.answered)
+        self._tell(
+            f"slot {slot} {purpose.name.lower()}: settled in {responses.round} rounds,"
+            f" {len(responses.answered)} answered, {silent} held or forecast"
+        )
+        return self._keep(slot, purpose, bring(responses, newton))
+
+    def _votes(
+        self, slot: int, purpose: Purpose, brought: Brought, members: OracleSet, index: int
+    ) -> tuple[OracleSignature, ...]:
+        """Signatures of a quorum, ours among them, in the set's order. Raises NoQuorumError."""
+        digest = eip712.digest(self._exchange.domain, header(slot, purpose, members.epoch, brought))
+        own = self.key.sign(digest)
+        body = ProposalBody(
+            slot=slot,
+            purpose=purpose,
+            oracle=index,
+            inputs="0x" + brought.inputs.hex(),
+            certificate="0x" + brought.certificate.hex(),
+            signature=signature_text(own),
+        )
+        found = {index: OracleSignature(index, *own)}
+        doubts = []
+        pool = ThreadPoolExecutor(max(len(self._peers), 1))
+        asked = {pool.submit(self._vote_of, url, body): url for url in self._peers}
+        for done in as_completed(asked):
+            if len(found) >= members.quorum:
+                break
+            try:
+                vote = done.result()
+            except ServiceError as failure:
+                doubts.append(str(failure))
+                continue
+            if vote.signature is None:
+                doubts.append(f"oracle {vote.oracle}: {vote.objection}")
+                continue
+            signature = signature_of(vote.signature)
+            if vote.oracle >= len(members.oracles) or (
+                recover(digest, signature) != members.oracles[vote.oracle]
+            ):
+                doubts.append(f"oracle {vote.oracle}: signed something else")
+                continue
+            found[vote.oracle] = OracleSignature(vote.oracle, *signature)
+        pool.shutdown(wait=False, cancel_futures=True)  # whoever hangs is not waited for
+        if len(found) < members.quorum:
+            raise NoQuorumError(f"{len(found)} of {members.quorum} needed agree; " + "; ".join(doubts))
+        return tuple(found[each] for each in sorted(found)[: members.quorum])
+
+    def _vote_of(self, url: str, body: ProposalBody) -> VoteBody:
+        return Client(url, self._timing.vote_seconds).vote(body)
+
+    def _post(
+        self, slot: int, purpose: Purpose, brought: Brought, signatures: tuple[OracleSignature, ...]
+    ) -> None:
+        """Put the header with its quorum on the chain, then its chunks."""
+        exchange, prices = self._exchange, brought.prices
+        if purpose is Purpose.CHARGES:
+            sent = exchange.post_charges(
+                slot,
+                chunk_hashes(prices.charges),
+                brought.input_hash,
+                brought.certificate_hash,
+                signatures,
+                sender=self.key,
+            )
+        else:
+            sent = exchange.post_prices(
+                slot,
+                prices.hub_price,
+                prices.forecast_import_wh,
+                chunk_hashes(prices.bus_price),
+                brought.input_hash,
+                brought.certificate_hash,
+                signatures,
+                sender=self.key,
+            )
+        exchange.confirm(sent)
+        for number in range(len(chunk_hashes(prices.charges))):
+            self._post_chunk(slot, purpose, brought, number)
+
+    def _complete(self, slot: int, purpose: Purpose) -> None:
+        """Post the chunks that whoever posted the header left out, as far as we signed the values."""
+        for brought in self._brought.get((slot, int(purpose)), ()):
+            for number in range(len(chunk_hashes(brought.prices.charges))):
+                try:
+                    self._post_chunk(slot, purpose, brought, number)
+                except Reverted as refusal:  # another's values, or a chunk that is there
+                    self._tell(f"slot {slot} {purpose.name.lower()}: chunk {number}: {refusal}")
+
+    def _post_chunk(self, slot: int, purpose: Purpose, brought: Brought, number: int) -> None:
+        charges = purpose is Purpose.CHARGES
+        values = brought.prices.charges if charges else brought.prices.bus_price
+        post = self._exchange.post_charges_chunk if charges else self._exchange.post_prices_chunk
+        words = chunked(pack(values))[number]
+        self._exchange.confirm(post(slot, number, words, sender=self.key))
+
+    # --- for the others -------------------------------------------------------------------------
+
+    def vote(self, body: ProposalBody) -> VoteBody:
+        """Our signature of another oracle's proposal, or why not."""
+        members = self._exchange.oracle_set()
+        index = members.oracles.index(self.key.address)
+        try:
+            with self._voting:
+                signed = self._judged(body, members)
+        except (ObjectionError, ServiceError, ChainError, PricingError) as failure:
+            objection = str(failure)[:2_000]
+            self._tell(f"slot {body.slot}: objects to oracle {body.oracle}: {objection}")
+            return VoteBody(oracle=index, objection=objection)
+        signature = self.key.sign(eip712.digest(self._exchange.domain, signed))
+        return VoteBody(oracle=index, signature=signature_text(signature))
+
+    def _judged(self, body: ProposalBody, members: OracleSet) -> ChargesHeader | PricesHeader:
+        """What we sign of a proposal. Raises ObjectionError."""
+        purpose = _purpose(body.purpose)
+        state = self._exchange.slot_of(body.slot)
+        if due(self._terms, body.slot, state, self._chain.now()) is not purpose:
+            raise ObjectionError(f"no {purpose.name.lower()} of slot {body.slot} are due")
+        with self._looking:
+            known = self._knowledge.of(body.slot, purpose, body.oracle, state)
+        newton = self._newton(known.outlook.feeder, voting=True)
+        brought = verify(octets(body.inputs), octets(body.certificate), known, newton)
+        signed = header(body.slot, purpose, members.epoch, brought)
+        by = recover(eip712.digest(self._exchange.domain, signed), signature_of(body.signature))
+        if body.oracle >= len(members.oracles) or by != members.oracles[body.oracle]:
+            raise ObjectionError(f"not signed by oracle {body.oracle}")
+        self._keep(body.slot, purpose, brought)
+        return signed
+
+    def proof(self, kind: str, digest: bytes) -> bytes | None:
+        """A certificate or inputs that we signed, by their SHA-256."""
+        return self._proofs.get((kind, digest))
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _keep(self, slot: int, purpose: Purpose, brought: Brought) -> Brought:
+        """Keep the bytes, without which nobody can audit what was signed."""
+        self._brought.setdefault((slot, int(purpose)), []).append(brought)
+        for kind, digest, content in (
+            ("certificates", brought.certificate_hash, brought.certificate),
+            ("inputs", brought.input_hash, brought.inputs),
+        ):
+            self._proofs[kind, digest] = content
+            if self._data is not None:
+                folder = self._data / kind
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / f"{digest.hex()}.bin").write_bytes(content)
+        return brought
+
+    def _newton(self, feeder: Feeder, *, voting: bool) -> NewtonClearing:
+        """A solver of the feeder: one for our own clearings, one for votes, which other threads give."""
+        key = feeder.hash, voting
+        if key not in self._newtons:
+            self._newtons[key] = NewtonClearing(feeder)
+        return self._newtons[key]
+
+
+def header(slot: int, purpose: Purpose, epoch: int, brought: Brought) -> ChargesHeader | PricesHeader:
+    """What oracles sign of what a clearing brought."""
+    make = charges_header if purpose is Purpose.CHARGES else prices_header
+    return make(slot, epoch, brought)
+
+
+def _purpose(number: int) -> Purpose:
+    try:
+        return Purpose(number)
+    except ValueError:
+        raise ObjectionError(f"purpose {number} is unknown") from None

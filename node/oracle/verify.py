@@ -1,0 +1,148 @@
+"""What an oracle does with another's proposal: takes it apart, checks each part, and clears for itself.
+
+The bytes hold the responses of every account and a certificate. An oracle signs where the responses are
+those of all registered accounts, each signed by its key; what the utility published is what it published to
+this oracle too; the rounds had settled; the certificate holds; and its own clearing of the responses gives
+the same integer prices within ±1 unit. It cannot know whether somebody who is held was asked in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from ledger import eip712
+from ledger.address import checksummed
+from ledger.keys import Signature, recover
+from market.atc.messages import Answer
+from market.atc.responses import Responses, Stand, Standing
+from market.feeder.model import FeederError
+from market.pricing.admission import PricingError
+from market.pricing.certificate import check, decode, encode_inputs, prices
+from market.pricing.conditions import SlotPrices
+from market.pricing.newton import NewtonClearing
+from market.pricing.wire import FormatError
+from node.oracle.coordinate import Outlook
+from node.oracle.rounds import Member
+from node.oracle.signers import NotClearedError, clear_and_prove, difference
+
+SETTLED_EXCESS = 2.0
+"""Residuals a proposal may have, as multiples of the stopping rule: rounds measure against their own answer,
+a certificate is solved once more from the beginning."""
+
+
+class ObjectionError(Exception):
+    """Why an oracle does not sign a proposal."""
+
+
+@dataclass(frozen=True, eq=False)
+class Brought:
+    """What a clearing with agents brings before the oracles: integer prices and the bytes that prove them."""
+
+    prices: SlotPrices
+    inputs: bytes
+    certificate: bytes
+
+    @property
+    def input_hash(self) -> bytes:
+        """SHA-256 of the responses."""
+        return sha256(self.inputs).digest()
+
+    @property
+    def certificate_hash(self) -> bytes:
+        """SHA-256 of the certificate."""
+        return sha256(self.certificate).digest()
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What an oracle knows itself of a clearing that another one coordinated."""
+
+    slot: int
+    purpose: int
+    oracle: int
+    outlook: Outlook
+    members: Sequence[Member]
+    domain: eip712.Domain
+
+
+def bring(responses: Responses, newton: NewtonClearing) -> Brought:
+    """Prices and certificate of what a clearing ended with. Raises NotClearedError, ObjectionError."""
+    given = responses.given()
+    proof = clear_and_prove(responses.feeder, given, newton).certificate
+    _require_settled(responses, proof)
+    return Brought(prices(proof, responses.feeder, hours=given.hours), responses.encode(), proof)
+
+
+def verify(inputs: bytes, proof: bytes, known: Known, newton: NewtonClearing) -> Brought:
+    """What another oracle brings, found right. Raises ObjectionError."""
+    try:
+        responses = Responses.decode(inputs, checksummed)
+        if responses.conditions.periods != 1:
+            raise ObjectionError(f"{responses.conditions.periods} slots at once")
+        _check_responses(responses, known)
+        given = responses.given()
+        findings = check(proof, responses.feeder, given)
+        if findings:
+            raise ObjectionError(f"certificate: {findings[0]}")
+        _require_settled(responses, proof)
+        found = prices(proof, responses.feeder, hours=given.hours)
+        own = clear_and_prove(responses.feeder, given, newton).certificate
+    except (FormatError, FeederError, PricingError, NotClearedError) as failure:
+        raise ObjectionError(str(failure)) from None
+    apart = difference(prices(own, responses.feeder, hours=given.hours), found)
+    if apart is not None:
+        raise ObjectionError(apart)
+    return Brought(found, inputs, proof)
+
+
+def _check_responses(responses: Responses, known: Known) -> None:
+    """The responses are of this clearing and of all accounts, on what the utility published."""
+    clearing, expected = ((each.slot, each.purpose, each.oracle) for each in (responses, known))
+    if clearing != expected:
+        raise ObjectionError(f"responses of slot, purpose, oracle {clearing}, not {expected}")
+    published, ours = (encode_inputs(each.feeder, each.conditions) for each in (responses, known.outlook))
+    if published != ours:
+        raise ObjectionError("inputs differ from what the utility published")
+    found = [(each.agent, each.bus) for each in responses.standings]
+    if found != [(member.agent, member.bus) for member in known.members]:
+        raise ObjectionError("the accounts are not those that are registered")
+    for standing, member in zip(responses.standings, known.members, strict=True):
+        _check_standing(standing, member, responses, known.domain)
+
+
+def _check_standing(standing: Standing, member: Member, responses: Responses, domain: eip712.Domain) -> None:
+    """One account: its forecast is the published one, its answer is signed, of this round, and possible."""
+    question, agent = standing.question, standing.agent
+    if question is None:
+        if standing.powers != member.forecast:
+            raise ObjectionError(f"{agent}: not the forecast that the utility published")
+        return
+    answer = Answer(
+        agent=agent,
+        slot=question.slot,
+        purpose=question.purpose,
+        oracle=question.oracle,
+        round=question.round,
+        question=eip712.struct_hash(question),
+        powers=standing.powers,
+    )
+    signature = Signature(standing.signature[:32], standing.signature[32:])
+    if recover(eip712.digest(domain, answer), signature) != agent:
+        raise ObjectionError(f"{agent}: its answer is not signed by its key")
+    last = standing.stand is Stand.ANSWERED
+    if last != (question.round == responses.round):
+        raise ObjectionError(f"{agent}: an answer of round {question.round}, the last was {responses.round}")
+    if not all(member.least <= power <= member.most for power in standing.powers):
+        raise ObjectionError(f"{agent}: beyond its registered capacity")
+
+
+def _require_settled(responses: Responses, proof: bytes) -> None:
+    """The answers and the certificate are of one mind. Raises ObjectionError."""
+    at = decode(proof)
+    left = responses.measure(at.primal, at.duals)
+    if left.excess > SETTLED_EXCESS:
+        raise ObjectionError(
+            f"not settled: prices {left.price_residual:.1e} and balances {left.balance_residual:.1e} pu apart"
+        )

@@ -1,0 +1,187 @@
+"""A market of real processes: the testnet, its oracles, its agents, each a command of its own."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from ledger.chain.rpc import RpcChain
+from ledger.deployment import site_of
+from ledger.exchange import Exchange
+
+ROOT = Path(__file__).parents[2]
+COMMAND = (sys.executable, "-c", "from node.cli import main; main()")
+MISBEHAVING = (sys.executable, "-m", "tests.network.misbehaving")
+PATIENCE_SECONDS = 120
+"""Far more than anything here takes, on a machine that is busy."""
+
+
+@dataclass
+class Process:
+    """A started command and what it said."""
+
+    started: subprocess.Popen[str]
+    log: Path
+
+    @property
+    def said(self) -> str:
+        """Everything on either stream so far."""
+        return self.log.read_text()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What an agent with `--json` told of."""
+        return [json.loads(line) for line in self.said.splitlines() if line.startswith("{")]
+
+    def kill(self) -> None:
+        """At once, as a machine that loses its power."""
+        self.started.kill()
+        self.started.wait()
+
+
+@dataclass
+class Network:
+    """A running market: `document` is the testnet's, `oracles` and `agents` by number."""
+
+    folder: Path
+    document: dict[str, Any]
+    chain: RpcChain
+    exchange: Exchange
+    urls: list[str]
+    oracles: dict[int, Process] = field(default_factory=dict)
+    agents: dict[int, Process] = field(default_factory=dict)
+
+    def move_to(self, second: int) -> None:
+        """Let the chain's time go on from a second that lies ahead."""
+        for method, params in (("evm_setNextBlockTimestamp", [second]), ("evm_mine", [])):
+            call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+            answer = httpx.post(self.document["rpc_url"], json=call, timeout=60).json()
+            assert "error" not in answer, answer
+
+    def told(self) -> str:
+        """The end of what everybody said, for a failure's message."""
+        everybody = {"testnet": self.folder / "testnet.log"}
+        everybody |= {f"oracle {n}": each.log for n, each in self.oracles.items()}
+        everybody |= {f"agent {n}": each.log for n, each in self.agents.items()}
+        return "\n".join(f"--- {name}\n{log.read_text()[-1_500:]}" for name, log in everybody.items())
+
+    def wait(self, what: str, until: Callable[[], bool]) -> None:
+        """Until something holds; fails with what everybody said."""
+        until_second = time.monotonic() + PATIENCE_SECONDS
+        while not until():
+            assert time.monotonic() < until_second, f"{what}: never\n{self.told()}"
+            time.sleep(0.05)
+
+    def proofs(self, kind: str) -> dict[str, bytes]:
+        """Certificates or inputs that any oracle kept, by their file's name."""
+        return {
+            path.name: path.read_bytes() for path in sorted(self.folder.glob(f"oracle-*/{kind}/*.bin"))
+        }
+
+    def transcript(self) -> list[dict[str, Any]]:
+        """What oracles and agents said to each other."""
+        lines = [path.read_text().splitlines() for path in sorted(self.folder.glob("oracle-*.jsonl"))]
+        return [json.loads(line) for each in lines for line in each]
+
+
+@contextmanager
+def network(
+    folder: Path,
+    *,
+    accounts: int,
+    devices: Callable[[int], str],
+    oracles: dict[int, tuple[str, ...]],
+    agents: dict[int, tuple[str, ...]],
+    answer_seconds: float,
+    turn_seconds: float,
+) -> Iterator[Network]:
+    """A testnet with these processes; how one misbehaves is its tuple, empty for who does not.
+
+    `devices` is the TOML of an account. An oracle that is not named is down.
+    """
+    with ExitStack() as stack:
+        config = folder / "testnet.json"
+        ports = ("--port", "0", "--api-port", "0", "--config-out", str(config))
+        left_out = ("--without-oracles", "--without-meters")
+        testnet = stack.enter_context(
+            _run(folder / "testnet.log", *COMMAND, "testnet", "--accounts", str(accounts), *ports, *left_out)
+        )
+        document = _document(config, testnet)
+        chain = RpcChain(document["rpc_url"])
+        urls = [f"http://127.0.0.1:{port}" for port in _free_ports(len(document["oracles"]))]
+        started = Network(folder, document, chain, site_of(document, config).open(chain), urls)
+        market = ("--market", document["api_url"])
+        for number, misbehaviour in oracles.items():
+            peers = [word for url in urls if url != urls[number] for word in ("--peer", url)]
+            started.oracles[number] = stack.enter_context(
+                _run(
+                    folder / f"oracle-{number}.log",
+                    *(MISBEHAVING if misbehaviour else COMMAND),
+                    *misbehaviour,
+                    *("oracle", *market, "--testnet-oracle", str(number)),
+                    *("--port", urls[number].rpartition(":")[2], *peers),
+                    *("--data", str(folder / f"oracle-{number}")),
+                    *("--transcript", str(folder / f"oracle-{number}.jsonl")),
+                    *("--answer-seconds", str(answer_seconds), "--turn-seconds", str(turn_seconds)),
+                )
+            )
+        for number, misbehaviour in agents.items():
+            own = folder / f"agent-{number}.toml"
+            own.write_text(devices(number))
+            started.agents[number] = stack.enter_context(
+                _run(
+                    folder / f"agent-{number}.log",
+                    *(MISBEHAVING if misbehaviour else COMMAND),
+                    *misbehaviour,
+                    *("agent", *market, "--account", str(number), "--devices", str(own), "--meter", "--json"),
+                    *(word for url in urls for word in ("--oracle", url)),
+                )
+            )
+        started.wait(
+            "agents are ready",
+            lambda: all('"ready"' in each.said for each in started.agents.values()),
+        )
+        yield started
+
+
+def free_of(words: str, found: str) -> bool:
+    """Whether none of the words is in a text."""
+    return not any(word in found for word in words.split())
+
+
+@contextmanager
+def _run(log: Path, *command: str) -> Iterator[Process]:
+    with log.open("w") as output:
+        started = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, text=True)
+    try:
+        yield Process(started, log)
+    finally:
+        started.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            started.wait(10)
+        started.kill()
+        started.wait()
+
+
+def _document(config: Path, testnet: Process) -> Any:
+    ends = time.monotonic() + PATIENCE_SECONDS
+    while not config.exists():
+        assert testnet.started.poll() is None and time.monotonic() < ends, testnet.said
+        time.sleep(0.05)
+    return json.loads(config.read_text())
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in taken]
