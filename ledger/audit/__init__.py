@@ -8,7 +8,7 @@ Checks are pure and independent: all run, whatever one of them finds. `explain` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ledger.audit.checks import (
@@ -22,6 +22,7 @@ from ledger.audit.checks import (
     nonces,
     pricing,
     readings,
+    responses,
     settlement,
     signatures,
 )
@@ -31,6 +32,7 @@ from ledger.audit.verdict import Check, Passed
 from ledger.checkpoint import VerifierKey
 from ledger.history import NoHistory, history
 from ledger.record import Record
+from market.atc.responses import Stand
 from market.findings import Finding
 
 PLACES_SHOWN = 5
@@ -167,9 +169,30 @@ def _assumed(record: Record, results: Iterable[CheckResult]) -> list[str]:
             unproved = 0
         if unproved:
             lines.append(f"prices of {unproved} slots: a node keeps no certificates, a bundle does")
+        lines += _stood_in(record)
     if names & {"readings", "settlement"}:
         lines.append("meters measured what they signed")
+        lines += _estimated(record)
     return lines
+
+
+def _stood_in(record: Record) -> Iterator[str]:
+    """Who did not answer a clearing between processes, so that something else stood in."""
+    for stand, what in ((Stand.HELD, "their last answer"), (Stand.FORECAST, "the utility's forecast")):
+        for slot, accounts in sorted(responses.standing_so(record, stand).items()):
+            yield f"slot {slot}: missing from a clearing, where {what} stood in: {', '.join(sorted(accounts))}"
+
+
+def _estimated(record: Record) -> Iterator[str]:
+    """Who was settled by an estimate, since no reading came in time."""
+    try:
+        slots = list(history(record))
+    except NoHistory:
+        return
+    for slot in slots:
+        accounts = sorted(account for account in slot.estimates if account not in slot.readings)
+        if accounts:
+            yield f"slot {slot.slot}: no reading came, so that an estimate settled: {', '.join(accounts)}"
 
 
 def _places(places: list[str]) -> str:

@@ -57,6 +57,19 @@ class Answer:
     powers: tuple[int, ...]
 
 
+def answer_to(question: Question, question_hash: bytes, powers: tuple[int, ...]) -> Answer:
+    """The answer that says these powers; `question_hash` is the question's EIP-712 hash."""
+    return Answer(
+        agent=question.agent,
+        slot=question.slot,
+        purpose=question.purpose,
+        oracle=question.oracle,
+        round=question.round,
+        question=question_hash,
+        powers=powers,
+    )
+
+
 def milliwatts(power_pu: Floats, base_mw: float) -> tuple[int, ...]:
     """Powers as they are sent, kept within 64 bits."""
     rounded = np.rint(np.asarray(power_pu) * (base_mw * MILLIWATTS_PER_MW))

@@ -31,6 +31,9 @@ from market.units import Floats, Ints
 
 MAGIC, VERSION = b"WBRS", 1
 ADDRESS_BYTES, SIGNATURE_BYTES = 20, 64
+SETTLED_EXCESS = 2.0
+"""Residuals that responses may have against a certificate, as multiples of the stopping rule: rounds measure
+against their own last answer, a certificate is solved once more from the beginning."""
 
 
 class Stand(IntEnum):
@@ -112,6 +115,10 @@ class Responses:
                 max(worst.price_residual, float(apart.max())), max(worst.balance_residual, float(gap.max()))
             )
         return worst
+
+    def settled(self, primal: Primal, duals: Duals) -> bool:
+        """Whether the rounds had settled where a certificate says the prices are."""
+        return self.measure(primal, duals).excess <= SETTLED_EXCESS
 
     def _entries(self, period: int) -> tuple[Floats, Floats, Floats]:
         """Weight, target and power of everybody who answered, pu."""

@@ -12,7 +12,7 @@ import numpy as np
 from ledger import eip712
 from ledger.exchange import Exchange
 from ledger.keys import Key, recover
-from market.atc.messages import Answer, Question, milliwatts, per_unit, weights_of
+from market.atc.messages import Question, answer_to, milliwatts, per_unit, weights_of
 from node.agent.devices import DeviceFile, of_slot
 from node.client.http import Client, RefusedError, ServiceError
 from node.client.schemas import AnswerBody, QuestionBody, signature_of
@@ -64,15 +64,7 @@ class Answering:
         """The signed answer to a question. Raises QuestionRefusedError."""
         question = body.record()
         self._check(question, body)
-        answer = Answer(
-            agent=question.agent,
-            slot=question.slot,
-            purpose=question.purpose,
-            oracle=question.oracle,
-            round=question.round,
-            question=eip712.struct_hash(question),
-            powers=powers(self._devices, question),
-        )
+        answer = answer_to(question, eip712.struct_hash(question), powers(self._devices, question))
         return AnswerBody.of(answer, self._key.sign(eip712.digest(self._exchange.domain, answer)))
 
     def _check(self, question: Question, body: QuestionBody) -> None:

@@ -12,10 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from ledger import eip712
+from ledger import clearing, eip712
 from ledger.address import checksummed
-from ledger.keys import Signature, recover
-from market.atc.messages import Answer
 from market.atc.responses import Responses, Stand, Standing
 from market.feeder.model import FeederError
 from market.pricing.admission import PricingError
@@ -26,10 +24,6 @@ from market.pricing.wire import FormatError
 from node.oracle.coordinate import Outlook
 from node.oracle.rounds import Member
 from node.oracle.signers import NotClearedError, clear_and_prove, difference
-
-SETTLED_EXCESS = 2.0
-"""Residuals a proposal may have, as multiples of the stopping rule: rounds measure against their own answer,
-a certificate is solved once more from the beginning."""
 
 
 class ObjectionError(Exception):
@@ -99,14 +93,14 @@ def verify(inputs: bytes, proof: bytes, known: Known, newton: NewtonClearing) ->
 
 def _check_responses(responses: Responses, known: Known) -> None:
     """The responses are of this clearing and of all accounts, on what the utility published."""
-    clearing, expected = ((each.slot, each.purpose, each.oracle) for each in (responses, known))
-    if clearing != expected:
-        raise ObjectionError(f"responses of slot, purpose, oracle {clearing}, not {expected}")
+    found, expected = ((each.slot, each.purpose, each.oracle) for each in (responses, known))
+    if found != expected:
+        raise ObjectionError(f"responses of slot, purpose, oracle {found}, not {expected}")
     published, ours = (encode_inputs(each.feeder, each.conditions) for each in (responses, known.outlook))
     if published != ours:
         raise ObjectionError("inputs differ from what the utility published")
-    found = [(each.agent, each.bus) for each in responses.standings]
-    if found != [(member.agent, member.bus) for member in known.members]:
+    accounts = [(each.agent, each.bus) for each in responses.standings]
+    if accounts != [(member.agent, member.bus) for member in known.members]:
         raise ObjectionError("the accounts are not those that are registered")
     for standing, member in zip(responses.standings, known.members, strict=True):
         _check_standing(standing, member, responses, known.domain)
@@ -119,17 +113,7 @@ def _check_standing(standing: Standing, member: Member, responses: Responses, do
         if standing.powers != member.forecast:
             raise ObjectionError(f"{agent}: not the forecast that the utility published")
         return
-    answer = Answer(
-        agent=agent,
-        slot=question.slot,
-        purpose=question.purpose,
-        oracle=question.oracle,
-        round=question.round,
-        question=eip712.struct_hash(question),
-        powers=standing.powers,
-    )
-    signature = Signature(standing.signature[:32], standing.signature[32:])
-    if recover(eip712.digest(domain, answer), signature) != agent:
+    if clearing.signer(domain, question, standing) != agent:
         raise ObjectionError(f"{agent}: its answer is not signed by its key")
     last = standing.stand is Stand.ANSWERED
     if last != (question.round == responses.round):
@@ -141,8 +125,8 @@ def _check_standing(standing: Standing, member: Member, responses: Responses, do
 def _require_settled(responses: Responses, proof: bytes) -> None:
     """The answers and the certificate are of one mind. Raises ObjectionError."""
     at = decode(proof)
-    left = responses.measure(at.primal, at.duals)
-    if left.excess > SETTLED_EXCESS:
+    if not responses.settled(at.primal, at.duals):
+        left = responses.measure(at.primal, at.duals)
         raise ObjectionError(
             f"not settled: prices {left.price_residual:.1e} and balances {left.balance_residual:.1e} pu apart"
         )

@@ -84,9 +84,7 @@ class Network:
 
     def proofs(self, kind: str) -> dict[str, bytes]:
         """Certificates or inputs that any oracle kept, by their file's name."""
-        return {
-            path.name: path.read_bytes() for path in sorted(self.folder.glob(f"oracle-*/{kind}/*.bin"))
-        }
+        return {path.name: path.read_bytes() for path in sorted(self.folder.glob(f"oracle-*/{kind}/*.bin"))}
 
     def transcript(self) -> list[dict[str, Any]]:
         """What oracles and agents said to each other."""

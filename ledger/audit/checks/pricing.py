@@ -3,7 +3,7 @@
 For each slot: the chunks against the signed hash of values; the certificate and its inputs by their
 hashes; the certificate itself by the NumPy-only checker; the integer prices that the certificate gives
 against the posted ones, bus by bus; its hub prices against the tariff; the hub rule. Whether a quorum
-signed is `signatures`. That the inputs are true is assumed.
+signed is `signatures`. That the inputs are true is assumed; where they are agents' answers, see `responses`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ledger import vectors
+from ledger.audit.checks import responses
 from ledger.audit.verdict import PASSED, Verdict, at, compare, of_slot
 from ledger.history import SlotHistory, history
 from ledger.keccak import keccak
@@ -133,7 +134,10 @@ def _proof(
     if proof is None or given is None:
         return None
     try:
-        feeder, conditions = certificates.decode_inputs(given)
+        answered = responses.read(given)
+        feeder, conditions = (
+            certificates.decode_inputs(given) if answered is None else (answered.feeder, answered.given())
+        )
         period = _period(name, slot, conditions)
         prices = (
             None if period is None else certificates.prices(proof, feeder, period, hours=conditions.hours)
@@ -143,6 +147,9 @@ def _proof(
         return None
     findings = certificates.check(proof, feeder, conditions)
     yield from _located(name, where, findings)
+    if answered is not None:
+        yield from responses.check(name, where, record, slot, logged, answered)
+        yield responses.check_settled(name, where, answered, proof)
     if period is None or prices is None:
         yield Finding(name, f"{where} certificate", *_other_slots(name, slot, conditions))
         return None
