@@ -8,7 +8,7 @@ RecordError   nothing can be made of the source: it is not a market's record
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
@@ -137,17 +137,17 @@ class Record:
         return cls.of(bundles.read(folder), proves_itself=True)
 
     @classmethod
-    def from_url(cls, url: str, exchange: Address | None = None) -> Record:
-        """Read a market from a node. Raises ChainError, RecordError."""
-        from ledger.chain.rpc import RpcChain  # noqa: PLC0415 - web3 loads slowly
+    def from_url(cls, url: str, exchange: Address | None = None, proofs: Sequence[Path] = ()) -> Record:
+        """Read a market from a node, with the proofs that oracles kept. Raises ChainError, RecordError."""
+        from ledger.chain.rpc import RpcChain  # noqa: PLC0415 - loads slowly
 
-        return cls.from_chain(RpcChain(url), exchange)
+        return cls.from_chain(RpcChain(url), exchange, proofs)
 
     @classmethod
-    def from_chain(cls, chain: Chain, exchange: Address | None = None) -> Record:
+    def from_chain(cls, chain: Chain, exchange: Address | None = None, proofs: Sequence[Path] = ()) -> Record:
         """Read the market at `exchange`, or the only one of a chain, which has no certificates.
 
-        Raises ChainError, RecordError.
+        `proofs` are folders in which oracles kept theirs. Raises ChainError, RecordError.
         """
         which = LogFilter(topics=((events.topic(OraclesRotated),),))
         found = list(dict.fromkeys(log.address for log in chain.logs(which)))
@@ -156,7 +156,13 @@ class Record:
             raise RecordError(f"{there}; name one" if found else there)
         if exchange is not None and exchange not in found:
             raise RecordError(f"{exchange} is none of the {there}")
-        return cls.of(bundles.collect(Exchange(chain, exchange or found[0])), proves_itself=False)
+        certificates, inputs = (
+            [path.read_bytes() for folder in proofs for path in sorted((folder / kind).glob("*.bin"))]
+            for kind in (bundles.CERTIFICATES, bundles.INPUTS)
+        )
+        market = Exchange(chain, exchange or found[0])
+        bundle = bundles.collect(market, certificates=certificates, inputs=inputs)
+        return cls.of(bundle, proves_itself=False)
 
     @classmethod
     def of(cls, bundle: Bundle, *, proves_itself: bool) -> Record:

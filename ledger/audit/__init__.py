@@ -180,7 +180,8 @@ def _stood_in(record: Record) -> Iterator[str]:
     """Who did not answer a clearing between processes, so that something else stood in."""
     for stand, what in ((Stand.HELD, "their last answer"), (Stand.FORECAST, "the utility's forecast")):
         for slot, accounts in sorted(responses.standing_so(record, stand).items()):
-            yield f"slot {slot}: missing from a clearing, where {what} stood in: {', '.join(sorted(accounts))}"
+            named = ", ".join(sorted(accounts))
+            yield f"slot {slot}: missing from a clearing, where {what} stood in: {named}"
 
 
 def _estimated(record: Record) -> Iterator[str]:

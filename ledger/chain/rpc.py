@@ -36,6 +36,7 @@ from ledger.chain.protocol import (
     TransactionRefused,
 )
 from ledger.chain.reverts import reverted
+from ledger.chain.transport import HttpTransport
 from ledger.keccak import keccak
 from ledger.transactions import ACCESS_LIST, FEE_MARKET, LEGACY
 
@@ -77,10 +78,8 @@ class RpcChain:
         outage_ms: int = _OUTAGE_MS,
         pause_ms: Callable[[int], None] = sleep_ms,
     ) -> None:
-        from web3 import HTTPProvider  # noqa: PLC0415 (loads slowly)
-
         self.url = url
-        self._provider = HTTPProvider(url, request_kwargs={"timeout": 60}, exception_retry_configuration=None)
+        self._transport = HttpTransport(url)
         self._patience_ms = patience_ms
         self._stuck_ms = stuck_ms
         self._pause_ms = pause_ms
@@ -280,8 +279,8 @@ class RpcChain:
         waited_ms, pause_ms = 0, _FIRST_PAUSE_MS
         while True:
             try:
-                response: Mapping[str, Any] = self._provider.make_request(method, list(params))
-            except Exception as failure:  # requests, decoding, web3: all mean that there is no answer
+                response = self._transport.ask(method, params)
+            except Exception as failure:  # requests, decoding: all mean that there is no answer
                 again = unreachable(failure) and method not in _NEVER_TWICE
                 if not again or waited_ms >= self._outage_ms:
                     raise ChainUnavailable(f"{self.url} does not answer: {in_short(failure)}") from failure

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from node.agent.devices import DeviceFile
     from node.client.joining import Joined
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 2.0
 
 
 class PolicyName(StrEnum):

@@ -36,6 +36,10 @@ def audit(
         typer.Option(metavar="KEY", help="Who must have signed the checkpoint: a key, or a file with it."),
     ] = None,
     exchange: ExchangeAddress = None,
+    proofs: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Folder of an oracle's --data, for a node's URL; may be repeated."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Verify a record: exit status 0 clean, 1 findings, 2 wrong usage, 3 could not verify.
@@ -57,7 +61,7 @@ def audit(
         stop(f"--head {head}: a block hash has 32 bytes, as 0x followed by 64 hexadecimal digits", USAGE)
     expected_head = None if head is None else bytes.fromhex(head.removeprefix("0x"))
     keys = [_verifier(text) for text in checkpoint_key or ()]
-    record = read_record(source, exchange)
+    record = read_record(source, exchange, proofs or ())
     try:
         report = run(record, check or None, expected_head, keys)
     except UnknownCheckError as refusal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,7 +42,7 @@ def _wanted(exchange: str) -> str:
         stop(f"--exchange {refusal}", USAGE)
 
 
-def read_record(source: str, exchange: str | None) -> Record:
+def read_record(source: str, exchange: str | None, proofs: Sequence[Path] = ()) -> Record:
     """Read a bundle or a node; leaves with 2 for a wrong path and with 3 for what cannot be read."""
     from ledger.bundle import BundleError, BundleNotFoundError  # noqa: PLC0415 - loads slowly
     from ledger.chain.protocol import ChainError  # noqa: PLC0415
@@ -50,9 +51,14 @@ def read_record(source: str, exchange: str | None) -> Record:
     if not source:
         stop("name a bundle's folder or a node's URL", USAGE)
     wanted = None if exchange is None else _wanted(exchange)
+    remote = source.startswith(("http://", "https://"))
+    for folder in proofs:
+        if not remote or not folder.is_dir():
+            reason = "no such folder" if remote else "goes with a node's URL; a bundle has its own"
+            stop(f"--proofs {folder}: {reason}", USAGE)
     try:
-        if source.startswith(("http://", "https://")):
-            return Record.from_url(source, wanted)
+        if remote:
+            return Record.from_url(source, wanted, proofs)
         record = Record.from_bundle(Path(source))
     except BundleNotFoundError as refusal:
         stop(refusal, USAGE)

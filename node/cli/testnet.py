@@ -48,6 +48,7 @@ def testnet(
     config_out: Annotated[
         Path | None, typer.Option(help="File to write addresses, keys, terms and ABIs to, as JSON.")
     ] = None,
+    oracles: Annotated[int, typer.Option(help="Oracles, of which more than half must agree.")] = 3,
     without_oracles: Annotated[
         bool,
         typer.Option("--without-oracles", help="Leave charges and prices to `wattbook oracle` processes."),
@@ -82,6 +83,7 @@ def testnet(
             block_time,
             mnemonic,
             config_out,
+            oracles=oracles,
             oracles_elsewhere=without_oracles,
             meters_elsewhere=without_meters,
         )

@@ -48,7 +48,7 @@ def listening(host: str, port: int) -> socket.socket:
 def serving(app: FastAPI, taken: socket.socket) -> Iterator[str]:
     """Its URL, while the context lasts."""
     config = uvicorn.Config(
-        app, log_level="error", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS
+        app, log_level="critical", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS
     )
     server = _Server(config)
     thread = Thread(target=lambda: server.run(sockets=[taken]), daemon=True)

@@ -6,31 +6,31 @@ A body is read only up to the size its kind may have; whatever is refused leaves
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import FastAPI, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from ledger.eip712 import struct_hash
+from ledger.keys import Key
 from node.client.schemas import (
     ANSWER_MAX_BYTES,
     PROPOSAL_MAX_BYTES,
     AnswerBody,
-    B,
     Body,
     MalformedError,
     ProposalBody,
     QuestionBody,
     RefusalBody,
     TakenBody,
+    VoteBody,
     address,
     read,
     signature_of,
 )
-from node.oracle.process import OracleProcess
-from node.oracle.rounds import AnswerRefusedError, WrongSlotError
+from node.oracle.rounds import AnswerRefusedError, OpenClearing, WrongSlotError
 
 WAIT_MAX_SECONDS = 30.0
 BAD_REQUEST, NOT_FOUND, CONFLICT, TOO_LARGE, NOTHING = 400, 404, 409, 413, 204
@@ -63,7 +63,31 @@ class _Bell:
             await asyncio.wait_for(self._rung.wait(), seconds)
 
 
-def create_app(oracle: OracleProcess) -> FastAPI:
+class Serves(Protocol):
+    """What the server needs of an oracle."""
+
+    on_round: Callable[[], None]
+
+    @property
+    def key(self) -> Key:
+        """Its key."""
+        ...
+
+    @property
+    def opened(self) -> OpenClearing | None:
+        """The clearing that it coordinates."""
+        ...
+
+    def vote(self, body: ProposalBody) -> VoteBody:
+        """Its vote on another oracle's proposal."""
+        ...
+
+    def proof(self, kind: str, digest: bytes) -> bytes | None:
+        """What it signed, by its hash."""
+        ...
+
+
+def create_app(oracle: Serves) -> FastAPI:
     """The application over an oracle."""
     bell = _Bell()
 
@@ -79,7 +103,7 @@ def create_app(oracle: OracleProcess) -> FastAPI:
     def malformed(_request: object, failure: Exception) -> Response:
         return _refusal("malformed", str(failure), BAD_REQUEST)
 
-    @app.exception_handler(_OversizedError)
+    @app.exception_handler(OversizedError)
     def oversized(_request: object, failure: Exception) -> Response:
         return _refusal("oversized", str(failure), TOO_LARGE)
 
@@ -113,17 +137,13 @@ def create_app(oracle: OracleProcess) -> FastAPI:
     @app.post("/answer")
     async def answer(request: Request) -> Response:
         """Take an answer, or say which rule it breaks."""
-        body = await _read(AnswerBody, request, ANSWER_MAX_BYTES)
-        opened = oracle.opened
-        if opened is None:
-            raise WrongSlotError("no clearing is open here")
-        opened.take(body.record(), signature_of(body.signature))
+        receive(oracle.opened, await _read(request, ANSWER_MAX_BYTES))
         return _json(TakenBody(taken=True))
 
     @app.post("/proposal")
     async def proposal(request: Request) -> Response:
         """Vote on another oracle's proposal."""
-        body = await _read(ProposalBody, request, PROPOSAL_MAX_BYTES)
+        body = read(ProposalBody, await _read(request, PROPOSAL_MAX_BYTES))
         return _json(await run_in_threadpool(oracle.vote, body))
 
     @app.get("/{kind}/{digest}")
@@ -138,11 +158,21 @@ def create_app(oracle: OracleProcess) -> FastAPI:
     return app
 
 
-class _OversizedError(Exception):
+class OversizedError(Exception):
     """A body is longer than its kind may be."""
 
 
-def _question(oracle: OracleProcess, agent: str, seen: str) -> QuestionBody | None:
+def receive(opened: OpenClearing | None, data: bytes) -> None:
+    """Take the answer in a body. Raises OversizedError, MalformedError, AnswerRefusedError."""
+    if len(data) > ANSWER_MAX_BYTES:
+        raise OversizedError(f"the body has more than {ANSWER_MAX_BYTES} bytes")
+    body = read(AnswerBody, data)
+    if opened is None:
+        raise WrongSlotError("no clearing is open here")
+    opened.take(body.record(), signature_of(body.signature))
+
+
+def _question(oracle: Serves, agent: str, seen: str) -> QuestionBody | None:
     opened = oracle.opened
     try:
         found = None if opened is None else opened.question(address(agent))
@@ -153,13 +183,14 @@ def _question(oracle: OracleProcess, agent: str, seen: str) -> QuestionBody | No
     return QuestionBody.of(*found)
 
 
-async def _read(kind: type[B], request: Request, limit: int) -> B:
+async def _read(request: Request, limit: int) -> bytes:
+    """A body, no further than it may be long."""
     body = bytearray()
     async for part in request.stream():
         body += part
         if len(body) > limit:
-            raise _OversizedError(f"the body has more than {limit} bytes")
-    return read(kind, bytes(body))
+            raise OversizedError(f"the body has more than {limit} bytes")
+    return bytes(body)
 
 
 def _json(body: Body, status: int = 200) -> Response:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from ledger.chain.protocol import LogFilter
+from ledger.events import topic
 from ledger.exchange import Exchange
-from ledger.state import SlotState
+from ledger.state import Account, SlotState
 from market.accounts import UTILITY_ID
 from market.atc.messages import MILLIWATTS_PER_MW
+from market.events import AccountChanged, AccountRegistered
 from market.feeder.model import FeederError
+from market.orders import Address
 from market.pricing.certificate import decode_inputs
 from market.pricing.wire import FormatError
 from market.units import WH_PER_MWH, quantise_price
@@ -25,6 +29,8 @@ class Knowledge:
         self._exchange = exchange
         self._market = market
         self._domain = exchange.domain
+        self._accounts: dict[Address, Account] = {}
+        self._seen = exchange.chain.head()
         self._outlooks: dict[tuple[int, int], tuple[Outlook, dict[str, tuple[int, ...]]]] = {}
 
     def of(self, slot: int, purpose: int, oracle: int, state: SlotState) -> Known:
@@ -40,14 +46,10 @@ class Knowledge:
         return Known(slot, purpose, oracle, outlook, self._members(outlook, forecasts), self._domain)
 
     def _members(self, outlook: Outlook, forecasts: dict[str, tuple[int, ...]]) -> tuple[Member, ...]:
-        """Every account but the utility's, with what it registered; none is forecast at 0."""
+        """Every account but the utility's, with what it registered; without a forecast it is at 0."""
         hours, periods = outlook.conditions.hours, outlook.conditions.periods
         found = []
-        for number in range(self._exchange.account_count()):
-            if number == UTILITY_ID:
-                continue
-            agent = self._exchange.account_at(number)
-            account = self._exchange.account_of(agent)
+        for agent, account in self._registered().items():
             least, most = (
                 round(energy_wh / hours * (MILLIWATTS_PER_MW / WH_PER_MWH))
                 for energy_wh in (-account.import_capacity, account.export_capacity)
@@ -55,6 +57,21 @@ class Knowledge:
             forecast = forecasts.get(agent, (0,) * periods)
             found.append(Member(agent, account.bus, least, most, forecast))
         return tuple(found)
+
+    def _registered(self) -> dict[Address, Account]:
+        """Accounts in order of registration, asked of the chain where its events say that they changed."""
+        head = self._exchange.chain.head()
+        topics = ((topic(AccountRegistered), topic(AccountChanged)),)
+        which = LogFilter(self._seen + 1, head, addresses=(self._exchange.address,), topics=topics)
+        if head < self._seen or (head > self._seen and self._exchange.chain.logs(which)):
+            self._accounts = {}
+        if not self._accounts:
+            for number in range(self._exchange.account_count()):
+                if number != UTILITY_ID:
+                    agent = self._exchange.account_at(number)
+                    self._accounts[agent] = self._exchange.account_of(agent)
+        self._seen = head
+        return self._accounts
 
     def _outlook(self, slot: int, purpose: int) -> tuple[Outlook, dict[str, tuple[int, ...]]]:
         """What the utility published; the first answer stands, so that nobody can change it later."""

@@ -34,7 +34,7 @@ from node.oracle.rounds import OpenClearing
 from node.oracle.signers import NoQuorumError, OracleError, charges_header, prices_header
 from node.oracle.verify import Brought, ObjectionError, bring, verify
 
-LOOK_SECONDS = 0.25
+LOOK_SECONDS = 1.0
 
 Told = Callable[[str, Question | Answer], None]
 Clearings = tuple[int, int]
@@ -43,11 +43,10 @@ Clearings = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long an oracle waits: for an agent's answer, in its turn, for another oracle's vote."""
+    """How long an oracle waits: for an agent's answer, and for other oracles in its turn."""
 
     answer_seconds: float = 5.0
     turn_seconds: float = 60.0
-    vote_seconds: float = 20.0
 
 
 class OracleProcess:
@@ -96,7 +95,6 @@ class OracleProcess:
     def step(self) -> None:
         """Look at every slot of which something may be due, and do what is ours."""
         now = self._chain.now()
-        members = self._exchange.oracle_set()
         for slot in slots_in_question(self._terms, now):
             if slot in self._over:
                 continue
@@ -105,7 +103,7 @@ class OracleProcess:
                 self._over.add(slot)
             purpose = due(self._terms, slot, state, now)
             if purpose is not None:
-                self._serve(slot, purpose, state, members)
+                self._serve(slot, purpose, state, self._exchange.oracle_set())
 
     def _serve(self, slot: int, purpose: Purpose, state: SlotState, members: OracleSet) -> None:
         """Take our turn, if it is ours and was not taken; whoever has the values completes a vector."""
@@ -203,7 +201,7 @@ class OracleProcess:
         return tuple(found[each] for each in sorted(found)[: members.quorum])
 
     def _vote_of(self, url: str, body: ProposalBody) -> VoteBody:
-        return Client(url, self._timing.vote_seconds).vote(body)
+        return Client(url, self._timing.turn_seconds).vote(body)
 
     def _post(
         self, slot: int, purpose: Purpose, brought: Brought, signatures: tuple[OracleSignature, ...]

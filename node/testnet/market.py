@@ -71,13 +71,13 @@ class Market:
         return slot % SLOTS_PER_DAY
 
 
-def cast_of(accounts: Sequence[Key]) -> Cast:
+def cast_of(accounts: Sequence[Key], oracles: int = 3) -> Cast:
     """Everybody's keys; the operators' are from seed streams of their own and collide with no others."""
     return Cast(
         utility=derive(SEED, "testnet", "utility"),
         guardian=derive(SEED, "testnet", "guardian"),
         relayer=derive(SEED, "testnet", "relayer"),
-        oracles=tuple(derive(SEED, "testnet", "oracle", i) for i in range(3)),
+        oracles=tuple(derive(SEED, "testnet", "oracle", i) for i in range(oracles)),
         prosumers=tuple(accounts),
         meters=tuple(derive(SEED, "testnet", "meter", i) for i in range(len(accounts))),
     )
@@ -95,12 +95,17 @@ def paying_keys_of_simulations() -> frozenset[str]:
     return frozenset(key.address for key in (cast.utility, cast.guardian, cast.relayer))
 
 
-def world_of(accounts: int) -> World:
-    """One day of the built-in scenario in quarter hours, with as many prosumers as there are accounts."""
+def world_of(accounts: int, oracles: int = 3) -> World:
+    """One day of the built-in scenario in quarter hours, with as many prosumers as there are accounts.
+
+    More than half of the oracles are a quorum.
+    """
     overrides = {
         "slots.seconds": str(SLOT_SECONDS),
         "slots.count": str(SLOTS_PER_DAY),
         "prosumers.count": str(accounts),
+        "oracle.signers": str(oracles),
+        "oracle.quorum": str(oracles // 2 + 1),
     }
     overrides |= {f"prosumers.{key}": value for key, value in PROSUMERS.items()}
     overrides |= {f"market.{key}": str(value) for key, value in TERMS.items()}
@@ -147,6 +152,11 @@ def resume_market(engine: Engine, cast: Cast, world: World, record: Record, stop
         raise FolderError(f"the data folder's chain has no exchange at {record.exchange}")
     exchange, token = Exchange(chain, record.exchange), Token(chain, record.token)
     terms = exchange.terms()
+    members = tuple(key.address for key in cast.oracles)
+    if exchange.oracle_set().oracles != members:
+        raise FolderError(
+            f"the exchange at {record.exchange} has other oracles: give their number (--oracles)"
+        )
     if terms != world.terms or exchange.utility() != cast.utility.address:
         raise FolderError(f"the exchange at {record.exchange} is not of this version's testnet")
     session = Session(chain, exchange, token, terms, cast, _oracles(cast, world))

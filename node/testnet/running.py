@@ -67,7 +67,8 @@ def running(settings: Settings, tell: Say, complain: Say) -> Iterator[Running]:
         engine, cast_keys, record = _open(settings, clock)
         stack.callback(engine.chain.close)
         stack.callback(stop.set)
-        cast, world = cast_of(cast_keys), world_of(len(cast_keys))
+        cast = cast_of(cast_keys, settings.oracles)
+        world = world_of(len(cast_keys), settings.oracles)
         if record is None:
             market = deploy_market(engine, cast, world, stop)
             if settings.data is not None:
@@ -129,7 +130,10 @@ def _open(settings: Settings, clock: HeldClock) -> tuple[Engine, tuple[Key, ...]
         )
     try:
         chain = EmbeddedChain(
-            genesis_timestamp=clock(), time_source=clock, funded=payers(cast_of(keys)), data=settings.data
+            genesis_timestamp=clock(),
+            time_source=clock,
+            funded=payers(cast_of(keys, settings.oracles)),
+            data=settings.data,
         )
     except ForeignFolderError as refusal:
         raise SettingError(f"--data {refusal}") from None

@@ -8,6 +8,7 @@ from pathlib import Path
 from ledger.keys import TEST_MNEMONIC
 
 DEFAULT_ACCOUNTS = 10
+ORACLES_MAX = 16
 ACCOUNTS_MAX = 200
 """Prosumers that a testnet registers and meters at most."""
 
@@ -50,6 +51,7 @@ class Settings:
     block_time_seconds: int | None = None
     mnemonic: str | None = None
     config_out: Path | None = None
+    oracles: int = 3
     oracles_elsewhere: bool = False
     meters_elsewhere: bool = False
 
@@ -61,6 +63,8 @@ class Settings:
             raise SettingError(f"--api-port {self.api_port}: is --port already; name another one")
         if self.accounts is not None and not 1 <= self.accounts <= ACCOUNTS_MAX:
             raise SettingError(f"--accounts {self.accounts}: from 1 to {ACCOUNTS_MAX}")
+        if not 1 <= self.oracles <= ORACLES_MAX:
+            raise SettingError(f"--oracles {self.oracles}: from 1 to {ORACLES_MAX}")
         if self.block_time_seconds is not None and not 1 <= self.block_time_seconds <= 60:
             raise SettingError(f"--block-time {self.block_time_seconds}: from 1 to 60 seconds")
 

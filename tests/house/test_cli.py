@@ -30,6 +30,8 @@ COMMANDS = (
     "doctor",
     "testnet",
     "study",
+    "oracle",
+    "agent",
     "bench",
 )
 BINARY = b"\xff\xfe\x00"

@@ -6,12 +6,15 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from market.atc.messages import Purpose
 from node.agent import answering
 from node.client.schemas import AnswerBody, ProposalBody, QuestionBody, VoteBody, signature_text
-from node.oracle import process
-from node.oracle.verify import Brought
+
+if TYPE_CHECKING:
+    from node.oracle.process import OracleProcess
+    from node.oracle.verify import Brought
 
 LAST_ROUND = 3
 """Answers of a clearing that an agent which is killed still gives."""
@@ -41,6 +44,8 @@ def silent() -> None:
 
 def lying() -> None:
     """An oracle that brings other prices than it proves, and signs other digests than it is asked for."""
+    from node.oracle import process
+
     bring = process.bring
 
     def shifted(*of: object) -> Brought:
@@ -50,7 +55,7 @@ def lying() -> None:
         )
         return replace(brought, prices=replace(brought.prices, bus_price=prices))
 
-    def vote(self: process.OracleProcess, body: ProposalBody) -> VoteBody:
+    def vote(self: OracleProcess, body: ProposalBody) -> VoteBody:
         index = self._exchange.oracle_set().oracles.index(self.key.address)
         return VoteBody(oracle=index, signature=signature_text(self.key.sign(bytes(31) + b"\x01")))
 

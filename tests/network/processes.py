@@ -22,8 +22,11 @@ from ledger.exchange import Exchange
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-c", "from node.cli import main; main()")
 MISBEHAVING = (sys.executable, "-m", "tests.network.misbehaving")
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 600
 """Far more than anything here takes, on a machine that is busy."""
+
+SPARE_SECONDS = 400
+"""Before a slot opens, so that a busy machine still gets its charges posted."""
 
 
 @dataclass
@@ -68,6 +71,11 @@ class Network:
             answer = httpx.post(self.document["rpc_url"], json=call, timeout=60).json()
             assert "error" not in answer, answer
 
+    def next_slot(self) -> int:
+        """The next slot to open that leaves its oracles some minutes before it does."""
+        terms = self.exchange.terms()
+        return (self.chain.now() + SPARE_SECONDS + terms.open_lead) // terms.slot_seconds + 1
+
     def told(self) -> str:
         """The end of what everybody said, for a failure's message."""
         everybody = {"testnet": self.folder / "testnet.log"}
@@ -97,6 +105,7 @@ def network(
     folder: Path,
     *,
     accounts: int,
+    signers: int = 3,
     devices: Callable[[int], str],
     oracles: dict[int, tuple[str, ...]],
     agents: dict[int, tuple[str, ...]],
@@ -110,29 +119,16 @@ def network(
     with ExitStack() as stack:
         config = folder / "testnet.json"
         ports = ("--port", "0", "--api-port", "0", "--config-out", str(config))
+        sizes = ("--accounts", str(accounts), "--oracles", str(signers))
         left_out = ("--without-oracles", "--without-meters")
         testnet = stack.enter_context(
-            _run(folder / "testnet.log", *COMMAND, "testnet", "--accounts", str(accounts), *ports, *left_out)
+            _run(folder / "testnet.log", *COMMAND, "testnet", *sizes, *ports, *left_out)
         )
         document = _document(config, testnet)
         chain = RpcChain(document["rpc_url"])
         urls = [f"http://127.0.0.1:{port}" for port in _free_ports(len(document["oracles"]))]
         started = Network(folder, document, chain, site_of(document, config).open(chain), urls)
         market = ("--market", document["api_url"])
-        for number, misbehaviour in oracles.items():
-            peers = [word for url in urls if url != urls[number] for word in ("--peer", url)]
-            started.oracles[number] = stack.enter_context(
-                _run(
-                    folder / f"oracle-{number}.log",
-                    *(MISBEHAVING if misbehaviour else COMMAND),
-                    *misbehaviour,
-                    *("oracle", *market, "--testnet-oracle", str(number)),
-                    *("--port", urls[number].rpartition(":")[2], *peers),
-                    *("--data", str(folder / f"oracle-{number}")),
-                    *("--transcript", str(folder / f"oracle-{number}.jsonl")),
-                    *("--answer-seconds", str(answer_seconds), "--turn-seconds", str(turn_seconds)),
-                )
-            )
         for number, misbehaviour in agents.items():
             own = folder / f"agent-{number}.toml"
             own.write_text(devices(number))
@@ -149,12 +145,21 @@ def network(
             "agents are ready",
             lambda: all('"ready"' in each.said for each in started.agents.values()),
         )
+        for number, misbehaviour in oracles.items():
+            peers = [word for url in urls if url != urls[number] for word in ("--peer", url)]
+            started.oracles[number] = stack.enter_context(
+                _run(
+                    folder / f"oracle-{number}.log",
+                    *(MISBEHAVING if misbehaviour else COMMAND),
+                    *misbehaviour,
+                    *("oracle", *market, "--testnet-oracle", str(number)),
+                    *("--port", urls[number].rpartition(":")[2], *peers),
+                    *("--data", str(folder / f"oracle-{number}")),
+                    *("--transcript", str(folder / f"oracle-{number}.jsonl")),
+                    *("--answer-seconds", str(answer_seconds), "--turn-seconds", str(turn_seconds)),
+                )
+            )
         yield started
-
-
-def free_of(words: str, found: str) -> bool:
-    """Whether none of the words is in a text."""
-    return not any(word in found for word in words.split())
 
 
 @contextmanager

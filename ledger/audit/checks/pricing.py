@@ -82,8 +82,14 @@ def check_prices(record: Record) -> Iterator[Verdict]:
 
 def slots_without_certificate(record: Record) -> int:
     """Slots whose prices cannot be proved since the source holds no certificates, as a node does not."""
-    posted = [slot for slot in history(record) if slot.charges_posted or slot.prices_posted]
-    return 0 if record.proves_itself else len(posted)
+    if record.proves_itself:
+        return 0
+    kept = record.bundle.certificates
+    posted = (
+        [each[1].certificate_hash for each in (slot.charges_posted, slot.prices_posted) if each]
+        for slot in history(record)
+    )
+    return sum(any(digest not in kept for digest in digests) for digests in posted)
 
 
 # --- the vector ---------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The responses that a clearing between processes ended with, where they are the inputs of a certificate.
 
-They are of this slot and of every account, each answer is signed by its account's key and of the round that it
-counts for, and the rounds had settled. Whether somebody who is held was asked in time no record tells: the
+They are of this slot and of every account, each answer is signed by its account's key and of the round that
+it counts for, and the rounds had settled. Whether somebody who is held was asked in time no record tells: the
 report names them.
 """
 

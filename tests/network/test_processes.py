@@ -1,0 +1,119 @@
+"""A market of real processes: a testnet, two of its three oracles, four agents, one killed in a clearing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+from eth_account import Account
+from typer.testing import CliRunner
+
+from ledger.address import checksummed
+from ledger.record import Record
+from market.atc.responses import Responses, Stand
+from node.agent.devices import load
+from node.cli.app import app
+from node.client.joining import JoinError, keystore_key
+from tests.network.clearing_case import KEYS
+from tests.network.disclosure import as_said, disclosed, secrets
+from tests.network.processes import COMMAND, ROOT, network
+from tests.network.trading_day import audited, clearing
+
+AGENTS, KILLED, DOWN = 4, 1, 2
+DEVICES = """[firm]
+kw = 20.0
+[flexible]
+min_kw = 1.0
+max_kw = {max_kw}
+value_at_min_eur_per_mwh = 223.718293
+value_at_max_eur_per_mwh = {last}
+"""
+
+
+def devices(number: int) -> str:
+    return DEVICES.format(max_kw=20.0 + number, last=88.193847 + 7.3 * number)
+
+
+def test_a_slot_is_charged_traded_and_priced(tmp_path: Path):
+    """One oracle is down, so that in some slot's turn another has to follow; an agent dies in the prices."""
+    with network(
+        tmp_path,
+        accounts=AGENTS,
+        devices=devices,
+        oracles={number: () for number in range(3) if number != DOWN},
+        agents={number: ("killed",) if number == KILLED else () for number in range(AGENTS)},
+        answer_seconds=3,
+        turn_seconds=4,
+    ) as net:
+        exchange, terms = net.exchange, net.exchange.terms()
+        slot = net.next_slot()
+        net.wait("charges", lambda: exchange.slot_of(slot).charges_complete)
+        net.move_to(terms.opens(slot) + 1)
+        net.wait("orders", lambda: exchange.slot_of(slot).ordered)
+        net.move_to(terms.closing(slot) + 1)
+        net.wait("prices", lambda: exchange.slot_of(slot).prices_complete)
+        assert net.agents[KILLED].started.wait(60) == -9
+        record, report = audited(net, tmp_path / "bundle")
+        addresses = [account["address"] for account in net.document["accounts"]]
+        transcript = net.transcript()
+        bad = httpx.post(f"{net.urls[0]}/answer", content=json.dumps({"powers": [float("nan")]}))
+    assert report.ok, str(report)
+    found = clearing(record, slot)
+    assert found.signers == (0, 1)
+    assert found.standing(Stand.HELD) == {addresses[KILLED]}
+    assert len(found.standing(Stand.ANSWERED)) == AGENTS - 1
+    assert any(line.startswith(f"slot {slot}: missing from a clearing") for line in report.assumed)
+    assert {message["kind"] for message in transcript} == {"question", "answer"}
+    assert (bad.status_code, bad.json()["refusal"]) == (400, "malformed")
+    for number in range(AGENTS):
+        secret = secrets(load(tmp_path / f"agent-{number}.toml"))
+        assert not disclosed(secret, (0.25, 2.0, 4.0), as_said(transcript))
+    assert_each_edit_is_found(record, found.responses)
+
+
+def assert_each_edit_is_found(record: Record, responses: Responses) -> None:
+    """The bytes that the chain has the hash of are those of this clearing, and read back as they were."""
+    encoded = responses.encode()
+    assert encoded in record.bundle.inputs.values()
+    assert Responses.decode(encoded, checksummed).encode() == encoded
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("oracle",), "--testnet-oracle or --keystore: give exactly one of them"),
+        (("agent", "--account", "1", "--keystore", "k.json"), "--account or --keystore: give exactly one"),
+        (("oracle", "--testnet-oracle", "x"), "Invalid value for '--testnet-oracle'"),
+    ],
+)
+def test_wrong_usage_is_one_line(words: tuple[str, ...], message: str):
+    done = CliRunner().invoke(app, words, prog_name="wattbook")
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert message in done.stderr
+
+
+def test_a_market_that_is_not_there_is_told_in_one_line():
+    words = [*COMMAND, "agent", "--account", "1", "--market", "http://127.0.0.1:1"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: http://127.0.0.1:1: does not answer: no connection\n"
+
+
+def test_a_key_comes_from_a_keystore_under_its_password(tmp_path: Path):
+    keystore, password = tmp_path / "key.json", tmp_path / "password"
+    keystore.write_text(json.dumps(Account.encrypt(KEYS[0].secret, "open sesame", iterations=2)))
+    password.write_text("open sesame\n")
+    assert keystore_key(keystore, password).address == KEYS[0].address
+    password.write_text("open\n")
+    with pytest.raises(JoinError, match="the password does not open it"):
+        keystore_key(keystore, password)
+    keystore.write_text("{}")
+    with pytest.raises(JoinError, match="not a keystore of version 3"):
+        keystore_key(keystore, password)
+    with pytest.raises(JoinError, match="no such file"):
+        keystore_key(tmp_path / "none", password)
+    with pytest.raises(JoinError, match="needs --password-file"):
+        keystore_key(keystore, None)
