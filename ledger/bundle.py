@@ -22,11 +22,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
-import rlp
-
 import contracts
 from ledger import checkpoint as checkpoints
-from ledger import events
+from ledger import events, rlp_bytes
 from ledger.address import address_bytes, checksummed
 from ledger.chain.encoding import raw_receipt
 from ledger.chain.protocol import Block, Chain, LogFilter, Receipt
@@ -285,8 +283,7 @@ def canonical_json(value: Any) -> bytes:
 
 
 def _rlp(value: Any) -> bytes:
-    encoded: bytes = rlp.encode(value)
-    return encoded
+    return rlp_bytes.encode(value)
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -372,10 +369,7 @@ def _whole(fields: Mapping[str, Any], name: str) -> int:
 
 
 def _decode_rlp(content: bytes) -> list[Any]:
-    try:
-        value = rlp.decode(content)
-    except rlp.exceptions.RLPException as error:
-        raise ValueError(f"malformed RLP: {error}") from None
+    value = rlp_bytes.decode(content)
     if not isinstance(value, list):
         raise ValueError("not an RLP list")
     return value

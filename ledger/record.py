@@ -15,10 +15,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
-import rlp
-
 from ledger import bundle as bundles
-from ledger import calls, events
+from ledger import calls, events, rlp_bytes
 from ledger.abi import AbiError
 from ledger.address import checksummed
 from ledger.bundle import Bundle, BundleError
@@ -336,14 +334,14 @@ def _read_transaction(raw: bytes, exchange: Address) -> tuple[SignedTransaction 
 def _read_receipt(raw: bytes) -> tuple[int, int, bytes, list[Any]]:
     """Status, cumulative gas, bloom and logs of a receipt's bytes. Raises ValueError."""
     try:
-        items = rlp.decode(raw[1:] if raw[:1] < b"\x80" else raw)
+        items = rlp_bytes.decode(raw[1:] if raw[:1] < b"\x80" else raw)
         status, cumulative, bloom, logs = items
         if not isinstance(bloom, bytes):
             raise ValueError("bloom is not bytes")
         for address, topics, data in logs:
             if len(address) != 20 or not all(isinstance(part, bytes) for part in (*topics, data)):
                 raise ValueError("a log is not address, topics and data")
-    except (rlp.exceptions.RLPException, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"receipt: {error}") from None
     return int.from_bytes(status, "big"), int.from_bytes(cumulative, "big"), bloom, logs
 
