@@ -1,8 +1,8 @@
 """RLP of what is already bytes (Yellow Paper, appendix B): no types to infer.
 
-`decode` refuses what is not canonical and takes time by length. The `rlp` package, which decodes what is small
-elsewhere, copies the rest of a list for each of its items. `read_strings` and `bounds` are for what is known to
-be right.
+`decode` refuses what is not canonical and takes time by length. The `rlp` package, which decodes what is
+small elsewhere, copies the rest of a list for each of its items. `read_strings` and `bounds` are for what is
+known to be right.
 
 RlpError   the bytes are no canonical RLP; the message says where
 """
