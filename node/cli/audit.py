@@ -15,6 +15,7 @@ from node.cli.records import ExchangeAddress, read_record
 
 if TYPE_CHECKING:
     from ledger.checkpoint import VerifierKey
+    from ledger.record import Record
 
 HASH = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
@@ -40,6 +41,10 @@ def audit(
         list[Path] | None,
         typer.Option(metavar="DIR", help="Folder of an oracle's --data, for a node's URL; may be repeated."),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep what a node's URL told, as a bundle in a new folder."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Verify a record: exit status 0 clean, 1 findings, 2 wrong usage, 3 could not verify.
@@ -62,6 +67,8 @@ def audit(
     expected_head = None if head is None else bytes.fromhex(head.removeprefix("0x"))
     keys = [_verifier(text) for text in checkpoint_key or ()]
     record = read_record(source, exchange, proofs or ())
+    if out is not None:
+        _keep(record, source, out)
     try:
         report = run(record, check or None, expected_head, keys)
     except UnknownCheckError as refusal:
@@ -71,6 +78,18 @@ def audit(
         number = len(report.findings)
         typer.echo("clean" if report.ok else f"{number} finding{'s' if number > 1 else ''}")
     raise typer.Exit(CLEAN if report.ok else FAILED)
+
+
+def _keep(record: Record, source: str, out: Path) -> None:
+    """Write the bundle that a node's answers make; leaves with 2 where it cannot be, or is one already."""
+    from ledger import bundle  # noqa: PLC0415 - loads slowly
+
+    if record.proves_itself and Path(source).is_dir():
+        stop(f"--out {out}: {source} is a bundle already", USAGE)
+    try:
+        bundle.write(record.bundle, out)
+    except OSError as refusal:
+        stop(f"--out {refusal}", USAGE)
 
 
 def _verifier(text: str) -> VerifierKey:

@@ -436,9 +436,21 @@ def test_simulate_and_audit_on_a_node(scenario: Path, session: tuple[Path, str],
         status, line = refused("audit", url)
         assert status == 3
         assert all(address in line for address in (first, remote["exchange"], "--exchange"))
-        assert told("audit", url, "--exchange", remote["exchange"])["ok"] is True
+        kept = tmp_path / "kept"
+        assert told("audit", url, "--exchange", remote["exchange"], "--out", kept)["ok"] is True
+        assert (
+            refused("audit", url, "--exchange", remote["exchange"], "--out", kept)[0] == 2
+        )  # is there already
         assert refused("audit", url, "--exchange", "0x" + "1" * 40)[0] == 3
     assert told("audit", tmp_path / "out" / "bundle")["ok"] is True
+    assert refused("audit", kept, "--out", tmp_path / "again") == (
+        2,
+        f"--out {tmp_path / 'again'}: {kept} is a bundle already",
+    )
+    offline = told("audit", kept, status=1)["checks"]
+    assert {check["name"] for check in offline if not check["ok"]} == {"charges", "prices"}
+    missing = [finding["difference"] for check in offline for finding in check["findings"]]
+    assert set(missing) == {"missing"}, "a node has no proofs of prices; all else verifies offline"
     for figure in ("orders", "fills", "volume_wh", "bills_neur"):
         assert remote[figure] == embedded[figure]
     assert (tmp_path / "out" / "fills.csv").is_file()
