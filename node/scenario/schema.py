@@ -391,10 +391,10 @@ class ScenarioFile(Section):
     def _cleared_together(self) -> ScenarioFile:
         """Storages couple the slots of a day."""
         method = self.oracle.method
-        if self.stores and method not in ("socp", "direct"):
+        if self.stores and method not in ("atc", "socp", "direct"):
             raise ValueError(
                 f'oracle.method = "{method}" clears one slot at a time, and [batteries] and [vehicles] couple'
-                ' the slots of a day: use "socp" or "direct"'
+                ' the slots of a day: use "atc", "socp" or "direct"'
             )
         return self
 

@@ -41,10 +41,10 @@ class Reference:
         raise ClearingFailed("no central clearing to measure against: " + "; ".join(failures))
 
 
-def price_error(reference: Clearing, world: World, conditions: Conditions, proposal: Proposal) -> float:
-    """Largest relative difference of a proposal's DLMPs from the reference clearing's."""
-    central = reference(world.feeder, conditions).duals.price[0]
-    found = proposal.solution.duals.price[0]
+def price_error(reference: Floats, proposal: Proposal) -> float:
+    """Largest relative difference of a proposal's DLMPs from the reference's, periods × buses."""
+    central = reference[proposal.period]
+    found = proposal.solution.duals.price[proposal.period]
     return float(np.max(np.abs(found - central) / np.maximum(np.abs(central), 1.0)))
 
 

@@ -20,8 +20,8 @@ from market.agents.policies import AgentView, Policy, Truthful, ZeroIntelligence
 from market.events import AccountSettled
 from market.orders import Order, Side
 from market.pricing.admission import ClearingFailed
-from market.pricing.conditions import Clearing, Components, SlotPrices
-from market.units import Ints
+from market.pricing.conditions import Clearing, Components, Conditions, SlotPrices
+from market.units import Floats, Ints
 from node.oracle.signers import OracleError, Proposal, Signer
 from node.scenario.streams import stream
 from node.scenario.world import World, period
@@ -73,6 +73,7 @@ class _Progress:
     view: SlotView
     charges: Proposal | None = None
     prices: Proposal | None = None
+    priced_on: Conditions | None = None
     delivery: Delivery | None = None
     settled: tuple[AccountSettled, ...] = ()
     uncharged: str = ""
@@ -108,6 +109,8 @@ class TradingDay:
         self._policy = _policy(world)
         self._storing = _storing(world, reference, self.chain_slot(0))
         self._days: dict[int, tuple[Proposal, tuple[Signer, ...]] | str] = {}
+        self._day_conditions: dict[int, Conditions] = {}
+        self._day_central: dict[int, Floats] = {}
         self._keys = {key.address: key for key in session.cast.prosumers}
 
     def chain_slot(self, index: int) -> int:
@@ -182,8 +185,9 @@ class TradingDay:
         """The same with storages: the first slot of a day has the whole day cleared, and planned."""
         slot, day = self._slots[due.index], self.world.day_of(due.index)
         if day.start not in self._days:
+            ahead = self._day_conditions[day.start] = storing.day_ahead(due.index)
             try:
-                self._days[day.start] = self.session.oracles.agree(storing.day_ahead(due.index))
+                self._days[day.start] = self.session.oracles.agree(ahead)
             except OracleError as failure:
                 self._days[day.start] = str(failure)
             agreed = self._days[day.start]
@@ -226,6 +230,7 @@ class TradingDay:
         conditions = (
             storing.rest_of_day(due.index) if storing else self.world.conditions(due.index, self.world.last)
         )
+        slot.priced_on = conditions
         try:
             slot.prices = self.session.post_prices(slot.view.slot, conditions)
         except OracleError as failure:
@@ -333,12 +338,12 @@ class TradingDay:
         contracted = self._contracted(slot)
         settled = {record.account: record for record in slot.settled}
         proposals = [
-            (name, each, world.conditions(index, outlook))
-            for name, each, outlook in (
-                ("charges", slot.charges, world.forecast),
-                ("prices", slot.prices, world.last),
+            (name, each, conditions)
+            for name, each, conditions in (
+                ("charges", slot.charges, self._charged_on(index)),
+                ("prices", slot.prices, slot.priced_on),
             )
-            if each is not None
+            if each is not None and conditions is not None
         ]
         return SlotResult(
             index=index,
@@ -353,14 +358,11 @@ class TradingDay:
                 slot.prices.solution.duals.reactive[0] if slot.prices else np.full(world.feeder.buses, np.nan)
             ),
             atc_rounds=0
-            if self._storing
+            if self._is_central
             else max((each.solution.iterations for _, each, _ in proposals if not each.fallback), default=0),
             atc_error=0.0
-            if self._storing
-            else max(
-                (price_error(self._reference, world, known, each) for _, each, known in proposals),
-                default=0.0,
-            ),
+            if self._is_central
+            else max((self._error(each, known) for _, each, known in proposals), default=0.0),
             placed=tuple(slot.view.placed),
             fills=tuple(slot.view.fills),
             voided=tuple(slot.view.voided),
@@ -378,6 +380,27 @@ class TradingDay:
             unpriced=slot.unpriced,
             stored=self._stored(index),
         )
+
+    @property
+    def _is_central(self) -> bool:
+        """Whether slots are cleared together by what they would be compared with."""
+        return self._storing is not None and self.world.scenario.oracle.method != "atc"
+
+    def _charged_on(self, index: int) -> Conditions | None:
+        """The conditions behind a slot's charges."""
+        if self._storing is None:
+            return self.world.conditions(index, self.world.forecast)
+        return self._day_conditions.get(self.world.day_of(index).start)
+
+    def _error(self, proposal: Proposal, known: Conditions) -> float:
+        """How far a proposal's DLMPs are from the reference, which clears a day's charges once."""
+        day = next((first for first, ahead in self._day_conditions.items() if ahead is known), None)
+        central = self._day_central.get(day) if day is not None else None
+        if central is None:
+            central = self._reference(self.world.feeder, known).duals.price
+        if day is not None:
+            self._day_central[day] = central
+        return price_error(central, proposal)
 
     def _welfare(self, index: int, delivery: Delivery, contracted: Ints) -> Welfare:
         if self._storing is not None:

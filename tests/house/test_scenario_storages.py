@@ -34,6 +34,10 @@ SMALL = {
 }
 
 
+ATC_STOP = 1e-4
+"""Relative error of a DLMP that the residual stop leaves at most."""
+
+
 def world(**changes: str) -> World:
     keys = {name.replace("__", "."): value for name, value in changes.items()}
     return build(load("ieee33-storage-day", keys))
@@ -49,7 +53,7 @@ REFUSED = {
     "vehicles.arrival_hour": ("[16, 25]", "vehicles.arrival_hour.1 = 25: must be less than or equal to 24"),
     "vehicles.trip": ("[0.2, 0.7]", "trip = [0.2, 0.7] must not exceed need = [0.6, 0.9]"),
     "vehicles.gives_back": ("1", "vehicles.gives_back = 1"),
-    "oracle.method": ("atc", 'oracle.method = "atc" clears one slot at a time'),
+    "oracle.method": ("newton", 'oracle.method = "newton" clears one slot at a time'),
     "prosumers.pv_mw": ("1_000", None),
 }
 
@@ -66,8 +70,22 @@ def test_scenarios_that_cannot_be_are_refused_in_one_line(key: str) -> None:
     assert "\n" not in str(refusal.value)
 
 
-def test_atc_is_not_refused_where_nobody_stores() -> None:
-    nobody = {"batteries.share": "0", "vehicles.share": "0", "oracle.method": "atc"}
+def test_atc_clears_days_with_storages() -> None:
+    """Prices are the rounds' own, and how far they are from the central day is measured, not set to 0."""
+    small = SMALL | {
+        "slots.count": "2",
+        "oracle.method": "atc",
+        "oracle.signers": "1",
+        "oracle.quorum": "1",
+    }
+    summary = simulate(load("ieee33-storage-day", small))
+    assert summary.fallback_slots == summary.unpriced_slots == 0
+    assert summary.atc_iterations_max > 3
+    assert 0 < summary.atc_error_max <= ATC_STOP
+
+
+def test_newton_is_not_refused_where_nobody_stores() -> None:
+    nobody = {"batteries.share": "0", "vehicles.share": "0", "oracle.method": "newton"}
     assert build(load("ieee33-storage-day", nobody)).stores.storages.count == 0
 
 
