@@ -1,8 +1,9 @@
-"""`wattbook audit explain`: one payment taken apart."""
+"""`wattbook audit explain`: one payment, an account's day or a slot taken apart."""
 
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,8 @@ from node.cli.options import Json
 from node.cli.records import ExchangeAddress, Source, address_of, read_record
 
 if TYPE_CHECKING:
+    from ledger.audit.explain import Explanation
+    from ledger.audit.statement import Statement
     from ledger.record import Record
 
 SHOWN_PAYMENTS = 5
@@ -21,33 +24,49 @@ def explain(
     source: Source,
     payment: Annotated[
         str | None,
-        typer.Argument(help="BLOCK:LOG of a settlement, or ACCOUNT@SLOT.", metavar="PAYMENT"),
+        typer.Argument(
+            help="BLOCK:LOG of a settlement, ACCOUNT@SLOT, ACCOUNT@2026-06-23 or @SLOT.", metavar="PAYMENT"
+        ),
     ] = None,
     exchange: ExchangeAddress = None,
     as_json: Json = False,
 ) -> None:
-    """Take one payment apart: a line for each fill and rule, with its place on the chain.
+    """Take a payment, an account's day or a slot apart: a line for each fill and rule, with its place.
 
     Example: wattbook audit explain out/demo/bundle 184:7
     """
     from ledger.audit.explain import ExplainError  # noqa: PLC0415 - loads slowly
-    from ledger.audit.explain import explain as run  # noqa: PLC0415
     from ledger.history import NoHistory  # noqa: PLC0415
 
     record = read_record(source, exchange)
     try:
         if payment is None:
             stop(f"audit explain: name a payment as BLOCK:LOG or ACCOUNT@SLOT; {_payments(record)}", USAGE)
-        account, at, slot = payment.partition("@")
-        if at and not (slot.isascii() and slot.isdecimal()):
-            stop(f"payment {payment}: the slot of ACCOUNT@SLOT is a number; {_payments(record)}", USAGE)
-        owner = address_of(account, f"payment {payment}") if at else None
-        found = run(record, account=owner, slot=int(slot)) if at else run(record, payment)
+        found = _asked(record, payment)
     except ExplainError as refusal:
         stop(f"{refusal}; {_payments(record)}", USAGE)
     except NoHistory as failure:
         stop(f"{source}: {failure}", UNVERIFIABLE)
     typer.echo(json.dumps(found.to_json()) if as_json else str(found))
+
+
+def _asked(record: Record, payment: str) -> Explanation | Statement:
+    """One payment, an account's day or a slot, by how it is named. Raises ExplainError, NoHistory."""
+    from ledger.audit import statement  # noqa: PLC0415 - loads slowly
+    from ledger.audit.explain import explain as one  # noqa: PLC0415
+
+    account, at, when = payment.partition("@")
+    if not at:
+        return one(record, payment)
+    if when.isascii() and when.isdecimal():
+        if not account:
+            return statement.of_slot(record, int(when))
+        return one(record, account=address_of(account, f"payment {payment}"), slot=int(when))
+    try:
+        day = date.fromisoformat(when)
+    except ValueError:
+        stop(f"payment {payment}: the slot of ACCOUNT@SLOT is a number; {_payments(record)}", USAGE)
+    return statement.of_day(record, address_of(account, f"payment {payment}"), day)
 
 
 def _payments(record: Record) -> str:

@@ -354,6 +354,15 @@ def test_payment_by_account_and_slot_is_the_same(bundle: Path, payments: list[st
         assert told("audit", "explain", bundle, f"{each['account'].lower()}@{each['slot']}") == each
 
 
+def test_day_and_slot_hold_the_same_payments(bundle: Path, payments: list[str]):
+    whole = told("audit", "explain", bundle, payments[0])
+    slot = told("audit", "explain", bundle, f"@{whole['slot']}")
+    assert [payment["place"] for payment in slot["payments"]] == payments
+    day = told("audit", "explain", bundle, f"{whole['account']}@2026-06-23")
+    assert [payment["lines"] for payment in day["payments"]] == [whole["lines"]]
+    assert refused("audit", "explain", bundle, "@7")[0] == 2
+
+
 def test_explanation_as_text_names_its_sources(bundle: Path, payments: list[str]):
     done = wattbook("audit", "explain", bundle, payments[0])
     assert (done.exit_code, done.stderr) == (0, "")

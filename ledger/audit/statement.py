@@ -1,0 +1,99 @@
+"""Several payments in one account of them: an account's day, old and new bills of it, or everybody's slot.
+
+Each payment is explained by itself (`ledger.audit.explain`); a statement puts them in order and adds them up.
+A settlement that a late reading corrected stands with its correction: the old bill, then the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from itertools import chain
+from typing import Any
+
+from ledger.audit.explain import ExplainError, Explanation, euros, explain
+from ledger.audit.verdict import clock
+from ledger.history import History, SlotHistory, history
+from ledger.record import Logged, Record
+from market.events import AccountResettled, AccountSettled
+from market.orders import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Payments in chain order by slot, and what they come to, n€, positive when the accounts pay."""
+
+    heading: str
+    payments: tuple[Explanation, ...]
+
+    @property
+    def total_neur(self) -> int:
+        """Sum of what was posted."""
+        return sum(payment.posted_neur for payment in self.payments)
+
+    @property
+    def flat_neur(self) -> int:
+        """What the metered energy costs on retail and feed-in tariff alone, by the bills that tell it."""
+        return sum(payment.flat_neur or 0 for payment in self.payments)
+
+    def to_json(self) -> dict[str, Any]:
+        """`heading, payments, total_neur, flat_neur`; each payment as `Explanation.to_json`."""
+        return {
+            "heading": self.heading,
+            "payments": [payment.to_json() for payment in self.payments],
+            "total_neur": self.total_neur,
+            "flat_neur": self.flat_neur,
+        }
+
+    def __str__(self) -> str:
+        total = self.total_neur
+        summary = f"In all: {'to pay' if total >= 0 else 'to receive'} {euros(abs(total))}."
+        return "\n\n".join([self.heading, *(str(payment) for payment in self.payments), summary])
+
+
+def of_day(record: Record, account: Address, day: date) -> Statement:
+    """All payments of an account for slots that start on a day (UTC).
+
+    Raises ExplainError where there is none, NoHistory where the record does not show its deployment.
+    """
+    known = history(record)
+    found = [
+        explain(record, place)
+        for slot in known
+        if _day(slot) == day
+        for place, payer in _postings(slot)
+        if payer == account
+    ]
+    if not found:
+        raise ExplainError(f"{account} on {day}: no account was settled there")
+    return Statement(f"{_who(known, account)}, {account}, on {day}:", tuple(found))
+
+
+def of_slot(record: Record, number: int) -> Statement:
+    """All payments of a slot; trades cancel out, so that they come to what the utility gets beside them.
+
+    Raises ExplainError where there is none, NoHistory where the record does not show its deployment.
+    """
+    slot = history(record).slots.get(number)
+    found = [explain(record, place) for place, _ in _postings(slot)] if slot is not None else []
+    if slot is None or not found:
+        raise ExplainError(f"slot {number}: no account was settled there")
+    heading = f"Slot {number} ({clock(slot.terms.start(number))} on {_day(slot)}), {len(found)} payments:"
+    return Statement(heading, tuple(found))
+
+
+def _postings(slot: SlotHistory) -> list[tuple[str, Address]]:
+    """Places and accounts of what was settled, and of what was resettled, in chain order."""
+    both: Iterator[tuple[Logged, AccountSettled | AccountResettled]] = chain(slot.settled, slot.resettled)
+    posted = sorted(both, key=lambda each: each[0].place)
+    return [(logged.where, event.account) for logged, event in posted]
+
+
+def _day(slot: SlotHistory) -> date:
+    return datetime.fromtimestamp(slot.terms.start(slot.slot), UTC).date()
+
+
+def _who(known: History, account: Address) -> str:
+    number = known.ids.get(account)
+    return "The utility" if number == 0 else f"Account {number}"

@@ -1,0 +1,71 @@
+"""Statements: every payment once, in order, and a total that is the sum of what was posted."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from ledger.audit.explain import ExplainError
+from ledger.audit.statement import of_day, of_slot
+from ledger.history import history
+from ledger.record import Record
+from market.settlement import Cause
+from tests.audit.small_market import BUYER, SELLER, SILENT, SLOT
+
+
+@pytest.fixture
+def day(record: Record) -> date:
+    return datetime.fromtimestamp(history(record).terms.start(SLOT), UTC).date()
+
+
+def test_day_has_each_slot_and_the_correction(record: Record, day: date) -> None:
+    """Three settlements, and the resettlement of the one that stood on an estimate: old bill, difference."""
+    told = of_day(record, SELLER.address, day)
+    assert [payment.slot for payment in told.payments] == [SLOT, SLOT + 1, SILENT, SILENT]
+    assert all(payment.total_neur == payment.posted_neur for payment in told.payments)
+    old, difference = told.payments[2:]
+    assert "estimated by its contract" in old.heading
+    assert "a reading took the place of its estimate" in difference.heading
+    places = [(logged.where, event) for logged, event in history(record).slots[SILENT].resettled]
+    [(where, event)] = places
+    assert (difference.place, difference.posted_neur) == (
+        where,
+        sum(getattr(event, cause.value) for cause in Cause if cause != Cause.TRADES),
+    )
+    assert told.total_neur == sum(payment.posted_neur for payment in told.payments)
+    assert told.flat_neur == sum(payment.flat_neur or 0 for payment in told.payments)
+    text = str(told)
+    assert text.startswith(f"Account 2, {SELLER.address}, on {day}:\n")
+    assert text.count("in all  [") == 4
+    assert "In all: to receive " in text
+
+
+def test_slot_has_everybody_and_trades_cancel_out(record: Record) -> None:
+    told = of_slot(record, SILENT)
+    assert len(told.payments) == 5
+    slot = history(record).slots[SILENT]
+    beside = sum(
+        event.charge + event.closeout + event.imbalance + event.penalty
+        for _, event in (*slot.settled, *slot.resettled)
+    )
+    assert told.total_neur == beside
+    assert told.heading.endswith("5 payments:")
+
+
+def test_json_is_that_of_the_payments(record: Record, day: date) -> None:
+    told = of_day(record, BUYER.address, day)
+    assert told.to_json() == {
+        "heading": told.heading,
+        "payments": [payment.to_json() for payment in told.payments],
+        "total_neur": told.total_neur,
+        "flat_neur": told.flat_neur,
+    }
+
+
+def test_where_nothing_was_settled(record: Record) -> None:
+    with pytest.raises(ExplainError, match="2001-01-01: no account"):
+        of_day(record, BUYER.address, date(2001, 1, 1))
+    for slot in (SLOT + 2, 7):
+        with pytest.raises(ExplainError, match=f"slot {slot}: no account"):
+            of_slot(record, slot)
