@@ -45,8 +45,8 @@ def test_a_slot_is_charged_traded_and_priced(tmp_path: Path):
         devices=devices,
         oracles={number: () for number in range(3) if number != DOWN},
         agents={number: ("killed",) if number == KILLED else () for number in range(AGENTS)},
-        answer_seconds=3,
-        turn_seconds=4,
+        answer_seconds=4,
+        turn_seconds=6,
     ) as net:
         exchange, terms = net.exchange, net.exchange.terms()
         slot = net.next_slot()
@@ -63,7 +63,8 @@ def test_a_slot_is_charged_traded_and_priced(tmp_path: Path):
     assert report.ok, str(report)
     found = clearing(record, slot)
     assert found.signers == (0, 1)
-    assert found.standing(Stand.HELD) == {addresses[KILLED]}
+    # at its last answer, or at its forecast where the next oracle's turn came before the first one had posted
+    assert found.standing(Stand.HELD) | found.standing(Stand.FORECAST) == {addresses[KILLED]}
     assert len(found.standing(Stand.ANSWERED)) == AGENTS - 1
     assert any(line.startswith(f"slot {slot}: missing from a clearing") for line in report.assumed)
     assert {message["kind"] for message in transcript} == {"question", "answer"}
