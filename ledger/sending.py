@@ -11,7 +11,7 @@ from functools import cache
 from threading import Lock
 from typing import Protocol, runtime_checkable
 
-from ledger.chain.protocol import Chain, Receipt, Reverted, TransactionRefused
+from ledger.chain.protocol import Chain, Halted, Receipt, Reverted, TransactionRefused
 from ledger.keys import Key
 from ledger.transactions import Transaction, decode_transaction, sign_transaction
 from market.orders import Address
@@ -111,13 +111,20 @@ def why(chain: Chain, receipt: Receipt) -> Reverted:
     """
     raw = chain.block(receipt.block_number).transactions[receipt.transaction_index]
     transaction = decode_transaction(raw).transaction
-    if receipt.gas_used == transaction.gas:
-        return Reverted(f"out of gas: all {transaction.gas} were used")
-    if transaction.to is None:
-        return Reverted("the constructor refused")
     for number in (receipt.block_number, receipt.block_number - 1):
         try:
-            chain.call(transaction.to, transaction.data, sender=receipt.sender, block=number)
+            chain.call(
+                transaction.to,
+                transaction.data,
+                sender=receipt.sender,
+                block=number,
+                value=transaction.value,
+                gas=transaction.gas,
+            )
         except Reverted as reverted:
             return reverted
+        except TransactionRefused:  # its sender has spent the coins since, or had not got them before
+            continue
+    if receipt.gas_used == transaction.gas:
+        return Halted(f"out of gas: all {transaction.gas} were used")
     return Reverted("reverted, and does not any more")

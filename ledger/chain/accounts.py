@@ -186,11 +186,13 @@ class Accounts(AccountDatabaseAPI):  # type: ignore[misc]  # py-evm is untyped
         if code_hash == EMPTY_CODE:
             return b""
         code: bytes | None = self._codes.get(code_hash)
-        if code is None:
-            code = self._store.get(code_hash)
-        if code is None:
-            raise MissingBytecode(code_hash)
-        return code
+        if code is not None:
+            return code
+        try:
+            kept: bytes = self._store[code_hash]
+        except KeyError:
+            raise MissingBytecode(code_hash) from None
+        return kept
 
     def set_code(self, address: bytes, code: bytes) -> None:
         """Let an account have this code."""

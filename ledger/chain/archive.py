@@ -21,7 +21,7 @@ import rlp
 
 from ledger import rlp_bytes
 from ledger.chain.encoding import Header, decode_header, make_block, read_receipts
-from ledger.chain.protocol import Block, ChainError, Receipt
+from ledger.chain.protocol import Block, ChainError, DamagedChainError, Receipt
 from ledger.chain.rules import Schedule
 from ledger.chain.store import Store
 from ledger.transactions import SignedTransaction
@@ -50,7 +50,7 @@ class Stored:
 class Archive:
     """The blocks of one chain in a store; `head` is -1 while there is none.
 
-    Raises ChainError where the store holds a chain of another id.
+    Raises ChainError where the store holds a chain of another id, DamagedChainError for damaged blocks.
     """
 
     def __init__(self, store: Store, chain_id: int) -> None:
@@ -80,14 +80,14 @@ class Archive:
         receipts = read_receipts(block, raw_receipts, signed)
         number = header.number.to_bytes(8, "big")
         record: list[rlp_bytes.Item] = [block.header_rlp, transactions, list(raw_receipts)]
-        self._store[_block_key(header.number)] = rlp_bytes.encode(
-            [*record, list(withdrawals)] if withdrawals else record
-        )
-        self._store[b"h" + block.hash] = number
-        for index, transaction_hash in enumerate(block.transaction_hashes):
-            self._store[b"t" + transaction_hash] = number + index.to_bytes(4, "big")
-        self._store[_HEAD] = number
-        self._store.commit()
+        with self._store.together():
+            self._store[_block_key(header.number)] = rlp_bytes.encode(
+                [*record, list(withdrawals)] if withdrawals else record
+            )
+            self._store[b"h" + block.hash] = number
+            for index, transaction_hash in enumerate(block.transaction_hashes):
+                self._store[b"t" + transaction_hash] = number + index.to_bytes(4, "big")
+            self._store[_HEAD] = number
         self.head = header.number
         self._remember(Stored(header, block, tuple(raw_receipts), receipts))
 
@@ -108,31 +108,32 @@ class Archive:
 
     def rewind(self, number: int) -> None:
         """Forget the blocks after `number`; their states stay, unreachable."""
-        for gone in range(number + 1, self.head + 1):
-            block = self.at(gone).block
-            del self._store[_block_key(gone)]
-            del self._store[b"h" + block.hash]
-            for transaction_hash in block.transaction_hashes:
-                del self._store[b"t" + transaction_hash]
-        self._store[_HEAD] = number.to_bytes(8, "big")
-        self._store.commit()
+        with self._store.together():
+            for gone in range(number + 1, self.head + 1):
+                block = self.at(gone).block
+                del self._store[_block_key(gone)]
+                del self._store[b"h" + block.hash]
+                for transaction_hash in block.transaction_hashes:
+                    del self._store[b"t" + transaction_hash]
+            self._store[_HEAD] = number.to_bytes(8, "big")
         self._blooms = {kept: bloom for kept, bloom in self._blooms.items() if kept <= number}
         self._cache = OrderedDict((kept, stored) for kept, stored in self._cache.items() if kept <= number)
         self.head = number
 
     def at(self, number: int | None = None) -> Stored:
-        """Block by number, the head without one. Raises KeyError where there is none."""
+        """Block by number, the head without one. Raises KeyError where there is none, DamagedChainError."""
         wanted = self.head if number is None else number
         if wanted in self._cache:
             return self._cache[wanted]
         record = self._store.get(_block_key(wanted)) if 0 <= wanted <= self.head else None
         if record is None:
             raise KeyError(f"no block {wanted}")
-        header_rlp, transactions, raw_receipts, *withdrawals = rlp.decode(record)
-        block = make_block(header_rlp, transactions, *withdrawals)
-        stored = Stored(
-            decode_header(header_rlp), block, tuple(raw_receipts), read_receipts(block, raw_receipts)
-        )
+        try:
+            stored = _decoded(record)
+        except Exception as failure:  # damaged bytes provoke whatever they provoke
+            raise DamagedChainError(f"block {wanted} is damaged: {failure}") from None
+        if self.number_of(stored.block.hash) != wanted:
+            raise DamagedChainError(f"block {wanted} is damaged: it is not found by its hash")
         self._remember(stored)
         return stored
 
@@ -167,6 +168,12 @@ class Archive:
         self._cache[stored.header.number] = stored
         if len(self._cache) > _BLOCKS_CACHED:
             self._cache.popitem(last=False)
+
+
+def _decoded(record: bytes) -> Stored:
+    header_rlp, transactions, raw_receipts, *withdrawals = rlp.decode(record)
+    block = make_block(header_rlp, transactions, *withdrawals)
+    return Stored(decode_header(header_rlp), block, tuple(raw_receipts), read_receipts(block, raw_receipts))
 
 
 def _block_key(number: int) -> bytes:

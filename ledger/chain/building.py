@@ -65,16 +65,18 @@ def fill(
     candidates: Iterable[SignedTransaction],
     drop: Callable[[SignedTransaction, str], None],
 ) -> Content:
-    """Execute what fits, in order; a sender's later ones wait behind one that pays less than the base fee.
+    """Execute what fits, in order, up to the first that needs more gas than the block has left.
 
-    What can no longer run is handed to `drop` with the reason.
+    What pays less than the base fee, or asks for more gas than a whole block has, waits with its sender's
+    later ones, and nobody else does. What can no longer run is handed to `drop` with the reason.
     """
     filling = _Filling(machine)
     behind: set[Address] = set()
     for signed in candidates:
         transaction, sender = signed.transaction, signed.sender
         assert sender is not None, "refused when it was sent"
-        if sender in behind or not conditions.pays(transaction):
+        too_large = transaction.gas > conditions.gas_limit
+        if sender in behind or too_large or not conditions.pays(transaction):
             behind.add(sender)
             continue
         if filling.gas_used + transaction.gas > conditions.gas_limit:

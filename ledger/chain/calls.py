@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ledger.chain.encoding import Header
 from ledger.chain.evm import Execution, Machine
 from ledger.chain.pool import cost_wei
-from ledger.chain.protocol import Reverted
+from ledger.chain.protocol import Halted, TransactionRefused
 from ledger.chain.reverts import reverted
 from ledger.chain.rules import Fork, floor_gas, intrinsic_gas
 from ledger.transactions import AccessList, Transaction
@@ -33,7 +33,7 @@ class Call:
 
 
 def begun(call: Call, header: Header, fork: Fork, machine: Machine) -> Transaction:
-    """The call as a transaction of a block. Raises Reverted where it cannot even begin."""
+    """The call as a transaction of a block. Raises TransactionRefused where it cannot even begin."""
     transaction = Transaction(
         chain_id=None,
         nonce=0,
@@ -47,19 +47,23 @@ def begun(call: Call, header: Header, fork: Fork, machine: Machine) -> Transacti
     )
     needed = intrinsic_gas(transaction, fork)
     if transaction.gas < needed:
-        raise Reverted(f"out of gas: {transaction.gas} is below the intrinsic cost {needed}")
+        raise TransactionRefused(f"intrinsic gas too low: {transaction.gas}, needs {needed}")
     if call.max_fee_per_gas and call.max_fee_per_gas < (header.base_fee or 0):
-        raise Reverted(f"fee: {call.max_fee_per_gas} is less than block base fee {header.base_fee}")
+        raise TransactionRefused(
+            f"fee: max fee per gas {call.max_fee_per_gas} is less than block base fee {header.base_fee}"
+        )
     if machine.balance(call.sender) < (cost := cost_wei(transaction)):
-        raise Reverted(f"insufficient funds for gas * price + value: {call.sender} needs {cost} wei")
+        raise TransactionRefused(
+            f"insufficient funds for gas * price + value: {call.sender} needs {cost} wei"
+        )
     return transaction
 
 
 def succeeded(execution: Execution) -> Execution:
-    """The execution itself. Raises Reverted if it failed."""
+    """The execution itself. Raises Reverted if the contract refused, Halted if the machine stopped it."""
     if execution.error is None:
         return execution
-    raise reverted(execution.output) if execution.reverted else Reverted(execution.error)
+    raise reverted(execution.output) if execution.reverted else Halted(execution.error)
 
 
 def least_gas(machine: Machine, transaction: Transaction, sender: Address, fork: Fork) -> int:

@@ -20,14 +20,15 @@ _NO_CODE = keccak(b"")
 _LEAF_FLAG = 2
 
 
-def faults(store: Store, chain_id: int, *, states: int | None = None) -> list[str]:
-    """What is wrong with the chain in a store; of its states the last `states` are walked, or all."""
+def faults(store: Store, chain_id: int, *, blocks: int | None = None, states: int | None = None) -> list[str]:
+    """What is wrong with the chain in a store; its last `blocks` and `states` are looked at, or all."""
     archive = Archive(store, chain_id)
     found: list[str] = []
     walked: set[bytes] = set()
-    parent = bytes(32)
+    first = 0 if blocks is None else max(archive.head + 1 - blocks, 0)
+    parent = None if first else bytes(32)
     first_state = 0 if states is None else archive.head + 1 - states
-    for number in range(archive.head + 1):
+    for number in range(first, archive.head + 1):
         try:
             stored = archive.at(number)
         except Exception as failure:  # damaged bytes provoke whatever they provoke
@@ -44,11 +45,11 @@ def faults(store: Store, chain_id: int, *, states: int | None = None) -> list[st
     return found
 
 
-def _block_faults(archive: Archive, stored: Stored, number: int, parent: bytes) -> Iterator[str]:
+def _block_faults(archive: Archive, stored: Stored, number: int, parent: bytes | None) -> Iterator[str]:
     header, block = stored.header, stored.block
     if header.number != number:
         yield f"its header says {header.number}"
-    if header.parent_hash != parent:
+    if parent is not None and header.parent_hash != parent:
         yield "its parent is another block"
     if archive.number_of(block.hash) != number:
         yield "it is not found by its hash"

@@ -33,7 +33,7 @@ def dump(store: Store) -> bytes:
 
 
 def load(dumped: bytes, chain_id: int) -> dict[bytes, bytes]:
-    """Values by key of a dump, all checked. Raises DumpError, and ChainError for another chain."""
+    """Values by key of a dump, all checked. Raises DumpError, also for the dump of another chain."""
     if not dumped.startswith(MAGIC):
         raise DumpError("dump: does not begin as one of this version does")
     unpacking = zlib.decompressobj()
@@ -42,13 +42,19 @@ def load(dumped: bytes, chain_id: int) -> dict[bytes, bytes]:
         if not unpacking.eof:
             raise DumpError(f"dump: cut off, or unpacks to more than {DUMP_MAX_BYTES} bytes")
         items = {bytes(key): bytes(value) for key, value in rlp.decode(unpacked)}
-    except (zlib.error, rlp.exceptions.RLPException, ValueError, TypeError) as failure:
+    except zlib.error as failure:
         raise DumpError(f"dump: damaged: {failure}") from None
+    except (rlp.exceptions.RLPException, ValueError, TypeError):
+        raise DumpError("dump: damaged: what it holds are no keys with values") from None
     for key, value in items.items():
         if len(key) == HASH_BYTES and keccak(value) != key:  # also where no state reaches it
             raise DumpError(f"dump: damaged: 0x{key.hex()} is not the hash of what it names")
     memory = Memory()
     memory.write(items)
-    if found := faults(Store(memory), chain_id):
+    try:
+        found = faults(Store(memory), chain_id)
+    except ChainError as another:
+        raise DumpError(f"dump: {another}") from None
+    if found:
         raise DumpError(f"dump: damaged: {found[0]}")
     return items

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ledger.address import address_bytes
 from ledger.chain.archive import Archive
@@ -40,6 +41,7 @@ from ledger.chain.rules import (
     next_base_fee,
 )
 from ledger.chain.store import Store, backing_of
+from ledger.chain.upcoming import Upcoming
 from ledger.chain.watching import Watchers
 from ledger.transactions import (
     AccessList,
@@ -55,6 +57,8 @@ CHAIN_ID = 31_337
 GAS_LIMIT = 30_000_000
 SNAPSHOTS_MAX = 10_000
 """Snapshots that are remembered; the oldest give way."""
+BLOCKS_CHECKED = 1_024
+"""Newest blocks that are checked as a folder is opened, at a third of a millisecond each."""
 FUNDING_WEI = 10_000 * 10**18
 
 _BLOCKS_WAITED = 256
@@ -64,8 +68,7 @@ _BLOCKS_WAITED = 256
 class _Snapshot:
     head: int
     waiting: tuple[SignedTransaction, ...]
-    not_before: int
-    time_offset: int
+    upcoming: Upcoming
 
 
 class EmbeddedChain:
@@ -96,19 +99,16 @@ class EmbeddedChain:
         self._chain_id = begun.chain_id
         self._interpreter = interpreter
         self._time_source = time_source
-        self._time_offset = 0
-        self._not_before = 0
-        self._exact_timestamp: int | None = None
+        self._upcoming = Upcoming()
         self._pool = Pool()
         self.watchers = Watchers()
-        self._block_gas_limit: int | None = None
-        self._next_base_fee: int | None = None
-        self._coinbase = bytes(20)
         self._snapshots: dict[int, _Snapshot] = {}
         self._snapshots_taken = 0
         self._store = Store(backing_of(data))
         try:
             self._archive = Archive(self._store, self._chain_id)
+            if data is not None:
+                self._check_kept(data)
             self._begin(begun, must_match=genesis is not None)
             self._machine = self._machine_after(self._archive.head)
         except BaseException:
@@ -123,18 +123,11 @@ class EmbeddedChain:
 
     def now(self) -> int:
         """Unix second that the next block will carry at least."""
-        if self._exact_timestamp is not None:
-            return self._exact_timestamp
-        clock = 0 if self._time_source is None else self._time_source() + self._time_offset
-        return max(self._archive.at().header.timestamp + 1, self._not_before, clock)
+        return self._upcoming.timestamp(self._archive.at().header.timestamp, self._clock())
 
     def advance_to(self, timestamp: int) -> None:
         """Let the next block carry at least `timestamp`."""
-        self._not_before = max(self._not_before, timestamp)
-        if self._exact_timestamp is not None and self._exact_timestamp < timestamp:
-            self._exact_timestamp = None
-        if self._time_source is not None:
-            self._time_offset = max(self._time_offset, timestamp - self._time_source())
+        self._upcoming = self._upcoming.advanced_to(timestamp, self._clock())
 
     def set_next_timestamp(self, timestamp: int) -> None:
         """Let the next block carry exactly `timestamp`, and time go on from there.
@@ -144,10 +137,16 @@ class EmbeddedChain:
         head_timestamp = self._archive.at().header.timestamp
         if timestamp <= head_timestamp:
             raise ValueError(f"timestamp: {timestamp} is not later than the head's {head_timestamp}")
-        self._exact_timestamp = timestamp
-        self._not_before = 0
-        if self._time_source is not None:
-            self._time_offset = timestamp - self._time_source()
+        self._upcoming = self._upcoming.exactly_at(timestamp, self._clock())
+
+    def set_timestamp_interval(self, seconds: int | None) -> bool:
+        """Let blocks be so many seconds apart, with None as far as they come; whether they were before."""
+        before = self._upcoming
+        self._upcoming = replace(before, timestamp_interval=seconds)
+        return before.timestamp_interval is not None
+
+    def _clock(self) -> int | None:
+        return None if self._time_source is None else self._time_source()
 
     # --- transactions ---------------------------------------------------------------------------
 
@@ -191,26 +190,27 @@ class EmbeddedChain:
     def _mine(self, accounts: Mapping[Address, Account]) -> Block:
         header = self._next_header()
         machine = self._machine_for(header, self._archive.ancestors(header.number - 1))
-        try:
+        with self._store.together():
             machine.begin()
             for address, account in accounts.items():
                 machine.put(address, account)
             candidates = () if accounts else self._pool.ready(machine.nonce)
             content = fill(machine, self._conditions(header), candidates, self._pool.drop)
             self._append(sealed(machine, header, content), content)
-        except BaseException:
-            self._store.discard()
-            raise
-        self._exact_timestamp = self._next_base_fee = None
+        self._upcoming = self._upcoming.after_block()
         return self._archive.at().block
 
     def set_next_block(
         self, *, gas_limit: int | None = None, base_fee: int | None = None, coinbase: Address | None = None
     ) -> None:
         """Let the next block carry a base fee, and all further ones a gas limit or a coinbase."""
-        self._block_gas_limit = gas_limit or self._block_gas_limit
-        self._next_base_fee = self._next_base_fee if base_fee is None else base_fee
-        self._coinbase = self._coinbase if coinbase is None else address_bytes(coinbase)
+        before = self._upcoming
+        self._upcoming = replace(
+            before,
+            gas_limit=gas_limit or before.gas_limit,
+            base_fee=before.base_fee if base_fee is None else base_fee,
+            coinbase=before.coinbase if coinbase is None else address_bytes(coinbase),
+        )
 
     def drop(self, transaction_hash: bytes) -> bool:
         """Let a waiting transaction wait no longer; False if it does not wait."""
@@ -229,21 +229,18 @@ class EmbeddedChain:
         check_header(header, parent, self._archive.schedule.at(header.timestamp))
         before = replace(header, state_root=parent.state_root)
         machine = self._machine_for(before, self._archive.ancestors(parent.number))
-        try:
+        with self._store.together():
             machine.begin()
             content = replay(machine, self._conditions(header), foreign)
             check_run(header, sealed(machine, header, content, foreign.withdrawals))
             self._append(header, content, [withdrawal.encode() for withdrawal in foreign.withdrawals])
-        except BaseException:
-            self._store.discard()
-            raise
         return self._archive.at().block
 
     def receipt(self, transaction_hash: bytes) -> Receipt:
         """Receipt of a transaction, mining while it waits.
 
         Raises TransactionRefused if it was dropped, KeyError if it was never sent, ChainUnavailable if
-        its fee stays below the base fee.
+        it waits for an earlier nonce or a higher gas limit, or its fee stays below the base fee.
         """
         for _ in range(_BLOCKS_WAITED):
             found = self.find_receipt(transaction_hash)
@@ -254,10 +251,22 @@ class EmbeddedChain:
             signed = self._pool.get(transaction_hash)
             if signed is None:
                 raise KeyError(f"no transaction 0x{transaction_hash.hex()}")
-            if signed not in self.ready():
-                raise ChainUnavailable(f"transaction 0x{transaction_hash.hex()} waits for an earlier nonce")
+            if obstacle := self._obstacle(signed):
+                raise ChainUnavailable(f"transaction 0x{transaction_hash.hex()} waits for {obstacle}")
             self.mine_block()
         raise ChainUnavailable(f"transaction 0x{transaction_hash.hex()} pays less than the base fee")
+
+    def _obstacle(self, signed: SignedTransaction) -> str | None:
+        """What keeps a waiting transaction out of all blocks to come, None where they may take it."""
+        before = [
+            each
+            for each in self.ready()
+            if each.sender == signed.sender and each.transaction.nonce <= signed.transaction.nonce
+        ]
+        if signed not in before:
+            return "an earlier nonce"
+        gas, limit = max(each.transaction.gas for each in before), self._next_conditions().gas_limit
+        return f"a block of {gas} gas, and the limit is {limit}" if gas > limit else None
 
     def waiting(self) -> tuple[SignedTransaction, ...]:
         """Transactions waiting for a block, in order."""
@@ -269,9 +278,8 @@ class EmbeddedChain:
 
     def next_base_fee(self) -> int:
         """Base fee of the next block, wei per gas."""
-        if self._next_base_fee is not None:
-            return self._next_base_fee
-        return next_base_fee(self._archive.at().header)
+        settled = self._upcoming.base_fee
+        return next_base_fee(self._archive.at().header) if settled is None else settled
 
     def blob_base_fee(self, block: int | None = None) -> int:
         """Price of blob gas in a block, or in the next one, wei per gas. Raises KeyError."""
@@ -311,28 +319,48 @@ class EmbeddedChain:
 
     # --- state ----------------------------------------------------------------------------------
 
-    def call(self, to: str, data: bytes, *, sender: str | None = None, block: int | None = None) -> bytes:
+    def call(
+        self,
+        to: str | None,
+        data: bytes,
+        *,
+        sender: str | None = None,
+        block: int | None = None,
+        value: int = 0,
+        gas: int | None = None,
+    ) -> bytes:
         """Execute without a transaction, after a block; without one, in the next block.
 
-        Raises Reverted with the reason.
+        Raises Reverted with the reason, TransactionRefused where it cannot even begin.
         """
-        return self.execute(Call(to, data, sender or NOBODY), block).output
+        return self.execute(Call(to, data, sender or NOBODY, value, gas), block).output
 
     def execute(
-        self, call: Call, block: int | None = None, accounts: Mapping[Address, Account] = {}
+        self,
+        call: Call,
+        block: int | None = None,
+        accounts: Mapping[Address, Account] = {},
+        fields: Mapping[str, Any] = {},
     ) -> Execution:
-        """Execute a call without a trace, in accounts that are set so beforehand. Raises Reverted."""
-        machine, transaction = self._prepared(call, block, accounts)
+        """Execute a call without a trace, in accounts and fields of the header that are set so beforehand.
+
+        Raises Reverted.
+        """
+        machine, transaction = self._prepared(call, block, accounts, fields)
         return succeeded(machine.simulate(transaction, call.sender))
 
     def estimate_gas(self, to: str | None, data: bytes, *, sender: str, value: int = 0) -> int:
         """Gas limit under which a transaction succeeds in the next block. Raises Reverted."""
         return self.estimate(Call(to, data, sender, value))
 
-    def estimate(self, call: Call, accounts: Mapping[Address, Account] = {}) -> int:
-        """Gas limit under which a call succeeds as a transaction of the next block. Raises Reverted."""
-        machine, transaction = self._prepared(call, None, accounts)
-        return least_gas(machine, transaction, call.sender, self._fork(self._next_header()))
+    def estimate(self, call: Call, accounts: Mapping[Address, Account] = {}, block: int | None = None) -> int:
+        """Gas limit under which a call succeeds as a transaction of the next block, or after a past one.
+
+        Raises Reverted.
+        """
+        machine, transaction = self._prepared(call, block, accounts)
+        header = self._next_header() if block is None else self._archive.at(block).header
+        return least_gas(machine, transaction, call.sender, self._fork(header))
 
     def access_list(self, call: Call, block: int | None = None) -> tuple[AccessList, Execution]:
         """What a call accesses, and what becomes of it where its access list says so (EIP-2930).
@@ -378,24 +406,39 @@ class EmbeddedChain:
         """Remember the chain as it is; returns the number to go back with."""
         self._snapshots_taken += 1
         self._snapshots[self._snapshots_taken] = _Snapshot(
-            self._archive.head, tuple(self._pool), self._not_before, self._time_offset
+            self._archive.head, tuple(self._pool), self._upcoming
         )
         self._snapshots.pop(self._snapshots_taken - SNAPSHOTS_MAX, None)
         return self._snapshots_taken
+
+    def snapshots(self) -> Mapping[int, Block]:
+        """The newest blocks of the snapshots that are remembered."""
+        return {number: self._archive.at(kept.head).block for number, kept in self._snapshots.items()}
 
     def revert(self, snapshot: int) -> bool:
         """Go back to a snapshot, which is used up with all later ones; False if there is none."""
         taken = self._snapshots.get(snapshot)
         if taken is None:
             return False
+        self._go_back(taken.head)
         self._snapshots = {number: kept for number, kept in self._snapshots.items() if number < snapshot}
-        self.watchers.going_back(taken.head)
-        self._archive.rewind(taken.head)
-        self._pool = Pool(taken.waiting)
-        self._not_before, self._time_offset = taken.not_before, taken.time_offset
-        self._exact_timestamp = None
-        self._machine = self._machine_for(self._archive.at().header)
+        self._pool, self._upcoming = Pool(taken.waiting), taken.upcoming
         return True
+
+    def roll_back(self, blocks: int) -> None:
+        """Take back the last blocks, with their transactions. Raises ValueError beyond the first block."""
+        to = self._archive.head - blocks
+        if to < 0:
+            raise ValueError(f"blocks: {blocks} are more than the {self._archive.head} after the first one")
+        self._go_back(to)
+        self._snapshots = {number: kept for number, kept in self._snapshots.items() if kept.head <= to}
+        self._upcoming = replace(self._upcoming, exact_timestamp=None)
+
+    def _go_back(self, number: int) -> None:
+        # who watches reads the blocks while they are there; where the write fails, they come again
+        self.watchers.going_back(number)
+        self._archive.rewind(number)
+        self._machine = self._machine_after(number)
 
     def dump(self) -> bytes:
         """The whole chain as bytes that `load` takes; what waits is not in it."""
@@ -408,12 +451,26 @@ class EmbeddedChain:
         self._store.replace(values)
         self._archive = Archive(self._store, self._chain_id)
         self._machine = self._machine_for(self._archive.at().header)
-        self._pool, self._snapshots = Pool(), {}
+        self._pool, self._snapshots, self._upcoming = Pool(), {}, self._upcoming.after_block()
         self.watchers.appended()
 
     def faults(self) -> list[str]:
         """What is wrong with the chain as it is kept: blocks, ways to find them, every state."""
         return faults(self._store, self._chain_id)
+
+    def _check_kept(self, data: Path) -> None:
+        """Refuse a folder whose newest blocks or state are damaged. Raises DamagedFolderError.
+
+        What lies deeper is checked as it is read: nodes and code by their hashes, blocks by theirs.
+        """
+        from ledger.chain.lmdb import DamagedFolderError  # noqa: PLC0415 (only for chains that are kept)
+
+        if self._archive.head < 0:
+            return
+        if found := faults(self._store, self._chain_id, blocks=BLOCKS_CHECKED, states=1):
+            raise DamagedFolderError(
+                f"{data}: damaged: {found[0]}; bring back a copy, or name another folder"
+            )
 
     # --- building blocks ------------------------------------------------------------------------
 
@@ -444,9 +501,9 @@ class EmbeddedChain:
 
     def _next_header(self) -> Header:
         parent = self._archive.at().header
-        now, gas_limit = self.now(), self._block_gas_limit or parent.gas_limit
+        now, gas_limit = self.now(), self._upcoming.gas_limit or parent.gas_limit
         header = blank_header(parent, now, gas_limit, self.next_base_fee(), self._archive.schedule.at(now))
-        return replace(header, coinbase=self._coinbase)
+        return replace(header, coinbase=self._upcoming.coinbase)
 
     def fork(self) -> Fork:
         """The fork that the next block is in."""
@@ -455,7 +512,7 @@ class EmbeddedChain:
     def _next_conditions(self) -> Conditions:
         """Those of the next block, without its header, which costs a hash."""
         parent, fork = self._archive.at().header, self._archive.schedule.at(self.now())
-        gas_limit = self._block_gas_limit or parent.gas_limit
+        gas_limit = self._upcoming.gas_limit or parent.gas_limit
         return conditions_after(parent, fork, self._chain_id, gas_limit, self.next_base_fee())
 
     def _conditions(self, header: Header) -> Conditions:
@@ -483,17 +540,21 @@ class EmbeddedChain:
         return self._machine_for(self._archive.at(block).header)
 
     def _prepared(
-        self, call: Call, block: int | None, accounts: Mapping[Address, Account]
+        self,
+        call: Call,
+        block: int | None,
+        accounts: Mapping[Address, Account],
+        fields: Mapping[str, Any] = {},
     ) -> tuple[Machine, Transaction]:
         """A machine in the next block, or after a past one, and the call as a transaction.
 
-        Raises Reverted where the call cannot even begin.
+        Raises TransactionRefused where the call cannot even begin.
         """
         header = self._next_header() if block is None else self._archive.at(block).header
-        base_fee = header.base_fee if call.max_fee_per_gas else 0
-        machine = self._machine_for(
-            replace(header, base_fee=base_fee), self._archive.ancestors(header.number - 1)
-        )
+        ancestors = self._archive.ancestors(header.number - 1)
+        header = replace(header, **fields)
+        base_fee = header.base_fee if call.max_fee_per_gas or "base_fee" in fields else 0
+        machine = self._machine_for(replace(header, base_fee=base_fee), ancestors)
         for address, account in accounts.items():
             machine.put(address, account)
         return machine, begun(call, header, self._fork(header), machine)

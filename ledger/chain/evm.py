@@ -8,7 +8,8 @@ blocks of earlier forks, which only an imported chain has, are always executed b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -23,12 +24,16 @@ from eth.vm.forks.paris.state import ParisState
 from eth.vm.forks.prague.constants import HISTORY_STORAGE_ADDRESS
 from eth.vm.forks.prague.state import PragueState
 from eth.vm.forks.shanghai.state import ShanghaiState
+from eth.vm.interrupt import EVMMissingData
 from eth.vm.message import Message
 from trie import HexaryTrie
+from trie.exceptions import MissingTraversalNode, MissingTrieNode
 
 from ledger.address import address_bytes, checksummed
 from ledger.chain.accounts import Accounts
 from ledger.chain.encoding import Header, RawLog
+from ledger.chain.interpreter import quiet
+from ledger.chain.protocol import DamagedChainError
 from ledger.chain.rules import Fork, blank_header, floor_gas, initcode_gas, intrinsic_gas
 from ledger.chain.store import Store
 from ledger.chain.translate import COMPUTATIONS
@@ -132,15 +137,29 @@ def _state_class(fork: Fork, interpreter: Interpreter) -> Any:
     if interpreter == "fast":
         parts["account_db_class"] = Accounts
         parts["computation_class"] = COMPUTATIONS.get(fork, state.computation_class)
+    elif fork >= Fork.CANCUN:
+        stock = state.computation_class
+        parts["computation_class"] = type(stock.__name__, (stock,), {"opcodes": quiet(stock.opcodes)})
     return type("State", (state,), parts)
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Say that the chain is damaged where a part of its state is not there."""
+    try:
+        yield
+    except (EVMMissingData, MissingTrieNode, MissingTraversalNode) as missing:
+        raise DamagedChainError(f"a part of the state is missing: {missing}") from None
 
 
 class Machine:
     """The state that `header.state_root` stands for, in the block whose header is `header`.
 
-    `ancestors` are the hashes of the blocks before it, newest first (BLOCKHASH).
+    `ancestors` are the hashes of the blocks before it, newest first (BLOCKHASH). Where the store lost a
+    part of the state, what needs it raises DamagedChainError.
     """
 
+    @_whole()
     def __init__(
         self,
         store: Store,
@@ -168,6 +187,7 @@ class Machine:
         )
         self._state = _state_class(fork, interpreter)(store, context, header.state_root)
 
+    @_whole()
     def begin(self) -> None:
         """Do what a block does first, where the contracts for it are deployed (EIP-4788, EIP-2935)."""
         if self._fork >= Fork.CANCUN:
@@ -186,12 +206,14 @@ class Machine:
         context = self._state.transaction_context_class(gas_price=0, origin=SYSTEM_ADDRESS)
         self._state.computation_class.apply_message(self._state, message, context)
 
+    @_whole()
     def apply(self, transaction: Transaction, sender: Address) -> Execution:
         """Execute a transaction that satisfies the rules of its block. Its effects stay."""
         # the values before this transaction are what SSTORE's price compares with (EIP-2200)
         self._state.lock_changes()
         return self._execute(transaction, sender)
 
+    @_whole()
     def simulate(self, transaction: Transaction, sender: Address) -> Execution:
         """Execute without a trace, on a machine whose base fee is 0: nobody pays for gas here."""
         before = self._state.snapshot()
@@ -220,6 +242,7 @@ class Machine:
             created=tuple(checksummed(address) for address in getattr(computation, "contracts_created", ())),
         )
 
+    @_whole()
     def accessed(self, transaction: Transaction, sender: Address) -> tuple[Execution, AccessList]:
         """Execute without a trace, and tell what an access list of it would name (EIP-2930).
 
@@ -248,16 +271,19 @@ class Machine:
                 slots.setdefault(key, [])
         return execution, tuple((checksummed(address), tuple(words)) for address, words in slots.items())
 
+    @_whole()
     def persist(self) -> bytes:
         """Write the changes to the store; returns the state root."""
         self._state.persist()
         root: bytes = self._state.state_root
         return root
 
+    @_whole()
     def credit(self, address: Address, amount_wei: int) -> None:
         """Add coins that come from outside the chain (EIP-4895)."""
         self._state.delta_balance(address_bytes(address), amount_wei)
 
+    @_whole()
     def put(self, address: Address, account: Account) -> None:
         """Set parts of an account."""
         key = address_bytes(address)
@@ -272,6 +298,7 @@ class Machine:
         for slot, word in (account.storage or {}).items():
             self._state.set_storage(key, slot, word)
 
+    @_whole()
     def prove(self, address: Address, slots: Iterable[int]) -> Proof:
         """An account and words of its storage as the state root proves them (EIP-1186)."""
         path = keccak(address_bytes(address))
@@ -284,19 +311,23 @@ class Machine:
         nonce, balance_wei = (int.from_bytes(field, "big") for field in fields[:2])
         return Proof(nodes, nonce, balance_wei, fields[2], fields[3], tuple(words))
 
+    @_whole()
     def balance(self, address: Address) -> int:
         """Native coin, wei."""
         return int(self._state.get_balance(address_bytes(address)))
 
+    @_whole()
     def nonce(self, address: Address) -> int:
         """Transactions the account has sent."""
         return int(self._state.get_nonce(address_bytes(address)))
 
+    @_whole()
     def code(self, address: Address) -> bytes:
         """Code at an address, empty for none."""
         code: bytes = self._state.get_code(address_bytes(address))
         return code
 
+    @_whole()
     def storage(self, address: Address, slot: int) -> int:
         """Word of a contract's storage."""
         return int(self._state.get_storage(address_bytes(address), slot))

@@ -39,15 +39,16 @@ class Follower:
         self._which = which
         self._confirmations = confirmations
         self._marks: dict[int, bytes] = {}
+        self._untold: int | None = None  # the block after which all is void, until a step has said so
 
     def poll(self) -> Step:
         """What happened since the last call. Raises ChainError as the chain does."""
         while True:
-            rewound_to = self._rewind()
+            self._rewind()
             first = max(self._marks, default=self._which.from_block - 1) + 1
             last = self._chain.head() - self._confirmations
             if last < first:
-                return Step(rewound_to, (), first - 1)
+                return self._step((), first - 1)
             before = self._hash(last)
             logs = tuple(self._chain.logs(replace(self._which, from_block=first, to_block=last)))
             marks = {log.block_number: log.block_hash for log in logs} | {last: before or b""}
@@ -56,17 +57,20 @@ class Follower:
                 self._marks |= marks
                 for old in sorted(self._marks)[:-BLOCKS_REMEMBERED]:
                     del self._marks[old]
-                return Step(rewound_to, logs, last)
+                return self._step(logs, last)
 
-    def _rewind(self) -> int | None:
-        """Forget the marks that no longer stand; returns the last block that does, None where all do."""
-        gone = False
+    def _step(self, logs: tuple[Log, ...], through: int) -> Step:
+        rewound_to, self._untold = self._untold, None
+        return Step(rewound_to, logs, through)
+
+    def _rewind(self) -> None:
+        """Forget the marks that no longer stand, and remember the last block that does.
+
+        That is owed to the reader until a step has said it: the chain may be gone, or change again, before.
+        """
         while self._marks and self._hash(newest := max(self._marks)) != self._marks[newest]:
             del self._marks[newest]
-            gone = True
-        if not gone:
-            return None
-        return max(self._marks, default=self._which.from_block - 1)
+            self._untold = max(self._marks, default=self._which.from_block - 1)
 
     def _hash(self, number: int) -> bytes | None:
         try:

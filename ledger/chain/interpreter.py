@@ -6,6 +6,7 @@ change in words. The prices are those of EIP-2200 as EIP-2929 and EIP-3529 left 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from eth.exceptions import InsufficientStack, OutOfGas, WriteProtection
@@ -13,7 +14,7 @@ from eth.vm.forks.cancun.computation import CancunComputation
 from eth.vm.forks.prague.computation import PragueComputation
 from eth.vm.logic.invalid import InvalidOpcode
 
-JUMP, JUMPI, JUMPDEST, SSTORE = 0x56, 0x57, 0x5B, 0x55
+JUMP, JUMPI, JUMPDEST, SSTORE, SELFDESTRUCT = 0x56, 0x57, 0x5B, 0x55, 0xFF
 
 GAS_COLD_WORD = 2_100
 GAS_WARM_WORD = 100
@@ -93,9 +94,18 @@ def _change(before: int, now: int, word: int) -> tuple[int, int]:
     return GAS_WARM_WORD, refund
 
 
+def quiet(opcodes: Mapping[int, Any]) -> dict[int, Any]:
+    """Opcodes of py-evm since Cancun, SELFDESTRUCT without the warning that it is deprecated.
+
+    That is for authors of contracts: it tells nothing to who runs them, and would end an execution
+    where warnings are errors.
+    """
+    return {**opcodes, SELFDESTRUCT: opcodes[SELFDESTRUCT].__wrapped__}
+
+
 _STORE = {SSTORE: _StoreWord()}
-CANCUN: dict[int, Any] = {**CancunComputation.opcodes, **_STORE}
-PRAGUE: dict[int, Any] = {**PragueComputation.opcodes, **_STORE}
+CANCUN: dict[int, Any] = {**quiet(CancunComputation.opcodes), **_STORE}
+PRAGUE: dict[int, Any] = {**quiet(PragueComputation.opcodes), **_STORE}
 """Opcodes of the forks by number."""
 
 

@@ -8,7 +8,8 @@
 DataFolderError             the folder cannot be used; the message says why and what to do
 ├── ForeignFolderError      it is not a chain's folder of this version, or none can be made there
 ├── FolderInUseError        another process has it open
-└── DamagedFolderError      the database is broken or cut off, or cannot be written
+├── DamagedFolderError      the database is broken or cut off
+└── UnwritableFolderError   nothing can be written: the disk is full, or refuses
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 import lmdb
 
 from ledger.chain.pages import IncompleteFileError, check_whole
-from ledger.chain.protocol import ChainError
+from ledger.chain.protocol import ChainError, DamagedChainError
 from ledger.chain.store import Changes
 
 FORMAT = "wattbook chain 1"
@@ -40,8 +41,12 @@ class FolderInUseError(DataFolderError):
     """Another process has it open."""
 
 
-class DamagedFolderError(DataFolderError):
-    """The database is broken or cut off, or cannot be written."""
+class DamagedFolderError(DataFolderError, DamagedChainError):
+    """The database is broken or cut off."""
+
+
+class UnwritableFolderError(DataFolderError):
+    """Nothing can be written: the disk is full, or refuses. What was written before is whole."""
 
 
 class LmdbFolder:
@@ -84,7 +89,7 @@ class LmdbFolder:
             except lmdb.MapFullError:  # the aborted transaction left nothing behind
                 self._environment.set_mapsize(2 * self._environment.info()["map_size"])
             except lmdb.Error as failure:
-                raise DamagedFolderError(f"{self._folder}: cannot write: {failure}") from None
+                raise UnwritableFolderError(f"{self._folder}: cannot be written: {failure}") from None
 
     def items(self) -> dict[bytes, bytes]:
         """All values by key. Raises DataFolderError on a damaged database."""

@@ -16,7 +16,9 @@ class ChainError(Exception):
     ChainError
     ├── TransactionRefused   the chain did not take it (nonce, funds, encoding)
     ├── Reverted             the contract refused; `reason` is its revert string
-    └── ChainUnavailable     the node does not answer
+    │   └── Halted           the machine stopped it: no gas left, no such opcode
+    ├── ChainUnavailable     the node does not answer
+    └── DamagedChainError    what is kept of the chain is not what was written
     """
 
 
@@ -33,8 +35,16 @@ class Reverted(ChainError):  # noqa: N818 (it says what happened)
         self.data = data
 
 
+class Halted(Reverted):
+    """The machine stopped an execution: no gas left, no such opcode. `reason` is the rule in words."""
+
+
 class ChainUnavailable(ChainError):  # noqa: N818 (it says what happened)
     """The node does not answer, or answers what is no answer."""
+
+
+class DamagedChainError(ChainError):
+    """What is kept of the chain is not what was written: a part is missing, or hashes to something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +123,20 @@ class Chain(Protocol):
     def receipt(self, transaction_hash: bytes) -> Receipt:
         """Receipt of a transaction, waiting until it is in a block. Raises ChainUnavailable on time-out."""
 
-    def call(self, to: str, data: bytes, *, sender: str | None = None, block: int | None = None) -> bytes:
-        """Execute without a transaction. Raises Reverted with the reason."""
+    def call(
+        self,
+        to: str | None,
+        data: bytes,
+        *,
+        sender: str | None = None,
+        block: int | None = None,
+        value: int = 0,
+        gas: int | None = None,
+    ) -> bytes:
+        """Execute without a transaction, a creation where `to` is None.
+
+        Raises Reverted with the reason, TransactionRefused where it cannot even begin.
+        """
 
     def estimate_gas(self, to: str | None, data: bytes, *, sender: str, value: int = 0) -> int:
         """Gas a transaction would need. Raises Reverted."""

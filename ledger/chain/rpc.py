@@ -29,6 +29,7 @@ from ledger.chain.encoding import make_block, ordered_root, raw_receipt
 from ledger.chain.protocol import (
     Block,
     ChainUnavailable,
+    Halted,
     Log,
     LogFilter,
     Receipt,
@@ -49,6 +50,8 @@ _LONGEST_PAUSE_MS = 1_000
 _PATIENCE_MS = 120_000
 _OUTAGE_MS = 60_000
 _STUCK_MS = 45_000
+_HALTED = "EVM error "
+"""What anvil says before the machine's rule."""
 _NEVER_TWICE = {"evm_mine"}
 """Not asked again after a lost connection: the first question may have been heard."""
 
@@ -241,9 +244,22 @@ class RpcChain:
 
     # --- state ----------------------------------------------------------------------------------
 
-    def call(self, to: str, data: bytes, *, sender: str | None = None, block: int | None = None) -> bytes:
+    def call(
+        self,
+        to: str | None,
+        data: bytes,
+        *,
+        sender: str | None = None,
+        block: int | None = None,
+        value: int = 0,
+        gas: int | None = None,
+    ) -> bytes:
         """Execute without a transaction. Raises Reverted with the reason."""
-        question = {"to": to, "data": hexadecimal(data)} | ({} if sender is None else {"from": sender})
+        question = {"data": hexadecimal(data)}
+        question |= {} if to is None else {"to": to}
+        question |= {} if sender is None else {"from": sender}
+        question |= {"value": hex(value)} if value else {}
+        question |= {} if gas is None else {"gas": hex(gas)}
         return octets(self._execute("eth_call", question, tag(block)))
 
     def estimate_gas(self, to: str | None, data: bytes, *, sender: str, value: int = 0) -> int:
@@ -298,6 +314,8 @@ class RpcChain:
                 raise reverted(failure.data) from None
             if failure.code == REVERTED or "revert" in failure.reason.lower():
                 raise Reverted(plain(failure.reason)) from None
+            if (rule := failure.reason.removeprefix(_HALTED)) != failure.reason:
+                raise Halted(rule) from None
             if "gas" in failure.reason.lower() or "insufficient funds" in failure.reason.lower():
                 raise Reverted(failure.reason) from None
             raise

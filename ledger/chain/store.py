@@ -1,7 +1,8 @@
 """The key-value store under the embedded chain: writes gather in memory and land together, once a block.
 
 py-evm's own `AtomicDB` commits key by key, so a crash in between tears a block. Here nothing reaches
-the backing before `commit`, which hands over everything since the last one in one call.
+the backing before a context `together` ends, which hands over everything in one call; where anything fails
+within it, the write included, everything is forgotten. What is kept under a hash must hash to it to be read.
 """
 
 from __future__ import annotations
@@ -13,6 +14,11 @@ from typing import Any, Protocol
 
 from eth.db.atomic import AtomicDBWriteBatch
 from eth.db.backends.base import BaseAtomicDB
+
+from ledger.chain.protocol import DamagedChainError
+from ledger.keccak import keccak
+
+HASH_BYTES = 32
 
 Changes = Mapping[bytes, bytes | None]
 """Values by key; None deletes."""
@@ -73,10 +79,18 @@ class Store(BaseAtomicDB):  # type: ignore[misc]  # py-evm is untyped
             return self._changes[key]
         return self._backing.get(key)
 
-    def commit(self) -> None:
-        """Hand all changes to the backing in one write."""
-        self._backing.write(self._changes)
-        self._changes = {}
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Land all changes in one write as the context ends, or none of them where anything fails.
+
+        A context within another one lands what came before it, too.
+        """
+        try:
+            yield
+            if self._changes:
+                self._backing.write(self._changes)
+        finally:
+            self._changes = {}
 
     def committed(self) -> dict[bytes, bytes]:
         """All that was committed."""
@@ -84,13 +98,8 @@ class Store(BaseAtomicDB):  # type: ignore[misc]  # py-evm is untyped
 
     def replace(self, values: Mapping[bytes, bytes]) -> None:
         """Let these values be all there is, in one write."""
-        gone: dict[bytes, bytes | None] = dict.fromkeys(self._backing.items())
-        self._changes = gone | dict(values)
-        self.commit()
-
-    def discard(self) -> None:
-        """Forget the changes since the last commit."""
-        self._changes = {}
+        with self.together():
+            self._changes = dict.fromkeys(self._backing.items()) | dict(values)
 
     def close(self) -> None:
         """Close the backing; uncommitted changes are lost."""
@@ -99,7 +108,12 @@ class Store(BaseAtomicDB):  # type: ignore[misc]  # py-evm is untyped
     # --- py-evm's interface ---------------------------------------------------------------------
 
     def __getitem__(self, key: bytes) -> bytes:
-        value = self.get(key)
+        if key in self._changes:
+            value = self._changes[key]
+        else:
+            value = self._backing.get(key)
+            if value is not None and len(key) == HASH_BYTES and keccak(value) != key:
+                raise DamagedChainError(f"0x{key.hex()}, a part of the state, is damaged")
         if value is None:
             raise KeyError(key)
         return value

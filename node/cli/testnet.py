@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from threading import Event
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from ledger.chain.protocol import ChainError
+from ledger.chain.protocol import ChainError, DamagedChainError
 from node.cli import errors as problem
 from node.testnet.settings import SettingError, Settings, StartError
 
@@ -23,6 +24,7 @@ NO_FORKING = (
     " address to `wattbook simulate --rpc-url`"
 )
 SHUTDOWN = (signal.SIGINT, signal.SIGTERM)
+INTERRUPTED = 130
 
 
 def testnet(
@@ -56,6 +58,13 @@ def testnet(
     without_meters: Annotated[
         bool, typer.Option("--without-meters", help="Leave readings to `wattbook agent` processes.")
     ] = False,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Origin of web pages that may call the JSON-RPC, * for all; may be repeated.",
+            show_default="pages of this machine",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     fork_url: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -64,8 +73,7 @@ def testnet(
     Example: wattbook testnet --data my-market --config-out testnet.json
     """
     stop = Event()
-    for number in SHUTDOWN:
-        signal.signal(number, lambda *_: stop.set())
+    _on_shutdown(_interrupt)
 
     def tell(line: str) -> None:
         if not quiet:
@@ -86,19 +94,37 @@ def testnet(
             oracles=oracles,
             oracles_elsewhere=without_oracles,
             meters_elsewhere=without_meters,
+            origins=tuple(allow_origin or ()),
         )
         from node.testnet.running import running  # noqa: PLC0415 - loads slowly
 
         tell("wattbook testnet: starting ...")
-        with running(settings, tell, _complain) as net:
+        with running(settings, tell, _complain, lambda: _on_shutdown(stop.set)) as net:
             for line in greeting(net):
                 tell(line)
             stop.wait()
             tell("stopping ...")
     except SettingError as refusal:
         problem.stop(refusal, problem.USAGE)
-    except (StartError, ChainError) as refusal:
+    except StartError as refusal:
         problem.stop(refusal, problem.FAILED)
+    except DamagedChainError as damage:
+        problem.stop(f"--data {data}: {damage}; bring back a copy, or name another folder", problem.FAILED)
+    except ChainError as failure:
+        problem.stop(failure, problem.FAILED)
+    except KeyboardInterrupt:
+        tell("stopped before it was ready")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _on_shutdown(do: Callable[[], object]) -> None:
+    for number in SHUTDOWN:
+        signal.signal(number, lambda *_: do())
+
+
+def _interrupt() -> None:
+    """End the start where it is; what is written is whole, and the next start goes on or begins again."""
+    raise KeyboardInterrupt
 
 
 def greeting(net: Running) -> list[str]:

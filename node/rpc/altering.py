@@ -11,16 +11,16 @@ from typing import Any
 
 from ledger.chain.dump import DumpError
 from ledger.chain.evm import Account
-from ledger.chain.protocol import ChainError
 from ledger.transactions import decode_transaction
 from node.rpc import params
-from node.rpc.engine import Engine
+from node.rpc.engine import BLOCK_TIME_MAX_SECONDS, Engine
 from node.rpc.errors import InvalidParamsError, MethodNotFoundError
 from node.rpc.views import address_view, hexadecimal, transaction_view
 
 GAS_LIMIT_RANGE = range(1_000_000, 1 << 40)
 BASE_FEE_MAX_WEI = 10**18
 CODE_MAX_BYTES = 24_576
+CLIENT_VERSION = "Wattbook/1"
 
 
 # --- accounts -------------------------------------------------------------------------------------
@@ -58,6 +58,14 @@ def _put(engine: Engine, account: Any, parts: Account) -> bool:
     return True
 
 
+def add_balance(engine: Engine, account: Any, wei: Any) -> bool:
+    """Let an account have so many wei more."""
+    balance = engine.chain.balance(params.address(account)) + params.quantity(wei, "balance")
+    if balance >= 1 << 256:
+        raise InvalidParamsError("balance: 256 bits at most")
+    return _put(engine, account, Account(balance_wei=balance))
+
+
 # --- the next block -------------------------------------------------------------------------------
 
 
@@ -93,6 +101,19 @@ def get_interval(engine: Engine) -> int | None:
     return engine.block_time_seconds
 
 
+def set_timestamp_interval(engine: Engine, seconds: Any) -> None:
+    """Let each block be so many seconds after the one before, whatever the clock says."""
+    interval = params.quantity(seconds, "seconds")
+    if not 1 <= interval <= BLOCK_TIME_MAX_SECONDS:
+        raise InvalidParamsError(f"seconds: {interval} is not from 1 to {BLOCK_TIME_MAX_SECONDS}")
+    engine.chain.set_timestamp_interval(interval)
+
+
+def remove_timestamp_interval(engine: Engine) -> bool:
+    """Let blocks follow the clock again; false where they did."""
+    return engine.chain.set_timestamp_interval(None)
+
+
 # --- the pool -------------------------------------------------------------------------------------
 
 
@@ -106,6 +127,32 @@ def drop_all(engine: Engine) -> None:
     """Let no transaction wait any longer."""
     for signed in engine.chain.waiting():
         engine.chain.drop(signed.hash)
+
+
+def remove_of_sender(engine: Engine, account: Any) -> None:
+    """Let no transaction of a sender wait any longer."""
+    sender = params.address(account)
+    for signed in engine.chain.waiting():
+        if signed.sender == sender:
+            engine.chain.drop(signed.hash)
+
+
+def pool_inspect(engine: Engine) -> dict[str, dict[str, dict[str, str]]]:
+    """Transactions that wait, each in a line of words, by sender and nonce."""
+    return {
+        kind: {
+            sender: {nonce: _in_words(each) for nonce, each in by_nonce.items()}
+            for sender, by_nonce in senders.items()
+        }
+        for kind, senders in pool_content(engine).items()
+    }
+
+
+def _in_words(transaction: dict[str, Any]) -> str:
+    """Recipient, value, gas and price, in Geth's words."""
+    value, gas = int(transaction["value"], 16), int(transaction["gas"], 16)
+    price = int(transaction.get("maxFeePerGas") or transaction["gasPrice"], 16)
+    return f"{transaction['to'] or 'contract creation'}: {value} wei + {gas} gas × {price} wei"
 
 
 def pool_content(engine: Engine) -> dict[str, dict[str, dict[str, Any]]]:
@@ -137,7 +184,7 @@ def load_state(engine: Engine, dumped: Any) -> bool:
     """Be the chain that was dumped."""
     try:
         engine.chain.load(params.data(dumped, "state"))
-    except (DumpError, ChainError) as refusal:
+    except DumpError as refusal:
         raise InvalidParamsError(str(refusal)) from None
     return True
 
@@ -160,9 +207,40 @@ def node_info(engine: Engine) -> dict[str, Any]:
     }
 
 
-def reset(_engine: Engine, forking: Any = None) -> None:
+def metadata(engine: Engine) -> dict[str, Any]:
+    """What this node is and where it is; the instance is named by its first block."""
+    head = engine.chain.block()
+    return {
+        "clientVersion": CLIENT_VERSION,
+        "chainId": engine.chain.chain_id,
+        "instanceId": hexadecimal(engine.chain.block(0).hash),
+        "latestBlockNumber": head.number,
+        "latestBlockHash": hexadecimal(head.hash),
+        "forkedNetwork": None,
+        "snapshots": {
+            hex(number): {"blockNumber": block.number, "blockHash": hexadecimal(block.hash)}
+            for number, block in engine.chain.snapshots().items()
+        },
+    }
+
+
+def rollback(engine: Engine, blocks: Any = None) -> None:
+    """Take back the last block, or so many of them, with their transactions."""
+    try:
+        engine.chain.roll_back(1 if blocks is None else params.quantity(blocks, "blocks"))
+    except ValueError as refusal:
+        raise InvalidParamsError(str(refusal)) from None
+
+
+def set_logging(engine: Engine, enabled: Any) -> None:
+    """Let the console tell of each transaction, or be silent."""
+    engine.narrated = params.flag(enabled, "logging")
+
+
+def reset(_engine: Engine, options: Any = None) -> None:
     """Refused: a fork of another chain, and a chain begun anew."""
-    if forking:
+    forking = options.get("forking") if isinstance(options, dict) else None
+    if isinstance(forking, dict) and forking.get("jsonRpcUrl"):
         raise MethodNotFoundError(
             "no forking here: run `anvil --fork-url URL`, and point Wattbook at it with --rpc-url"
         )
@@ -183,6 +261,21 @@ def refused(reason: str) -> Callable[..., None]:
 IMPERSONATION = (
     "every transaction here is signed by its sender: give an account of your own coins by anvil_setBalance,"
     " or call from any address by eth_call"
+)
+SIMULATED = (
+    "no eth_simulateV1 here: ask for each call by eth_call, which takes overrides of accounts and of the"
+    " block; or take evm_snapshot, send the transactions, read, and evm_revert"
+)
+FILLED = (
+    "no eth_fillTransaction here: eth_estimateGas, eth_getTransactionCount and eth_maxPriorityFeePerGas say"
+    " what is to be filled in, and eth_sendTransaction fills it in for unlocked accounts"
+)
+REORGANISED = (
+    "no anvil_reorg here: anvil_rollback takes blocks back, and what is sent then is in other blocks"
+)
+PRICED = (
+    "no least gas price here: the base fee of EIP-1559 is the least, and"
+    " anvil_setNextBlockBaseFeePerGas sets it"
 )
 TRACES = (
     "no traces here: for the reason of a revert call it again by eth_call, for what it reads by"

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from starlette.concurrency import run_in_threadpool
-from starlette.middleware.cors import CORSMiddleware
+from starlette.websockets import WebSocketDisconnected
 
+from ledger.chain.protocol import ChainError
 from node.rpc.dispatch import BODY_MAX_BYTES, answer, refusal
 from node.rpc.engine import Engine
 from node.rpc.errors import InvalidRequestError
+from node.rpc.origins import admit
 from node.rpc.subscriptions import Subscriptions
 
+_LOG = logging.getLogger("wattbook.rpc")
 _JSON = "application/json"
 LOOK_SECONDS = 0.1
 """How often it is looked whether a block is due."""
@@ -23,7 +27,7 @@ LOOK_SECONDS = 0.1
 def create_app(
     engine: Engine, *, origins: Sequence[str] = (), body_max_bytes: int = BODY_MAX_BYTES
 ) -> FastAPI:
-    """The JSON-RPC application over an engine. `origins` are web pages that may call it.
+    """The JSON-RPC application over an engine. `origins` are web pages that may call it too.
 
     Where the engine has a block time, blocks are built at that interval while the server runs.
     """
@@ -37,10 +41,7 @@ def create_app(
             await mining
 
     app = FastAPI(title="Wattbook JSON-RPC", lifespan=lifespan, openapi_url=None)
-    if origins:
-        app.add_middleware(
-            CORSMiddleware, allow_origins=list(origins), allow_methods=["POST"], allow_headers=["*"]
-        )
+    admit(app, origins)
 
     @app.post("/")
     async def post(request: Request) -> Response:
@@ -79,7 +80,7 @@ class _Connection:
         await self._socket.accept()
         telling = asyncio.create_task(self._tell())
         try:
-            with suppress(WebSocketDisconnect):
+            with suppress(WebSocketDisconnect, WebSocketDisconnected):
                 while (body := await self._request()) is not None:
                     await self._answer(body)
         finally:
@@ -139,4 +140,14 @@ async def _mine_at_intervals(engine: Engine) -> None:
             waited = 0.0
         elif waited >= engine.block_time_seconds:
             waited = 0.0
-            await run_in_threadpool(engine.mine_waiting)
+            await run_in_threadpool(_mine, engine)
+
+
+def _mine(engine: Engine) -> None:
+    """Build a block; where it fails, the log says so, and the next one is tried in its time."""
+    try:
+        engine.mine_waiting()
+    except ChainError as failure:
+        _LOG.error("no block: %s", failure)
+    except Exception:  # whatever it is, the blocks after it come
+        _LOG.exception("no block")

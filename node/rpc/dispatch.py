@@ -5,9 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import math
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
+from ledger.chain.protocol import ChainError
 from node.rpc import untrusted
 from node.rpc.engine import Engine
 from node.rpc.errors import (
@@ -17,6 +20,7 @@ from node.rpc.errors import (
     MethodNotFoundError,
     ParseError,
     RpcError,
+    of_chain,
 )
 from node.rpc.methods import METHODS, Method
 from node.rpc.subscriptions import Subscriptions
@@ -79,6 +83,8 @@ def _answer_one(peer: _Peer, request: Any) -> dict[str, Any] | None:
     identifier = request.get("id") if isinstance(request, dict) else None
     if not isinstance(identifier, str | int | float | None) or isinstance(identifier, bool):
         return _response(None, InvalidRequestError("the id is neither string, number nor null"))
+    if isinstance(identifier, float) and not math.isfinite(identifier):  # 1e999, which JSON cannot say back
+        return _response(None, InvalidRequestError("the id is beyond all numbers"))
     outcome = _outcome(peer, request)
     is_notification = isinstance(request, dict) and "id" not in request
     if is_notification and not isinstance(outcome, InvalidRequestError):
@@ -92,12 +98,19 @@ def _outcome(peer: _Peer, request: Any) -> Any:
         name, arguments = _checked(request)
         with peer.engine.lock:
             if name not in SUBSCRIBING:
-                return METHODS[name](peer.engine, *arguments)
-            if peer.subscriptions is None:
+                result = METHODS[name](peer.engine, *arguments)
+            elif peer.subscriptions is None:
                 raise MethodNotFoundError(f"the method {name} is for WebSocket connections only")
-            return SUBSCRIBING[name](peer.subscriptions, *arguments)
+            else:
+                result = SUBSCRIBING[name](peer.subscriptions, *arguments)
+        return peer.engine.finished(result) if isinstance(result, Generator) else result
     except RpcError as refusal:
         return refusal
+    except ChainError as failure:
+        told = of_chain(failure)
+        if isinstance(told, InternalError):
+            _LOG.error("a request failed: %s", failure)
+        return told
     except Exception:  # whatever it is, the client gets no traceback and the server goes on
         _LOG.exception("a request failed")
         return InternalError("internal error")
@@ -107,7 +120,8 @@ def _checked(request: Any) -> tuple[str, list[Any]]:
     """Method and parameters of a well-formed request."""
     if not isinstance(request, dict) or request.get("jsonrpc") != "2.0":
         raise InvalidRequestError("not a JSON-RPC 2.0 request")
-    name, arguments = request.get("method"), request.get("params", [])
+    name, arguments = request.get("method"), request.get("params")
+    arguments = [] if arguments is None else arguments
     if not isinstance(name, str):
         raise InvalidRequestError("the method is not a string")
     if name not in _SIGNATURES:

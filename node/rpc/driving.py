@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Generator
+from typing import Any, TypeVar
 
 from ledger.keccak import keccak
 from ledger.transactions import decode_transaction
 from node.rpc import params, untrusted
 from node.rpc.engine import Engine
 from node.rpc.errors import InvalidParamsError
-from node.rpc.views import hexadecimal, transaction_view
+from node.rpc.views import block_view, hexadecimal, transaction_view
+
+Result = TypeVar("Result")
+Slices = Generator[None, None, Result]
+"""Work that is done a slice at a time, so that others are answered meanwhile."""
 
 BLOCKS_MAX = 10_000
 """Blocks that one request may mine."""
@@ -72,14 +77,22 @@ def _parsed(typed: Any) -> Any:
 # --- driving the chain -----------------------------------------------------------------------------
 
 
-def mine(engine: Engine, options: Any = None) -> str:
+def mine(engine: Engine, options: Any = None) -> Slices[str]:
     """Mine one block; `options` is its timestamp, or {timestamp, blocks}."""
+    yield from mine_detailed(engine, options)
+    return "0x0"
+
+
+def mine_detailed(engine: Engine, options: Any = None) -> Slices[list[Any]]:
+    """Mine as evm_mine does; returns the new blocks with their transactions."""
     fields = options if isinstance(options, dict) else {"timestamp": options}
     if fields.get("timestamp") is not None:
         set_next_block_timestamp(engine, fields["timestamp"])
+    mined = []
     for _ in range(_blocks(fields.get("blocks", 1))):
-        engine.chain.mine_block()
-    return "0x0"
+        mined.append(engine.chain.mine_block())
+        yield
+    return [block_view(block, full=True) for block in mined]
 
 
 def _blocks(value: Any) -> int:
@@ -89,7 +102,7 @@ def _blocks(value: Any) -> int:
     return count
 
 
-def mine_many(engine: Engine, count: Any = 1, interval: Any = None) -> None:
+def mine_many(engine: Engine, count: Any = 1, interval: Any = None) -> Slices[None]:
     """Mine `count` blocks, `interval` seconds apart where it is given."""
     blocks = _blocks(count)
     seconds = None if interval is None else max(params.quantity(interval, "interval"), 1)
@@ -100,6 +113,7 @@ def mine_many(engine: Engine, count: Any = 1, interval: Any = None) -> None:
         if seconds is not None and index:
             engine.chain.set_next_timestamp(engine.chain.block().timestamp + seconds)
         engine.chain.mine_block()
+        yield
 
 
 def set_next_block_timestamp(engine: Engine, timestamp: Any) -> None:
@@ -121,12 +135,12 @@ def set_time(engine: Engine, timestamp: Any) -> int:
     return ahead
 
 
-def increase_time(engine: Engine, seconds: Any) -> str:
-    """Let time jump ahead."""
+def increase_time(engine: Engine, seconds: Any) -> int:
+    """Let time jump ahead; returns by how many seconds, as a number, as anvil does."""
     duration = params.quantity(seconds, "seconds")
     _check_second(engine.chain.now() + duration)
     engine.increase_time(duration)
-    return hex(duration)
+    return duration
 
 
 def snapshot(engine: Engine) -> str:
@@ -139,11 +153,11 @@ def revert(engine: Engine, number: Any) -> bool:
     return engine.chain.revert(params.quantity(number, "snapshot"))
 
 
-def set_automine(engine: Engine, enabled: Any) -> bool:
+def set_automine(engine: Engine, enabled: Any) -> Slices[bool]:
     """Mine each transaction at once, or wait for evm_mine."""
     engine.automine = params.flag(enabled, "automine")
-    if engine.automine and engine.chain.ready():
-        engine.chain.mine()
+    if engine.automine:
+        yield from engine.mine_ready()
     return True
 
 

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from threading import Event as Flag
 from threading import RLock
 from typing import Any
 
+from ledger.chain.calls import Call
 from ledger.chain.embedded import EmbeddedChain
-from ledger.chain.protocol import LogFilter, Reverted, TransactionRefused
+from ledger.chain.protocol import LogFilter
 from ledger.keys import Key
-from ledger.transactions import FEE_MARKET, LEGACY, Transaction, sign_transaction
+from ledger.transactions import FEE_MARKET, Transaction, sign_transaction
 from market.orders import Address
-from node.rpc.errors import ExecutionRevertedError, InvalidParamsError, TransactionRejectedError
+from node.rpc.errors import InternalError, InvalidParamsError
 from node.rpc.feeds import Feed, Kind
 from node.rpc.params import CallRequest
 
 PRIORITY_FEE_WEI = 1_000_000_000
 """Tip that is suggested, and paid for unlocked accounts."""
 
+SLICE_STEPS = 16
+"""Steps of long work, each about a block, that are done without letting anybody else in."""
+SLICE_PAUSE_SECONDS = 0.002
+"""How long the lock is free then: enough for those who wait to wake up and take it."""
 BLOCK_TIME_MAX_SECONDS = 86_400
 FILTERS_MAX = 1_000
 
@@ -30,6 +35,8 @@ class Engine:
     With `automine` each transaction gets a block at once; otherwise blocks come by `mine_waiting`, which
     the server calls every `block_time_seconds`, or by the client's own evm_mine. `before_jump` gets
     the second to which a client is about to move time, while time still stands, and may build blocks.
+    Long work is done in slices between which others get the lock, and ends once `stopping` is set.
+    `narrated` is whether the console tells of blocks.
     """
 
     def __init__(
@@ -44,6 +51,8 @@ class Engine:
         self.block_time_seconds = block_time_seconds
         self.automine = block_time_seconds is None
         self.lock = RLock()
+        self.stopping = Flag()
+        self.narrated = True
         self.before_jump: Callable[[int], None] = lambda timestamp: None
         self.filters: dict[int, Feed] = {}
         self._filters_made = 0
@@ -51,13 +60,18 @@ class Engine:
     # --- transactions ---------------------------------------------------------------------------
 
     def send_raw(self, raw: bytes) -> bytes:
-        """Take a signed transaction, and mine it at once under automine."""
-        try:
-            transaction_hash = self.chain.send(raw)
-        except TransactionRefused as refusal:
-            raise TransactionRejectedError(str(refusal)) from None
+        """Take a signed transaction, and mine it at once under automine.
+
+        Raises TransactionRefused; and ChainError where its block cannot be built or written, after which
+        it does not wait, so that it can be sent again.
+        """
+        transaction_hash = self.chain.send(raw)
         if self.automine and self.chain.ready():
-            self.chain.mine()
+            try:
+                self.chain.mine()
+            except Exception:
+                if self.chain.drop(transaction_hash):
+                    raise
         return transaction_hash
 
     def send_unlocked(self, request: CallRequest) -> bytes:
@@ -69,51 +83,40 @@ class Engine:
         key = self.key(request.sender)
         if request.chain_id not in (None, self.chain.chain_id):
             raise InvalidParamsError(f"chainId: {request.chain_id} is not {self.chain.chain_id}")
-        gas = request.gas
-        if gas is None:
-            gas = self.guarded(
-                lambda: self.chain.estimate_gas(
-                    request.to, request.data, sender=key.address, value=request.value
-                )
-            )
-        tip = (
-            PRIORITY_FEE_WEI if request.max_priority_fee_per_gas is None else request.max_priority_fee_per_gas
-        )
-        fee = request.max_fee_per_gas
+        call = Call(request.to, request.data, key.address, request.value, access_list=request.access_list)
+        fee, tip = self._fees(request)
         transaction = Transaction(
             chain_id=self.chain.chain_id,
             nonce=self.chain.nonce(key.address) if request.nonce is None else request.nonce,
             to=request.to,
             data=request.data,
             value=request.value,
-            gas=gas,
-            max_fee_per_gas=2 * self.chain.next_base_fee() + tip if fee is None else fee,
-            max_priority_fee_per_gas=tip if fee is None else min(tip, fee),
-            type=FEE_MARKET,
+            gas=self.chain.estimate(call) if request.gas is None else request.gas,
+            max_fee_per_gas=fee,
+            max_priority_fee_per_gas=tip,
+            access_list=request.access_list,
+            type=request.type,
         )
-        if request.gas_price is not None:
-            price = request.gas_price
-            transaction = replace(
-                transaction, max_fee_per_gas=price, max_priority_fee_per_gas=price, type=LEGACY
-            )
         return sign_transaction(key, transaction)
+
+    def _fees(self, request: CallRequest) -> tuple[int, int]:
+        """The most that is paid per gas and the tip of it, wei; what a request leaves out is filled in."""
+        if request.type != FEE_MARKET:
+            price = request.gas_price
+            price = self.chain.next_base_fee() + PRIORITY_FEE_WEI if price is None else price
+            return price, price
+        fee, tip = request.max_fee_per_gas, request.max_priority_fee_per_gas
+        if tip is None:
+            tip = PRIORITY_FEE_WEI if fee is None else min(PRIORITY_FEE_WEI, fee)
+        return 2 * self.chain.next_base_fee() + tip if fee is None else fee, tip
 
     def key(self, address: Address | None) -> Key:
         """Key of an unlocked account."""
-        if address is None or address not in self.keys:
-            raise InvalidParamsError(f"account {address} is not unlocked here")
+        if address is None:
+            raise InvalidParamsError("from: missing; name an account of eth_accounts")
+        if address not in self.keys:
+            raise InvalidParamsError(f"from: {address} is not unlocked here; sign, and send it raw")
         return self.keys[address]
-
-    @staticmethod
-    def guarded(execute: Callable[[], Any]) -> Any:
-        """Result of an execution; a revert becomes the client's error 3."""
-        try:
-            return execute()
-        except Reverted as refusal:
-            if refusal.data:
-                message = f"execution reverted: {refusal.reason}"
-                raise ExecutionRevertedError(message, "0x" + refusal.data.hex()) from None
-            raise ExecutionRevertedError(f"execution reverted: {refusal.reason}", "0x") from None
 
     # --- blocks and time ------------------------------------------------------------------------
 
@@ -121,6 +124,29 @@ class Engine:
         """Build one block, empty or not."""
         with self.lock:
             self.chain.mine_block()
+
+    def mine_ready(self) -> Iterator[None]:
+        """Build blocks until all is in that can be; each step is one block."""
+        while waiting := len(self.chain.ready()):
+            self.chain.mine_block()
+            if len(self.chain.ready()) >= waiting:
+                return
+            yield
+
+    def finished(self, work: Generator[None, None, Any]) -> Any:
+        """Do long work a slice at a time, the lock free in between; returns what it returns.
+
+        Raises InternalError where the node is being stopped meanwhile.
+        """
+        while True:
+            with self.lock:
+                try:
+                    for _ in range(SLICE_STEPS):
+                        next(work)
+                except StopIteration as end:
+                    return end.value
+            if self.stopping.wait(SLICE_PAUSE_SECONDS):
+                raise InternalError("the node is being stopped")
 
     def set_interval(self, seconds: int) -> None:
         """Build blocks every so many seconds, and none at once; with 0, none comes by itself any more."""

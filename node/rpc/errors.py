@@ -7,12 +7,16 @@ RpcError                     code
 ├── InvalidParamsError       -32602
 ├── InternalError            -32603  our fault; the log has the rest
 ├── TransactionRejectedError -32003  the chain did not take it; the message names the rule
-└── ExecutionRevertedError        3  with the revert data
+└── ExecutionRevertedError        3  the contract refused, with the revert data
+
+`of_chain` says which of them an exception of the chain becomes, for all methods at once.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
+
+from ledger.chain.protocol import ChainError, Halted, Reverted, TransactionRefused
 
 
 class RpcError(Exception):
@@ -62,7 +66,7 @@ class InternalError(RpcError):
 
 
 class TransactionRejectedError(RpcError):
-    """The chain did not take the transaction."""
+    """The chain did not take the transaction or call, or its machine stopped it."""
 
     code = -32_003
 
@@ -71,3 +75,20 @@ class ExecutionRevertedError(RpcError):
     """The contract refused."""
 
     code = 3
+
+
+def of_chain(failure: ChainError) -> RpcError:
+    """What a client is told of the chain's refusal or failure.
+
+    Code 3 is for contracts that refused, as wallets read it; what could not begin, and what the machine
+    stopped, is rejected with the rule's name.
+    """
+    match failure:
+        case Halted(reason=reason):
+            return TransactionRejectedError(f"EVM error: {reason}")
+        case Reverted(reason=reason, data=data):
+            return ExecutionRevertedError(f"execution reverted: {reason}", "0x" + data.hex())
+        case TransactionRefused():
+            return TransactionRejectedError(str(failure))
+        case _:
+            return InternalError(str(failure))

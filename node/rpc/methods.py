@@ -11,8 +11,6 @@ from typing import Any
 
 from node.rpc import altering, driving, reading
 
-CLIENT_VERSION = "Wattbook/1"
-
 Method = Callable[..., Any]
 
 
@@ -29,6 +27,9 @@ _EVM = (
 _ALIASES: dict[str, Method] = {
     "mine": driving.mine_many,
     "getAutomine": driving.get_automine,
+    "metadata": altering.metadata,
+    "setLoggingEnabled": altering.set_logging,
+    "setMinGasPrice": altering.refused(altering.PRICED),
     "setBalance": altering.set_balance,
     "setNonce": altering.set_nonce,
     "setCode": altering.set_code,
@@ -42,7 +43,7 @@ _ALIASES: dict[str, Method] = {
 """Methods that anvil and hardhat have under their names."""
 
 METHODS: dict[str, Method] = {
-    "web3_clientVersion": _constant(CLIENT_VERSION),
+    "web3_clientVersion": _constant(altering.CLIENT_VERSION),
     "web3_sha3": reading.sha3,
     "net_version": reading.net_version,
     "net_listening": _constant(True),
@@ -100,7 +101,11 @@ METHODS: dict[str, Method] = {
     "trace_transaction": altering.refused(altering.TRACES),
     "txpool_status": altering.pool_status,
     "txpool_content": altering.pool_content,
+    "txpool_inspect": altering.pool_inspect,
+    "eth_simulateV1": altering.refused(altering.SIMULATED),
+    "eth_fillTransaction": altering.refused(altering.FILLED),
     "evm_mine": driving.mine,
+    "evm_mine_detailed": driving.mine_detailed,
     "evm_setNextBlockTimestamp": driving.set_next_block_timestamp,
     "evm_increaseTime": driving.increase_time,
     "evm_setTime": driving.set_time,
@@ -115,6 +120,12 @@ METHODS: dict[str, Method] = {
     "anvil_dumpState": altering.dump_state,
     "anvil_loadState": altering.load_state,
     "anvil_nodeInfo": altering.node_info,
+    "anvil_addBalance": altering.add_balance,
+    "anvil_removePoolTransactions": altering.remove_of_sender,
+    "anvil_setBlockTimestampInterval": altering.set_timestamp_interval,
+    "anvil_removeBlockTimestampInterval": altering.remove_timestamp_interval,
+    "anvil_rollback": altering.rollback,
+    "anvil_reorg": altering.refused(altering.REORGANISED),
     "anvil_reset": altering.reset,
     "hardhat_reset": altering.reset,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from ledger.chain.calls import Call
 from ledger.chain.embedded import EmbeddedChain
 from ledger.chain.evm import Account
 from ledger.chain.protocol import LogFilter
-from ledger.transactions import AccessList
+from ledger.transactions import ACCESS_LIST, FEE_MARKET, LEGACY, AccessList
 from market.orders import NOBODY, Address
 from node.rpc.errors import InvalidParamsError
 
@@ -114,6 +114,7 @@ class CallRequest:
     max_priority_fee_per_gas: int | None
     chain_id: int | None
     access_list: AccessList
+    type: int
 
     def call(self, sender: Address = NOBODY) -> Call:
         """As a message to execute; `sender` where the request names none."""
@@ -156,7 +157,30 @@ def call_request(value: Any) -> CallRequest:
         max_priority_fee_per_gas=optional("maxPriorityFeePerGas"),
         chain_id=optional("chainId"),
         access_list=_access_list(fields.get("accessList") or []),
+        type=_type(fields),
     )
+
+
+def _type(fields: Mapping[str, Any]) -> int:
+    """Type of a transaction (EIP-2718): the one it names, or the first that has all its fields."""
+    for name in ("authorizationList", "blobs", "blobVersionedHashes", "maxFeePerBlobGas"):
+        if fields.get(name) is not None:
+            raise InvalidParamsError(f"transaction: `{name}` is not supported; sign it and send it raw")
+    priced, listed = fields.get("gasPrice") is not None, fields.get("accessList") is not None
+    capped = fields.get("maxFeePerGas") is not None or fields.get("maxPriorityFeePerGas") is not None
+    if fields.get("type") is None:
+        return FEE_MARKET if not priced else ACCESS_LIST if listed else LEGACY
+    kind = quantity(fields["type"], "type")
+    if kind not in (LEGACY, ACCESS_LIST, FEE_MARKET):
+        raise InvalidParamsError(f"type: {kind} is none of 0, 1, 2; sign it and send it raw")
+    for name, is_there, types in (
+        ("gasPrice", priced, (LEGACY, ACCESS_LIST)),
+        ("maxFeePerGas` and `maxPriorityFeePerGas", capped, (FEE_MARKET,)),
+        ("accessList", listed, (ACCESS_LIST, FEE_MARKET)),
+    ):
+        if is_there and kind not in types:
+            raise InvalidParamsError(f"transaction: a type {kind} has no `{name}`")
+    return kind
 
 
 def _access_list(value: Any) -> AccessList:
@@ -192,6 +216,31 @@ def overrides(value: Any) -> dict[Address, Account]:
             },
             storage_emptied=fields.get("state") is not None,
         )
+    return found
+
+
+_BLOCK_OVERRIDES: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
+    "number": ("number", quantity),
+    "time": ("timestamp", quantity),
+    "gasLimit": ("gas_limit", quantity),
+    "baseFeePerGas": ("base_fee", quantity),
+    "baseFee": ("base_fee", quantity),
+    "feeRecipient": ("coinbase", lambda value, name: data(value, name, 20)),
+    "coinbase": ("coinbase", lambda value, name: data(value, name, 20)),
+    "prevRandao": ("mix_hash", lambda value, name: data(value, name, 32)),
+    "random": ("mix_hash", lambda value, name: data(value, name, 32)),
+}
+"""What Geth and anvil call a block's fields in the fourth parameter of eth_call, and we in a header."""
+
+
+def block_overrides(value: Any) -> dict[str, Any]:
+    """Fields of its block that a call finds otherwise, as a header has them."""
+    found: dict[str, Any] = {}
+    for name, given in mapping({} if value is None else value, "block overrides").items():
+        if name not in _BLOCK_OVERRIDES:
+            raise InvalidParamsError(f"block overrides: {_excerpt(name)} is not supported")
+        field, read = _BLOCK_OVERRIDES[name]
+        found[field] = read(given, name)
     return found
 
 
@@ -235,13 +284,19 @@ def log_filter(chain: EmbeddedChain, value: Any) -> LogFilter:
         first = _filter_block(chain, fields.get("fromBlock"))
         open_ended = fields.get("toBlock") in (None, "latest", PENDING)
         last = None if open_ended else _filter_block(chain, fields["toBlock"])
-    head = chain.head()
+    which = LogFilter(first, last, _addresses(fields), _topics(fields))
+    check_span(chain, which)
+    return which
+
+
+def check_span(chain: EmbeddedChain, which: LogFilter) -> None:
+    """Refuse a question for the logs of more than 10 000 blocks."""
+    first, last, head = which.from_block, which.to_block, chain.head()
     if min(head if last is None else last, head) - first >= LOG_BLOCKS_MAX:
         raise InvalidParamsError(
             f"filter: blocks {first} to {head if last is None else last} are more than {LOG_BLOCKS_MAX};"
             " ask for them in parts"
         )
-    return LogFilter(first, last, _addresses(fields), _topics(fields))
 
 
 def _filter_block(chain: EmbeddedChain, value: Any) -> int:

@@ -218,27 +218,32 @@ def transaction_count(engine: Engine, account: Any, tag: Any = "latest") -> str:
     return hex(engine.chain.nonce(address) if block is None else engine.chain.nonce_after(address, block))
 
 
-def call(engine: Engine, transaction: Any, tag: Any = "latest", overrides: Any = None) -> str:
+def call(
+    engine: Engine,
+    transaction: Any,
+    tag: Any = "latest",
+    overrides: Any = None,
+    block_overrides: Any = None,
+) -> str:
     """Output of a call without a transaction, after a block and in its time; `pending` is the next one."""
     request, block = params.call_request(transaction), params.block(engine.chain, tag)
-    accounts = params.overrides(overrides)
-    execution = engine.guarded(lambda: engine.chain.execute(request.call(), block, accounts))
+    accounts, fields = params.overrides(overrides), params.block_overrides(block_overrides)
+    execution = engine.chain.execute(request.call(), block, accounts, fields)
     return hexadecimal(execution.output)
 
 
 def estimate_gas(engine: Engine, transaction: Any, tag: Any = "latest", overrides: Any = None) -> str:
-    """Gas limit under which a transaction succeeds in the next block."""
+    """Gas limit under which a transaction succeeds in the next block, or after one before the head."""
     request, accounts = params.call_request(transaction), params.overrides(overrides)
-    if params.block(engine.chain, tag) not in (None, engine.chain.head()):
-        raise InvalidParamsError("eth_estimateGas: only for the next block")
+    block = params.block(engine.chain, tag)
     call = request.call(sender=next(iter(engine.keys), NOBODY))
-    return hex(engine.guarded(lambda: engine.chain.estimate(call, accounts)))
+    return hex(engine.chain.estimate(call, accounts, None if block == engine.chain.head() else block))
 
 
 def access_list(engine: Engine, transaction: Any, tag: Any = "latest") -> dict[str, Any]:
     """Accounts and words that a transaction accesses, and its gas where it says so (EIP-2930)."""
     request, block = params.call_request(transaction), params.block(engine.chain, tag)
-    listed, execution = engine.guarded(lambda: engine.chain.access_list(request.call(), block))
+    listed, execution = engine.chain.access_list(request.call(), block)
     answer = {"accessList": access_list_view(listed), "gasUsed": hex(execution.gas_used)}
     return answer if execution.error is None else answer | {"error": execution.error}
 
@@ -349,6 +354,7 @@ def filter_logs(engine: Engine, number: Any) -> list[Any]:
     feed = engine.filter(params.quantity(number, "filter"))
     if feed.kind != "logs":
         raise InvalidParamsError("filter: it is not on logs")
+    params.check_span(engine.chain, feed.which)
     return _log_views(engine, feed.which)
 
 

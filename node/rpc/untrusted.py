@@ -24,7 +24,11 @@ def parse(text: str | bytes) -> Any:
     decoded = text.decode("utf-8") if isinstance(text, bytes) else text
     if decoded.count("[") + decoded.count("{") > DEPTH_MAX and depth(decoded) > DEPTH_MAX:
         raise ValueError(f"nested deeper than {DEPTH_MAX}")
-    return json.loads(decoded)
+    return json.loads(decoded, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is Python's, not JSON's")
 
 
 def depth(text: str) -> int:

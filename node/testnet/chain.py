@@ -38,7 +38,7 @@ class HeldClock:
 
 
 class EngineChain:
-    """`Chain` over a running engine: each call takes the engine's lock, so that clients wait for none long.
+    """`Chain` over a running engine: each call takes the engine's lock for itself alone.
 
     Under automine a receipt is there at once; otherwise it is waited for, until `stop` is set.
     """
@@ -73,12 +73,9 @@ class EngineChain:
             return self.engine.chain.now()
 
     def send(self, raw_transaction: bytes) -> bytes:
-        """Hand over a signed transaction; returns its hash. Raises TransactionRefused."""
+        """Hand over a signed transaction; returns its hash. Raises TransactionRefused, ChainError."""
         with self.engine.lock:
-            transaction_hash = self.engine.chain.send(raw_transaction)
-            if self.engine.automine:
-                self.engine.chain.mine()
-            return transaction_hash
+            return self.engine.send_raw(raw_transaction)
 
     def receipt(self, transaction_hash: bytes) -> Receipt:
         """Receipt of a transaction, waited for.
@@ -96,10 +93,19 @@ class EngineChain:
                 raise StoppingError
         raise ChainUnavailable(f"transaction 0x{transaction_hash.hex()} is in no block yet")
 
-    def call(self, to: str, data: bytes, *, sender: str | None = None, block: int | None = None) -> bytes:
-        """Execute without a transaction. Raises Reverted."""
+    def call(
+        self,
+        to: str | None,
+        data: bytes,
+        *,
+        sender: str | None = None,
+        block: int | None = None,
+        value: int = 0,
+        gas: int | None = None,
+    ) -> bytes:
+        """Execute without a transaction. Raises Reverted, TransactionRefused."""
         with self.engine.lock:
-            return self.engine.chain.call(to, data, sender=sender, block=block)
+            return self.engine.chain.call(to, data, sender=sender, block=block, value=value, gas=gas)
 
     def estimate_gas(self, to: str | None, data: bytes, *, sender: str, value: int = 0) -> int:
         """Gas a transaction would need. Raises Reverted."""

@@ -56,15 +56,20 @@ class Running:
 
 
 @contextmanager
-def running(settings: Settings, tell: Say, complain: Say) -> Iterator[Running]:
-    """A testnet while the context lasts. Raises StartError, and ChainError for a chain that is damaged."""
+def running(
+    settings: Settings, tell: Say, complain: Say, started: Callable[[], None] = lambda: None
+) -> Iterator[Running]:
+    """A testnet while the context lasts; `started` is called before anybody is told that it can be used.
+
+    Raises StartError, and ChainError for a chain that is damaged.
+    """
     with ExitStack() as stack:
         _check_writable(settings.config_out)
         rpc_socket = stack.enter_context(_listening(settings.host, settings.port, "--port"))
         api_socket = stack.enter_context(_listening(settings.host, settings.api_port, "--api-port"))
-        stop = Flag()
         clock = HeldClock(_preparation(wall_clock()))
         engine, cast_keys, record = _open(settings, clock)
+        stop = engine.stopping
         stack.callback(engine.chain.close)
         stack.callback(stop.set)
         cast = cast_of(cast_keys, settings.oracles)
@@ -93,14 +98,17 @@ def running(settings: Settings, tell: Say, complain: Say) -> Iterator[Running]:
         engine.before_jump = operator.prepare
         engine.block_time_seconds = settings.block_time_seconds
         engine.automine = settings.block_time_seconds is None
-        if settings.config_out is not None:
-            write_json(settings.config_out, document)
-        narrator = Narrator(market.chain, _names(market), tell)
+        narrator = Narrator(
+            market.chain, _names(market), lambda line: tell(line) if engine.narrated else None
+        )
         api = create_api(_projection(market), public(document), partial(publish, market))
-        stack.enter_context(_serving(create_app(engine), rpc_socket))
+        stack.enter_context(_serving(create_app(engine, origins=settings.origins), rpc_socket))
         stack.enter_context(_serving(api, api_socket))
         stack.enter_context(_thread("market", operator.run, stop))
         stack.enter_context(_thread("narrator", narrator.run, stop))
+        started()
+        if settings.config_out is not None:
+            write_json(settings.config_out, document)
         yield Running(market, engine, document, record is not None)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.keys import TEST_MNEMONIC
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
+"""Scheme, host and port of a page, without a path (RFC 6454)."""
 DEFAULT_ACCOUNTS = 10
 ORACLES_MAX = 16
 ACCOUNTS_MAX = 200
@@ -54,6 +57,7 @@ class Settings:
     oracles: int = 3
     oracles_elsewhere: bool = False
     meters_elsewhere: bool = False
+    origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, port in (("--port", self.port), ("--api-port", self.api_port)):
@@ -67,6 +71,11 @@ class Settings:
             raise SettingError(f"--oracles {self.oracles}: from 1 to {ORACLES_MAX}")
         if self.block_time_seconds is not None and not 1 <= self.block_time_seconds <= 60:
             raise SettingError(f"--block-time {self.block_time_seconds}: from 1 to 60 seconds")
+        for origin in self.origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise SettingError(
+                    f"--allow-origin {origin}: is no origin of pages, as https://example.org or http://host:8080"
+                )
 
     @property
     def words(self) -> str:

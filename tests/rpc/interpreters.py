@@ -84,7 +84,8 @@ class World:
 
     def _close(self, machine: Machine) -> bytes:
         root = machine.persist()
-        self.store.commit()
+        with self.store.together():
+            pass
         later = self.header.timestamp + 12
         self.header = replace(blank_header(self.header, later, 30_000_000, 0), state_root=root)
         return root

@@ -327,7 +327,7 @@ def test_reverts_say_why(chain: EmbeddedChain, deployed: str, owner: Key, probe:
         chain.estimate_gas(deployed, calldata("add(uint256)", 0), sender=owner.address)
     with pytest.raises(Reverted, match=r"^out of gas"):
         chain.execute(Call(deployed, calldata("mark(uint256,uint256)", 0, 10), gas=50_000))
-    with pytest.raises(Reverted, match="insufficient funds"):
+    with pytest.raises(TransactionRefused, match="insufficient funds"):
         chain.execute(Call(owner.address, sender=deployed, value=1))
     assert chain.execute(Call(None, probe.creation)).output != b""
 

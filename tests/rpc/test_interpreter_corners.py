@@ -23,8 +23,6 @@ from tests.rpc.interpreters import (
     to_contract,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:SELFDESTRUCT opcode present:DeprecationWarning")
-
 STOP, ADD, KECCAK, CODECOPY, RETURNDATACOPY = b"\0", b"\1", b"\x20", b"\x39", b"\x3e"
 POP, MLOAD, MSTORE, MSTORE8, SLOAD, SSTORE = b"\x50", b"\x51", b"\x52", b"\x53", b"\x54", b"\x55"
 JUMP, JUMPI, GAS, JUMPDEST, TLOAD, TSTORE, MCOPY = (

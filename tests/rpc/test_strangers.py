@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,9 @@ def test_every_method_refuses_what_it_cannot_use(keys: tuple[Key, ...]) -> None:
 
 
 @pytest.mark.long
-def test_memory_is_flat(keys: tuple[Key, ...], tmp_path: Path) -> None:
+def test_memory_is_flat(
+    keys: tuple[Key, ...], tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """A hundred thousand requests on a chain in a folder, after so many that the caches are full."""
     engine = engine_of(keys, data=tmp_path)
     draws, subscriptions = stranger(3, engine, keys), Subscriptions(engine, lambda: None)
@@ -134,6 +137,8 @@ def test_memory_is_flat(keys: tuple[Key, ...], tmp_path: Path) -> None:
     ask(100_000)
     grown = _anonymous_bytes() - before
     engine.chain.close()
+    record_property("requests", 100_000)
+    record_property("bytes by which memory grew", grown)
     assert grown < FLAT_BYTES, f"{grown:,} bytes"
 
 

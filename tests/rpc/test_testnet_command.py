@@ -79,10 +79,14 @@ def test_port_in_use() -> None:
         ({"accounts": 0}, "--accounts 0: from 1 to 200"),
         ({"block_time_seconds": 0}, "--block-time 0: from 1 to 60 seconds"),
         ({"port": 65_536}, "--port 65536: a port is a number from 0 to 65535"),
+        (
+            {"origins": ("evil.example",)},
+            "--allow-origin evil.example: is no origin of pages, as https://example.org or http://host:8080",
+        ),
         ({"port": 9_000, "api_port": 9_000}, "--api-port 9000: is --port already; name another one"),
     ],
 )
-def test_settings_that_are_not_allowed(options: dict[str, int], message: str) -> None:
+def test_settings_that_are_not_allowed(options: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError) as caught:
         Settings(**options)
     assert str(caught.value) == message
@@ -152,6 +156,17 @@ def test_stops_cleanly_and_quietly(tmp_path: Path) -> None:
         started.send_signal(signal.SIGINT)
         stdout, stderr = started.communicate(timeout=PATIENCE_SECONDS)
     assert (started.returncode, stdout, stderr) == (0, "", "")
+
+
+def test_interrupt_ends_a_start(tmp_path: Path) -> None:
+    """Between the first word and the last of a start, which has a market to deploy."""
+    with process("--data", str(tmp_path)) as started:
+        assert started.stdout is not None
+        assert started.stdout.readline() == "wattbook testnet: starting ...\n"
+        started.send_signal(signal.SIGINT)
+        stdout, stderr = started.communicate(timeout=PATIENCE_SECONDS)
+    assert (started.returncode, stderr) == (130, "")
+    assert stdout == "stopped before it was ready\n"
 
 
 def test_killed_process_leaves_a_market_that_goes_on(tmp_path: Path) -> None:
@@ -229,9 +244,8 @@ def slots_of(net: Running) -> dict[int, Any]:
 def jump(net: Running, seconds: int) -> None:
     """Move the chain's clock ahead."""
     body = {"jsonrpc": "2.0", "id": 1, "method": "evm_increaseTime", "params": [hex(seconds)]}
-    assert httpx.post(net.document["rpc_url"], json=body, timeout=PATIENCE_SECONDS).json()["result"] == hex(
-        seconds
-    )
+    answered = httpx.post(net.document["rpc_url"], json=body, timeout=PATIENCE_SECONDS).json()
+    assert answered["result"] == seconds
 
 
 def eventually(what: Callable[[], Any]) -> None:
