@@ -414,12 +414,12 @@ class Exchange:
         """Σ max(0, −balance) over all but the utility, n€."""
         return int(self._read("arrears", int))
 
-    def clearing(self) -> int:
-        """Trades settled on one side only so far, n€."""
-        return int(self._read("clearing", int))
+    def advances(self) -> int:
+        """What slots have credited beyond what was paid into them, n€."""
+        return int(self._read("advances", int))
 
     def backing(self) -> int:
-        """Utility balance + clearing − arrears, n€; never negative."""
+        """Utility balance − advances − arrears, n€; never negative."""
         return int(self._read("backing", int))
 
     def utility(self) -> Address:

@@ -42,6 +42,7 @@ class SlotState:
     closing: bool
     accounts: int
     settled_accounts: int
+    clearing: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,8 +133,9 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """One account's settlement: `trades_neur` goes to clearing, `to_utility_neur` to the utility."""
+    """One account's settlement: `trades_neur` for the slot's clearing, `to_utility_neur` for the utility."""
 
+    slot: int
     account: Account
     trades_neur: int
     to_utility_neur: int
@@ -143,8 +144,9 @@ class Transfer:
 class Accounts:
     """Every account by address and id, and the money that is between them.
 
-    `clearing_neur` is the sum of trades posted in slots not yet settled by all. Token units are
-    10^`token_decimals` to a euro.
+    `clearing_neur` is by slot what trades of settled accounts have paid in, less what they were credited;
+    slots where it is 0, as it is when all are settled, are left out. Token units are 10^`token_decimals` to
+    a euro.
     """
 
     def __init__(self, utility: Address, token_decimals: int = NEUR_DIGITS) -> None:
@@ -152,7 +154,7 @@ class Accounts:
         self._by_address = {utility: self._by_id[UTILITY_ID]}
         self._former_utilities: set[Address] = set()
         self._neur_per_token_unit = 10 ** max(0, NEUR_DIGITS - token_decimals)
-        self.clearing_neur = 0
+        self.clearing_neur: dict[int, int] = {}
 
     # --- looking up -----------------------------------------------------------------------------
 
@@ -271,13 +273,21 @@ class Accounts:
 
     @property
     def backing_neur(self) -> int:
-        """Utility's balance + clearing − arrears: never negative after a call."""
-        return self.utility.balance_neur + self.clearing_neur - self.arrears_neur
+        """Utility's balance − advances − arrears: never negative after a call.
+
+        What was paid into a slot and not credited yet is not in it: that is its sellers'.
+        """
+        return self.utility.balance_neur - self.advances_neur - self.arrears_neur
+
+    @property
+    def advances_neur(self) -> int:
+        """What slots have credited beyond what was paid into them: sellers settled before their buyers."""
+        return sum(-clearing for clearing in self.clearing_neur.values() if clearing < 0)
 
     @property
     def held_neur(self) -> int:
-        """What the token's balance must be worth: Σ balances + clearing."""
-        return sum(account.balance_neur for account in self._by_id) + self.clearing_neur
+        """What the token's balance must be worth: Σ balances + Σ clearing."""
+        return sum(account.balance_neur for account in self._by_id) + sum(self.clearing_neur.values())
 
     def deposit(self, address: Address, amount_neur: int) -> None:
         """Add to a balance. Raises Refused."""
@@ -292,10 +302,8 @@ class Accounts:
         """Take what is free of reserves; for the utility, what backing leaves. Raises Refused."""
         self._require_payable(amount_neur)
         account = self.get(address)
-        if account.is_utility:
-            free = account.balance_neur - self.arrears_neur + min(0, self.clearing_neur)
-        else:
-            free = account.balance_neur - account.reserved_neur
+        own_neur = account.balance_neur - account.reserved_neur
+        free = self.backing_neur if account.is_utility else own_neur
         require(amount_neur <= free, "accounts: insufficient funds", f"{amount_neur} of {free} n€")
         account.balance_neur -= amount_neur
 
@@ -321,7 +329,9 @@ class Accounts:
 
     def _move(self, transfer: Transfer, sign: int) -> None:
         transfer.account.balance_neur -= sign * (transfer.trades_neur + transfer.to_utility_neur)
-        self.clearing_neur += sign * transfer.trades_neur
+        clearing = self.clearing_neur.pop(transfer.slot, 0) + sign * transfer.trades_neur
+        if clearing != 0:
+            self.clearing_neur[transfer.slot] = clearing
         self.utility.balance_neur += sign * transfer.to_utility_neur
 
     # --- reserves -------------------------------------------------------------------------------

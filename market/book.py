@@ -458,7 +458,7 @@ class Book:
 
     def _close_gate(self, command: CloseGate) -> tuple[BookEvent, ...]:
         """Go through the entries, the level opened last first; past the last one the gate is closed."""
-        require(command.time >= self.terms.closing(self.slot), "book: before the gate", command)
+        require(command.time >= self.terms.closing(self.slot), "book: before closing", command)
         require(not self.gate_closed, "book: gate is closed", self.slot)
         self.closing = True
         entries = [(level, place) for level in reversed(self._opened) for place in range(len(level.entries))]

@@ -150,10 +150,13 @@ class Slot:
     # --- settlement -----------------------------------------------------------------------------
 
     def settle(self, addresses: Sequence[Address], time: int) -> tuple[Event, ...]:
-        """Settle accounts of the snapshot, skipping those that are. Raises Refused, and settles nobody."""
+        """Settle accounts of the snapshot, the utility before all others, skipping those that are settled.
+
+        Raises Refused, and settles nobody.
+        """
         valuation = self.valuation(time)
         bills: dict[int, tuple[Posting, ...]] = {}
-        for address in addresses:
+        for address in (self.accounts.utility.address, *addresses):
             account = self.accounts.get(address)
             self._require_in_snapshot(account)
             if account.id not in bills and not self.book.position(account).settled:
@@ -193,10 +196,12 @@ class Slot:
         return settle(position, metered, account.bus, valuation)
 
     def _post(self, bills: dict[int, tuple[Posting, ...]]) -> None:
-        """Move the money of all bills, or none: trades to clearing, everything else to the utility."""
+        """Move the money of all bills, or none: trades to the slot's clearing, all else to the utility."""
         trades = {number: amount_neur(postings, Cause.TRADES) for number, postings in bills.items()}
         self.accounts.post(
-            Transfer(self.accounts.at(number), trades[number], amount_neur(postings) - trades[number])
+            Transfer(
+                self.number, self.accounts.at(number), trades[number], amount_neur(postings) - trades[number]
+            )
             for number, postings in bills.items()
         )
 

@@ -82,6 +82,7 @@ def require_sound(terms: Terms) -> None:
     """Refuse terms under which no slot could go its way."""
     in_order = 0 < terms.open_lead - terms.gate_lead < EXPIRY_LIMIT_SECONDS
     in_order = in_order and terms.resettle_grace >= terms.meter_grace
+    in_order = in_order and terms.resettle_grace > 0  # else no reading would ever be in time
     in_order = in_order and terms.veto_grace <= terms.gate_lead  # fills are certain before delivery begins
     in_range = terms.slot_seconds > 0 and terms.lot_wh > 0 and 2 <= terms.buses <= BUSES_MAX
     penalties = terms.penalties_ueur_per_kwh

@@ -285,18 +285,18 @@ def arrears() -> uint256:
 
 @external
 @view
-def clearing() -> int256:
+def advances() -> uint256:
     """
-    @notice n€ of trades posted in slots not settled by all.
+    @notice n€ that slots have credited beyond what was paid into them.
     """
-    return accounts._clearing()
+    return accounts._advances()
 
 
 @external
 @view
 def backing() -> int256:
     """
-    @notice Utility's balance + clearing − arrears, n€, never negative.
+    @notice Utility's balance − advances − arrears, n€, never negative.
     """
     return accounts._backing()
 

@@ -61,8 +61,8 @@ def registerAccount(
     @param account Who trades.
     @param bus Where, from 1.
     @param meterKey Signs its readings.
-    @param importCapacity Wh a slot that it may buy net.
-    @param exportCapacity Wh a slot that it may sell net.
+    @param importCapacity Wh a slot that it may buy net, and that its meter may show.
+    @param exportCapacity Wh a slot that it may sell net, and that its meter may show.
     @param creditLimit n€ that reserves may exceed the balance by.
     @param classes Bit c − 1: it may sell energy class c.
     """
@@ -78,8 +78,8 @@ def setAccount(account: address, importCapacity: uint32, exportCapacity: uint32,
     """
     @notice Changes what may change of an account; by the utility. Resting orders stay.
     @param account A registered account.
-    @param importCapacity Wh a slot that it may buy net.
-    @param exportCapacity Wh a slot that it may sell net.
+    @param importCapacity Wh a slot that it may buy net, and that its meter may show.
+    @param exportCapacity Wh a slot that it may sell net, and that its meter may show.
     @param creditLimit n€ that reserves may exceed the balance by.
     @param classes Bit c − 1: it may sell energy class c.
     """

@@ -3,7 +3,7 @@
 @title Accounts
 @license Apache-2.0
 @notice Who takes part, and their money in n€. Ids count up in order of registration; id 0 is the utility.
-        One word by address holds what order entry needs: id, bus, capacities, reserve and balance. Clearing and
+        One word by address holds what order entry needs: id, bus, capacities, reserve and balance. Advances and
         arrears share another.
 """
 
@@ -117,7 +117,7 @@ words: HashMap[address, uint256]
 profiles: HashMap[uint256, uint256]
 holders: HashMap[uint256, address]
 meters: HashMap[uint256, address]
-# Clearing in the upper half, signed; arrears in the lower.
+# Advances in the upper half, arrears in the lower.
 common: uint256
 count: uint256
 guardian: address
@@ -419,11 +419,11 @@ def _reserved(word: uint256) -> uint256:
 
 @internal
 @view
-def _clearing() -> int256:
+def _advances() -> uint256:
     """
-    @notice Sum of trades posted in slots that are not settled by all: 0 when they are.
+    @notice What slots have credited beyond what was paid into them, n€: sellers settled before their buyers.
     """
-    return packing._signed(self.common, 128, 128)
+    return self.common >> 128
 
 
 @internal
@@ -439,10 +439,11 @@ def _arrears() -> uint256:
 @view
 def _backing() -> int256:
     """
-    @notice Utility's balance + clearing − arrears; never negative after a call.
+    @notice Utility's balance − advances − arrears; never negative after a call. What was paid into a slot and not
+            credited yet is not in it: that is its sellers'.
     """
     balance: int256 = self._balance(self.words[self.holders[0]])
-    return balance + self._clearing() - convert(self._arrears(), int256)
+    return balance - convert(self._advances(), int256) - convert(self._arrears(), int256)
 
 
 @internal
@@ -485,12 +486,13 @@ def _credit(account: address, amount: int256, released: uint256):
 
 
 @internal
-def _clear(amount: int256):
+def _advance(before: int256, after: int256):
     """
-    @notice Adds to clearing.
+    @notice Keeps advances, where a slot's clearing goes from `before` to `after`.
     """
-    if amount != 0:
-        self.common = packing._put(self.common, 128, 128, packing._bits(self._clearing() + amount, 128))
+    more: int256 = max(-after, 0) - max(-before, 0)
+    if more != 0:
+        self.common = packing._put(self.common, 128, 128, convert(convert(self._advances(), int256) + more, uint256))
 
 
 @internal
@@ -528,7 +530,7 @@ def _withdraw(amount: uint256):
     word: uint256 = self._word(msg.sender)
     free: int256 = self._balance(word)
     if word & packing.UINT24 == 0:
-        free += min(self._clearing(), 0) - convert(self._arrears(), int256)
+        free = self._backing()
     else:
         free -= convert(self._reserved(word), int256)
     rules._require(convert(amount, int256) <= free, "accounts: insufficient funds")

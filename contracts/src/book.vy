@@ -118,8 +118,9 @@ def _place(order: orders.Order, r: bytes32, vs: bytes32) -> (uint256, uint256):
     if ticket.state != before:
         slots.states[ticket.slot] = ticket.state
     positions.words[key] = ticket.position
-    reserved: uint256 = (positions._reserve(ticket.position) << accounts.RESERVED_AT)
-    account: uint256 = ticket.account + reserved - (reserve << accounts.RESERVED_AT)
+    reserved: uint256 = positions._reserve(ticket.position) << accounts.RESERVED_AT
+    # What was reserved goes first: the field has no room for both.
+    account: uint256 = ticket.account - (reserve << accounts.RESERVED_AT) + reserved
     if account != ticket.account:
         accounts.words[order.trader] = account
     return orders.ACCEPTED, ticket.visits

@@ -53,7 +53,7 @@ def _advance(slot: uint32, limit: uint32):
     """
     number: uint256 = convert(slot, uint256)
     state: uint256 = slots._scheduled(number)
-    rules._require(slots._may_close(number), "book: before the gate")
+    rules._require(slots._may_close(number), "book: before closing")
     rules._require(state & slots.GATE_CLOSED == 0, "book: gate is closed")
     progress: uint256 = slots.progress[number]
     link: uint256 = (progress >> slots.LEVEL_AT) & packing.UINT19

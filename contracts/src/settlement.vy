@@ -3,7 +3,7 @@
 @title Settlement
 @license Apache-2.0
 @notice Readings of meters and of the substation, and the postings of each account in a slot, in n€.
-        What an account pays is positive. Trades go through clearing, everything else to the utility.
+        What an account pays is positive. Trades go through the slot's clearing, everything else to the utility.
 """
 
 import accounts
@@ -366,7 +366,8 @@ def _settle(slot: uint256, rule: uint256, account: address):
     bill.trades = positions._trades(position) * slots.TICK
     to_utility: int256 = self._to_utility(bill)
     accounts._credit(account, -bill.trades - to_utility, positions._reserve(position))
-    accounts._clear(bill.trades)
+    clearing: int256 = packing._signed(progress, slots.CLEARING_AT, 128)
+    accounts._advance(clearing, clearing + bill.trades)
     if to_utility != 0:
         accounts._credit(accounts.holders[0], to_utility, 0)
     positions.words[key] = packing._put(position, positions.RESERVE_AT, 64, 0) | positions.SETTLED
@@ -385,7 +386,8 @@ def _settle(slot: uint256, rule: uint256, account: address):
         penalty=bill.penalty,
     )
     settled: uint256 = ((progress >> slots.SETTLED_AT) & packing.UINT32) + 1
-    slots.progress[slot] = packing._put(progress, slots.SETTLED_AT, 32, settled)
+    progress = packing._put(progress, slots.SETTLED_AT, 32, settled)
+    slots.progress[slot] = packing._put(progress, slots.CLEARING_AT, 128, packing._bits(clearing + bill.trades, 128))
     if settled == snapshot:
         slots.states[slot] = state | slots.SETTLED
         log SlotSettled(slot=convert(slot, uint32))

@@ -52,6 +52,7 @@ struct SlotState:
     closing: bool
     accounts: uint32
     settledAccounts: uint32
+    clearing: int128
 
 struct Tariff:
     retail: int256
@@ -87,12 +88,14 @@ OPENED_AT: constant(uint256) = 105
 BEST_AT: constant(uint256) = 124
 
 # The progress word: one bit a chunk that is in, charges from 0 and prices from 8; then 32-bit counters, and
-# where closing goes on: 19 bits of the level's key, 16 of the place in its queue.
+# where closing goes on: 19 bits of the level's key, 16 of the place in its queue. The upper half is the slot's
+# clearing, signed: what trades of settled accounts have paid in, less what they were credited; 0 when all are.
 CHUNKS_AT: constant(uint256) = 0
 ACCOUNTS_AT: constant(uint256) = 16
 SETTLED_AT: constant(uint256) = 48
 LEVEL_AT: constant(uint256) = 80
 PLACE_AT: constant(uint256) = 99
+CLEARING_AT: constant(uint256) = 128
 
 
 # ---- immutables ------------------------------------------------------------------------------------
@@ -126,7 +129,9 @@ def __init__(terms: Terms):
     @param terms Lengths in seconds, the lot in Wh, penalties in µ€/kWh by class from 1.
     """
     sound: bool = terms.slotSeconds > 0 and terms.lot > 0 and terms.rule <= 1
-    sound = sound and terms.openLead > terms.gateLead and terms.resettleGrace >= terms.meterGrace
+    sound = sound and terms.openLead > terms.gateLead
+    # Else no reading would ever be in time.
+    sound = sound and terms.resettleGrace >= terms.meterGrace and terms.resettleGrace > 0
     # What was filled is certain before delivery begins: nobody vetoes on what was delivered.
     sound = sound and terms.vetoGrace <= terms.gateLead
     # An order's expiry is kept as 21 bits of seconds before the gate.
@@ -321,4 +326,5 @@ def _state(slot: uint256) -> SlotState:
         closing=word & CLOSING != 0,
         accounts=convert((progress >> ACCOUNTS_AT) & packing.UINT32, uint32),
         settledAccounts=convert((progress >> SETTLED_AT) & packing.UINT32, uint32),
+        clearing=convert(packing._signed(progress, CLEARING_AT, 128), int128),
     )

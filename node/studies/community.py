@@ -3,9 +3,9 @@
 A prosumer's net demand falls with the price. Between feed-in tariff and retail it is offered in steps: what
 is wanted at retail still is a bid at retail, what would be sold at the feed-in tariff already is an ask
 there, and what lies between is offered at the prices that it is worth. A rule decides who trades at what.
-What is then left of bids at retail is bought from the grid, what is left of asks at the feed-in tariff sold to it;
-the rest does not happen: a load is not switched on, or sun is used behind the meter. Every meter's net energy
-is then run over the feeder.
+What is then left of bids at retail is bought from the grid, what is left of asks at the feed-in tariff
+sold to it; the rest does not happen: a load is not switched on, or sun is used behind the meter. Every
+meter's net energy is then run over the feeder.
 
 AuctionError   an auction decided what cannot be
 """

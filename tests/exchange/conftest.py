@@ -20,7 +20,7 @@ from ledger.keys import Key, derive
 from ledger.state import Position
 from ledger.token import Token
 from ledger.transactions import decode_transaction
-from market.events import Event
+from market.events import AccountSettled, Event
 from market.messages import CancelRequest, ChargesHeader, ForecastsHeader, PricesHeader, Reading
 from market.orders import Berth, Flag, Order, OrderPlaced, OrdersFilled, Side, Veto
 from market.slots import Rule, Terms
@@ -135,8 +135,12 @@ class Market:
         return self.exchange.position_of(self.slot, key.address)
 
     def total(self) -> int:
-        """Σ balances + clearing, n€."""
-        return sum(self.exchange.account_of(a).balance for a in self.everyone) + self.exchange.clearing()
+        """Σ balances + the slot's clearing, n€."""
+        return sum(self.exchange.account_of(a).balance for a in self.everyone) + self.clearing()
+
+    def clearing(self) -> int:
+        """Of the slot, n€."""
+        return self.exchange.slot_of(self.slot).clearing
 
     # --- trading ---
 
@@ -292,7 +296,14 @@ class Market:
         return self.do(sent)
 
     def settle(self, *accounts: str) -> tuple[Event, ...]:
-        return self.do(self.exchange.settle(self.slot, accounts, sender=self.relayer))
+        """All events of these accounts: the utility, which settles first, is left out unless named."""
+        return self.of(accounts, self.do(self.exchange.settle(self.slot, accounts, sender=self.relayer)))
+
+    def of(self, accounts: Sequence[str], events: Iterable[Event]) -> tuple[Event, ...]:
+        """Events without the utility's settlement, unless it is one of the accounts."""
+        own = self.utility.address
+        unnamed = AccountSettled if own not in accounts else ()
+        return tuple(e for e in events if not isinstance(e, unnamed) or e.account != own)
 
     # --- estimates ---
 

@@ -367,8 +367,8 @@ MORE = (
         name="the utility takes what covers arrears",
         code="Exchange",
         source="accounts.vy",
-        right="free += min(self._clearing(), 0) - convert(self._arrears(), int256)",
-        wrong="free += min(self._clearing(), 0)",
+        right="        free = self._backing()\n",
+        wrong="        free = self._backing() + convert(self._arrears(), int256)\n",
         caught_by="tests/exchange/test_contract_settlement.py"
         "::test_arrears_are_what_accounts_owe_and_limit_the_utility",
     ),

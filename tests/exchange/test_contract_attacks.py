@@ -607,7 +607,7 @@ def test_an_unfunded_utility(market):
     market.post_prices()
     market.read(market.signed_reading(market.buyer, 200), market.signed_reading(market.seller, -200))
     market.settle(market.buyer.address)
-    assert x.clearing() == 200 * HUB_TICK
+    assert market.clearing() == 200 * HUB_TICK
     own = market.balance(market.utility)
     market.refused("accounts: insufficient funds", x.withdraw(own + 1, sender=market.utility))
     market.do(x.withdraw(own, sender=market.utility))
@@ -616,7 +616,63 @@ def test_an_unfunded_utility(market):
     assert market.balance(market.utility) == 3_000 * 200
     market.do(market.submit_reading(market.signed_reading(market.other, 0)))
     market.settle(*market.everyone)
-    assert x.clearing() == 0 and market.token.balance_of(x.address) == market.total()
+    assert market.clearing() == 0 and market.token.balance_of(x.address) == market.total()
+
+
+def test_what_buyers_paid_is_kept_for_their_sellers(market):
+    """Neither a reading that the utility cannot pay for takes it, nor a withdrawal of the utility."""
+    x, buyer, seller, other = market.exchange, market.buyer, market.seller, market.other
+    market.do(x.withdraw(market.balance(market.utility), sender=market.utility))
+    market.open()
+    deal(market, seller, buyer, 1_950, 100_000)
+    market.close()
+    market.post_prices()
+    market.read(*(market.signed_reading(key, net) for key, net in ((buyer, 10**5), (seller, -(10**5)))))
+    market.do(market.submit_reading(market.signed_reading(other, -(10**5))))
+    market.settle(buyer.address)
+    refused = x.settle(market.slot, [other.address], sender=market.relayer)
+    market.refused("settlement: utility unfunded", refused)
+    free = market.balance(market.utility)
+    market.refused("accounts: insufficient funds", x.withdraw(free + 1, sender=market.utility))
+    market.do(x.withdraw(free, sender=market.utility))
+    # The seller's charge is below 0 and comes to the utility with it: that alone is what the next may get.
+    market.settle(seller.address)
+    assert x.backing() == -CHARGES[x.account_of(seller.address).bus] * 10**5
+
+
+@pytest.mark.parametrize("later", [0, 1], ids=["in the same slot", "in the next slot"])
+def test_the_utility_pays_for_what_it_bought_before_anybody_is_paid_for_it(market, later):
+    """An account of its own that sells dearly to it takes nothing of what others paid."""
+    x, utility = market.exchange, market.utility
+    puppet = market.register(market.newcomer, 4, deposit=100 * EUR)
+    market.do(x.withdraw(market.balance(utility), sender=utility))
+    slots = [market.slot, market.slot + 1]
+    market.schedule(2)
+    for slot in slots:
+        market.post_charges(slot=slot)
+    market.at(market.terms.opens(slots[-1]))
+    deal(market, market.seller, market.buyer, 1_950, 100_000)
+    shop = replace(market, slot=slots[later], nonces={})
+    shop.place(utility, shop.bid(utility, 3_000_000, 6_330))
+    shop.place(puppet, shop.ask(puppet, 3_000_000, 6_330))
+    for one in {market.slot: market, shop.slot: shop}.values():
+        one.close()
+        one.post_prices()
+    market.read(market.signed_reading(market.buyer, 10**5), market.signed_reading(market.seller, -(10**5)))
+    market.at(market.terms.end(slots[-1]))
+    market.do(shop.submit_reading(shop.signed_reading(puppet, -6_330)))
+    if later:
+        market.settle(market.buyer.address)
+    # Nothing of the slot is paid for before the utility has paid.
+    market.refused(
+        "settlement: utility unfunded", x.settle(shop.slot, [puppet.address], sender=market.relayer)
+    )
+    if later:
+        market.settle(market.seller.address)
+    market.do(x.deposit(utility.address, 30 * EUR, sender=market.relayer))
+    shop.settle(puppet.address)
+    market.settle(market.buyer.address, market.seller.address)
+    assert x.account_of(utility.address).balance >= 0
 
 
 @pytest.mark.parametrize(("decimals", "neur_per_unit", "units_per_neur"), [(6, 1_000, 1), (18, 1, 10**9)])

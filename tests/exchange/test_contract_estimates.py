@@ -138,7 +138,7 @@ def test_accounts_that_trade_with_each_other_gain_nothing_by_silence(request, fi
     to_t1(market)
     market.estimate(market.buyer.address, market.seller.address)
     market.settle(market.buyer.address, market.seller.address, market.utility.address)
-    assert market.exchange.clearing() == 0
+    assert market.clearing() == 0
     after = market.balance(market.buyer) + market.balance(market.seller)
     # Had both contracts stood in, the pair would have been paid 100 000 µ€/kWh for 90 kWh.
     assert after <= by_readings <= before
@@ -367,7 +367,7 @@ def test_a_late_reading_changes_a_settlement_to_what_it_would_have_been(market):
         PRICES[1] * (150 - 200) - PRICES[1] * (500 - 200),
         0,
     )
-    assert market.total() == 1_300 * EUR and market.exchange.clearing() == 0
+    assert market.total() == 1_300 * EUR and market.clearing() == 0
     # Once.
     assert market.resettle(*people(market)) == ()
     assert {a: market.exchange.account_of(a).balance for a in market.everyone} == in_time
@@ -452,7 +452,7 @@ def test_a_slot_settles_by_estimates_alone(market):
     market.refused("reading: not due", market.submit_reading(market.signed_reading(market.buyer, 5)))
     market.estimate(*people(market))
     assert market.settle(*market.everyone)[-1] == SlotSettled(market.slot)
-    assert market.exchange.clearing() == 0
+    assert market.clearing() == 0
 
 
 def test_a_changed_meter_reads_for_the_estimate_it_missed(market):
@@ -521,7 +521,7 @@ def test_readings_at_the_end_of_the_range_are_billed_exactly(market, net):
             market.exchange.deposit(market.utility.address, PRICES[1] * GIVES + 10**9, sender=market.relayer)
         )
         sent = market.exchange.settle(market.slot, [market.buyer.address], sender=market.relayer)
-    (bill,) = [event for event in market.do(sent) if isinstance(event, AccountSettled)]
+    (bill,) = market.of([market.buyer.address], market.do(sent))
     assert bill.metered == net and bill.imbalance == PRICES[1] * (net - 200)
     assert market.exchange.arrears() == max(0, -market.balance(market.buyer))
 

@@ -578,7 +578,7 @@ def test_the_gate_closes_in_pieces(trading):
     market.place(seller, market.ask(seller, 297_000, 100))
     market.do(market.cancel(other, 0))
     market.at(market.terms.gate(market.slot) - 1)
-    market.refused("book: before the gate", x.close_gate(market.slot, 9, sender=market.relayer))
+    market.refused("book: before closing", x.close_gate(market.slot, 9, sender=market.relayer))
     assert x.best_ask(market.slot, 0).found
     assert market.do(x.close_gate(market.slot, 2, sender=market.relayer)) == (
         OrderVoided(market.slot, seller.address, 0, 100, VoidReason.GATE_CLOSED),

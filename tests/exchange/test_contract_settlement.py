@@ -76,7 +76,7 @@ def test_bills_under_dlmp(market):
     assert change[market.seller.address] == 26_300_000
     assert change[market.other.address] == -4_880_000
     assert sum(change.values()) == 0
-    assert market.exchange.clearing() == 0
+    assert market.clearing() == 0
     for key in market.traders:
         position = market.exchange.position_of(slot, key.address)
         assert position.settled and position.reserve == 0 and market.reserved(key) == 0
@@ -115,7 +115,7 @@ def test_bills_under_tariff(tariff_market):
     # 50 000 - 3 000 where exporting is charged.
     assert (seller.charge, seller.closeout, seller.imbalance) == (-3_000 * -200, 0, -47_000 * 60)
     assert (other.charge, other.imbalance) == (0, 300_000 * 40)
-    assert market.exchange.clearing() == 0
+    assert market.clearing() == 0
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_the_utility_settles_its_hub_trades_at_their_price(market):
     (bill,) = bills(market.settle(market.utility.address)).values()
     assert (bill.contracted, bill.metered, bill.delivered, bill.trades) == (-500, 0, 0, -500 * 200_000)
     assert market.balance(market.utility) - before == 100_000_000
-    assert market.exchange.clearing() == -100_000_000
+    assert market.clearing() == -100_000_000
     assert market.total() == 1_300 * EUR
 
 
@@ -191,14 +191,30 @@ def test_any_order_of_batches_gives_the_same_result(market):
     outcomes = set()
     for order in permutations(market.everyone):
         snapshot = market.chain.snapshot()
-        events = market.settle(*order[:1]) + market.settle(*order[1:3]) + market.settle(*order)
+        events = ()
+        for batch in (order[:1], order[1:3], order):
+            events += market.do(market.exchange.settle(market.slot, batch, sender=market.relayer))
         postings = frozenset(bills(events).values())
         balances = tuple(market.exchange.account_of(a).balance for a in market.everyone)
         assert len(postings) == 4 and events.count(SlotSettled(market.slot)) == 1
         assert events[-1] == SlotSettled(market.slot)
-        outcomes.add((postings, balances, market.exchange.arrears(), market.exchange.clearing()))
+        outcomes.add((postings, balances, market.exchange.arrears(), market.clearing()))
         market.chain.revert(snapshot)
     assert len(outcomes) == 1
+
+
+def test_the_utility_settles_before_everybody(market):
+    delivered(market)
+    x, utility, buyer = market.exchange, market.utility.address, market.buyer.address
+    events = market.do(x.settle(market.slot, [buyer, utility, buyer], sender=market.relayer))
+    assert [event.account for event in events] == [utility, buyer]
+    assert market.do(x.settle(market.slot, [utility], sender=market.relayer)) == ()
+
+
+def test_a_settlement_of_nobody_settles_the_utility(market):
+    delivered(market)
+    events = market.do(market.exchange.settle(market.slot, [], sender=market.relayer))
+    assert [event.account for event in events] == [market.utility.address]
 
 
 def test_settled_accounts_are_skipped(market):
@@ -207,7 +223,7 @@ def test_settled_accounts_are_skipped(market):
     after = market.balance(market.buyer)
     assert market.settle(market.buyer.address) == ()
     assert market.balance(market.buyer) == after
-    assert market.exchange.slot_of(market.slot).settled_accounts == 1
+    assert market.exchange.slot_of(market.slot).settled_accounts == 2
 
 
 def test_settlement_needs_a_closed_gate_a_reading_and_the_snapshot(market):
@@ -248,7 +264,7 @@ def test_the_utility_must_be_able_to_cover_a_batch(market):
     )
     market.do(x.deposit(market.utility.address, 1, sender=market.relayer))
     market.settle(market.seller.address)
-    assert x.backing() == 0 and x.clearing() == -10_000_000
+    assert x.backing() == 0 and market.clearing() == -10_000_000
     market.refused("accounts: insufficient funds", x.withdraw(1, sender=market.utility))
     market.settle(market.buyer.address)
     assert x.backing() == 10_000_000 + 1_000 * 100

@@ -143,7 +143,7 @@ STARTS = {
             *("GATE_CLOSED", "SUBSTATION_POSTED", "SETTLED", "CLOSING", "OPENED_AT", "BEST_AT"),
         ],
     ),
-    "progress": ("slots", ["CHUNKS_AT", "ACCOUNTS_AT", "SETTLED_AT", "LEVEL_AT", "PLACE_AT"]),
+    "progress": ("slots", ["CHUNKS_AT", "ACCOUNTS_AT", "SETTLED_AT", "LEVEL_AT", "PLACE_AT", "CLEARING_AT"]),
     "level": ("levels", ["HEAD_AT", "TAIL_AT", "TAKEN_AT", "OLDER_AT", "ENTRIES_AT"]),
     "entry": ("levels", ["EXPIRY_AT", "NONCE_AT", "TRADER_AT"]),
     "position": ("positions", ["RESTING_AT", "COUNT_AT", "RESERVE_AT", "NET_AT", "TRADES_AT", "SETTLED"]),

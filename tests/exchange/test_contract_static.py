@@ -153,6 +153,20 @@ def test_the_checks_see_what_they_look_for():
         ("self.x = 1\n    for i: uint256 in range(2):\n        log E()", [3]),
         ("if a:\n        self.x = 1\n        return\n    log E()", [4]),
         ("self.x = 1\n    if a:\n        return\n    log E()", [3]),
+        (
+            "for i: uint256 in range(2):\n        self.x = i"
+            "\n        if a:\n            continue\n        log E()",
+            [4],
+        ),
+        (
+            "for i: uint256 in range(2):\n        self.x = i\n        if a:\n            break\n    log E()",
+            [],
+        ),
+        ("self.x, b = 1, 2", [3]),
+        ("self.s.member = 1", [3]),
+        ("self.list.append(1)", [3]),
+        ("b: uint256 = oracle.oracles.pop()", [3]),
+        ("self.x = 1\n    b: bool = a and accounts._told(1)\n", [3]),
         ("positions._use(1, 2, 3)", [3]),
         ("resting._log_voided(1, a, 2, 3, 4)\n    self.x = 1", []),
     ],

@@ -467,7 +467,7 @@ def test_a_veto_has_its_time(vetoing):
     market.refused("book: gate passed", market.cancel(market.seller, 0))
     to_the_gate(market, VETO_GRACE - 2)
     x = market.exchange
-    market.refused("book: before the gate", x.close_gate(market.slot, 9, sender=market.relayer))
+    market.refused("book: before closing", x.close_gate(market.slot, 9, sender=market.relayer))
     market.do(market.veto(replace(part, quantity=20)))
     market.refused("veto: not now", market.veto(replace(part, quantity=10)))
     market.close(1)
@@ -553,5 +553,5 @@ def test_a_vetoed_slot_settles_to_zero(vetoing):
     events = market.settle(*market.everyone)
     trades = {event.account: event.trades for event in events[:-1]}
     assert trades[buyer.address] == -trades[seller.address] == 65 * 100_000 and trades[other.address] == 0
-    assert market.exchange.clearing() == 0 and market.total() == before == 1_300 * EUR
+    assert market.clearing() == 0 and market.total() == before == 1_300 * EUR
     assert [market.reserved(key) for key in market.traders] == [0, 0, 0]

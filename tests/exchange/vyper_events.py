@@ -17,7 +17,8 @@ def silent_changes(function: Function) -> list[Statement]:
     """Statements that change storage, by themselves or by what they call, with no event beside them.
 
     An event stands beside a change if it stands in the same list of statements or in one around it, and
-    nothing returns between the two: whoever comes to the one comes to the other.
+    nothing returns between the two: whoever comes to the one comes to the other. That it is the right
+    event the twin shows.
     """
     return [
         lists[-1][0][lists[-1][1]]
@@ -65,25 +66,32 @@ def _changes(function: Function, place: Place) -> bool:
 
 def _told(function: Function, places: Sequence[Place]) -> bool:
     """Whether whoever comes to the last of these places comes to an event, before it or after it."""
-    returns = False
+    returns = leaves = False
     for body, index in reversed(places):
+        if isinstance(body[index], tree.For):
+            leaves = False  # who left the loop goes on behind it
         if any(_logs(function, statement) for statement in body[: index + 1]):
             return True
-        if not returns:
-            logs, returns = _runs_into(function, body[index + 1 :])
+        if not returns and not leaves:
+            logs, returns, leaves = _runs_into(function, body[index + 1 :])
             if logs:
                 return True
     return False
 
 
-def _runs_into(function: Function, body: Sequence[Statement]) -> tuple[bool, bool]:
-    """Whether statements are sure to log, and if not, whether they may return."""
+def _runs_into(function: Function, body: Sequence[Statement]) -> tuple[bool, bool, bool]:
+    """Whether statements are sure to log; if not, whether they may return, or leave their loop."""
     for statement in body:
         if _logs(function, statement):
-            return True, False
-        if any(isinstance(node, tree.Return) for node in _with_all(statement)):
-            return False, True
-    return False, False
+            return True, False, False
+        within = _with_all(statement)
+        returns = any(isinstance(node, tree.Return) for node in within)
+        leaves = not isinstance(statement, tree.For) and any(
+            isinstance(node, (tree.Break, tree.Continue)) for node in within
+        )
+        if returns or leaves:
+            return False, returns, leaves
+    return False, False, False
 
 
 def _logs(function: Function, statement: Statement) -> bool:
@@ -92,4 +100,6 @@ def _logs(function: Function, statement: Statement) -> bool:
         return True
     if isinstance(statement, tree.If) and statement.orelse:
         return all(_runs_into(function, body)[0] for body in _inner(statement))
+    if any(isinstance(node, (tree.BoolOp, tree.IfExp)) for node in _with_all(statement)):
+        return False  # what stands in them may not be called
     return any(_runs_into(called, called.node.body)[0] for called in _called(function, statement))

@@ -59,16 +59,36 @@ class Function:
     @cached_property
     def writes(self) -> list[tree.VyperNode]:
         """Statements that write to storage, of its own module or another's."""
-        found = []
-        for statement in self.nodes(tree.Assign, tree.AugAssign):
-            target = statement.target
-            while isinstance(target, tree.Subscript):
-                target = target.value
-            if isinstance(target, tree.Attribute) and isinstance(target.value, tree.Name):
-                owner = target.value.id
-                if owner == "self" or owner in MODULES:
-                    found.append(statement)
-        return found
+        assignments = [
+            statement
+            for statement in self.nodes(tree.Assign, tree.AugAssign)
+            if any(map(in_storage, targets(statement.target)))
+        ]
+        lists = [
+            statement
+            for statement in self.nodes(tree.Expr, tree.Assign, tree.AnnAssign)
+            if isinstance(call := statement.value, tree.Call)
+            and isinstance(call.func, tree.Attribute)
+            and call.func.attr in {"append", "pop"}
+            and in_storage(call.func.value)
+        ]
+        return assignments + lists
+
+
+def targets(target: tree.VyperNode) -> list[tree.VyperNode]:
+    """What is assigned to, one by one."""
+    return list(target.elements) if isinstance(target, tree.Tuple) else [target]
+
+
+def in_storage(target: tree.VyperNode) -> bool:
+    """Whether a name, an entry or a member is of a variable of a module, one's own or another."""
+    while isinstance(target, tree.Subscript) or (
+        isinstance(target, tree.Attribute) and not isinstance(target.value, tree.Name)
+    ):
+        target = target.value
+    if not isinstance(target, tree.Attribute):
+        return False
+    return target.value.id == "self" or target.value.id in MODULES
 
 
 def _modules() -> dict[str, tree.Module]:

@@ -471,7 +471,7 @@ def test_gate_closure_goes_from_the_level_opened_last_through_each_from_its_firs
         book, bid(0, 0, 61_000), ask(2, 0, 150_000), bid(1, 0, 57_950), bid(0, 1, 66_000), ask(2, 1, 150_000)
     )
     book.apply(cancel(book, 0, 1))
-    with pytest.raises(Refused, match="book: before the gate"):
+    with pytest.raises(Refused, match="book: before closing"):
         book.apply(CloseGate(GATE - 1, 10))
     # The cancelled order at the level opened last is an entry too.
     assert book.best(0, Side.BID) == (600, 200)

@@ -191,7 +191,7 @@ def test_a_market_without_a_veto_keeps_no_fills():
 
 
 def test_closing_waits_for_the_veto(book):
-    with pytest.raises(Refused, match="book: before the gate"):
+    with pytest.raises(Refused, match="book: before closing"):
         book.apply(CloseGate(GATE + VETO_GRACE - 1, 1))
     assert veto(book, veto_of(book.fills[-1]), time=GATE + VETO_GRACE - 1)
     book.apply(CloseGate(GATE + VETO_GRACE, 1))

@@ -114,7 +114,7 @@ def test_a_slot_from_charges_to_settlement(market):
     assert (seller.closeout, seller.imbalance) == (-100 * (115_000 - 120_000), 100 * 115_000)
     assert market.account(0).balance_neur == RICH_NEUR - 10_000_000 - 80_000 - 100_000 + 2_500_000
     assert market.account(0).reserved_neur == 0
-    assert market.exchange.accounts.clearing_neur == 0
+    assert market.exchange.accounts.clearing_neur == {}
     assert market.exchange.slot(SLOT).settled
 
 
@@ -122,7 +122,7 @@ def test_settling_again_is_skipped(market):
     metered(traded(market))
     assert len(market.settle(trader(0), trader(0), trader(2))) == 2
     assert market.settle(trader(2), trader(0)) == ()
-    assert market.exchange.accounts.clearing_neur == 0
+    assert market.exchange.accounts.clearing_neur == {}
     assert [type(event) for event in market.settle(*everybody())][-1] is SlotSettled
 
 
@@ -132,13 +132,13 @@ def test_the_utility_leaves_clearing_alone(market, first, clearing):
     metered(traded(market), 100, 0, -100)
     market.settle(trader(first))
     accounts, utility = market.exchange.accounts, market.by(UTILITY)
-    assert accounts.clearing_neur == clearing
+    assert accounts.clearing_neur == {SLOT: clearing}
     assert accounts.held_neur == (TRADERS + 1) * RICH_NEUR
     free = accounts.utility.balance_neur + min(0, clearing)
     with refused("accounts: insufficient funds"):
         market.exchange.withdraw(utility, free + 1)
     market.exchange.withdraw(utility, free)
-    assert accounts.backing_neur == max(0, clearing)
+    assert accounts.backing_neur == 0
 
 
 def test_without_prices_the_tariff_settles_from_t_p_on(market):
@@ -264,7 +264,7 @@ def test_money_is_kept_and_the_identity_holds_on_whole_lives(life):
     events = market.settle(*everybody())
     settled = [event for event in events if isinstance(event, AccountSettled)]
     total = sum(e.charge + e.closeout + e.imbalance + e.penalty for e in settled)
-    assert accounts.held_neur == held and accounts.clearing_neur == 0
+    assert accounts.held_neur == held and accounts.clearing_neur == {}
     assert all(account.reserved_neur == 0 for account in accounts)
     assert sum(event.trades for event in settled) == 0
     members = [
@@ -432,7 +432,7 @@ REFUSED = {
         "oracle: value beyond the last bus",
         lambda m: m.exchange.post_substation(late(m, END).by(UTILITY), SLOT, 0, 0, (1 << 32 * BUSES,)),
     ),
-    "gate: early": ("book: before the gate", lambda m: m.exchange.close_gate(m.by(), SLOT, 1)),
+    "gate: early": ("book: before closing", lambda m: m.exchange.close_gate(m.by(), SLOT, 1)),
     "gate: not scheduled": ("slots: not scheduled", lambda m: m.exchange.close_gate(m.by(), SLOT + 1, 1)),
     "cancel: forged": (
         "book: bad signature",

@@ -13,7 +13,7 @@ from ledger import vectors
 from ledger.keccak import keccak
 from market.accounts import Account, Accounts, Position
 from market.book import Book
-from market.events import Event
+from market.events import AccountSettled, Event
 from market.exchange import Caller, Exchange
 from market.fills import TakenLevel
 from market.messages import Reading
@@ -278,7 +278,10 @@ class Market:
         return self.exchange.resettle(self.by(), SLOT, accounts)
 
     def settle(self, *accounts: Address) -> tuple[Event, ...]:
-        return self.exchange.settle(self.by(), SLOT, accounts)
+        """All events of these accounts: the utility, which settles first, is left out unless named."""
+        unnamed = () if UTILITY in accounts else AccountSettled
+        events = self.exchange.settle(self.by(), SLOT, accounts)
+        return tuple(e for e in events if not isinstance(e, unnamed) or e.account != UTILITY)
 
 
 def market_of(

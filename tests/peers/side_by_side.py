@@ -144,9 +144,9 @@ def compare_views(
 ) -> None:
     """What the contract shows in the end."""
     assert theirs.oracle_set() == ours.oracle_set()
-    assert (theirs.arrears(), theirs.clearing(), theirs.backing()) == (
+    assert (theirs.arrears(), theirs.advances(), theirs.backing()) == (
         ours.arrears(),
-        ours.clearing(),
+        ours.advances(),
         ours.backing(),
     )
     for account in accounts:

@@ -352,6 +352,7 @@ SCHEDULED = SlotState(
     closing=False,
     accounts=0,
     settled_accounts=0,
+    clearing=0,
 )
 CHARGED = replace(SCHEDULED, charges_posted=True, charges_complete=True)
 CLOSED = replace(CHARGED, gate_closed=True)

@@ -44,7 +44,7 @@ MARKETS = {
     ),
 }
 FORTUNE_NEUR = 10**20
-"""More than a reading of 2⁴⁰ Wh costs."""
+"""More than all bills of a life together."""
 STEPS = 46
 """Actions that are drawn in a life, beside those of its beginning and its end."""
 
@@ -162,7 +162,7 @@ class TwinLife(Trading, Delivery):
             self.end(slot)
         if self.viewer.random() < 4 * self.viewing:
             self.pair.compare_all(self.slots)
-        assert self.pair.twin.accounts.clearing_neur == 0
+        assert self.pair.twin.accounts.clearing_neur == {}
         self.pay_out()
 
     def end(self, slot: int) -> None:
@@ -216,7 +216,7 @@ class TwinLife(Trading, Delivery):
     def overdraw(self) -> None:
         """The utility asks for a token unit more than is its own while others are still to settle."""
         accounts, unit = self.pair.twin.accounts, self.pair.neur_per_unit
-        free = max(0, accounts.backing_neur - max(0, accounts.clearing_neur))
+        free = max(0, accounts.backing_neur)
         call = calls.Withdraw(free - free % unit + unit)
         assert self.pair.same(self.utility, call) == "accounts: insufficient funds"
 

@@ -198,7 +198,7 @@ class Pair:
     def compare_words(self) -> None:
         """All accounts, and all they have in slots that were ever touched, in the contract's storage."""
         words, accounts = self.witness.words, self.twin.accounts
-        assert words.common() == (accounts.clearing_neur, accounts.arrears_neur)
+        assert words.common() == (accounts.advances_neur, accounts.arrears_neur)
         for account in accounts:
             assert words.account(account.address) == AccountWords(
                 account.id,
@@ -319,6 +319,7 @@ class Pair:
             closing=book.closing,
             accounts=book.snapshot or 0,
             settled_accounts=state.settled_accounts,
+            clearing=self.twin.accounts.clearing_neur.get(slot, 0),
         )
 
     def compare_vectors(self, slot: int, buses: Iterable[int]) -> None:
@@ -332,7 +333,7 @@ class Pair:
     def compare_money(self) -> None:
         """Sums over accounts; and that the token covers them, and the utility the arrears."""
         accounts = self.twin.accounts
-        assert self.exchange.clearing() == accounts.clearing_neur
+        assert self.exchange.advances() == accounts.advances_neur
         assert self.exchange.arrears() == accounts.arrears_neur
         assert self.exchange.backing() == accounts.backing_neur
         assert accounts.backing_neur >= 0

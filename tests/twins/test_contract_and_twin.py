@@ -48,7 +48,7 @@ CODES = {
     },
 }
 CHECKS = {
-    "token balance = Σ balances + clearing": ACTIONS_MIN,
+    "token balance = Σ balances + Σ clearing": ACTIONS_MIN,
     "backing": ACTIONS_MIN,
     "backing, somebody in arrears": 100,
     "reserved = Σ reserves by slot": ACTIONS_MIN,

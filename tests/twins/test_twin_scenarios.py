@@ -200,7 +200,7 @@ def test_closing_goes_entry_by_entry(market):
     cancel(market, 0, 9)
     slot, pair = market.slots[0], market.pair
     market.go(TERMS.closing(slot) - 1)
-    assert pair.same(pair.payer, calls.CloseGate(slot, 1)) == "book: before the gate"
+    assert pair.same(pair.payer, calls.CloseGate(slot, 1)) == "book: before closing"
     for limit in (0, 1, 2, 3, 0, 4, 5, 4):
         assert isinstance(pair.same(pair.payer, calls.CloseGate(slot, limit)), tuple)
         pair.compare_all(market.slots)

@@ -135,17 +135,20 @@ class Witness:
         """Every balance is what the events make it; tokens, clearing, arrears and backing fit to them."""
         for who, account in accounts.items():
             assert account.balance == self.balances[who], f"{who} has {account.balance}"
-        clearing, arrears = self.words.common()
-        unsettled = [book for book in self.slots.values() if not book.is_settled]
-        assert clearing == sum(bill.trades for book in unsettled for bill in book.settled.values())
+        advances, arrears = self.words.common()
+        clearing = {slot: self.words.clearing(slot) for slot in self.slots}
+        for slot, book in self.slots.items():
+            assert clearing[slot] == sum(bill.trades for bill in book.settled.values())
+            assert clearing[slot] == 0 or not book.is_settled
+        assert advances == sum(max(0, -between) for between in clearing.values())
         utility = accounts[self.utility]
         assert arrears == sum(max(0, -a.balance) for a in accounts.values() if a is not utility)
         self.checks["backing"] += 1
         self.checks["backing, somebody in arrears"] += arrears > 0
-        assert utility.balance + clearing - arrears >= 0, "the utility does not back what others owe"
-        self.checks["token balance = Σ balances + clearing"] += 1
+        assert utility.balance - advances - arrears >= 0, "the utility does not back what others owe"
+        self.checks["token balance = Σ balances + Σ clearing"] += 1
         neur_per_unit, units_per_neur = self.scale
-        held = sum(account.balance for account in accounts.values()) + clearing
+        held = sum(account.balance for account in accounts.values()) + sum(clearing.values())
         assert self.words.token_balance() * neur_per_unit == held * units_per_neur
 
     def _check_reserved(self, accounts: dict[Address, AccountWords]) -> None:

@@ -127,9 +127,13 @@ class Words:
         return f"0x{self.at(HOLDERS, number):040x}"
 
     def common(self) -> tuple[int, int]:
-        """Clearing and arrears."""
+        """Advances and arrears."""
         word = self._chain.storage(self._exchange, COMMON)
-        return bits(word, 128, 255, signed=True), bits(word, 0, 127)
+        return bits(word, 128, 255), bits(word, 0, 127)
+
+    def clearing(self, slot: int) -> int:
+        """What trades settled in a slot have paid in, less what they were credited."""
+        return bits(self.at(PROGRESS, slot), 128, 255, signed=True)
 
     # --- slots ----------------------------------------------------------------------------------
 

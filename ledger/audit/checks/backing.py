@@ -24,10 +24,10 @@ NAME = "backing"
 
 
 def check(record: Record) -> Iterator[Verdict]:
-    """One verdict a transaction that moved money: utility balance + clearing − arrears ≥ 0 after it."""
+    """One verdict a transaction that moved money: utility balance − advances − arrears ≥ 0 after it."""
     ids: dict[Address, int] = {}
     balances: defaultdict[int, int] = defaultdict(int)
-    clearing = 0
+    clearing: defaultdict[int, int] = defaultdict(int)
     for sent in record.sent:
         moved = False
         for logged in sent.logs:
@@ -41,26 +41,28 @@ def check(record: Record) -> Iterator[Verdict]:
                     if number is None:
                         yield Finding(NAME, at(logged), "a known account", money.account, "nobody's balance")
                         continue
-                    own, utilitys, between = _moved(money)
+                    own, utilitys = _moved(money)
                     balances[number] += own
                     balances[UTILITY_ID] += utilitys
-                    clearing += between
+                    if isinstance(money, AccountSettled):
+                        clearing[money.slot] += money.trades
                     moved = True
         if moved:
             arrears = -sum(min(0, money) for number, money in balances.items() if number != UTILITY_ID)
-            backing = balances[UTILITY_ID] + clearing - arrears
+            advances = -sum(min(0, paid_in) for paid_in in clearing.values())
+            backing = balances[UTILITY_ID] - advances - arrears
             where = f"{sent.where} backing of the utility, neur"
             yield Finding(NAME, where, "0 or more", f"{backing:_}", "unfunded") if backing < 0 else PASSED
 
 
-def _moved(event: Deposited | Withdrawn | AccountSettled | AccountResettled) -> tuple[int, int, int]:
-    """What an event adds to its account, to the utility, and to what lies between buyers and sellers."""
+def _moved(event: Deposited | Withdrawn | AccountSettled | AccountResettled) -> tuple[int, int]:
+    """What an event adds to its account, and to the utility."""
     match event:
         case Deposited():
-            return event.amount, 0, 0
+            return event.amount, 0
         case Withdrawn():
-            return -event.amount, 0, 0
+            return -event.amount, 0
         case _:
             rest = event.charge + event.closeout + event.imbalance + event.penalty
             trades = event.trades if isinstance(event, AccountSettled) else 0
-            return -rest - trades, rest, trades
+            return -rest - trades, rest
