@@ -30,6 +30,20 @@ def pytest_configure() -> None:
         raise pytest.UsageError(f"{REQUIRE}={os.environ[REQUIRE]}: only `all` has a meaning")
 
 
+SLOW = (
+    "test_contract_faults", "test_tampering", "test_same_results", "test_processes", "test_bench",
+    "test_contract_artifacts", "test_studies", "test_contract_bounds", "test_contract_and_twin",
+    "test_independent", "test_contract_optimiser", "test_newton_agreement", "test_anvil",
+)  # fmt: skip
+"""Files of few long tests, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow files come first, so that no worker is left alone with one in the end."""
+    rank = {name: place for place, name in enumerate(SLOW)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(SLOW)))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose programs are not all there."""
     needed = [program for mark in item.iter_markers("needs") for program in mark.args]

@@ -35,8 +35,8 @@ CASE_GRID = Grid(30, 10)
 CASES = 1_000
 """Random ones."""
 OFFERS_MAX, QUANTITY_MAX = 10, 6
-LIES = 9
-"""Other prices that a buyer tries, evenly between the grid's two."""
+LIES = 11
+"""Other prices that a buyer tries, evenly between the grid's two: whole ones."""
 CONTINUOUS = "continuous"
 
 
@@ -152,10 +152,10 @@ def _offers(rng: np.random.Generator) -> list[Offer]:
 
 def _lies(bids: Sequence[Offer], liar: int) -> Iterator[list[Offer]]:
     """The bids with each other price of one buyer, the true one first."""
-    span = CASE_GRID.price - CASE_GRID.fit
+    step = (CASE_GRID.price - CASE_GRID.fit) // (LIES - 1)
     yield list(bids)
     for n in range(LIES):
-        lie = Offer(CASE_GRID.fit + Fraction(n * span, LIES - 1), bids[liar].quantity)
+        lie = Offer(CASE_GRID.fit + n * step, bids[liar].quantity)
         yield [*bids[:liar], lie, *bids[liar + 1 :]]
 
 
