@@ -31,7 +31,7 @@ def pytest_configure() -> None:
 
 
 SLOW = (
-    "test_contract_faults", "test_tampering", "test_same_results", "test_processes", "test_bench",
+    "test_contract_faults", "test_tampering", "test_same_results", "test_bench",
     "test_contract_artifacts", "test_studies", "test_contract_bounds", "test_contract_and_twin",
     "test_independent", "test_contract_optimiser", "test_newton_agreement", "test_anvil",
 )  # fmt: skip

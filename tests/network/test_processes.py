@@ -37,6 +37,7 @@ def devices(number: int) -> str:
     return DEVICES.format(max_kw=20.0 + number, last=88.193847 + 7.3 * number)
 
 
+@pytest.mark.long  # it goes by the wall clock, which a busy machine is behind
 def test_a_slot_is_charged_traded_and_priced(tmp_path: Path):
     """One oracle is down, so that in some slot's turn another has to follow; an agent dies in the prices."""
     with network(
