@@ -39,7 +39,7 @@ def lives_part(folder: Path, first: int) -> Iterator[str]:
     )
     versions = ", ".join(f"{name} {version(name)}" for name in VERSIONS)
     yield (
-        f"Contract sources `{contract_hash()}`, drawing `{drawing_hash()}` (what these cover is in"
+        f"Contract code `{contract_hash()}`, drawing `{drawing_hash()}` (what these cover is in"
         f" `tests/long/lives.py`), Python {python_version()}, {versions}."
     )
     yield (
