@@ -619,7 +619,7 @@ def test_an_unfunded_utility(market):
     assert market.clearing() == 0 and market.token.balance_of(x.address) == market.total()
 
 
-def test_what_buyers_paid_is_kept_for_their_sellers(market):
+def test_what_buyers_paid_pays_no_reading_and_no_withdrawal(market):
     """Neither a reading that the utility cannot pay for takes it, nor a withdrawal of the utility."""
     x, buyer, seller, other = market.exchange, market.buyer, market.seller, market.other
     market.do(x.withdraw(market.balance(market.utility), sender=market.utility))
