@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from typing import TypeVar
 
 from ledger import vectors
-from ledger.record import Logged, Record
+from ledger.record import Logged, Record, Sent
 from ledger.trades import take_back
 from market.accounts import NEUR_DIGITS, UTILITY_ID, Position
 from market.events import (
@@ -32,6 +32,7 @@ from market.events import (
     SlotSettled,
     SlotsScheduled,
     SubstationPosted,
+    Withdrawn,
 )
 from market.orders import (
     NOBODY,
@@ -52,6 +53,24 @@ SLOTS_PER_CALL = 1_024
 """The contract schedules no more at once; an event that says otherwise is forged."""
 
 E = TypeVar("E", bound=Event)
+
+Money = Deposited | Withdrawn | AccountSettled | AccountResettled
+"""Events that move money."""
+
+
+def money_of(sent: Sent, ids: dict[Address, int]) -> Iterator[tuple[Logged, int | None, Money]]:
+    """What moved money in a transaction, and the id it was of; None for an account that nobody registered.
+
+    `ids` are those known before, and are kept up to date: transactions are asked for in chain order.
+    """
+    for logged in sent.logs:
+        match logged.event:
+            case AccountRegistered() as registered:
+                ids[registered.account] = registered.id
+            case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
+                ids[holder] = UTILITY_ID
+            case Deposited() | Withdrawn() | AccountSettled() | AccountResettled() as money:
+                yield logged, ids.get(money.account), money
 
 
 @dataclass(frozen=True, slots=True)

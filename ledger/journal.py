@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ledger.history import ROLE_UTILITY
+from ledger.history import ROLE_UTILITY, Money, money_of
 from ledger.record import Logged, Record
 from market.accounts import UTILITY_ID
 from market.events import (
@@ -94,18 +94,12 @@ def entries(record: Record) -> Iterator[Entry]:
     """All movements of money in chain order; those of accounts that nobody registered are left out."""
     ids: dict[Address, int] = {}
     for sent in record.sent:
-        for logged in sent.logs:
-            match logged.event:
-                case AccountRegistered() as registered:
-                    ids[registered.account] = registered.id
-                case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
-                    ids[holder] = UTILITY_ID
-                case Deposited() | Withdrawn() | AccountSettled() | AccountResettled() as money:
-                    if money.account in ids:
-                        yield _entry(sent.time, logged, ids[money.account], money)
+        for logged, account, money in money_of(sent, ids):
+            if account is not None:
+                yield _entry(sent.time, logged, account, money)
 
 
-def _entry(time: int, logged: Logged, account: int, money: Deposited | Withdrawn | Settled) -> Entry:
+def _entry(time: int, logged: Logged, account: int, money: Money) -> Entry:
     block, log = logged.place
     match money:
         case Deposited():

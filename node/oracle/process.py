@@ -31,8 +31,8 @@ from node.oracle.coordinate import coordinate
 from node.oracle.duty import due, is_over, proposer, slots_in_question
 from node.oracle.known import Knowledge
 from node.oracle.rounds import OpenClearing
-from node.oracle.signers import NoQuorumError, OracleError, charges_header, prices_header
-from node.oracle.verify import Brought, ObjectionError, bring, verify
+from node.oracle.signers import Brought, NoQuorumError, OracleError, charges_header, prices_header
+from node.oracle.verify import ObjectionError, bring, verify
 
 LOOK_SECONDS = 1.0
 

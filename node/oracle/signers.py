@@ -59,33 +59,39 @@ class Proven:
 
 
 @dataclass(frozen=True, eq=False)
-class Proposal:
-    """What one signer puts before the others: integer prices, and the bytes that prove them.
+class Brought:
+    """What a clearing brings before the oracles: integer prices and the bytes that prove them."""
 
-    `fallback` says why the prices are the central clearing's and not the method's; empty where they are.
-    Of a solution of several slots, `prices` are those of one: its first, or that of `period`.
-    """
-
-    solution: Solution
     prices: SlotPrices
     inputs: bytes
     certificate: bytes
-    fallback: str = ""
-    period: int = 0
-
-    def of_period(self, feeder: Feeder, period: int, *, hours: float) -> Proposal:
-        """The same proof for another slot of those that were cleared together."""
-        return replace(self, prices=quantise(self.solution, feeder, period, hours=hours), period=period)
 
     @property
     def input_hash(self) -> bytes:
-        """SHA-256 of the inputs."""
+        """SHA-256 of the inputs: conditions, or signed responses."""
         return sha256(self.inputs).digest()
 
     @property
     def certificate_hash(self) -> bytes:
         """SHA-256 of the certificate."""
         return sha256(self.certificate).digest()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Proposal(Brought):
+    """What one signer puts before the others, with the solution behind it.
+
+    `fallback` says why the prices are the central clearing's and not the method's; empty where they are.
+    Of a solution of several slots, `prices` are those of one: its first, or that of `period`.
+    """
+
+    solution: Solution
+    fallback: str = ""
+    period: int = 0
+
+    def of_period(self, feeder: Feeder, period: int, *, hours: float) -> Proposal:
+        """The same proof for another slot of those that were cleared together."""
+        return replace(self, prices=quantise(self.solution, feeder, period, hours=hours), period=period)
 
 
 def clearing_factory(method: str) -> Callable[[Feeder], Clearing]:

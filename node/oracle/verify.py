@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
 from ledger import clearing, eip712
 from ledger.address import checksummed
@@ -18,35 +17,15 @@ from market.atc.responses import Responses, Stand, Standing
 from market.feeder.model import FeederError
 from market.pricing.admission import PricingError
 from market.pricing.certificate import check, decode, encode_inputs, prices
-from market.pricing.conditions import SlotPrices
 from market.pricing.newton import NewtonClearing
 from market.pricing.wire import FormatError
 from node.oracle.coordinate import Outlook
 from node.oracle.rounds import Member
-from node.oracle.signers import NotClearedError, clear_and_prove, difference
+from node.oracle.signers import Brought, NotClearedError, clear_and_prove, difference
 
 
 class ObjectionError(Exception):
     """Why an oracle does not sign a proposal."""
-
-
-@dataclass(frozen=True, eq=False)
-class Brought:
-    """What a clearing with agents brings before the oracles: integer prices and the bytes that prove them."""
-
-    prices: SlotPrices
-    inputs: bytes
-    certificate: bytes
-
-    @property
-    def input_hash(self) -> bytes:
-        """SHA-256 of the responses."""
-        return sha256(self.inputs).digest()
-
-    @property
-    def certificate_hash(self) -> bytes:
-        """SHA-256 of the certificate."""
-        return sha256(self.certificate).digest()
 
 
 @dataclass(frozen=True, eq=False)

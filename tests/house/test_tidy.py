@@ -79,7 +79,6 @@ PRINTS = {
 
 LONG_FILES = {
     "contracts/src/accounts.vy": "accounts, roles and all that moves money share storage",
-    "ledger/chain/embedded.py": "blocks, calls and going back share one store and one pool",
 }
 LINES_MAX = 500
 

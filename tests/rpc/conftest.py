@@ -10,8 +10,10 @@ import pytest
 from eth_abi import encode
 
 from ledger.chain.embedded import EmbeddedChain
-from ledger.keys import Key, derive
+from ledger.keys import Key, derive, mnemonic_keys
 from ledger.transactions import Transaction, sign_transaction
+from node.rpc.engine import Engine
+from tests.rpc.asking import GENESIS, Ask, asking, engine_of
 
 PROBE_SOURCE = """
 # pragma version 0.4.3
@@ -89,9 +91,6 @@ def stranger() -> Key:
     return derive(1, "stranger")
 
 
-GENESIS = 1_700_000_000
-
-
 @pytest.fixture
 def chain(owner: Key, stranger: Key) -> EmbeddedChain:
     return EmbeddedChain(genesis_timestamp=GENESIS, funded=(owner.address, stranger.address))
@@ -118,3 +117,19 @@ def deployed(chain: EmbeddedChain, send: Send, probe: Probe) -> str:
     contract = chain.receipt(send(None, probe.creation)).contract
     assert contract is not None
     return contract
+
+
+@pytest.fixture(scope="module")
+def keys() -> tuple[Key, ...]:
+    """The first two accounts of the test mnemonic."""
+    return mnemonic_keys(2)
+
+
+@pytest.fixture
+def engine(keys: tuple[Key, ...]) -> Engine:
+    return engine_of(keys)
+
+
+@pytest.fixture
+def ask(engine: Engine) -> Ask:
+    return asking(engine)

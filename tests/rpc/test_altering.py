@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,48 +11,14 @@ import pytest
 import rlp
 
 from ledger.chain.dump import MAGIC
-from ledger.chain.embedded import EmbeddedChain
 from ledger.chain.encoding import decode_header
-from ledger.keys import Key, mnemonic_keys
+from ledger.keys import Key
 from ledger.transactions import Transaction, sign_transaction
-from node.rpc.dispatch import answer
 from node.rpc.engine import Engine
+from tests.rpc.asking import GENESIS, SOMEBODY, Ask, asking, engine_of
 from tests.rpc.serving import serving
 
-GENESIS = 1_700_000_000
-SOMEBODY = "0x" + "5b" * 20
 RETURNS_WORD_0 = "0x60005460005260206000f3"
-
-Ask = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def keys() -> tuple[Key, ...]:
-    return mnemonic_keys(2)
-
-
-def engine_of(keys: tuple[Key, ...], **options: Any) -> Engine:
-    funded = [key.address for key in keys]
-    return Engine(EmbeddedChain(genesis_timestamp=GENESIS, funded=funded, **options), keys)
-
-
-@pytest.fixture
-def engine(keys: tuple[Key, ...]) -> Engine:
-    return engine_of(keys)
-
-
-def asking(engine: Engine) -> Ask:
-    def question(method: str, *params: Any) -> Any:
-        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        answered = json.loads(answer(engine, json.dumps(body).encode()) or b"")
-        return answered["result"] if "result" in answered else answered["error"]
-
-    return question
-
-
-@pytest.fixture
-def ask(engine: Engine) -> Ask:
-    return asking(engine)
 
 
 def pay(key: Key, nonce: int, **fields: Any) -> str:

@@ -34,47 +34,15 @@ from ledger.chain.protocol import (
     Receipt,
 )
 from ledger.chain.store import Changes
-from ledger.keys import Key, mnemonic_keys
+from ledger.keys import Key
 from ledger.transactions import ACCESS_LIST, LEGACY, Transaction, decode_transaction, sign_transaction
 from node.rpc.dispatch import answer
 from node.rpc.engine import Engine
 from node.rpc.params import LOG_BLOCKS_MAX, call_request
+from tests.rpc.asking import GENESIS, SOMEBODY, Ask, asking, engine_of
 from tests.rpc.serving import serving
 
-GENESIS = 1_700_000_000
-SOMEBODY = "0x" + "5b" * 20
 REJECTED, INVALID, INTERNAL = -32_003, -32_602, -32_603
-
-Ask = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def keys() -> tuple[Key, ...]:
-    return mnemonic_keys(2)
-
-
-def engine_of(keys: tuple[Key, ...], **options: Any) -> Engine:
-    funded = [key.address for key in keys]
-    return Engine(EmbeddedChain(genesis_timestamp=GENESIS, funded=funded, **options), keys)
-
-
-@pytest.fixture
-def engine(keys: tuple[Key, ...]) -> Engine:
-    return engine_of(keys)
-
-
-def asking(engine: Engine) -> Ask:
-    def question(method: str, *params: Any) -> Any:
-        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        answered = json.loads(answer(engine, json.dumps(body).encode()) or b"")
-        return answered["result"] if "result" in answered else answered["error"]
-
-    return question
-
-
-@pytest.fixture
-def ask(engine: Engine) -> Ask:
-    return asking(engine)
 
 
 def coin(key: Key, **fields: Any) -> dict[str, Any]:

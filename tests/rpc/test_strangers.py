@@ -8,35 +8,23 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from ledger.chain.embedded import EmbeddedChain
-from ledger.keys import Key, mnemonic_keys
+from ledger.keys import Key
 from node.rpc.dispatch import answer
 from node.rpc.engine import Engine
 from node.rpc.subscriptions import Subscriptions
+from tests.rpc.asking import engine_of
 from tests.rpc.serving import serving
 from tests.rpc.strangers import NAMES, Stranger
 
-GENESIS = 1_700_000_000
 CODES = {-32_700, -32_600, -32_601, -32_602, -32_003, 3}
 """The codes that a client may get; -32603, a fault of the server, is none of them."""
 FLAT_BYTES = 24 * 2**20
 """Memory may grow by so much while 100 000 requests are answered: caches that were not full yet."""
-
-
-@pytest.fixture(scope="module")
-def keys() -> tuple[Key, ...]:
-    return mnemonic_keys(2)
-
-
-def engine_of(keys: tuple[Key, ...], **options: Any) -> Engine:
-    funded = [key.address for key in keys]
-    return Engine(EmbeddedChain(genesis_timestamp=GENESIS, funded=funded, **options), keys)
 
 
 def stranger(seed: int, engine: Engine, keys: tuple[Key, ...]) -> Stranger:

@@ -6,15 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ledger.audit.verdict import PASSED, Verdict, at
-from ledger.history import ROLE_UTILITY
+from ledger.history import Money, money_of
 from ledger.record import Record
 from market.accounts import UTILITY_ID
 from market.events import (
-    AccountRegistered,
-    AccountResettled,
     AccountSettled,
     Deposited,
-    RoleAccepted,
     Withdrawn,
 )
 from market.findings import Finding
@@ -30,23 +27,16 @@ def check(record: Record) -> Iterator[Verdict]:
     clearing: defaultdict[int, int] = defaultdict(int)
     for sent in record.sent:
         moved = False
-        for logged in sent.logs:
-            match logged.event:
-                case AccountRegistered() as registered:
-                    ids[registered.account] = registered.id
-                case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
-                    ids[holder] = UTILITY_ID
-                case Deposited() | Withdrawn() | AccountSettled() | AccountResettled() as money:
-                    number = ids.get(money.account)
-                    if number is None:
-                        yield Finding(NAME, at(logged), "a known account", money.account, "nobody's balance")
-                        continue
-                    own, utilitys = _moved(money)
-                    balances[number] += own
-                    balances[UTILITY_ID] += utilitys
-                    if isinstance(money, AccountSettled):
-                        clearing[money.slot] += money.trades
-                    moved = True
+        for logged, number, money in money_of(sent, ids):
+            if number is None:
+                yield Finding(NAME, at(logged), "a known account", money.account, "nobody's balance")
+                continue
+            own, utilitys = _moved(money)
+            balances[number] += own
+            balances[UTILITY_ID] += utilitys
+            if isinstance(money, AccountSettled):
+                clearing[money.slot] += money.trades
+            moved = True
         if moved:
             arrears = -sum(min(0, money) for number, money in balances.items() if number != UTILITY_ID)
             advances = -sum(min(0, paid_in) for paid_in in clearing.values())
@@ -55,7 +45,7 @@ def check(record: Record) -> Iterator[Verdict]:
             yield Finding(NAME, where, "0 or more", f"{backing:_}", "unfunded") if backing < 0 else PASSED
 
 
-def _moved(event: Deposited | Withdrawn | AccountSettled | AccountResettled) -> tuple[int, int]:
+def _moved(event: Money) -> tuple[int, int]:
     """What an event adds to its account, and to the utility."""
     match event:
         case Deposited():
