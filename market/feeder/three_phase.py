@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from market.feeder.model import Feeder
 from market.feeder.powerflow import LOADING_TOLERANCE, VOLTAGE_TOLERANCE_PU, Flow, violations
@@ -52,15 +53,21 @@ class UnbalancedFlowError(ThreePhaseError):
 class PhaseFlow:
     """A solved unbalanced flow of one period, pu.
 
-    voltage: magnitude by bus and phase; current: magnitude by line and phase at its sending end (entry 0
-    zero); unbalance: |V_2|/|V_1| by bus; loss: of all phases; net_import: by phase.
+    voltage: magnitude by bus and phase, and angle, rad; current: magnitude by line and phase at its sending
+    end (entry 0 zero); unbalance: |V_2|/|V_1| by bus; loss: of all phases; net_import: by phase.
     """
 
     voltage: Floats
+    angle: Floats
     current: Floats
     unbalance: Floats
     loss: float
     net_import: Floats
+
+    @property
+    def phasor(self) -> npt.NDArray[np.complex128]:
+        """Complex voltage by bus and phase."""
+        return np.asarray(self.voltage * np.exp(1j * self.angle))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,7 @@ def three_phase_flow(
     base_amperes = BASE_WATTS / (np.sqrt(3) * NODE_VOLTS)
     return PhaseFlow(
         voltage=np.asarray(voltage),
+        angle=np.asarray(node["u_angle"]),
         current=np.vstack([np.zeros(3), line["i_from"] / base_amperes]),
         unbalance=np.asarray(negative / positive),
         loss=float((line["p_from"] + line["p_to"]).sum() / BASE_WATTS),

@@ -49,7 +49,7 @@ def study(
         chosen = load(name)
     except UnknownStudy as refusal:
         stop(refusal, USAGE)
-    found = _with_rules(chosen, seed, rule) if rule else chosen.run(seed)
+    found = _with_rules(chosen, seed, rule) if rule else _run(chosen, seed)
     if out is not None:
         _write(chosen, found, out)
     if as_json:
@@ -58,6 +58,16 @@ def study(
         _show(chosen, found)
     if not found.passed:
         raise typer.Exit(FAILED)
+
+
+def _run(chosen: Study, seed: int) -> Findings:
+    """Run a study; one that needs an extra that is not there says so."""
+    from market.feeder.three_phase import ThreePhaseError  # noqa: PLC0415 - only when asked for
+
+    try:
+        return chosen.run(seed)
+    except ThreePhaseError as refusal:
+        stop(refusal, FAILED)
 
 
 def _with_rules(chosen: Study, seed: int, paths: Sequence[Path]) -> Findings:

@@ -22,7 +22,7 @@ from market.agents.welfare import Schedule, alone_schedule, contracted_schedule
 from market.atc.prosumers import Prosumers, cost_by_device
 from market.feeder.powerflow import Flow, power_flow
 from market.mechanisms.baselines import mid_market_rates
-from market.mechanisms.double_auction import Grid, Offer, Rule, auction, continuous
+from market.mechanisms.double_auction import Grid, Offer, Rule, Trade, auction, continuous
 from market.units import UEUR_PER_KWH_PER_EUR_PER_MWH, WH_PER_MWH, Floats, Ints, eur_per_mwh
 from node.scenario.streams import stream
 from node.scenario.world import World
@@ -105,11 +105,12 @@ def _net_by_price(world: World, slot: int, prices: Ints) -> Ints:
     power = np.array(
         [prosumers.at_price(price / UEUR_PER_KWH_PER_EUR_PER_MWH * everyone).power for price in prices]
     )
-    rounded = np.rint((firm - power) * _wh_per_pu(world)).astype(np.int64)
+    rounded = np.rint((firm - power) * wh_per_pu(world)).astype(np.int64)
     return np.minimum.accumulate(rounded, axis=0)
 
 
-def _wh_per_pu(world: World) -> float:
+def wh_per_pu(world: World) -> float:
+    """Energy of one pu of power held for a slot."""
     return world.feeder.base_mw * world.hours * WH_PER_MWH
 
 
@@ -124,7 +125,7 @@ def traded(world: World, rule: Auction, seed: int) -> Day:
     kept = Fraction(0)
     for slot in range(world.periods):
         offered = offers(world, slot)
-        found = rule(offered.bids, offered.asks, grid, stream(seed, "auction", slot))
+        found = rule(offered.bids, offered.asks, grid, chance(seed, slot))
         _require_possible(found, offered, slot)
         kept += sum(found.costs, Fraction(0)) - sum(found.revenues, Fraction(0))
         for sign, sides, owners, edge, amounts, money in (
@@ -136,6 +137,11 @@ def traded(world: World, rule: Auction, seed: int) -> Day:
                 net[slot, owner] += sign * float(amount + rest)
                 bills[slot, owner] += sign * float(paid + rest * edge)
     return _delivered(world, np.rint(net).astype(np.int64), bills, float(kept))
+
+
+def chance(seed: int, slot: int) -> np.random.Generator:
+    """What an auction of a slot may draw from."""
+    return stream(seed, "auction", slot)
 
 
 def _require_possible(found: Outcome, offered: Offers, slot: int) -> None:
@@ -176,7 +182,7 @@ def at_mid_market_rate(world: World) -> Day:
 def _billed(world: World, rates: Callable[[Ints], Sequence[tuple[float, float]]]) -> Day:
     """Everybody's own best on FiT/retail, billed at what buying costs and selling brings by slot."""
     rows = [_alone_net(world, slot) for slot in range(world.periods)]
-    net: Ints = np.rint(np.array(rows) * _wh_per_pu(world)).astype(np.int64)
+    net: Ints = np.rint(np.array(rows) * wh_per_pu(world)).astype(np.int64)
     prices = np.array(rates(net), dtype=np.float64)
     bills: Floats = np.where(net > 0, prices[:, :1], prices[:, 1:]) * net
     return _delivered(world, net, bills, 0.0)
@@ -191,7 +197,7 @@ def _alone_net(world: World, slot: int) -> Floats:
 
 def _delivered(world: World, net_wh: Ints, bills_neur: Floats, kept_neur: float) -> Day:
     """Run the meters over the feeder, with the passive load of the scenario."""
-    power = net_wh / _wh_per_pu(world)
+    power = net_wh / wh_per_pu(world)
     rows = []
     for slot in range(world.periods):
         conditions = world.conditions(slot, world.actual)
@@ -268,12 +274,18 @@ def _one_shot(rule: Rule) -> Auction:
     return hold
 
 
-def _in_time(bids: Sequence[Offer], asks: Sequence[Offer], grid: Grid, rng: np.random.Generator) -> Outcome:
-    """The continuous double auction, offers coming in a random order."""
+def trades_in_time(
+    bids: Sequence[Offer], asks: Sequence[Offer], rng: np.random.Generator
+) -> tuple[Trade, ...]:
+    """The trades of the continuous double auction, offers coming in a random order."""
     every = [("bid", place) for place in range(len(bids))] + [("ask", place) for place in range(len(asks))]
+    return continuous(bids, asks, [every[place] for place in rng.permutation(len(every))])
+
+
+def _in_time(bids: Sequence[Offer], asks: Sequence[Offer], grid: Grid, rng: np.random.Generator) -> Outcome:
     bought, sold = [Fraction(0)] * len(bids), [Fraction(0)] * len(asks)
     costs, revenues = [Fraction(0)] * len(bids), [Fraction(0)] * len(asks)
-    for trade in continuous(bids, asks, [every[place] for place in rng.permutation(len(every))]):
+    for trade in trades_in_time(bids, asks, rng):
         bought[trade.bid] += trade.quantity
         sold[trade.ask] += trade.quantity
         costs[trade.bid] += trade.quantity * trade.price

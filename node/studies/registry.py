@@ -27,6 +27,11 @@ ENTRIES = (
     Entry("stackelberg", "a grid that prices its peak away, and peers who trade instead", "stackelberg"),
     Entry("coalitions", "which coalitions of peers are stable, and against what", "coalitions"),
     Entry("vpp", "prosumers that follow a price so that their sum follows a plan", "vpp"),
+    Entry(
+        "loss-allocation",
+        "who bears the losses of an unbalanced feeder: by path, pro rata, by price",
+        "loss_allocation",
+    ),
 )
 """All studies, in the order of a whole run."""
 
