@@ -44,7 +44,7 @@ MANIFEST, HEADERS, TRANSACTIONS, RECEIPTS, CHECKPOINT = (
     "checkpoint",
 )
 ARTIFACTS, CERTIFICATES, INPUTS = "artifacts", "certificates", "inputs"
-NOTICE = "NOTICE"
+GENESIS, NOTICE = "genesis.json", "NOTICE"
 
 _Parsed = TypeVar("_Parsed")
 
@@ -90,8 +90,9 @@ class Bundle:
 
     Headers are RLP; transactions and receipts EIP-2718 bytes. Certificates and inputs are kept under
     the SHA-256 that names them. `digests` are the files' own SHA-256 as they were found, empty where
-    the bundle comes from a chain and not from files. `notice` is what the licences of its data ask to be
-    told, empty where they ask nothing.
+    the bundle comes from a chain and not from files. `genesis` is how the chain began, as `genesis.json`,
+    empty where that is not known; `notice` what the licences of its data ask to be told, empty where they
+    ask nothing.
     """
 
     manifest: Manifest
@@ -103,6 +104,7 @@ class Bundle:
     inputs: Mapping[bytes, bytes]
     checkpoint: Checkpoint
     digests: Mapping[str, str]
+    genesis: bytes = b""
     notice: bytes = b""
 
 
@@ -117,6 +119,7 @@ def collect(
     scenario: str | None = None,
     seed: int | None = None,
     first_block: int | None = None,
+    genesis: bytes = b"",
 ) -> Bundle:
     """Take everything about an exchange from its chain, from `first_block` (its deployment) to the head.
 
@@ -147,6 +150,7 @@ def collect(
         inputs={sha256(content).digest(): content for content in inputs},
         checkpoint=Checkpoint(chain.chain_id, exchange.address, head.number, head.hash),
         digests={},
+        genesis=genesis,
     )
 
 
@@ -201,6 +205,7 @@ def write_bundle(
     scenario: str | None = None,
     seed: int | None = None,
     first_block: int | None = None,
+    genesis: bytes = b"",
     notice: str = "",
     signer: SignerKey | None = None,
 ) -> Bundle:
@@ -215,6 +220,7 @@ def write_bundle(
         scenario=scenario,
         seed=seed,
         first_block=first_block,
+        genesis=genesis,
     )
     bundle = replace(bundle, notice=notice.encode())
     write(bundle, folder, signer)
@@ -246,8 +252,7 @@ def encode(bundle: Bundle, signer: SignerKey | None = None) -> dict[str, bytes]:
     files |= {f"{ARTIFACTS}/{name}.json": content for name, content in sorted(bundle.artifacts.items())}
     for place, contents in ((CERTIFICATES, bundle.certificates), (INPUTS, bundle.inputs)):
         files |= {f"{place}/{name.hex()}.bin": content for name, content in sorted(contents.items())}
-    if bundle.notice:
-        files[NOTICE] = bundle.notice
+    files |= {name: held for name, held in ((GENESIS, bundle.genesis), (NOTICE, bundle.notice)) if held}
     listed = tuple(sorted((name, sha256(content).hexdigest()) for name, content in files.items()))
     key = None if signer is None else signer.verifier
     files[MANIFEST] = encode_manifest(replace(bundle.manifest, files=listed, checkpoint_key=key))
@@ -322,6 +327,7 @@ def decode(files: Mapping[str, bytes], folder: str = "bundle") -> Bundle:
         inputs=_by_hash(files, INPUTS, folder),
         checkpoint=parsed(CHECKPOINT, checkpoints.decode),
         digests={name: sha256(content).hexdigest() for name, content in files.items()},
+        genesis=files.get(GENESIS, b""),
         notice=files.get(NOTICE, b""),
     )
 

@@ -135,17 +135,22 @@ class Record:
         return cls.of(bundles.read(folder), proves_itself=True)
 
     @classmethod
-    def from_url(cls, url: str, exchange: Address | None = None, proofs: Sequence[Path] = ()) -> Record:
-        """Read a market from a node, with the proofs that oracles kept. Raises ChainError, RecordError."""
+    def from_url(
+        cls, url: str, exchange: Address | None = None, proofs: Sequence[Path] = (), genesis: bytes = b""
+    ) -> Record:
+        """Read a market from a node, as `from_chain`. Raises ChainError, RecordError."""
         from ledger.chain.rpc import RpcChain  # noqa: PLC0415 - loads slowly
 
-        return cls.from_chain(RpcChain(url), exchange, proofs)
+        return cls.from_chain(RpcChain(url), exchange, proofs, genesis)
 
     @classmethod
-    def from_chain(cls, chain: Chain, exchange: Address | None = None, proofs: Sequence[Path] = ()) -> Record:
+    def from_chain(
+        cls, chain: Chain, exchange: Address | None = None, proofs: Sequence[Path] = (), genesis: bytes = b""
+    ) -> Record:
         """Read the market at `exchange`, or the only one of a chain, which has no certificates.
 
-        `proofs` are folders in which oracles kept theirs. Raises ChainError, RecordError.
+        `proofs` are folders in which oracles kept theirs. With the chain's `genesis.json`, the record begins
+        at its first block, so that it can be executed again. Raises ChainError, RecordError.
         """
         which = LogFilter(topics=((events.topic(OraclesRotated),),))
         found = list(dict.fromkeys(log.address for log in chain.logs(which)))
@@ -159,7 +164,13 @@ class Record:
             for kind in (bundles.CERTIFICATES, bundles.INPUTS)
         )
         market = Exchange(chain, exchange or found[0])
-        bundle = bundles.collect(market, certificates=certificates, inputs=inputs)
+        bundle = bundles.collect(
+            market,
+            certificates=certificates,
+            inputs=inputs,
+            first_block=1 if genesis else None,
+            genesis=genesis,
+        )
         return cls.of(bundle, proves_itself=False)
 
     @classmethod
@@ -176,6 +187,10 @@ class Record:
         if not blocks:
             raise BundleError("headers.rlp: no block")
         return cls(bundle, tuple(blocks), proves_itself)
+
+    def begun_by(self, genesis: bytes) -> Record:
+        """The same record, with the `genesis.json` that the auditor has of its chain."""
+        return replace(self, bundle=replace(self.bundle, genesis=genesis))
 
     def ending_at(self, head: bytes) -> Record:
         """The same record, audited by someone who knows the head's hash."""

@@ -3,7 +3,8 @@
     audit(record) → Report        every check, or those named
     checks()      → names and what they do
 
-Checks are pure and independent: all run, whatever one of them finds. `explain` takes a payment apart.
+Checks are pure and independent: all run, whatever one of them finds; on request every block is executed
+again, too. `explain` takes a payment apart.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ledger.audit.checks import (
     backing,
     checkpoint,
     conservation,
+    execution,
     headers,
     lifecycle,
     matching,
@@ -26,6 +28,7 @@ from ledger.audit.checks import (
     settlement,
     signatures,
 )
+from ledger.audit.checks.execution import CannotReplay
 from ledger.audit.replay import failed_outside
 from ledger.audit.report import CheckResult, Report
 from ledger.audit.verdict import Check, Passed
@@ -73,6 +76,9 @@ CHECKS: tuple[NamedCheck, ...] = (
 )
 """All checks, in the order in which they are reported."""
 
+REPLAY = NamedCheck(execution.NAME, execution.DESCRIPTION, execution.check)
+"""Runs on request, after the others: it takes longer than all of them."""
+
 
 def checks() -> list[tuple[str, str]]:
     """Name and description of every check."""
@@ -84,11 +90,13 @@ def audit(
     names: Sequence[str] | None = None,
     head: bytes | None = None,
     keys: Sequence[VerifierKey] = (),
+    *,
+    execute: bool = False,
 ) -> Report:
-    """Run all checks, or those named, against a record. Raises UnknownCheckError.
+    """Run all checks, or those named, against a record. Raises UnknownCheckError, CannotReplay.
 
     `head` is the hash of the chain's head as the auditor knows it from elsewhere; `keys` must all have
-    signed the checkpoint.
+    signed the checkpoint. With `execute`, every block is executed again, too.
     """
     known = {check.name: check for check in CHECKS}
     for name in names or ():
@@ -99,6 +107,9 @@ def audit(
     if keys:
         record = record.signed_by(*keys)
     chosen = [check for check in CHECKS if names is None or check.name in names]
+    if execute:
+        execution.beginning(record)
+        chosen.append(REPLAY)
     results = tuple(_run(check, record) for check in chosen)
     return Report(results, tuple(_verified(record, results)), tuple(_assumed(record, results)))
 
@@ -152,15 +163,8 @@ def _assumed(record: Record, results: Iterable[CheckResult]) -> list[str]:
     elif record.known_head is None:
         signers = ", ".join(key.name for key in record.known_keys)
         lines.append(f"this head is the chain's, as {signers} signed")
-    lines.append("state roots: transactions were not executed again by an Ethereum client")
-    failed = [sent.where for sent in record.sent if sent.call is not None and failed_outside(sent)]
-    if failed:
-        lines.append(f"calls failed for want of gas or tokens, as their receipts say: {_places(failed)}")
-    unread = [sent.where for sent in record.sent if sent.signed is None and sent.raw and not sent.events]
-    if unread:
-        lines.append(
-            f"transactions of kinds that are not read here are of nobody's concern: {_places(unread)}"
-        )
+    if REPLAY.name not in names:
+        lines += _unexecuted(record)
     if names & {"charges", "prices"}:
         lines.append("prosumers' responses, which certificates take as given, were truthful")
         try:
@@ -174,6 +178,17 @@ def _assumed(record: Record, results: Iterable[CheckResult]) -> list[str]:
         lines.append("meters measured what they signed")
         lines += _estimated(record)
     return lines
+
+
+def _unexecuted(record: Record) -> Iterator[str]:
+    """What receipts and headers are believed as long as nobody executes the chain again."""
+    yield "state roots: transactions were not executed again by an Ethereum client (--replay)"
+    failed = [sent.where for sent in record.sent if sent.call is not None and failed_outside(sent)]
+    if failed:
+        yield f"calls failed for want of gas or tokens, as their receipts say: {_places(failed)}"
+    unread = [sent.where for sent in record.sent if sent.signed is None and sent.raw and not sent.events]
+    if unread:
+        yield f"transactions of kinds that are not read here are of nobody's concern: {_places(unread)}"
 
 
 def _stood_in(record: Record) -> Iterator[str]:
@@ -202,4 +217,14 @@ def _places(places: list[str]) -> str:
     return shown if len(places) <= PLACES_SHOWN else f"{shown} and {len(places) - PLACES_SHOWN} more"
 
 
-__all__ = ["CHECKS", "CheckResult", "NamedCheck", "Report", "UnknownCheckError", "audit", "checks"]
+__all__ = [
+    "CHECKS",
+    "REPLAY",
+    "CannotReplay",
+    "CheckResult",
+    "NamedCheck",
+    "Report",
+    "UnknownCheckError",
+    "audit",
+    "checks",
+]

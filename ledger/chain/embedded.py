@@ -74,7 +74,11 @@ class EmbeddedChain(Reading):
     `genesis` is the beginning of another chain, in the place of `genesis_timestamp`, `funded`,
     `funding_wei`, `chain_id` and `gas_limit`. Raises DataFolderError, and ChainError where the folder
     holds another chain.
+
+    `begun` is how the chain began, None for one that was resumed and keeps no more of it than its state.
     """
+
+    begun: Genesis | None
 
     def __init__(
         self,
@@ -103,6 +107,7 @@ class EmbeddedChain(Reading):
             self._archive = Archive(self._store, self._chain_id)
             if data is not None:
                 self._check_kept(data)
+            self.begun = begun if self._archive.head < 0 or genesis is not None else None
             self._begin(begun, must_match=genesis is not None)
             self._machine = self._machine_after(self._archive.head)
         except BaseException:

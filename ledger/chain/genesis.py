@@ -1,7 +1,7 @@
 """Where a chain begins: its id, first header, accounts, and the forks to come.
 
 `development` makes one for a testnet; `read_genesis` reads the `genesis.json` that Geth and most clients
-take. Only chains that are past the merge at their first block can be run here.
+take, `genesis_document` writes one. Only chains that are past the merge at their first block can be run here.
 
 GenesisError   the document is no such genesis; the message names the key
 """
@@ -72,6 +72,49 @@ def read_genesis(document: Mapping[str, Any]) -> Genesis:
         ),
         schedule=schedule,
     )
+
+
+def genesis_document(genesis: Genesis) -> dict[str, Any]:
+    """The `genesis.json` from which `read_genesis` reads the same genesis."""
+    header, schedule = genesis.header, genesis.schedule
+    forks = (
+        ("shanghaiTime", schedule.shanghai),
+        ("cancunTime", schedule.cancun),
+        ("pragueTime", schedule.prague),
+    )
+    config = {"chainId": genesis.chain_id, "terminalTotalDifficulty": 0} | dict.fromkeys(_OLD_FORKS, 0)
+    document = {
+        "config": config | {name: second for name, second in forks if second is not None},
+        "alloc": {address: _entry(account) for address, account in genesis.accounts},
+        "baseFeePerGas": hex(header.base_fee or 0),
+        "coinbase": _hex(header.coinbase),
+        "difficulty": hex(header.difficulty),
+        "extraData": _hex(header.extra_data),
+        "gasLimit": hex(header.gas_limit),
+        "mixHash": _hex(header.mix_hash),
+        "nonce": _hex(header.nonce),
+        "timestamp": hex(header.timestamp),
+    }
+    if header.parent_beacon_root is not None:
+        document |= {
+            "blobGasUsed": hex(header.blob_gas_used or 0),
+            "excessBlobGas": hex(header.excess_blob_gas or 0),
+            "parentBeaconBlockRoot": _hex(header.parent_beacon_root),
+        }
+    return document
+
+
+def _entry(account: Account) -> dict[str, Any]:
+    """An account of `alloc`, with the parts that are set."""
+    words = {f"0x{slot:064x}": f"0x{word:064x}" for slot, word in (account.storage or {}).items()}
+    parts = {"code": _hex(account.code or b""), "nonce": hex(account.nonce or 0), "storage": words}
+    return {"balance": hex(account.balance_wei or 0)} | {
+        name: part for name, part in parts.items() if part not in ("0x", "0x0", {})
+    }
+
+
+def _hex(value: bytes) -> str:
+    return f"0x{value.hex()}"
 
 
 def _header(document: Mapping[str, Any], difficulty: int, schedule: Schedule) -> Header:

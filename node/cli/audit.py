@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.errors import CLEAN, FAILED, USAGE, stop
+from node.cli.errors import CLEAN, FAILED, UNVERIFIABLE, USAGE, stop
 from node.cli.options import Json
 from node.cli.records import ExchangeAddress, read_record
 
@@ -36,6 +36,13 @@ def audit(
         list[str] | None,
         typer.Option(metavar="KEY", help="Who must have signed the checkpoint: a key, or a file with it."),
     ] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Execute every block again, by another engine, and compare.")
+    ] = False,
+    genesis: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The chain's genesis.json, for --replay of what brings none."),
+    ] = None,
     exchange: ExchangeAddress = None,
     proofs: Annotated[
         list[Path] | None,
@@ -52,7 +59,7 @@ def audit(
     Example: wattbook audit out/demo/bundle
     One payment, line by line: wattbook audit explain out/demo/bundle 184:7
     """
-    from ledger.audit import UnknownCheckError, checks  # noqa: PLC0415 - loads slowly
+    from ledger.audit import CannotReplay, UnknownCheckError, checks  # noqa: PLC0415 - loads slowly
     from ledger.audit import audit as run  # noqa: PLC0415
 
     if list_checks:
@@ -66,13 +73,15 @@ def audit(
         stop(f"--head {head}: a block hash has 32 bytes, as 0x followed by 64 hexadecimal digits", USAGE)
     expected_head = None if head is None else bytes.fromhex(head.removeprefix("0x"))
     keys = [_verifier(text) for text in checkpoint_key or ()]
-    record = read_record(source, exchange, proofs or ())
+    record = read_record(source, exchange, proofs or (), _genesis(genesis, replay))
     if out is not None:
         _keep(record, source, out)
     try:
-        report = run(record, check or None, expected_head, keys)
+        report = run(record, check or None, expected_head, keys, execute=replay)
     except UnknownCheckError as refusal:
         stop(refusal, USAGE)
+    except CannotReplay as missing:
+        stop(missing, UNVERIFIABLE)
     typer.echo(json.dumps(report.to_json()) if as_json else str(report).replace("BUNDLE", source))
     if not as_json:
         number = len(report.findings)
@@ -90,6 +99,18 @@ def _keep(record: Record, source: str, out: Path) -> None:
         bundle.write(record.bundle, out)
     except OSError as refusal:
         stop(f"--out {refusal}", USAGE)
+
+
+def _genesis(path: Path | None, replay: bool) -> bytes:
+    """The genesis that the auditor brings; leaves with 2 where it cannot be read, or is for nothing."""
+    if path is None:
+        return b""
+    if not replay:
+        stop(f"--genesis {path}: goes with --replay", USAGE)
+    try:
+        return path.read_bytes()
+    except OSError as refusal:
+        stop(f"--genesis {refusal}", USAGE)
 
 
 def _verifier(text: str) -> VerifierKey:

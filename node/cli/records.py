@@ -42,8 +42,13 @@ def _wanted(exchange: str) -> str:
         stop(f"--exchange {refusal}", USAGE)
 
 
-def read_record(source: str, exchange: str | None, proofs: Sequence[Path] = ()) -> Record:
-    """Read a bundle or a node; leaves with 2 for a wrong path and with 3 for what cannot be read."""
+def read_record(
+    source: str, exchange: str | None, proofs: Sequence[Path] = (), genesis: bytes = b""
+) -> Record:
+    """Read a bundle or a node, with what the auditor brings of it.
+
+    Leaves with 2 for a wrong path and with 3 for what cannot be read.
+    """
     from ledger.bundle import BundleError, BundleNotFoundError  # noqa: PLC0415 - loads slowly
     from ledger.chain.protocol import ChainError  # noqa: PLC0415
     from ledger.record import Record, RecordError  # noqa: PLC0415
@@ -58,7 +63,7 @@ def read_record(source: str, exchange: str | None, proofs: Sequence[Path] = ()) 
             stop(f"--proofs {folder}: {reason}", USAGE)
     try:
         if remote:
-            return Record.from_url(source, wanted, proofs)
+            return Record.from_url(source, wanted, proofs, genesis)
         record = Record.from_bundle(Path(source))
     except BundleNotFoundError as refusal:
         stop(refusal, USAGE)
@@ -74,4 +79,4 @@ def read_record(source: str, exchange: str | None, proofs: Sequence[Path] = ()) 
         stop(f"{source}: a file is nested too deeply to be a bundle's", UNVERIFIABLE)
     if wanted not in (None, record.exchange):
         stop(f"--exchange {wanted}: {source} is the record of {record.exchange}", USAGE)
-    return record
+    return record.begun_by(genesis) if genesis else record

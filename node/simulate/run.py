@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ledger.bundle import write_bundle
+from ledger.bundle import canonical_json, write_bundle
 from ledger.chain.embedded import EmbeddedChain
+from ledger.chain.genesis import genesis_document
 from ledger.chain.protocol import Chain, Clock
 from ledger.chain.rpc import RpcChain
 from ledger.checkpoint import SignerKey
@@ -169,9 +170,16 @@ def _write(  # noqa: PLR0917 - a result and what goes with it
             scenario=result.scenario_name,
             seed=result.seed,
             first_block=first_block,
+            genesis=_genesis(session.chain),
             notice=told,
             signer=signer,
         )
         if site is not None:
             site.write(partial / "deployment.json")
         write_manifest(partial, result)
+
+
+def _genesis(chain: Chain) -> bytes:
+    """How a chain of our own began; nothing of a node, which does not tell."""
+    begun = chain.begun if isinstance(chain, EmbeddedChain) else None
+    return b"" if begun is None else canonical_json(genesis_document(begun))

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ledger.bundle import Bundle, collect, write
+from ledger.bundle import Bundle, canonical_json, collect, write
 from ledger.chain.embedded import EmbeddedChain
+from ledger.chain.genesis import genesis_document
 from ledger.eip712 import digest
 from ledger.exchange import Exchange, OracleSignature, SignedOrder, SignedReading, deploy, deploy_token
 from ledger.keccak import keccak
@@ -284,6 +285,13 @@ class SmallMarket:
         self._morning()
         self._deliver(SLOT, 1.0, (1_700, 0), (-2_300, 150), (40, 0))
 
+    @classmethod
+    def of_one_slot(cls, rule: Rule = Rule.DLMP) -> SmallMarket:
+        """A market that traded the morning alone."""
+        market = cls(rule)
+        market.trade_one_slot()
+        return market
+
     def _deliver(self, slot: int, load: float, *measured: tuple[int, int]) -> None:
         """Gate closure, prices, readings, settlement."""
         self.chain.advance_to(self.terms.closing(slot))
@@ -415,6 +423,7 @@ class SmallMarket:
         self.confirm(exchange.resettle(SILENT, everybody, sender=RELAYER))
 
     def bundle(self) -> Bundle:
+        assert self.chain.begun is not None
         return collect(
             self.exchange,
             certificates=self.certificates,
@@ -422,6 +431,7 @@ class SmallMarket:
             scenario="small",
             seed=7,
             first_block=0,
+            genesis=canonical_json(genesis_document(self.chain.begun)),
         )
 
 

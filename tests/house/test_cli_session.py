@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from ledger.bundle import canonical_json
 from node.cli.app import app
 from node.price import METHODS
 from node.simulate.folder import UNFINISHED
@@ -223,6 +224,24 @@ def test_checks_can_be_listed_and_chosen(bundle: Path):
     status, line = refused("audit", bundle, "--check", "fills")
     assert status == 2
     assert line.startswith("check 'fills': there are headers, ")
+
+
+def test_replay_executes_every_block_again(bundle: Path, tmp_path: Path):
+    report = told("audit", bundle, "--check", "headers", "--replay")
+    assert [check["name"] for check in report["checks"]] == ["headers", "execution"]
+    assert not any("--replay" in line for line in report["assumed"])
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    parts = {name: digest for name, digest in manifest["files"].items() if name != "genesis.json"}
+    bare = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    (bare / "genesis.json").rename(tmp_path / "genesis.json")
+    (bare / "manifest.json").write_bytes(canonical_json(manifest | {"files": parts}))
+    status, line = refused("audit", bare, "--replay")
+    assert (status, line.partition(": ")[2]) == (
+        3,
+        "without the chain's genesis.json nothing can be executed (--genesis FILE)",
+    )
+    report = told("audit", bare, "--check", "nonces", "--replay", "--genesis", tmp_path / "genesis.json")
+    assert report["ok"] is True
 
 
 def test_head_that_is_known_is_no_assumption(bundle: Path, session: tuple[Path, str]):

@@ -2,7 +2,7 @@
 
 Files against the manifest's digests, blocks against their parents, transactions, receipts and blooms
 against the roots in the headers, the checkpoint against head and manifest, and its signature against the key
-that the manifest names. State roots are not re-executed.
+that the manifest names. State roots are for `execution`.
 """
 
 from __future__ import annotations
