@@ -12,6 +12,7 @@ import numpy as np
 
 from market.mechanisms.double_auction import (
     Grid,
+    Number,
     Offer,
     Rule,
     Served,
@@ -99,7 +100,7 @@ class Tally:
     helped: int = 0
     helped_with_left: int = 0
 
-    def count(self, best: Fraction, gained: Fraction, kept: Fraction) -> None:
+    def count(self, best: Number, gained: Number, kept: Number) -> None:
         """Add what a case gained, and what of it the auctioneer kept."""
         if best > 0:
             self.gaining += 1

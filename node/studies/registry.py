@@ -32,6 +32,11 @@ ENTRIES = (
         "who bears the losses of an unbalanced feeder: by path, pro rata, by price",
         "loss_allocation",
     ),
+    Entry(
+        "local-market",
+        "a street's sealed auction every quarter of an hour, after the Brooklyn Microgrid",
+        "local_market",
+    ),
 )
 """All studies, in the order of a whole run."""
 

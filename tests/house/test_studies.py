@@ -65,6 +65,14 @@ def test_the_golden_figures() -> None:
     assert game["inelastic_share_left"] == pytest.approx(0.4)
 
 
+def test_the_seven_components_are_where_the_table_says() -> None:
+    components = found("local-market").tables[1].rows
+    assert len(components) == 7
+    root = Path(__file__).parents[2]
+    for _, _, where in components:
+        assert all((root / place).exists() for place in where.split(", ")), where
+
+
 def test_the_command(tmp_path: Path) -> None:
     listed = wattbook("study", "--list")
     assert [line.split()[0] for line in listed.stdout.splitlines()] == NAMES
