@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 
 from market.atc.finished import ATC
 from market.atc.horizon import JointProsumers, JointUtility
-from market.atc.prosumers import LowerLevel, Prosumers
+from market.atc.prosumers import LowerLevel, LowerLevels, Prosumers
 from market.atc.rounds import Agreement, Method, Round
 from market.atc.upper import UpperLevel
 from market.feeder.model import Feeder
@@ -18,33 +17,22 @@ from market.pricing.central import stack
 from market.pricing.conclude import conclude
 from market.pricing.conditions import Conditions, Duals, Primal, Solution
 from market.pricing.newton import NewtonClearing
+from market.pricing.periods import period_of
 from market.pricing.storages import states
 from market.units import Floats
-
-
-class LowerLevels(Protocol):
-    """Makes the lower level of a period: closed forms here, messages to agents in a deployment."""
-
-    def __call__(self, conditions: Conditions, period: int) -> LowerLevel:
-        """Whoever answers in this period; columns as in `conditions.devices`."""
-        ...
-
-
-def closed_form(conditions: Conditions, period: int) -> LowerLevel:
-    """The devices of the conditions, answering in closed form."""
-    return Prosumers(conditions.devices, period)
 
 
 class AtcClearing:
     """Prices one feeder by ATC; implements Clearing.
 
     The network's matrices are compiled once; nothing else is carried from call to call, so without `warm`
-    an answer depends on the conditions alone. `trace` has the rounds of the last call, by period or, where
-    storages couple them, of all periods at once. Raises PricingError for what cannot be priced,
-    ClearingFailed where the levels do not agree, ValueError for another feeder.
+    an answer depends on the conditions alone. `lower_levels` makes who answers for a period's devices, by
+    default closed forms in one piece; `regions.in_regions` divides them. `trace` has the rounds of the last
+    call, by period or, where storages couple them, of all periods at once. Raises PricingError for what
+    cannot be priced, ClearingFailed where the levels do not agree, ValueError for another feeder.
     """
 
-    def __init__(self, feeder: Feeder, method: Method = ATC, lower_levels: LowerLevels = closed_form) -> None:
+    def __init__(self, feeder: Feeder, method: Method = ATC, lower_levels: LowerLevels = Prosumers) -> None:
         self.feeder = feeder
         self.method = method
         self.trace: tuple[tuple[Round, ...], ...] = ()
@@ -75,9 +63,9 @@ class AtcClearing:
         uppers = [UpperLevel(self.feeder, buses, self._newton) for _ in range(conditions.periods)]
         for period, upper in enumerate(uppers):
             upper.begin(conditions, period)
-        lower = JointProsumers(conditions)
+        lower = JointProsumers(conditions, self._lower_levels)
         guesses = [
-            _guess(self._lower_levels(conditions, period), conditions, period, warm)
+            _guess(Prosumers(conditions.devices, period), conditions, period, warm)
             for period in range(conditions.periods)
         ]
         first = np.concatenate(guesses)[lower.bus]
@@ -97,7 +85,7 @@ class AtcClearing:
 
     def agreement(self, conditions: Conditions, period: int = 0, warm: Solution | None = None) -> Agreement:
         """Where the levels meet in one period, settled or not; for those who study the rounds."""
-        lower = self._lower_levels(conditions, period)
+        lower = self._lower_levels(period_of(conditions, period).devices)
         upper = UpperLevel(self.feeder, conditions.devices.bus, self._newton)
         upper.begin(conditions, period)
         return self.method(upper, lower, _guess(lower, conditions, period, warm)[lower.bus])

@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 import numpy as np
 
 from market.atc.alternating import PRICE_WINDOW_EUR_PER_MWH
-from market.atc.prosumers import Prosumers, Response
+from market.atc.prosumers import LowerLevels, Prosumers, Response
 from market.atc.rounds import Grant, Utility
 from market.atc.storages import StorageLevel
 from market.pricing.conditions import Conditions, Devices
@@ -49,10 +49,11 @@ class JointUtility:
 class JointProsumers:
     """Devices and storages of several periods; implements LowerLevel."""
 
-    def __init__(self, conditions: Conditions) -> None:
+    def __init__(self, conditions: Conditions, lower_levels: LowerLevels = Prosumers) -> None:
         periods, buses = conditions.fixed_p.shape
         self._periods = periods
-        self._devices = Prosumers(_in_a_row(conditions.devices, periods, buses))
+        self._count = periods * conditions.devices.count
+        self._devices = lower_levels(_in_a_row(conditions.devices, periods, buses))
         self._storages = StorageLevel(conditions.storages, conditions.hours)
         offset = buses * np.arange(periods)[:, None]
         stored = (offset + conditions.storages.bus).ravel()
@@ -70,28 +71,28 @@ class JointProsumers:
 
     def respond(self, target: Floats, weight: Floats) -> Response:
         """Proximal steps of devices and storages."""
-        count = self._devices.count
+        count = self._count
         devices = self._devices.respond(target[:count], weight[:count])
         stored = self._storages.respond(*(self._by_period(each[count:]) for each in (target, weight)))
         return _joined(devices, stored)
 
     def at_price(self, price: Floats) -> Response:
         """Best responses of the devices; of the storages a proximal step from rest, for a first answer."""
-        count = self._devices.count
+        count = self._count
         weight = 1.0 / np.maximum(self._storages.elasticity(PRICE_WINDOW_EUR_PER_MWH), SMALLEST)
         stored = self._storages.respond(self._by_period(price[count:]) / weight, weight)
         return _joined(self._devices.at_price(price[:count]), stored)
 
     def devices_of(self, response: Response) -> tuple[Floats, Floats]:
         """Generation and load of an answer, periods × devices."""
-        count = self._devices.count
+        count = self._count
         return response.gen[:count].reshape(self._periods, -1), response.load[:count].reshape(
             self._periods, -1
         )
 
     def storages_of(self, response: Response) -> tuple[Floats, Floats]:
         """Charge and discharge of an answer, periods × storages."""
-        count = self._devices.count
+        count = self._count
         return self._by_period(response.load[count:]), self._by_period(response.gen[count:])
 
     @property

@@ -72,6 +72,14 @@ class LowerLevel(Protocol):
         ...
 
 
+class LowerLevels(Protocol):
+    """Makes the lower level of one period's devices: closed forms, in one piece or in regions."""
+
+    def __call__(self, devices: Devices) -> LowerLevel:
+        """Who answers for them, entries in the devices' order."""
+        ...
+
+
 @runtime_checkable
 class DisclosesCost(Protocol):
     """A lower level that tells what a power costs, as Benders decomposition asks."""

@@ -63,6 +63,12 @@ def price(
         float | None,
         typer.Option(help="Zero-sequence impedance of lines over their positive-sequence one; 4 by default."),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            help="Processes that hold the prosumers of a very large feeder (extra ray); 0: this one.", min=0
+        ),
+    ] = 0,
     seed: Seed = None,
     settings: Settings = None,
     as_json: Json = False,
@@ -75,13 +81,16 @@ def price(
         stop(f"{'--zero-sequence' if phases is None else '--phases'}: only with --three-phase", USAGE)
     loaded = load_scenario(scenario, settings, seed)
     from node.price import MethodError, SlotError, clear  # noqa: PLC0415 - loads slowly
+    from node.workers.crew import WorkersError  # noqa: PLC0415
 
     try:
         with refusals(scenario):
-            cleared = clear(loaded, slot, method, penalty)
+            cleared = clear(loaded, slot, method, penalty, workers)
             unbalanced = _unbalanced(cleared, phases, zero_sequence) if three_phase else None
     except (MethodError, SlotError) as refusal:
         stop(refusal, USAGE)
+    except WorkersError as failure:
+        stop(f"--workers {workers}: {failure}", FAILED)
     written = _write(cleared, out, unbalanced) if out is not None else ()
     if as_json:
         also = {} if unbalanced is None else {"three_phase": unbalanced.to_json()}

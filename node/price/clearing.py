@@ -16,6 +16,7 @@ from market.pricing.certificate import certificate, check
 from market.pricing.conditions import Clearing, Conditions, Solution
 from node.scenario.schema import ScenarioFile
 from node.scenario.world import World, build
+from node.workers.crew import Crew, crew
 
 
 class MethodError(ValueError):
@@ -91,14 +92,17 @@ class Cleared:
         return slots.start + timedelta(seconds=self.table.slot * slots.seconds)
 
 
-def _coordinated(name: str) -> Callable[[Feeder], Clearing]:
-    """A clearing by rounds, of market.atc.methods."""
+def _coordinated(name: str, workers: Crew | None = None, regions: int = 0) -> Callable[[Feeder], Clearing]:
+    """A clearing by rounds, of market.atc.methods; prosumers in so many regions where workers hold them."""
 
     def made(feeder: Feeder) -> Clearing:
         from market.atc.clearing import AtcClearing  # noqa: PLC0415 - each method loads its own solver
         from market.atc.methods import METHODS as COORDINATIONS  # noqa: PLC0415
+        from market.atc.regions import in_regions  # noqa: PLC0415
 
-        return AtcClearing(feeder, COORDINATIONS[name])
+        if workers is None:
+            return AtcClearing(feeder, COORDINATIONS[name])
+        return AtcClearing(feeder, COORDINATIONS[name], in_regions(regions, feeder.buses, workers.hold))
 
     return made
 
@@ -150,11 +154,24 @@ def price(scenario: ScenarioFile, slot: int, method: str, penalty: str | None = 
     return clear(scenario, slot, method, penalty).table
 
 
-def clear(scenario: ScenarioFile, slot: int, method: str, penalty: str | None = None) -> Cleared:
-    """As `price`, with all that the table was made of. Raises as it does."""
-    make = _maker(method, penalty)
+def clear(
+    scenario: ScenarioFile, slot: int, method: str, penalty: str | None = None, workers: int = 0
+) -> Cleared:
+    """As `price`, with all that the table was made of; `workers` processes hold a region of prosumers each.
+
+    Raises as it does, and WorkersError.
+    """
+    _require(method, penalty, workers)
     if not 0 <= slot < scenario.slots.count:
         raise SlotError(f"--slot {slot}: {scenario.name} has slots 0 to {scenario.slots.count - 1}")
+    name = method if penalty is None else penalty
+    if not workers:
+        return _cleared(scenario, slot, name, _coordinated(name) if penalty else METHODS[method])
+    with crew(workers) as many:
+        return _cleared(scenario, slot, name, _coordinated(name, many, workers))
+
+
+def _cleared(scenario: ScenarioFile, slot: int, name: str, make: Callable[[Feeder], Clearing]) -> Cleared:
     world = build(scenario)
     clearing = make(world.feeder)
     conditions, period = _conditions(world, slot, clearing)
@@ -166,7 +183,7 @@ def clear(scenario: ScenarioFile, slot: int, method: str, penalty: str | None = 
     table = PriceTable(
         scenario=scenario.name,
         slot=slot,
-        method=method if penalty is None else penalty,
+        method=name,
         status=solution.status,
         buses=_by_bus(world.feeder, solution, period),
         hub_price=float(solution.duals.price[period, 0]),
@@ -181,17 +198,16 @@ def clear(scenario: ScenarioFile, slot: int, method: str, penalty: str | None = 
     return Cleared(world, conditions, solution, period, table)
 
 
-def _maker(method: str, penalty: str | None) -> Callable[[Feeder], Clearing]:
-    """What makes the clearing. Raises MethodError for a name that is none."""
+def _require(method: str, penalty: str | None, workers: int) -> None:
+    """Raise MethodError for a name that is none, and for what a method does not have."""
     if method not in METHODS:
         raise MethodError(f"--method {method}: not one of {', '.join(METHODS)}")
-    if penalty is None:
-        return METHODS[method]
-    if method != "atc":
+    if penalty is not None and method != "atc":
         raise MethodError(f"--penalty {penalty}: only --method atc has penalties")
-    if penalty not in PENALTIES:
+    if penalty is not None and penalty not in PENALTIES:
         raise MethodError(f"--penalty {penalty}: not one of {', '.join(PENALTIES)}")
-    return _coordinated(penalty)
+    if workers and method not in ROUNDS:
+        raise MethodError(f"--workers {workers}: --method {method} asks no prosumers; {', '.join(ROUNDS)} do")
 
 
 def _conditions(world: World, slot: int, clearing: Clearing) -> tuple[Conditions, int]:

@@ -11,14 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market.atc.alternating import ACCELERATED, AL_AD
-from market.atc.clearing import AtcClearing, closed_form
+from market.atc.clearing import AtcClearing
 from market.atc.finished import ATC
 from market.atc.methods import DEEPER, METHODS
 from market.atc.penalties import Augmented, Exponential, Quadratic
+from market.atc.prosumers import Prosumers
 from market.atc.second_order import SECOND_ORDER
 from market.pricing.admission import ClearingFailed, StorageError
 from market.pricing.certificate import certificate, check
-from market.pricing.conditions import Conditions, Solution
+from market.pricing.conditions import Conditions, Devices, Solution
 from market.pricing.newton import NewtonClearing
 from tests.market.pricing_cases import CASES, case, draw, price_error, stressed, usual
 from tests.market.storage_cases import batteries, with_storages
@@ -111,8 +112,8 @@ def test_benders_asks_what_nobody_tells_it() -> None:
     class Discreet:
         """Answers like the devices, and keeps its costs to itself."""
 
-        def __init__(self, conditions: Conditions, period: int) -> None:
-            whole = closed_form(conditions, period)
+        def __init__(self, devices: Devices) -> None:
+            whole = Prosumers(devices)
             self.bus = whole.bus
             for name in ("elasticity", "respond", "at_price", "range"):
                 setattr(self, name, getattr(whole, name))
