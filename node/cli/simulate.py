@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, str], None]
 
 
+class LedgerKind(StrEnum):
+    """What keeps the books of a session."""
+
+    CHAIN = "chain"
+    NONE = "none"
+
+
 def simulate(
     scenario: ScenarioPath,
     out: Annotated[
@@ -29,6 +37,10 @@ def simulate(
     rpc_url: Annotated[
         str | None, typer.Option(help="Trade on this node instead of the embedded chain.")
     ] = None,
+    ledger: Annotated[
+        LedgerKind,
+        typer.Option(help="`none`: on the contract's twin alone, in a fraction of the time; no bundle."),
+    ] = LedgerKind.CHAIN,
     checkpoint_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Sign the bundle's checkpoint with this key.")
     ] = None,
@@ -39,6 +51,8 @@ def simulate(
 
     Example: wattbook simulate ieee33-day --out out/demo --seed 7 --set forecast.error=0
     """
+    if ledger is LedgerKind.NONE and (rpc_url or checkpoint_key):
+        stop("--ledger none: without a chain there is no --rpc-url and no --checkpoint-key", USAGE)
     loaded = load_scenario(scenario, settings, seed)
     signer = None if checkpoint_key is None else _signer(checkpoint_key)
     from ledger.bundle import BundleError  # noqa: PLC0415 - all of these load slowly
@@ -46,10 +60,14 @@ def simulate(
     from node.oracle.signers import OracleError  # noqa: PLC0415
     from node.simulate.folder import OutputFolderError  # noqa: PLC0415
     from node.simulate.run import simulate as run  # noqa: PLC0415
+    from node.simulate.run import simulate_without_ledger  # noqa: PLC0415
 
     try:
         with refusals(scenario), _progress() as progress:
-            summary = run(loaded, out, rpc_url, progress, signer)
+            if ledger is LedgerKind.NONE:
+                summary = simulate_without_ledger(loaded, out, progress)
+            else:
+                summary = run(loaded, out, rpc_url, progress, signer)
     except OutputFolderError as refusal:
         stop(f"--out {refusal}", USAGE)
     except OracleError as failure:

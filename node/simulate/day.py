@@ -28,6 +28,7 @@ from node.scenario.world import World, period
 from node.simulate.appraisal import appraise, price_error
 from node.simulate.bookview import SlotView
 from node.simulate.delivery import Delivery, deliver, deliver_on_tariff, scheduled_state
+from node.simulate.ledgerless import TwinSession
 from node.simulate.quotes import utility_orders
 from node.simulate.result import SlotResult, StoredSlot, Welfare
 from node.simulate.session import Member, Session
@@ -87,7 +88,7 @@ class TradingDay:
     def __init__(
         self,
         world: World,
-        session: Session,
+        session: Session | TwinSession,
         clock: Clock,
         reference: Clearing,
         *,

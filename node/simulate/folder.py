@@ -152,7 +152,7 @@ def write_manifest(out: Path, day: DayResult) -> None:
         "rule": day.rule,
         "feeder": day.feeder_name,
         "slots": len(day.slots),
-        "head_hash": day.head_hash,
+        "head_hash": day.ledger.head_hash,
         "files": {
             path.relative_to(out).as_posix(): {
                 "bytes": path.stat().st_size,

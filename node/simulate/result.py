@@ -135,6 +135,20 @@ class Participant:
     export_capacity_wh: int
 
 
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The chain that a session was on: its head afterwards, the gas of its blocks, the contract's address."""
+
+    gas_used: int
+    head_number: int
+    head_hash: str
+    exchange_address: str
+
+
+NO_LEDGER = Ledger(0, 0, "", "")
+"""The contract's twin alone kept the books: no block, no proof."""
+
+
 @dataclass(frozen=True, eq=False)
 class DayResult:
     """A whole session. `orders_rejected` were skipped by the contract; `seconds` is wall time, in no file."""
@@ -150,9 +164,6 @@ class DayResult:
     participants: tuple[Participant, ...]
     slots: tuple[SlotResult, ...]
     orders_rejected: int
-    gas_used: int
-    head_number: int
-    head_hash: str
-    exchange_address: str
+    ledger: Ledger
     seconds: float
     storages: tuple[Storage, ...] = ()

@@ -20,7 +20,8 @@ from node.scenario.world import World, build
 from node.simulate.appraisal import Reference
 from node.simulate.day import CHARGES_LEAD_SECONDS, TradingDay
 from node.simulate.folder import check_output, replacing, write_manifest, write_results
-from node.simulate.result import DayResult, Participant, Storage
+from node.simulate.ledgerless import SimulatedClock, TwinSession
+from node.simulate.result import NO_LEDGER, DayResult, Ledger, Participant, SlotResult, Storage
 from node.simulate.session import Cast, Session
 from node.simulate.summary import Summary, summarise
 
@@ -53,13 +54,14 @@ def simulate(
     cast = Cast.from_seed(scenario.seed, scenario.oracle.signers, scenario.prosumers.count)
     chain, clock = _open_chain(world, cast, rpc_url)
     first_block = chain.head() + 1
-    oracles = Oracles(world.feeder, cast.oracles, scenario.oracle.quorum, scenario.oracle.method)
+    method, quorum = scenario.oracle.method, scenario.oracle.quorum
+    oracles = Oracles(world.feeder, cast.oracles, quorum, method)
     session = Session.open(
         chain,
         cast,
         world.terms,
         oracles,
-        quorum=scenario.oracle.quorum,
+        quorum=quorum,
         token_decimals=scenario.market.token_decimals,
     )
     day = TradingDay(
@@ -72,7 +74,60 @@ def simulate(
     )
     slots = day.run()
     head = chain.block()
-    result = DayResult(
+    ledger = Ledger(
+        gas_used=sum(chain.block(number).gas_used for number in range(first_block, head.number + 1)),
+        head_number=head.number,
+        head_hash="0x" + head.hash.hex(),
+        exchange_address=session.exchange.address,
+    )
+    result = _result(world, cast, slots, day.rejected, ledger, time.perf_counter() - started)
+    if out is not None:
+        site = None if rpc_url is None else MarketSite.of(session.exchange, session.token, first_block)
+        _write(result, session, out, first_block, notice(scenario.feeder), site, signer)
+    return summarise(result)
+
+
+def simulate_without_ledger(
+    scenario: ScenarioFile,
+    out: Path | None = None,
+    progress: Progress = lambda done, total, what: None,
+) -> Summary:
+    """The same session on the contract's twin alone; its folder has no bundle. Raises as `simulate` does."""
+    if out is not None:
+        check_output(out)
+    result = traded_without_ledger(build(scenario), progress)
+    if out is not None:
+        with replacing(out) as partial:
+            write_results(result, partial)
+            write_manifest(partial, result)
+    return summarise(result)
+
+
+def traded_without_ledger(world: World, progress: Progress = lambda done, total, what: None) -> DayResult:
+    """Trade a world's session on the contract's twin alone; one oracle clears, since all find the same."""
+    started = time.perf_counter()
+    marketable(world.feeder)
+    scenario = world.scenario
+    cast = Cast.from_seed(scenario.seed, 1, scenario.prosumers.count)
+    clock = SimulatedClock(world.terms.opens(world.first_slot) - CHARGES_LEAD_SECONDS)
+    oracles = Oracles(world.feeder, cast.oracles, 1, scenario.oracle.method)
+    session = TwinSession(clock, cast, world.terms, oracles, scenario.market.token_decimals)
+    reference = Reference(world.feeder, storages=world.stores.storages.count > 0)
+    day = TradingDay(world, session, clock, reference, progress=progress)
+    slots = day.run()
+    return _result(world, cast, slots, day.rejected, NO_LEDGER, time.perf_counter() - started)
+
+
+def _result(  # noqa: PLR0917 - a day and what it ran on
+    world: World,
+    cast: Cast,
+    slots: tuple[SlotResult, ...],
+    rejected: int,
+    ledger: Ledger,
+    seconds: float,
+) -> DayResult:
+    scenario = world.scenario
+    return DayResult(
         scenario_name=scenario.name,
         seed=scenario.seed,
         rule=scenario.market.rule,
@@ -83,18 +138,11 @@ def simulate(
         utility_address=cast.utility.address,
         participants=_participants(world, cast),
         slots=slots,
-        orders_rejected=day.rejected,
-        gas_used=sum(chain.block(number).gas_used for number in range(first_block, head.number + 1)),
-        head_number=head.number,
-        head_hash="0x" + head.hash.hex(),
-        exchange_address=session.exchange.address,
-        seconds=time.perf_counter() - started,
+        orders_rejected=rejected,
+        ledger=ledger,
+        seconds=seconds,
         storages=_storages(world),
     )
-    if out is not None:
-        site = None if rpc_url is None else MarketSite.of(session.exchange, session.token, first_block)
-        _write(result, session, out, first_block, notice(scenario.feeder), site, signer)
-    return summarise(result)
 
 
 def _open_chain(world: World, cast: Cast, rpc_url: str | None) -> tuple[Chain, Clock]:

@@ -84,7 +84,7 @@ class Summary:
         """The session in words; names the next commands where a result folder was written."""
         sections = [_trading(self), _money(self), _network(self), _trust(self)]
         if out is not None:
-            sections.append(_next_steps(out))
+            sections.append(_next_steps(self, out))
         return "\n\n".join(sections) + "\n"
 
 
@@ -139,15 +139,15 @@ def summarise(day: DayResult) -> Summary:
         utility_without_market_neur=utility.without_market,
         utility_unexplained_neur=utility.unexplained,
         payments_sum_neur=utility.payments,
-        gas_used=day.gas_used,
+        gas_used=day.ledger.gas_used,
         atc_iterations_max=max((slot.atc_rounds for slot in slots), default=0),
         atc_error_max=max((slot.atc_error for slot in slots), default=0.0),
         fallback_slots=sum(bool(slot.fallback) for slot in slots),
         uncharged_slots=sum(bool(slot.uncharged) for slot in slots),
         unpriced_slots=sum(bool(slot.unpriced) for slot in slots),
-        head_number=day.head_number,
-        head_hash=day.head_hash,
-        exchange=day.exchange_address,
+        head_number=day.ledger.head_number,
+        head_hash=day.ledger.head_hash,
+        exchange=day.ledger.exchange_address,
         seconds=day.seconds,
     )
 
@@ -256,13 +256,21 @@ def _trust(s: Summary) -> str:
     return "\n".join(
         (
             _item("Payments", f"{sums}, the utility's side computed on its own."),
-            _item("Chain", f"{s.gas_used:,} gas; head {s.head_number} {s.head_hash}"),
+            _item("Chain", _chain(s)),
             _item("Time", f"{s.seconds:.1f} s"),
         )
     )
 
 
-def _next_steps(out: Path) -> str:
+def _chain(s: Summary) -> str:
+    if not s.head_hash:
+        return "None: the contract's twin kept the books, and nothing can be audited."
+    return f"{s.gas_used:,} gas; head {s.head_number} {s.head_hash}"
+
+
+def _next_steps(s: Summary, out: Path) -> str:
+    if not s.head_hash:
+        return f"Next:\n  open {out / 'report.html'}\n      every bill, price and plot on one page"
     bundle = out / "bundle"
     return "\n".join(
         (

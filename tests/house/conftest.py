@@ -15,7 +15,7 @@ from market.pricing.conditions import Components, SlotPrices
 from market.settlement import Cause, Valuation, amount_neur, delivered_wh, settle, settle_trades
 from market.slots import Rule, Tariff
 from node.simulate.bills import Trades, trades_by_account
-from node.simulate.result import DayResult, NetworkState, Participant, SlotResult, Welfare
+from node.simulate.result import DayResult, Ledger, NetworkState, Participant, SlotResult, Welfare
 
 PARENT = (-1, 0, 1, 1, 3)
 TARIFF = Tariff(retail=240_000, network_fee=80_000, fit=70_000)
@@ -70,10 +70,12 @@ def build_day(
             for index in range(slots)
         ),
         orders_rejected=2,
-        gas_used=1_234_567,
-        head_number=99,
-        head_hash="0x" + "ab" * 32,
-        exchange_address="0x" + "c" * 40,
+        ledger=Ledger(
+            gas_used=1_234_567,
+            head_number=99,
+            head_hash="0x" + "ab" * 32,
+            exchange_address="0x" + "c" * 40,
+        ),
         seconds=1.5,
     )
 

@@ -249,7 +249,7 @@ def test_manifest_lists_every_file_with_its_hash(day: DayResult, folder: Path) -
     for name, entry in manifest["files"].items():
         data = (folder / name).read_bytes()
         assert entry == {"bytes": len(data), "sha256": sha256(data).hexdigest()}
-    assert manifest["head_hash"] == day.head_hash
+    assert manifest["head_hash"] == day.ledger.head_hash
 
 
 def test_time_spent_is_in_no_file(day: DayResult, folder: Path, tmp_path: Path) -> None:
