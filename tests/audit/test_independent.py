@@ -28,7 +28,7 @@ SESSION = {
     "prosumers.count": "12",
     "oracle.method": "newton",
 }
-ALLOWED = {"numpy", "rlp", "eth_abi", "eth_account"}
+ALLOWED = {"numpy", "rlp", "eth_abi", "eth_account", "eth_utils"}
 """NumPy, and eth-account with what it needs itself."""
 
 
