@@ -57,7 +57,8 @@ class Explanation:
     """One account's payment in one slot.
 
     `flat_neur` is what its metered energy costs at retail, or earns at the feed-in tariff, without the
-    market; None for the utility and for a resettlement.
+    market; None for the utility and for a resettlement. `flat_sentence` says so, and of the utility where
+    its result is told.
     """
 
     account: Address
@@ -122,6 +123,8 @@ def explain(
         total += posted.trades
         if number != UTILITY_ID:
             flat_neur, flat_sentence = _flat(of_slot, posted, total)
+        else:
+            flat_sentence = f"Its result of the slot, term by term: utility@{posted.slot}"
     return Explanation(
         account=posted.account,
         slot=posted.slot,

@@ -61,7 +61,7 @@ def of_day(record: Record, account: Address, day: date) -> Statement:
     found = [
         explain(record, place)
         for slot in known
-        if _day(slot) == day
+        if day_of(slot) == day
         for place, payer in _postings(slot)
         if payer == account
     ]
@@ -79,7 +79,7 @@ def of_slot(record: Record, number: int) -> Statement:
     found = [explain(record, place) for place, _ in _postings(slot)] if slot is not None else []
     if slot is None or not found:
         raise ExplainError(f"slot {number}: no account was settled there")
-    heading = f"Slot {number} ({clock(slot.terms.start(number))} on {_day(slot)}), {len(found)} payments:"
+    heading = f"Slot {number} ({clock(slot.terms.start(number))} on {day_of(slot)}), {len(found)} payments:"
     return Statement(heading, tuple(found))
 
 
@@ -90,7 +90,8 @@ def _postings(slot: SlotHistory) -> list[tuple[str, Address]]:
     return [(logged.where, event.account) for logged, event in posted]
 
 
-def _day(slot: SlotHistory) -> date:
+def day_of(slot: SlotHistory) -> date:
+    """The day (UTC) on which a slot starts."""
     return datetime.fromtimestamp(slot.terms.start(slot.slot), UTC).date()
 
 

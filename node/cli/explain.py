@@ -14,10 +14,13 @@ from node.cli.records import ExchangeAddress, Source, address_of, read_record
 
 if TYPE_CHECKING:
     from ledger.audit.explain import Explanation
+    from ledger.audit.result import DayResult, Result
     from ledger.audit.statement import Statement
     from ledger.record import Record
 
 SHOWN_PAYMENTS = 5
+UTILITY = "utility"
+"""In the place of an account: the utility's result, not its payments."""
 
 
 def explain(
@@ -25,13 +28,15 @@ def explain(
     payment: Annotated[
         str | None,
         typer.Argument(
-            help="BLOCK:LOG of a settlement, ACCOUNT@SLOT, ACCOUNT@2026-06-23 or @SLOT.", metavar="PAYMENT"
+            help="BLOCK:LOG of a settlement, ACCOUNT@SLOT, ACCOUNT@2026-06-23 or @SLOT;"
+            " utility@SLOT or utility@2026-06-23 is the utility's result by where it comes from.",
+            metavar="PAYMENT",
         ),
     ] = None,
     exchange: ExchangeAddress = None,
     as_json: Json = False,
 ) -> None:
-    """Take a payment, an account's day or a slot apart: a line for each fill and rule, with its place.
+    """Take a payment, an account's day, a slot or the utility's result apart, each line with its place.
 
     Example: wattbook audit explain out/demo/bundle 184:7
     """
@@ -50,22 +55,27 @@ def explain(
     typer.echo(json.dumps(found.to_json()) if as_json else str(found))
 
 
-def _asked(record: Record, payment: str) -> Explanation | Statement:
-    """One payment, an account's day or a slot, by how it is named. Raises ExplainError, NoHistory."""
-    from ledger.audit import statement  # noqa: PLC0415 - loads slowly
+def _asked(record: Record, payment: str) -> Explanation | Statement | Result | DayResult:
+    """What is asked for by its name. Raises ExplainError, NoHistory."""
+    from ledger.audit import result, statement  # noqa: PLC0415 - loads slowly
     from ledger.audit.explain import explain as one  # noqa: PLC0415
 
     account, at, when = payment.partition("@")
     if not at:
         return one(record, payment)
     if when.isascii() and when.isdecimal():
+        slot = int(when)
+        if account == UTILITY:
+            return result.of_slot(record, slot)
         if not account:
-            return statement.of_slot(record, int(when))
-        return one(record, account=address_of(account, f"payment {payment}"), slot=int(when))
+            return statement.of_slot(record, slot)
+        return one(record, account=address_of(account, f"payment {payment}"), slot=slot)
     try:
         day = date.fromisoformat(when)
     except ValueError:
         stop(f"payment {payment}: the slot of ACCOUNT@SLOT is a number; {_payments(record)}", USAGE)
+    if account == UTILITY:
+        return result.of_day(record, day)
     return statement.of_day(record, address_of(account, f"payment {payment}"), day)
 
 

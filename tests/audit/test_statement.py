@@ -6,11 +6,14 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from ledger.audit.explain import ExplainError
+from ledger.audit import audit
+from ledger.audit.explain import ExplainError, explain
 from ledger.audit.statement import of_day, of_slot
 from ledger.history import history
+from ledger.journal import CLEARING, balances, entries
 from ledger.record import Record
-from market.settlement import Cause
+from market.accounts import UTILITY_ID
+from market.settlement import Cause, settle
 from tests.audit.small_market import BUYER, SELLER, SILENT, SLOT
 
 
@@ -39,6 +42,31 @@ def test_day_has_each_slot_and_the_correction(record: Record, day: date) -> None
     assert text.startswith(f"Account 2, {SELLER.address}, on {day}:\n")
     assert text.count("in all  [") == 4
     assert "In all: to receive " in text
+
+
+def test_a_resettled_slot_changes_by_differences_only(record: Record) -> None:
+    """Old bill and difference make the bill by the reading; nobody else's changes, and all sums stay 0."""
+    known = history(record)
+    slot, number, valuation = (
+        known.slots[SILENT],
+        known.ids[SELLER.address],
+        known.valuation(known.slots[SILENT]),
+    )
+    assert valuation is not None
+    [(logged, _)] = slot.resettled
+    old, difference = explain(record, account=SELLER.address, slot=SILENT), explain(record, logged.where)
+    assert old.place != difference.place and difference.posted_neur != 0
+    position, reading = known.positions(slot)[number], slot.readings[SELLER.address]
+    new = settle(position, reading, known.bus(number), valuation)
+    assert old.posted_neur + difference.posted_neur == sum(posting.amount_neur for posting in new)
+    of_slot_alone = [entry for entry in entries(record) if entry.slot == SILENT]
+    [correction] = [entry for entry in of_slot_alone if entry.kind == "resettlement"]
+    assert {booking.account for booking in correction.bookings} == {number, UTILITY_ID}
+    changed = sum(each.amount_neur for each in correction.bookings if each.account == number)
+    assert changed == -difference.posted_neur
+    total = balances(of_slot_alone)
+    assert sum(total.values()) == total[CLEARING] == 0
+    assert audit(record).ok
 
 
 def test_slot_has_everybody_and_trades_cancel_out(record: Record) -> None:

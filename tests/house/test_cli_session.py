@@ -380,6 +380,11 @@ def test_day_and_slot_hold_the_same_payments(bundle: Path, payments: list[str]):
     day = told("audit", "explain", bundle, f"{whole['account']}@2026-06-23")
     assert [payment["lines"] for payment in day["payments"]] == [whole["lines"]]
     assert refused("audit", "explain", bundle, "@7")[0] == 2
+    result = told("audit", "explain", bundle, f"utility@{whole['slot']}")
+    assert result["result_neur"] == result["explained_neur"]
+    days = told("audit", "explain", bundle, "utility@2026-06-23")
+    assert days["slots"] == [result]
+    assert refused("audit", "explain", bundle, "utility@7")[0] == 2
 
 
 def test_explanation_as_text_names_its_sources(bundle: Path, payments: list[str]):

@@ -18,7 +18,7 @@ from ledger.vectors import unpack
 from market.accounts import UTILITY_ID
 from market.events import AccountResettled, AccountSettled, Deposited, Withdrawn
 from market.findings import Finding
-from market.settlement import Member, Substation, slot_identity
+from market.settlement import Identity, Member, Substation, slot_identity
 
 NAME = "conservation"
 _SEE_SETTLEMENT = "wattbook audit BUNDLE --check settlement"
@@ -45,19 +45,31 @@ def _trades(slot: SlotHistory) -> Verdict:
 def _identity(known: History, slot: SlotHistory) -> Iterator[Verdict]:
     """The utility's result as it was posted, against where it must come from."""
     where = of_slot(slot.slot, slot.terms)
-    valuation = known.valuation(slot)
-    posted = {known.ids.get(event.account): (logged, event) for logged, event in slot.settled}
-    if valuation is None or UTILITY_ID not in posted or None in posted:
+    found = identity(known, slot)
+    if found is None:
         wanted = "a scheduled slot in which every account, the utility too, is settled"
         yield Finding(NAME, f"{where} identity", wanted, "not so", "the result cannot be taken apart")
         return
+    total = found.sources.total
+    yield compare(NAME, f"{where} utility's result, neur", total, found.result, hint=_SEE_SETTLEMENT)
+
+
+def identity(known: History, slot: SlotHistory) -> Identity | None:
+    """The utility's result of a slot as it was posted, and where it must come from.
+
+    None where the slot was never scheduled, or the utility or a stranger makes it impossible to tell.
+    """
+    valuation = known.valuation(slot)
+    posted = {known.ids.get(event.account): (logged, event) for logged, event in slot.settled}
+    if valuation is None or UTILITY_ID not in posted or None in posted:
+        return None
     positions = known.positions(slot)
     members = [
         Member(known.bus(number), positions[number], _measured(slot, logged, event))
         for number, (logged, event) in posted.items()
         if number is not None and number != UTILITY_ID
     ]
-    substation = _substation(slot)
+    substation = substation_of(slot)
     sources = slot_identity(positions[UTILITY_ID], members, substation, valuation).sources
     result = (
         sum(_beside_trades(event) for _, event in slot.settled)
@@ -66,7 +78,7 @@ def _identity(known: History, slot: SlotHistory) -> Iterator[Verdict]:
         + valuation.tariff.retail * sum(substation.passive_wh)
         - substation.wholesale * substation.net_import_wh
     )
-    yield compare(NAME, f"{where} utility's result, neur", sources.total, result, hint=_SEE_SETTLEMENT)
+    return Identity(result, sources)
 
 
 def _beside_trades(event: AccountSettled | AccountResettled) -> int:
@@ -81,7 +93,7 @@ def _measured(slot: SlotHistory, logged: Logged, event: AccountSettled) -> Measu
     return found or Measured(logged, event.basis, event.metered, nothing_certified)
 
 
-def _substation(slot: SlotHistory) -> Substation:
+def substation_of(slot: SlotHistory) -> Substation:
     """The utility's reading. The identity holds for any: without one, nothing passive and no import."""
     if slot.substation is not None:
         posted = slot.substation[1]
