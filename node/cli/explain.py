@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,6 +34,10 @@ def explain(
             metavar="PAYMENT",
         ),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write it as a page to read or print, too (HTML)."),
+    ] = None,
     exchange: ExchangeAddress = None,
     as_json: Json = False,
 ) -> None:
@@ -52,6 +57,13 @@ def explain(
         stop(f"{refusal}; {_payments(record)}", USAGE)
     except NoHistory as failure:
         stop(f"{source}: {failure}", UNVERIFIABLE)
+    if page is not None:
+        from node.web.bill import bill_page  # noqa: PLC0415 - jinja2 loads slowly
+
+        try:
+            page.write_text(bill_page(found, record, source), "utf-8")
+        except OSError as refusal:
+            stop(f"--page {refusal}", USAGE)
     typer.echo(json.dumps(found.to_json()) if as_json else str(found))
 
 

@@ -12,7 +12,7 @@ from node.cli.errors import UNVERIFIABLE, USAGE, stop
 from node.cli.options import Json
 from node.cli.records import ExchangeAddress, Source, read_record
 
-ENDINGS = (".sqlite", ".csv", ".beancount")
+ENDINGS = (".sqlite", ".csv", ".parquet", ".beancount")
 
 
 def journal(
@@ -20,7 +20,8 @@ def journal(
     out: Annotated[
         Path,
         typer.Option(
-            help="FILE.sqlite is brought up to the head; FILE.csv and FILE.beancount are written anew."
+            help="FILE.sqlite is brought up to the head; FILE.csv, FILE.parquet and FILE.beancount are"
+            " written anew."
         ),
     ],
     exchange: ExchangeAddress = None,
@@ -42,8 +43,12 @@ def journal(
             Journal(out).update(record)
         elif out.suffix == ".csv":
             out.write_text(bookkeeping.to_csv(booked))
+        elif out.suffix == ".parquet":
+            bookkeeping.write_parquet(booked, out)
         else:
             out.write_text(bookkeeping.to_beancount(booked, f"market {record.exchange}"))
+    except bookkeeping.NotInstalledError as missing:
+        stop(f"--out {out}: {missing}", USAGE)
     except JournalError as failure:
         stop(failure, UNVERIFIABLE)
     except OSError as refusal:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ledger.bookkeeping import to_beancount, to_csv
+from ledger.bookkeeping import NotInstalledError, to_beancount, to_csv, write_parquet
 from ledger.bundle import Bundle
 from ledger.journal import CLEARING, COLUMN_MAX_NEUR, TOKENS, Journal, JournalError, balances, entries
 from ledger.record import Record
@@ -130,6 +131,39 @@ def test_csv_has_every_booking(record: Record) -> None:
         {TOKENS: "tokens", CLEARING: "clearing", 0: "utility"}.get(account, str(account)): amount
         for account, amount in expected.items()
     }
+
+
+def test_parquet_has_the_rows_of_the_csv(record: Record, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    booked, path = list(entries(record)), tmp_path / "market.parquet"
+    write_parquet(booked, path)
+    table = parquet.read_table(path)
+    assert str(table.schema.field("amount_neur").type) == "int64"
+    assert str(table.schema.field("time").type) == "timestamp[ms, tz=UTC]"
+    expected = list(csv.DictReader(to_csv(booked).splitlines()))
+    shown = {
+        "time": lambda time: time.isoformat(),
+        "slot": lambda slot: "" if slot is None else str(slot),
+        "amount_neur": str,
+    }
+    found = [{name: shown.get(name, str)(each[name]) for name in each} for each in table.to_pylist()]
+    assert found == expected
+
+
+def test_parquet_refuses_what_no_column_holds(record: Record, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    first, *rest = entries(record)
+    too_much = replace(first, bookings=(replace(first.bookings[0], amount_neur=COLUMN_MAX_NEUR + 1),))
+    with pytest.raises(JournalError, match="more than a column holds"):
+        write_parquet([too_much, *rest], tmp_path / "market.parquet")
+
+
+def test_without_pyarrow_it_says_what_to_install(
+    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(NotInstalledError, match=r"pip install 'wattbook\[parquet\]'"):
+        write_parquet(list(entries(record)), tmp_path / "market.parquet")
 
 
 def bean_check(text: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -142,7 +142,10 @@ def test_without_a_command_the_help_is_shown():
         ("audit out --genesis genesis.json", "--genesis genesis.json: goes with --replay"),
         ("audit out --replay --genesis nowhere", "--genesis [Errno 2]"),
         ("audit out --checkpoint-key abc", "--checkpoint-key key 'abc': a key is NAME+ID+BASE64"),
-        ("audit journal out --out journal.txt", "a journal's file ends in .sqlite, .csv, .beancount"),
+        (
+            "audit journal out --out journal.txt",
+            "a journal's file ends in .sqlite, .csv, .parquet, .beancount",
+        ),
         ("audit key somebody", "Missing option '--out'"),
         ("audit key a+b --out nowhere", "key name 'a+b': printable ASCII without space or plus"),
         ("simulate ieee33-day --checkpoint-key nowhere", "--checkpoint-key nowhere: "),

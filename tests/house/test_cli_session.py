@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -385,6 +386,14 @@ def test_day_and_slot_hold_the_same_payments(bundle: Path, payments: list[str]):
     days = told("audit", "explain", bundle, "utility@2026-06-23")
     assert days["slots"] == [result]
     assert refused("audit", "explain", bundle, "utility@7")[0] == 2
+
+
+def test_a_bill_can_be_printed(bundle: Path, payments: list[str], tmp_path: Path):
+    page = tmp_path / "bill.html"
+    whole = told("audit", "explain", bundle, payments[1], "--page", page)
+    assert all(line["what"] in unescape(page.read_text("utf-8")) for line in whole["lines"])
+    status, line = refused("audit", "explain", bundle, payments[1], "--page", tmp_path / "none" / "bill.html")
+    assert (status, line.startswith("--page [Errno 2]")) == (2, True)
 
 
 def test_explanation_as_text_names_its_sources(bundle: Path, payments: list[str]):

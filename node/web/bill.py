@@ -1,0 +1,115 @@
+"""What `audit explain` tells, as one page to read or to print: a bill, a slot, or the utility's result.
+
+The page is self-contained, has no script, and is the same for the same record: no clock, no machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from jinja2 import Environment
+
+from ledger.audit.explain import Explanation, Line, euros
+from ledger.audit.result import DayResult, Result
+from ledger.audit.statement import Statement
+from ledger.record import Record
+from node.web.templating import environment
+
+MINUS, NBSP = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
+
+Told = Explanation | Statement | Result | DayResult
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A table of a page: lines, what they add up to, and a sentence below; `gap_neur` is not explained."""
+
+    heading: str
+    lines: tuple[Line, ...]
+    total_neur: int
+    total_place: str = ""
+    gap_neur: int = 0
+    sentence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number at the top of the page."""
+
+    name: str
+    neur: int
+    remark: str = ""
+
+
+def bill_page(found: Told, record: Record, source: str) -> str:
+    """The page of what was found in a record; `source` is what the commands on it name."""
+    title, figures, parts = _contents(found)
+    page = _environment().get_template("bill.html")
+    head = record.blocks[-1]
+    return page.render(
+        title=title,
+        figures=figures,
+        parts=parts,
+        source=source,
+        chain_id=record.domain.chain_id,
+        exchange=record.exchange,
+        head_number=head.number,
+        head_hash="0x" + head.hash.hex(),
+    )
+
+
+def _contents(found: Told) -> tuple[str, Sequence[Figure], Sequence[Part]]:
+    match found:
+        case Explanation():
+            return found.heading, _figures(found.posted_neur, found.flat_neur), [_payment(found)]
+        case Statement():
+            compared = len({each.account for each in found.payments}) == 1 and any(
+                each.flat_neur is not None for each in found.payments
+            )
+            figures = _figures(found.total_neur, found.flat_neur if compared else None)
+            return found.heading, figures, [_payment(each) for each in found.payments]
+        case Result():
+            return found.heading, [Figure("Result", found.result_neur)], _sides(found, "")
+        case DayResult():
+            parts = [*_sides(found, "In all: "), *(part for each in found.slots for part in _of_slot(each))]
+            return found.heading, [Figure("Result", sum(each.result_neur for each in found.slots))], parts
+
+
+def _figures(total_neur: int, flat_neur: int | None) -> list[Figure]:
+    """What is to be paid, and beside it what the same meters would have cost without the market."""
+    figures = [Figure("To pay" if total_neur >= 0 else "To receive", abs(total_neur))]
+    if flat_neur is not None:
+        saved = flat_neur - total_neur
+        named = "would have been paid" if flat_neur >= 0 else "would have been received"
+        figures.append(Figure("Without the market", abs(flat_neur), f"{named} on retail and feed-in tariff"))
+        figures.append(Figure("Better with it" if saved >= 0 else "Worse with it", abs(saved)))
+    return figures
+
+
+def _payment(each: Explanation) -> Part:
+    gap = each.posted_neur - each.total_neur
+    return Part(each.heading, each.lines, each.total_neur, each.place, gap, each.flat_sentence)
+
+
+def _of_slot(each: Result) -> Sequence[Part]:
+    return _sides(each, each.heading.rstrip(":") + ": ")
+
+
+def _sides(each: Result | DayResult, of: str) -> Sequence[Part]:
+    posted, sources = (sum(line.amount_neur for line in side) for side in (each.posted, each.sources))
+    return (
+        Part(f"{of}what was posted", each.posted, posted),
+        Part(f"{of}where it comes from", each.sources, sources, gap_neur=posted - sources),
+    )
+
+
+def _amount(neur: int) -> str:
+    """Money to the last unit, with a minus sign that is one."""
+    return euros(neur).replace("-", MINUS).replace(" ", NBSP)
+
+
+@cache
+def _environment() -> Environment:
+    return environment({"amount": _amount})
