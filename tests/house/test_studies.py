@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from node.cli.app import app
 from node.studies.registry import ENTRIES, UnknownStudy, load
 from node.studies.study import Findings
+from node.studies.utility import over
 
 
 def wattbook(*arguments: object) -> Result:
@@ -19,9 +20,12 @@ def wattbook(*arguments: object) -> Result:
 
 
 NAMES = [entry.name for entry in ENTRIES]
+LONG = {"utility"}
+"""Studies that take longer than a test should; what they show is tested on less of it."""
+PARAMETERS = [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in NAMES]
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=PARAMETERS)
 def ran(request: pytest.FixtureRequest) -> tuple[str, Findings]:
     return request.param, found(request.param)
 
@@ -63,6 +67,17 @@ def test_the_golden_figures() -> None:
     game = found("stackelberg").figures
     assert (round(game["choke_price"], 4), round(game["threshold"], 3)) == (29.8644, 92.881)
     assert game["inelastic_share_left"] == pytest.approx(0.4)
+
+
+def test_the_utility_at_noon() -> None:
+    """Two slots in which a rating binds: firm charges are at the optimum, the loop goes in circles."""
+    noon = over(1, {"slots.start": "2026-06-23T10:00:00Z", "slots.count": "2"})
+    assert not [claim for claim in noon.claims if not claim.held]
+    slots = noon.figures["half_half"]
+    assert len(slots) == 2 and not any(slot["settled"] for slot in slots)
+    for slot in slots:
+        assert slot["firm_violations"] == 0 and max(slot["violations"]) > 0
+        assert abs(slot["firm_welfare_less_eur"]) < 1e-3, "one clearing is the optimum"
 
 
 def test_the_seven_components_are_where_the_table_says() -> None:

@@ -1,0 +1,397 @@
+"""Study `utility`: peers trade, the utility runs its feeder and charges for it; against FiT/retail alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from market.feeder.powerflow import violations
+from market.pricing.conditions import Primal, Solution
+from market.settlement import Sources
+from node.price.clearing import METHODS
+from node.scenario import load
+from node.scenario.world import World, build
+from node.simulate.bills import Account, Bill, Kind, accounts
+from node.simulate.result import DayResult
+from node.simulate.run import traded_without_ledger
+from node.simulate.utility import UtilityResult, day_utility_result, utility_result
+from node.studies.community import NEUR_PER_EUR, Day, alone, wh_per_pu
+from node.studies.half_half import Compared, compared
+from node.studies.study import Claim, Draw, Findings, Source, Study, Table, Value
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from node.simulate.canvas import Theme
+
+SCENARIO = "ieee33-day"
+WIDE = {"slots.seconds": "7200", "slots.count": "12", "forecast.error": "0"}
+"""A day of two-hour slots, foreseen exactly, under limits that never bind."""
+SETTINGS = {**WIDE, "feeder.v_min_pu": "0.97", "feeder.line_rating_mva": "1.9"}
+"""The same under limits that bind: a rating at noon, the lower voltage in the evening."""
+RULES = ("dlmp", "tariff")
+ALONE, UNBOUND = "FiT/retail", "no limit binds"
+CONTRACT = (Kind.BOUGHT, Kind.SOLD, Kind.NETWORK_IMPORT, Kind.NETWORK_EXPORT)
+"""What the delivered part of a contract adds to a bill."""
+GAP_MAX, ERROR_MAX = 1e-5, 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Cleared:
+    """One slot's prices by ATC, and how far they are from the central optimum's, relatively."""
+
+    by_atc: Solution
+    error: float
+    gap: float
+
+
+@dataclass(frozen=True, eq=False)
+class Compare:
+    """A day alone and under both rules, and the clearings behind its charges.
+
+    `wide` has the bills of the rule dlmp where no limit binds.
+    """
+
+    world: World
+    alone: Day
+    days: Mapping[str, DayResult]
+    bills: Mapping[str, tuple[Account, ...]]
+    results: Mapping[str, UtilityResult]
+    wide: tuple[Account, ...]
+    cleared: tuple[Cleared, ...]
+    half_half: Compared
+
+    @property
+    def error(self) -> float:
+        """Largest relative error of a DLMP by ATC."""
+        return max(each.error for each in self.cleared)
+
+    @property
+    def gap(self) -> float:
+        """Largest gap of the relaxation."""
+        return max(each.gap for each in self.cleared)
+
+    @property
+    def rounds(self) -> tuple[int, ...]:
+        """ATC's rounds by slot."""
+        return tuple(each.by_atc.iterations for each in self.cleared)
+
+
+def run(seed: int) -> Findings:
+    """The day under FiT/retail, under both settlement rules, and under the half-half rule."""
+    return over(seed, {})
+
+
+def over(seed: int, more: Mapping[str, str]) -> Findings:
+    """The same over other slots, by further settings of the scenario."""
+    found = _compare(seed, more)
+    world = found.world
+    breaking = {
+        ALONE: len(violations(world.feeder, found.alone.flow)),
+        **{rule: _violations(day) for rule, day in found.days.items()},
+    }
+    unexplained = [abs(utility_result(slot, day.participants).unexplained)
+                   for day in found.days.values() for slot in day.slots]  # fmt: skip
+    payments = [result.payments for result in found.results.values()]
+    earned = _owners_money(found)
+    between = _between(found)
+    traded_limits = max(breaking[rule] for rule in RULES)
+    lost = found.half_half
+    return Findings(
+        figures=_figures(found, seed, breaking),
+        tables=(_summary_table(found, breaking), _identity_table(found), _bills_table(found),
+                _causes_table(found), _prices_table(found), lost.table()),
+        claims=(
+            Claim("limits hold, at gate closure and in delivery", traded_limits == 0,
+                  f"{traded_limits} broken; {breaking[ALONE]} on FiT/retail alone"),
+            Claim("the relaxation is exact: gap of l·v = P² + Q² below 1e-5", found.gap < GAP_MAX,
+                  f"{found.gap:.1e} pu²"),
+            Claim("ATC is within 1e-4 of the central optimum", found.error < ERROR_MAX,
+                  f"{found.error:.1e} after {min(found.rounds)} to {max(found.rounds)} rounds"),
+            Claim("the utility's result is explained to the last n€", max(unexplained) == 0,
+                  f"{max(unexplained)} n€ in {len(unexplained)} slots"),
+            Claim("payments sum to 0", not any(payments), ", ".join(f"{each} n€" for each in payments)),
+            Claim("on FiT/retail owners of PV earn less than with trade, where no limit binds",
+                  earned[UNBOUND] > earned[ALONE], f"{earned[ALONE]:.0f} €, and {earned[UNBOUND]:.0f} €"),
+            Claim("no delivered position priced between feed-in tariff and retail costs more than these",
+                  between.worse == 0, f"{between.worse} of {between.positions}"),
+            Claim("half of the price difference for each side, prices after trades: the loop does not always"
+                  " settle, firm charges need no loop", lost.unsettled > 0 and traded_limits == 0,
+                  f"{lost.unsettled} of {len(lost.slots)} slots do not settle in {lost.rounds_max} rounds"),
+        ),
+        draw=_draw(found),
+        notes=_notes(found, breaking),
+    )  # fmt: skip
+
+
+def _compare(seed: int, more: Mapping[str, str]) -> Compare:
+    tight = {**SETTINGS, **more}
+    worlds = {rule: build(load(SCENARIO, {**tight, "market.rule": rule}, seed)) for rule in RULES}
+    world = worlds["dlmp"]
+    days = {rule: traded_without_ledger(each) for rule, each in worlds.items()}
+    return Compare(
+        world=world,
+        alone=alone(world),
+        days=days,
+        bills={rule: accounts(day) for rule, day in days.items()},
+        results={rule: day_utility_result(day) for rule, day in days.items()},
+        wide=accounts(traded_without_ledger(build(load(SCENARIO, {**WIDE, **more}, seed)))),
+        cleared=_cleared(world),
+        half_half=compared(world),
+    )
+
+
+def _cleared(world: World) -> tuple[Cleared, ...]:
+    """Every slot by ATC beside the central conic program."""
+    atc, central = METHODS["atc"](world.feeder), METHODS["socp"](world.feeder)
+    found = []
+    for slot in range(world.periods):
+        conditions = world.conditions(slot)
+        ours, best = atc(world.feeder, conditions), central(world.feeder, conditions)
+        apart = np.abs(ours.duals.price - best.duals.price) / np.maximum(np.abs(best.duals.price), 1.0)
+        gap = max(_cone_gap(world, each.primal) for each in (ours, best))
+        found.append(Cleared(ours, float(apart.max()), gap))
+    return tuple(found)
+
+
+def _cone_gap(world: World, primal: Primal) -> float:
+    """Largest |l·v_π − P² − Q²| of any line, pu²."""
+    above = primal.v[:, world.feeder.parent[1:]]
+    gap = primal.l[:, 1:] * above - primal.p[:, 1:] ** 2 - primal.q[:, 1:] ** 2
+    return float(np.abs(gap).max())
+
+
+def _violations(day: DayResult) -> int:
+    return sum(len(slot.scheduled.violations) + len(slot.delivered.violations) for slot in day.slots)
+
+
+def _tariff_bills(found: Compare) -> list[float]:
+    """What each pays on FiT/retail alone, doing what is then best, €."""
+    return [float(each) / NEUR_PER_EUR for each in found.alone.bills_neur.sum(axis=0)]
+
+
+def _owners_money(found: Compare) -> dict[str, float]:
+    """What owners of PV get less what they pay, €."""
+    own = np.flatnonzero(found.world.pv_peak > 0)
+    alone_bills = _tariff_bills(found)
+    earned = {ALONE: -sum(alone_bills[k] for k in own)}
+    for rule, bills in ((UNBOUND, found.wide), *found.bills.items()):
+        earned[rule] = -sum(bills[k].day.total_neur for k in own) / NEUR_PER_EUR
+    return earned
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Positions at all-in prices between feed-in tariff and retail; those that cost more than these."""
+
+    positions: int
+    worse: int
+
+
+def _between(found: Compare) -> Between:
+    """Count over all slots, prosumers and rules."""
+    positions = worse = 0
+    tariff = found.world.tariff
+    for rule in RULES:
+        for account in found.bills[rule]:
+            for bill, slot in zip(account.slots, found.days[rule].slots, strict=True):
+                c, charge = bill.contracted_wh, slot.charges.charges[account.participant.bus]
+                if c and tariff.fit * abs(c) <= (bill.trades_neur + charge * c) * (
+                    1 if c > 0 else -1
+                ) <= tariff.retail * abs(c):
+                    positions += 1
+                    worse += sum(bill.term(kind) for kind in CONTRACT) > 0
+    return Between(positions, worse)
+
+
+# --- what people see --------------------------------------------------------------------------------
+
+
+def _summary_table(found: Compare, breaking: Mapping[str, int]) -> Table:
+    base = found.world.feeder.base_mw * found.world.hours
+    voltage = np.sqrt(found.alone.flow.v)
+    bills = _tariff_bills(found)
+    rows = [
+        (ALONE, f"{sum(bills):.2f}", "", f"{_utility_alone(found):.2f}",
+         f"{float(found.alone.flow.loss.sum()) * base:.3f}", f"{voltage.min():.4f} to {voltage.max():.4f}",
+         str(breaking[ALONE]), ""),
+        *(_summary_row(found, rule, breaking[rule]) for rule in RULES),
+    ]  # fmt: skip
+    head = (
+        "",
+        "all bills €",
+        "worse off",
+        "utility €",
+        "losses MWh",
+        "voltage pu",
+        "limits broken",
+        "ATC rounds",
+    )
+    return Table(f"{SCENARIO} in two-hour slots, foreseen exactly", head, tuple(rows))
+
+
+def _summary_row(found: Compare, rule: str, broken: int) -> tuple[str, ...]:
+    day, accounts_of = found.days[rule], found.bills[rule]
+    voltage = np.array([slot.delivered.voltage for slot in day.slots])
+    rounds = [slot.atc_rounds for slot in day.slots]
+    losses = sum(slot.delivered.loss_mw for slot in day.slots) * found.world.hours
+    return (
+        f"P2P, rule {rule}",
+        f"{sum(each.day.total_neur for each in accounts_of) / NEUR_PER_EUR:.2f}",
+        str(sum(each.day.worse_off for each in accounts_of)),
+        f"{found.results[rule].result / NEUR_PER_EUR:.2f}",
+        f"{losses:.3f}",
+        f"{voltage.min():.4f} to {voltage.max():.4f}",
+        str(broken),
+        f"{min(rounds)} to {max(rounds)}",
+    )
+
+
+def _utility_alone(found: Compare) -> float:
+    """The utility's result where everybody is on FiT/retail, €: bills and retail less the import."""
+    world, day = found.world, found.alone
+    scale = wh_per_pu(world)
+    passive = float(world.actual.passive_p.sum()) * scale * world.tariff.retail
+    bought = float((day.flow.net_import * scale * world.wholesale).sum())
+    return (float(day.bills_neur.sum()) + passive - bought) / NEUR_PER_EUR
+
+
+def _identity_table(found: Compare) -> Table:
+    """Where the utility's result comes from."""
+    rows = [
+        (field.name.replace("_", " "),
+         *(f"{getattr(found.results[rule].sources, field.name) / NEUR_PER_EUR:+.2f}" for rule in RULES))
+        for field in fields(Sources)
+    ]  # fmt: skip
+    rows += [
+        (what, *(f"{getattr(found.results[rule], of) / NEUR_PER_EUR:+.2f}" for rule in RULES))
+        for what, of in (("result", "result"), ("not explained", "unexplained"))
+    ]
+    return Table("The utility's result by its sources, €", ("", *RULES), tuple(rows))
+
+
+def _bills_table(found: Compare) -> Table:
+    """Each peer's bill; what FiT/retail would have been for the same readings is in brackets."""
+    rows = []
+    for k, (name, paid) in enumerate(zip(found.world.names, _tariff_bills(found), strict=True)):
+        days = [found.bills[rule][k].day for rule in RULES]
+        bus = found.world.feeder.bus_names[int(found.world.bus[k])]
+        own = f"{found.world.pv_peak[k] * found.world.feeder.base_mw * 1_000:.0f}"
+        rows.append((name, bus, own, f"{paid:.2f}",
+                     *(f"{day.total_neur / NEUR_PER_EUR:.2f} ({day.tariff_neur / NEUR_PER_EUR:.2f})"
+                       for day in days)))  # fmt: skip
+    head = ("peer", "bus", "PV kW", ALONE, *(f"{rule} (its readings on {ALONE})" for rule in RULES))
+    return Table("Each peer's bill, €", head, tuple(rows))
+
+
+def _causes_table(found: Compare) -> Table:
+    """Who pays more over the day than FiT/retail for the same readings, and why; then bills of one slot."""
+    rows = []
+    for rule in RULES:
+        whole = [each for each in found.bills[rule] if each.day.worse_off]
+        rows += [(rule, each.participant.name, str(each.day.causes[0])) for each in whole]
+        slots = [bill for each in found.bills[rule] for bill in each.slots if bill.worse_off]
+        causes = Counter(bill.causes[0].kind for bill in slots)
+        rows += [(rule, f"{count} bills of one slot", _in_words(kind, slots))
+                 for kind, count in causes.most_common()]  # fmt: skip
+    title = f"Who is worse off than on {ALONE}, and the largest cause"
+    return Table(title, ("rule", "who", "cause"), tuple(rows))
+
+
+def _in_words(kind: Kind, bills: Sequence[Bill]) -> str:
+    """The worst of the bills with this largest cause."""
+    of_kind = [bill.causes[0] for bill in bills if bill.causes[0].kind is kind]
+    return "at worst " + str(max(of_kind, key=lambda term: term.difference_neur))
+
+
+def _prices_table(found: Compare) -> Table:
+    """Of the slot in which they differ most."""
+    spread = [float(np.ptp(each.by_atc.duals.price[0])) for each in found.cleared]
+    slot = int(np.argmax(spread))
+    solution = found.cleared[slot].by_atc
+    parts, price = solution.components, solution.duals.price[0]
+    rows = tuple(
+        (found.world.feeder.bus_names[bus],
+         *(f"{each[bus]:.2f}" for each in
+           (price, parts.energy[0], parts.loss[0], parts.voltage[0], parts.congestion[0], price - price[0])))
+        for bus in range(found.world.feeder.buses)
+    )  # fmt: skip
+    head = ("bus", "DLMP", "energy", "loss", "voltage", "congestion", "NUC")
+    return Table(f"Prices of slot {slot} by bus, €/MWh", head, rows)
+
+
+def _figures(found: Compare, seed: int, breaking: Mapping[str, int]) -> dict[str, Value]:
+    bills = _tariff_bills(found)
+    return {
+        "seed": seed,
+        "scenario": SCENARIO,
+        "settings": SETTINGS,
+        "violations": dict(breaking),
+        "atc_error": found.error,
+        "atc_rounds": list(found.rounds),
+        "cone_gap_pu2": found.gap,
+        "owners_eur": _owners_money(found),
+        "alone": {"bills_eur": bills, "utility_eur": _utility_alone(found)},
+        "rules": {
+            rule: {
+                "bills_neur": [each.day.total_neur for each in found.bills[rule]],
+                "worse_off": [each.participant.name for each in found.bills[rule] if each.day.worse_off],
+                "utility_neur": found.results[rule].result,
+                "unexplained_neur": found.results[rule].unexplained,
+                "payments_neur": found.results[rule].payments,
+            }
+            for rule in RULES
+        },
+        "half_half": found.half_half.to_json(),
+    }
+
+
+def _notes(found: Compare, breaking: Mapping[str, int]) -> tuple[str, ...]:
+    utility = _utility_alone(found), found.results["dlmp"].result / NEUR_PER_EUR
+    earned = _owners_money(found)
+    return (
+        f"On FiT/retail alone nobody heeds the limits: {breaking[ALONE]} are broken. Where trade has to heed"
+        f" them, owners of PV earn {earned['dlmp']:.0f} €, since sun that no line can carry has no price; who"
+        " is worse off than on FiT/retail is listed with the cause.",
+        f"The utility earns {utility[1]:.0f} € under dlmp and {utility[0]:.0f} € on FiT/retail: usage charges"
+        " pay for losses and limits, the flat fee for more than that.",
+        "Not reproduced: the paper's own DERs, prices and digits, which are not public. Its bi-level problem"
+        " is one optimum here, which ATC reaches, since both levels want the same welfare.",
+    )
+
+
+def _draw(found: Compare) -> Draw:
+    """What every peer pays under each rule against FiT/retail alone."""
+
+    def draw(figure: Figure, theme: Theme) -> None:
+        axes = figure.subplots()
+        bills = np.array(_tariff_bills(found))
+        for rule, colour in zip(RULES, (theme.market, theme.third), strict=True):
+            paid = np.array([each.day.total_neur for each in found.bills[rule]]) / NEUR_PER_EUR
+            axes.plot(bills, bills - paid, ".", color=colour, label=f"rule {rule}")
+        axes.axhline(0, color=theme.faint)
+        axes.set(xlabel="bill on FiT/retail alone, €", ylabel="less to pay with trade, €",
+                 title="What trade saves each peer")  # fmt: skip
+        axes.legend()
+
+    return draw
+
+
+STUDY = Study(
+    name="utility",
+    about="peers trade, the utility charges for its feeder, and ATC prices both",
+    source=Source(
+        citation="Xiao, Wang, Shahidehpour, Zhai and Zhou, Peer-to-Peer Trading in Distribution Systems"
+        " with the Utility's Operation, CSEE JPES 10(2):629-638, 2024; Kim and Dvorkin, arXiv 1902.03940",
+        taken="the utility's operation and its usage charge above, peers' trades below, ATC between them;"
+        " IEEE 33-bus; reactive power compensated at the substation; half-half: each side pays half of the"
+        " DLMPs' difference, trades first, prices after",
+        added="prosumers and their day, limits and ratings, settlement of what is delivered; who trades with"
+        " whom at which price under the half-half rule",
+    ),
+    run=run,
+)
