@@ -29,6 +29,7 @@ from ledger.audit.checks import (
     signatures,
 )
 from ledger.audit.checks.execution import CannotReplay
+from ledger.audit.epochs import epochs
 from ledger.audit.replay import failed_outside
 from ledger.audit.report import CheckResult, Report
 from ledger.audit.verdict import Check, Passed
@@ -151,6 +152,8 @@ def _verified(record: Record, results: Iterable[CheckResult]) -> list[str]:
         )
         number = f"{len(slots)} slot{'s' * (len(slots) > 1)}"
         lines.append(f"{number}, {placed:_} orders, {fills:_} fills, {settled:_} postings")
+    if any(result.ok for result in results if result.name == signatures.NAME):
+        lines += epochs(record)
     passed = [result.name for result in results if result.ok and result.items]
     return [*lines, f"passed: {', '.join(passed) or 'nothing'}"]
 

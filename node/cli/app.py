@@ -19,6 +19,7 @@ from node.cli.errors import FAILED, complain
 from node.cli.explain import explain
 from node.cli.journal import journal
 from node.cli.key import key
+from node.cli.keystore import keystore
 from node.cli.oracle import oracle
 from node.cli.price import price
 from node.cli.simulate import simulate
@@ -103,6 +104,7 @@ app.command()(price)
 app.command()(doctor)
 app.command()(testnet)
 app.command()(study)
+app.command()(keystore)
 app.command()(oracle)
 app.command()(agent)
 app.command()(bench)

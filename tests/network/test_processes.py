@@ -104,6 +104,24 @@ def test_a_market_that_is_not_there_is_told_in_one_line():
     assert done.stderr == "error: http://127.0.0.1:1: does not answer: no connection\n"
 
 
+def test_a_new_key_is_in_a_keystore_of_its_owners(tmp_path: Path):
+    keystore, password = tmp_path / "key.json", tmp_path / "password"
+    password.write_text("open sesame\n")
+    words = ("keystore", "--out", str(keystore), "--password-file", str(password))
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0
+    assert keystore_key(keystore, password).address == done.stdout.strip()
+    assert keystore.stat().st_mode & 0o777 == 0o600
+    document = json.loads(keystore.read_text())
+    assert (document["version"], document["crypto"]["kdf"]) == (3, "scrypt")
+    again = CliRunner().invoke(app, words)
+    assert (again.exit_code, json.loads(keystore.read_text())) == (2, document)
+    assert again.stderr.endswith("is there already, and a key is never written over\n")
+    password.write_text("\n")
+    empty = CliRunner().invoke(app, ("keystore", "--out", "never", "--password-file", str(password)))
+    assert (empty.exit_code, "holds no password" in empty.stderr) == (2, True)
+
+
 def test_a_key_comes_from_a_keystore_under_its_password(tmp_path: Path):
     keystore, password = tmp_path / "key.json", tmp_path / "password"
     keystore.write_text(json.dumps(Account.encrypt(KEYS[0].secret, "open sesame", iterations=2)))
