@@ -8,7 +8,7 @@ settle has its rounds and its error all the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,14 +57,17 @@ def _methods(world: World, prosumers: int) -> Iterator[Row]:
     central = [newton(world.feeder, conditions) for conditions in slots]
     peer: dict[str, float] = {}
     for name in ("admm", *(name for name in METHODS if name != "admm")):
-        found = [_run(world, _patient(METHODS[name]), *each) for each in zip(slots, central, strict=True)]
-        rounds, messages, numbers, seconds, errors = (list(column) for column in zip(*found, strict=True))
+        found = [
+            coordinate(world, _patient(METHODS[name]), *each) for each in zip(slots, central, strict=True)
+        ]
+        rounds, seconds = max(each.rounds for each in found), [each.seconds for each in found]
+        error = max(each.error for each in found)
         figures = {
-            "rounds": (max(rounds), "rounds", LEVELS.get(name, ROUNDS_GOAL if name == ATC.name else None)),
-            "messages": (max(messages), "messages", None),
-            "kB": (max(numbers) * BYTES / 1e3, "kB", None),
+            "rounds": (rounds, "rounds", LEVELS.get(name, ROUNDS_GOAL if name == ATC.name else None)),
+            "messages": (max(each.messages for each in found), "messages", None),
+            "kB": (max(each.bytes for each in found) / 1e3, "kB", None),
             "seconds": (float(np.median(seconds)), "s", None),
-            "DLMP error": (max(errors), "relative", ERROR_GOAL if name == ATC.name else None),
+            "DLMP error": (error, "relative", ERROR_GOAL if name == ATC.name else None),
         }
         for figure, (value, unit, goal) in figures.items():
             peer.setdefault(figure, value)
@@ -85,15 +88,32 @@ def _of(figure: str) -> str:
     return "median" if figure == "seconds" else "worst"
 
 
-def _run(
-    world: World, method: Method, conditions: Conditions, central: Solution
-) -> tuple[int, int, int, float, float]:
-    """Rounds, messages, numbers, seconds and DLMP error where prosumers are, settled or not."""
+@dataclass(frozen=True, slots=True)
+class Coordination:
+    """How one coordination went: what was said, how long it took, the DLMP error where prosumers are."""
+
+    rounds: int
+    settled: bool
+    messages: int
+    bytes: int
+    seconds: float
+    error: float
+
+
+def coordinate(world: World, method: Method, conditions: Conditions, central: Solution) -> Coordination:
+    """Bring both levels together, settled or not, and hold the prices to the central ones."""
     clearing = AtcClearing(world.feeder, method)
     agreement, seconds = timed(lambda: clearing.agreement(conditions))
     right = central.duals.price[0, np.unique(conditions.devices.bus)]
     error = float(np.max(np.abs(agreement.grant.price - right) / np.maximum(np.abs(right), 1.0)))
-    return len(agreement.rounds), agreement.messages, agreement.numbers, seconds, error
+    return Coordination(
+        rounds=len(agreement.rounds),
+        settled=agreement.settled,
+        messages=agreement.messages,
+        bytes=BYTES * agreement.numbers,
+        seconds=seconds,
+        error=error,
+    )
 
 
 def _crowd(prosumers: int, goal_ms: float) -> Iterator[Row]:

@@ -37,6 +37,9 @@ ENTRIES = (
         "a street's sealed auction every quarter of an hour, after the Brooklyn Microgrid",
         "local_market",
     ),
+    Entry(
+        "decomposition", "ATC by every penalty and two to four levels, ADMM, APP, Benders", "decomposition"
+    ),
     Entry("utility", "peers trade, the utility charges for its feeder, and ATC prices both", "utility"),
 )
 """All studies, in the order of a whole run."""

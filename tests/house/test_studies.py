@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from node.cli.app import app
+from node.studies.decomposition import compared_sizes
 from node.studies.registry import ENTRIES, UnknownStudy, load
 from node.studies.study import Findings
 from node.studies.utility import over
@@ -20,7 +21,7 @@ def wattbook(*arguments: object) -> Result:
 
 
 NAMES = [entry.name for entry in ENTRIES]
-LONG = {"utility"}
+LONG = {"utility", "decomposition"}
 """Studies that take longer than a test should; what they show is tested on less of it."""
 PARAMETERS = [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in NAMES]
 
@@ -78,6 +79,13 @@ def test_the_utility_at_noon() -> None:
     for slot in slots:
         assert slot["firm_violations"] == 0 and max(slot["violations"]) > 0
         assert abs(slot["firm_welfare_less_eur"]) < 1e-3, "one clearing is the optimum"
+
+
+def test_decomposition_of_few_prosumers() -> None:
+    few = compared_sizes((10,), rounds_max=60)
+    assert not [claim for claim in few.claims if not claim.held]
+    methods = few.figures["sizes"][0]["methods"]
+    assert {name for name, told in methods.items() if not told["settled"]} == {"quadratic", "lagrangian"}
 
 
 def test_the_seven_components_are_where_the_table_says() -> None:
