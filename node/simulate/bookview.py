@@ -34,7 +34,8 @@ class SlotView:
     """The public state of one slot, kept up to date by `apply`.
 
     `address_of` names an account by its id. `contracted` is net Wh by address, bought positive; the lists
-    keep the events in chain order, of fills one a maker and without what was vetoed.
+    keep the events in chain order, of fills one a maker and without what was vetoed. Orders are kept by
+    trader, and sums by level, so that asking does not get slower with the orders of others.
     """
 
     slot: int
@@ -44,7 +45,8 @@ class SlotView:
     fills: list[Fill] = field(default_factory=list)
     voided: list[OrderVoided] = field(default_factory=list)
     rejected: list[OrderRejected] = field(default_factory=list)
-    _orders: dict[tuple[Address, int], _Resting] = field(default_factory=dict)
+    _orders: dict[Address, dict[int, _Resting]] = field(default_factory=dict)
+    _levels: dict[tuple[int, int], dict[int, int]] = field(default_factory=dict)
 
     def apply(self, events: Iterable[Event]) -> None:
         """Take in the events of this slot; others are passed over."""
@@ -54,9 +56,9 @@ class SlotView:
             match event:
                 case OrderPlaced():
                     self.placed.append(event)
-                    self._orders[event.trader, event.nonce] = _Resting(
-                        event.side, event.energy_class, event.tick, event.quantity
-                    )
+                    order = _Resting(event.side, event.energy_class, event.tick, 0)
+                    self._orders.setdefault(event.trader, {})[event.nonce] = order
+                    self._take(event.trader, event.nonce, -event.quantity)
                 case OrdersFilled():
                     for fill in event.fills(self.address_of):
                         self.fills.append(fill)
@@ -74,36 +76,31 @@ class SlotView:
 
     def best(self, side: Side, energy_class: int = 0) -> int | None:
         """Best resting tick of a side, None where nothing rests."""
-        ticks = [order.tick for order in self._resting(side, energy_class)]
-        if not ticks:
+        levels = self._levels.get((side, energy_class))
+        if not levels:
             return None
-        return max(ticks) if side == Side.BID else min(ticks)
+        return max(levels) if side == Side.BID else min(levels)
 
     def ladder(self, side: Side, energy_class: int = 0) -> tuple[tuple[int, int], ...]:
         """Resting levels of a side as (tick, Wh), best first."""
-        levels: dict[int, int] = {}
-        for order in self._resting(side, energy_class):
-            levels[order.tick] = levels.get(order.tick, 0) + order.quantity
+        levels = self._levels.get((side, energy_class), {})
         return tuple(sorted(levels.items(), reverse=side == Side.BID))
 
     def resting_wh(self, trader: Address, side: Side) -> int:
         """Energy of a trader that rests on one side, over all classes."""
-        return sum(o.quantity for (who, _), o in self._orders.items() if who == trader and o.side == side)
+        return sum(order.quantity for order in self._orders_of(trader).values() if order.side == side)
 
     def resting_nonces(self, trader: Address) -> tuple[int, ...]:
         """Nonces of a trader's resting orders, ascending."""
-        return tuple(
-            sorted(nonce for (who, nonce), o in self._orders.items() if who == trader and o.quantity)
-        )
+        return tuple(sorted(nonce for nonce, order in self._orders_of(trader).items() if order.quantity))
 
     def next_nonce(self, trader: Address) -> int:
         """Lowest nonce above every one the trader has placed."""
-        used = [event.nonce for event in self.placed if event.trader == trader]
-        return max(used, default=-1) + 1
+        return max(self._orders_of(trader), default=-1) + 1
 
-    def _resting(self, side: Side, energy_class: int) -> list[_Resting]:
-        orders = self._orders.values()
-        return [o for o in orders if o.quantity and o.side == side and o.energy_class == energy_class]
+    def _orders_of(self, trader: Address) -> dict[int, _Resting]:
+        """Every order that a trader placed, by nonce."""
+        return self._orders.get(trader, {})
 
     def _fill(self, fill: Fill) -> None:
         self._contract(fill, fill.quantity)
@@ -121,4 +118,10 @@ class SlotView:
         self.contracted[fill.maker] = self.contracted.get(fill.maker, 0) - taker_gets
 
     def _take(self, trader: Address, nonce: int, quantity: int) -> None:
-        self._orders[trader, nonce].quantity -= quantity
+        """Change what rests of an order, and of its level, which is forgotten where nothing does."""
+        order = self._orders[trader][nonce]
+        order.quantity -= quantity
+        levels = self._levels.setdefault((order.side, order.energy_class), {})
+        levels[order.tick] = levels.get(order.tick, 0) - quantity
+        if not levels[order.tick]:
+            del levels[order.tick]

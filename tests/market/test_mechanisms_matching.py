@@ -1,0 +1,154 @@
+"""The matcher over arrays is the book's matching, order by order; the call auction is the uniform one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from market.book import RESTING_MAX, VISITS_MAX
+from market.mechanisms.double_auction import Offer, Rule, auction
+from market.mechanisms.matching import Called, Matched, Orders, OrdersError, called, matched
+from market.orders import Flag, Order, OrderPlaced, OrderVoided, Side, VoidReason
+from market.slots import Tariff
+from market.units import TICK_UEUR_PER_KWH, hub_price
+from tests.market.twin_cases import OPENS, SLOT, fills_of, open_book, place, terms, trader
+
+TARIFF = Tariff(retail=300_000, network_fee=100_000, fit=80_000)
+TRADERS = 8
+EXPIRES = OPENS + 12
+
+columns = st.lists(
+    st.tuples(
+        st.integers(0, TRADERS - 1),
+        st.sampled_from([0, 1]),
+        st.integers(995, 1_005),
+        st.integers(1, 60),
+        st.sampled_from([0, 0, 0, EXPIRES]),
+        st.sampled_from([0, 0, 0, 1]),
+    ),
+    min_size=1,
+    max_size=60,
+)
+"""Trader, side, tick, Wh, expiry, immediate."""
+
+
+def arrays(rows: list[tuple[int, int, int, int, int, int]]) -> Orders:
+    trader_, side, tick, quantity, expiry, immediate = (
+        np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)
+    )
+    return Orders(trader_, side, tick, quantity, OPENS + np.arange(len(rows)), expiry, immediate)
+
+
+def by_the_book(rows: list[tuple[int, int, int, int, int, int]]) -> tuple[Orders, Matched]:
+    """What the book makes of the orders that it admits, in the matcher's words."""
+    book = open_book(terms(), TARIFF, traders=TRADERS)
+    admitted, events, place_of = [], [], {}
+    for second, row in enumerate(rows):
+        who, side, tick, quantity, expiry, immediate = row
+        flags = Flag.IMMEDIATE_OR_CANCEL if immediate else Flag.NONE
+        order = Order(
+            trader(who), SLOT, second, Side(side), 0, tick * TICK_UEUR_PER_KWH, quantity, flags, expiry
+        )
+        answer = book.apply(place(order, OPENS + second))
+        if isinstance(answer[0], OrderPlaced):
+            place_of[order.trader, order.nonce] = len(admitted)
+            admitted.append((row, second))
+            events += answer
+    orders = arrays([row for row, _ in admitted])
+    orders = Orders(
+        orders.trader, orders.side, orders.tick, orders.quantity_wh,
+        np.array([OPENS + second for _, second in admitted]), orders.expiry, orders.immediate,
+    )  # fmt: skip
+    fills = []
+    for fill in fills_of(book, events):
+        taker, maker = (fill.taker, fill.taker_nonce), (fill.maker, fill.maker_nonce)
+        fills.append((place_of[taker], place_of[maker], fill.quantity, fill.tick))
+    reason = np.zeros(orders.count, dtype=np.int64)
+    for event in events:
+        if isinstance(event, OrderVoided):
+            reason[place_of[event.trader, event.nonce]] = event.reason
+    resting = [(book.resting(book.accounts.get(who), nonce) or (None, 0))[1] for who, nonce in place_of]
+    return orders, Matched(np.array(fills, dtype=np.int64).reshape(-1, 4), np.array(resting), reason)
+
+
+@given(columns)
+def test_it_answers_as_the_book_does(rows: list[tuple[int, int, int, int, int, int]]) -> None:
+    orders, expected = by_the_book(rows)
+    found = matched(orders)
+    assert found.fills.tolist() == expected.fills.tolist()
+    assert found.resting_wh.tolist() == expected.resting_wh.tolist()
+    assert found.reason.tolist() == expected.reason.tolist()
+
+
+def test_such_orders_have_what_the_rules_are_about() -> None:
+    rng = np.random.default_rng(1)
+    reasons: set[int] = set()
+    for _ in range(20):
+        rows = [
+            (int(rng.integers(TRADERS)), int(rng.integers(2)), int(rng.integers(995, 1_006)),
+             int(rng.integers(1, 60)), int(rng.choice([0, 0, 0, EXPIRES])), int(rng.random() < 0.25))
+            for _ in range(60)
+        ]  # fmt: skip
+        orders, expected = by_the_book(rows)
+        found = matched(orders)
+        assert found.fills.tolist() == expected.fills.tolist() and len(found.fills) > 10
+        reasons |= set(found.reason.tolist())
+    assert reasons == {0, VoidReason.EXPIRED, VoidReason.OWN_ORDER, VoidReason.IMMEDIATE_OR_CANCEL}
+
+
+def test_visits_are_bounded_as_in_the_book() -> None:
+    """More makers than an order may meet, of several accounts, since each rests 16 orders at most."""
+    makers = [(1 + n // RESTING_MAX, 1, 1_000, 1, 0, 0) for n in range(VISITS_MAX - RESTING_MAX)]
+    gone = [(0, 1, 999, 1, 0, 0) for _ in range(RESTING_MAX)]
+    rows = [*makers, *gone, (0, 0, 1_001, 10_000, 0, 0)]
+    orders, expected = by_the_book(rows)
+    found = matched(orders)
+    assert found.reason[-1] == VoidReason.VISITS == expected.reason[-1]
+    assert found.fills.tolist() == expected.fills.tolist()
+    assert sum(reason == VoidReason.OWN_ORDER for reason in found.reason) == RESTING_MAX
+
+
+@given(columns)
+def test_a_call_trades_the_most_at_the_uniform_price(rows: list[tuple[int, int, int, int, int, int]]) -> None:
+    orders = arrays(rows)
+    found = called(orders)
+    bids, asks = (
+        [Offer(hub_price(tick), wh) for _, s, tick, wh, _, _ in rows if s == side] for side in (0, 1)
+    )
+    award = auction(Rule.UNIFORM, bids, asks)
+    assert found.volume_wh == award.volume
+    assert found.price_ueur_per_kwh == (award.paid if award.volume else None)
+    assert_possible(orders, found)
+
+
+def assert_possible(orders: Orders, found: Called) -> None:
+    """Nobody trades more than offered or at a price worse than named; better and earlier offers first."""
+    assert ((found.traded_wh >= 0) & (found.traded_wh <= orders.quantity_wh)).all()
+    for side, sign in ((Side.BID, 1), (Side.ASK, -1)):
+        mine = orders.side == side
+        assert found.traded_wh[mine].sum() == found.volume_wh
+        if found.price_ueur_per_kwh is not None:
+            prices = orders.tick[mine & (found.traded_wh > 0)] * TICK_UEUR_PER_KWH
+            assert (sign * (prices - found.price_ueur_per_kwh) >= 0).all()
+        order = np.lexsort((np.flatnonzero(mine), -sign * orders.tick[mine]))
+        left = (orders.quantity_wh - found.traded_wh)[mine][order]
+        traded = found.traded_wh[mine][order]
+        assert not (np.maximum.accumulate(left)[:-1] * traded[1:]).any(), "who comes first is filled first"
+
+
+def test_reruns_are_the_same() -> None:
+    rng = np.random.default_rng(3)
+    orders = Orders.plain(rng.integers(50, size=2_000), rng.integers(2, size=2_000),
+                          rng.integers(900, 1_100, size=2_000), rng.integers(1, 100, size=2_000))  # fmt: skip
+    assert matched(orders).fills.tobytes() == matched(orders).fills.tobytes()
+    assert (called(orders).traded_wh == called(orders).traded_wh).all()
+
+
+def test_what_is_refused() -> None:
+    one = np.ones(2, dtype=np.int64)
+    with pytest.raises(OrdersError, match="columns differ"):
+        Orders.plain(one, one[:1], one, one)
+    with pytest.raises(OrdersError, match="order 1: 0 Wh"):
+        Orders.plain(one, one, one, np.array([5, 0]))
