@@ -7,13 +7,12 @@ from collections.abc import Callable
 from threading import Event as Flag
 from threading import Lock
 
-import numpy as np
-
 from ledger import eip712
 from ledger.exchange import Exchange
 from ledger.keys import Key, recover
-from market.atc.messages import Question, answer_to, milliwatts, per_unit, weights_of
-from node.agent.devices import DeviceFile, of_slot
+from market.atc.messages import Question, answer_to
+from market.pricing.admission import ClearingFailed
+from node.agent.household import Household
 from node.client.http import Client, RefusedError, ServiceError
 from node.client.schemas import AnswerBody, QuestionBody, signature_of
 
@@ -21,8 +20,6 @@ WAIT_SECONDS = 10.0
 PAUSE_SECONDS = 0.5
 QUESTIONS_MAX = 400
 """Questions an agent answers of one clearing: whoever asks on and on wants to see its costs."""
-IN_MW = 1.0
-"""Base of the agent's own units."""
 
 
 class QuestionRefusedError(Exception):
@@ -33,9 +30,9 @@ class Answering:
     """Answers one account's questions; `told` hears of what was refused."""
 
     def __init__(
-        self, key: Key, devices: DeviceFile, exchange: Exchange, told: Callable[[str], None]
+        self, key: Key, household: Household, exchange: Exchange, told: Callable[[str], None]
     ) -> None:
-        self._key, self._devices, self._exchange, self._told = key, devices, exchange, told
+        self._key, self._household, self._exchange, self._told = key, household, exchange, told
         self._asked: Counter[tuple[int, int, int]] = Counter()
         self._members = exchange.oracle_set().oracles
         self._lock = Lock()
@@ -64,7 +61,11 @@ class Answering:
         """The signed answer to a question. Raises QuestionRefusedError."""
         question = body.record()
         self._check(question, body)
-        answer = answer_to(question, eip712.struct_hash(question), powers(self._devices, question))
+        try:
+            powers = self._household.powers(question)
+        except ClearingFailed as failure:
+            raise QuestionRefusedError(str(failure)) from None
+        answer = answer_to(question, eip712.struct_hash(question), powers)
         return AnswerBody.of(answer, self._key.sign(eip712.digest(self._exchange.domain, answer)))
 
     def _check(self, question: Question, body: QuestionBody) -> None:
@@ -81,13 +82,3 @@ class Answering:
             self._asked[clearing] += 1
             if self._asked[clearing] > QUESTIONS_MAX:
                 raise QuestionRefusedError(f"more than {QUESTIONS_MAX} questions about slot {question.slot}")
-
-
-def powers(devices: DeviceFile, question: Question) -> tuple[int, ...]:
-    """The proximal step of each period, mW: one slot after the other from the question's on."""
-    targets, weights = per_unit(question.targets, IN_MW), weights_of(question.weights, IN_MW)
-    steps = [
-        of_slot(devices, question.slot + period).power_mw(float(target), float(weight))
-        for period, (target, weight) in enumerate(zip(targets, weights, strict=True))
-    ]
-    return milliwatts(np.array(steps), IN_MW)

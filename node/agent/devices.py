@@ -9,7 +9,8 @@ DeviceError   the file cannot be read, or breaks a rule; names file, key and val
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -17,9 +18,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from market.atc.prosumers import Prosumers
-from market.pricing.conditions import Devices
+from market.pricing.conditions import Devices, Storages
+from market.units import Floats
 
 KW_PER_MW = 1_000.0
+WEAR_RISE_EUR_PER_MWH = 1.0
+"""How much more the last watt at full power wears a storage than the first: one schedule is cheapest."""
 Power = Annotated[float, Field(ge=0, le=1e6)]
 Price = Annotated[float, Field(ge=-1e5, le=1e5)]
 Powers = Power | Annotated[list[Power], Field(min_length=1, max_length=1_440)]
@@ -59,12 +63,37 @@ class Flexible(Table):
     value_at_max_eur_per_mwh: Prices = 0.0
 
 
+class Storage(Table):
+    """`[storage]`: a battery, or a vehicle whose powers are 0 while it is away.
+
+    least_kwh is what has to be in it at the end of a slot, drain_kwh what a trip has taken by then, start_kwh
+    what is in it before anything is known; of efficiencies and wear each way has its part. What is left at
+    the end of all that a clearing looks ahead is worth left_eur_per_mwh.
+    """
+
+    charge_kw: Powers = 0.0
+    discharge_kw: Powers = 0.0
+    energy_kwh: Powers = 0.0
+    least_kwh: Powers = 0.0
+    drain_kwh: Powers = 0.0
+    start_kwh: Power = 0.0
+    efficiency: Annotated[float, Field(gt=0, le=1)] = 0.95
+    wear_eur_per_mwh: Annotated[float, Field(ge=0, le=1e5)] = 2.0
+    left_eur_per_mwh: Price = 100.0
+
+
 class DeviceFile(Table):
     """The whole file."""
 
     firm: Firm = Firm()
     generator: Generator = Generator()
     flexible: Flexible = Flexible()
+    storage: Storage = Storage()
+
+    @property
+    def stores(self) -> bool:
+        """Whether there is a storage."""
+        return _most(self.storage.energy_kwh) > 0
 
     @model_validator(mode="after")
     def _ordered(self) -> DeviceFile:
@@ -72,6 +101,8 @@ class DeviceFile(Table):
             (self.flexible, "min_kw", "max_kw"),
             (self.flexible, "value_at_max_eur_per_mwh", "value_at_min_eur_per_mwh"),
             (self.generator, "cost_eur_per_mwh", "cost_at_max_eur_per_mwh"),
+            (self.storage, "least_kwh", "energy_kwh"),
+            (self.storage, "start_kwh", "energy_kwh"),
         )
         for table, low, high in rules:
             pair = getattr(table, low), getattr(table, high)
@@ -87,11 +118,6 @@ class Own:
 
     devices: Devices
     firm_mw: float
-
-    def power_mw(self, target_mw: float, weight: float) -> float:
-        """What it injects for a target and a weight, €/MWh per MW: the proximal step."""
-        step = Prosumers(self.devices).respond(np.array([target_mw + self.firm_mw]), np.array([weight]))
-        return float(step.power[0]) - self.firm_mw
 
     def best_mw(self, price: float) -> float:
         """What it injects at a price, €/MWh."""
@@ -138,6 +164,42 @@ def of_slot(file: DeviceFile, slot: int) -> Own:
         ),
         _at(file.firm.kw, slot) / KW_PER_MW,
     )
+
+
+def storage_of(file: DeviceFile, first: int, slots: int, energy_mwh: float) -> Storages:
+    """Its storage over some slots from a state before the first; one column in MW."""
+    of = file.storage
+    power = max(_most(of.charge_kw), _most(of.discharge_kw)) / KW_PER_MW
+
+    def rows(value: float | list[float]) -> Floats:
+        return np.array([[_at(value, first + t) / KW_PER_MW] for t in range(slots)])
+
+    return Storages(
+        bus=np.zeros(1, dtype=np.int64),
+        charge_max=rows(of.charge_kw),
+        discharge_max=rows(of.discharge_kw),
+        energy_min=rows(of.least_kwh),
+        energy_max=rows(of.energy_kwh),
+        drain=rows(of.drain_kwh),
+        energy_start=np.array([min(energy_mwh, _at(of.energy_kwh, first) / KW_PER_MW)]),
+        charge_efficiency=np.array([of.efficiency]),
+        discharge_efficiency=np.array([of.efficiency]),
+        wear=np.array([of.wear_eur_per_mwh]),
+        wear_slope=np.array([WEAR_RISE_EUR_PER_MWH / power if power else 0.0]),
+        final_value=np.array([of.left_eur_per_mwh]),
+    )
+
+
+def in_a_row(steps: Sequence[Own]) -> tuple[Devices, Floats]:
+    """Devices of several slots as so many columns of one, and the firm load of each slot, MW."""
+    names = [field.name for field in fields(Devices) if field.name != "bus"]
+    columns = {name: np.hstack([getattr(each.devices, name) for each in steps]) for name in names}
+    bus = np.zeros(len(steps), dtype=np.int64)
+    return Devices(bus=bus, **columns), np.array([each.firm_mw for each in steps])
+
+
+def _most(value: float | list[float]) -> float:
+    return max(value) if isinstance(value, list) else value
 
 
 def _length(value: float | list[float]) -> int:

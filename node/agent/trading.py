@@ -16,8 +16,7 @@ from market.messages import Reading
 from market.orders import Order, Side
 from market.slots import Tariff
 from market.units import eur_per_mwh, quantise_energy
-from node.agent.answering import IN_MW
-from node.agent.devices import DeviceFile, of_slot
+from node.agent.household import IN_MW, Household
 from node.client.http import Client
 from node.scenario.streams import stream
 
@@ -47,13 +46,13 @@ class Trader:
         key: Key,
         *,
         meter: Key | None,
-        devices: DeviceFile,
+        household: Household,
         habits: Habits,
         market: Client,
         told: Callable[[Event], None],
     ) -> None:
         self._chain, self._exchange, self._key, self._meter = chain, exchange, key, meter
-        self._devices, self._habits, self._market, self._told = devices, habits, market, told
+        self._household, self._habits, self._market, self._told = household, habits, market, told
         self._terms = exchange.terms()
         self._account = exchange.account_of(key.address)
         self._rng = stream(0, "agent", key.address)
@@ -117,7 +116,7 @@ class Trader:
         self._told(told)
 
     def _view(self, slot: int, number: int, state: SlotState) -> AgentView:
-        exchange, account, own = self._exchange, self._account, of_slot(self._devices, slot)
+        exchange, account, own = self._exchange, self._account, self._household.own(slot)
         position = exchange.position_of(slot, self._key.address)
         bid, ask = exchange.best_bid(slot, 0), exchange.best_ask(slot, 0)
         return AgentView(
@@ -158,14 +157,14 @@ class Trader:
     # --- after delivery -------------------------------------------------------------------------
 
     def _read(self, slot: int, now: int) -> None:
-        """Devices followed the price, or the contract where there is none; the meter signs what it saw."""
+        """Devices followed the price, the storage its plan; all the contract where there is no price."""
         if self._meter is None or now >= self._terms.final(slot):
             self._unread.discard(slot)
             return
         hours = self._terms.slot_seconds / SECONDS_PER_HOUR
         if self._exchange.slot_of(slot).prices_complete:
             price = float(eur_per_mwh(self._exchange.price_of(slot, self._account.bus)))
-            net_wh = -int(quantise_energy(of_slot(self._devices, slot).best_mw(price), IN_MW, hours))
+            net_wh = -int(quantise_energy(self._household.own(slot).best_mw(price), IN_MW, hours))
         else:
             net_wh = self._exchange.position_of(slot, self._key.address).net
         reading = Reading(self._key.address, slot, net_wh, (), self._account.meter_epoch)

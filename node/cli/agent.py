@@ -86,7 +86,8 @@ def agent(
 
     with refusals():
         from node.agent.answering import Answering  # noqa: PLC0415 - these load slowly
-        from node.agent.trading import Habits, Trader  # noqa: PLC0415
+        from node.agent.household import Household  # noqa: PLC0415
+        from node.agent.trading import SECONDS_PER_HOUR, Habits, Trader  # noqa: PLC0415
         from node.client.joining import join, keystore_key, known_key  # noqa: PLC0415
 
         joined = join(market, rpc_url)
@@ -100,14 +101,15 @@ def agent(
             meter_key = keystore_key(meter_keystore, password_file, "--meter-keystore")
         elif meter:
             meter_key = known_key(document, "--meter", ("accounts", account or 0, "meter_private_key"))
-        own = _devices(devices, joined, account)
-        answering = Answering(key, own, joined.exchange, complain)
+        hours = joined.exchange.terms().slot_seconds / SECONDS_PER_HOUR
+        household = Household(_devices(devices, joined, account), hours)
+        answering = Answering(key, household, joined.exchange, complain)
         trader = Trader(
             joined.chain,
             joined.exchange,
             key,
             meter=meter_key,
-            devices=own,
+            household=household,
             habits=Habits(_policy(policy, markup), rounds),
             market=joined.market,
             told=tell,

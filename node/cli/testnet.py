@@ -55,6 +55,12 @@ def testnet(
         bool,
         typer.Option("--without-oracles", help="Leave charges and prices to `wattbook oracle` processes."),
     ] = False,
+    horizon: Annotated[
+        int,
+        typer.Option(
+            help="Slots that `wattbook oracle` clears together, 1 to 96; batteries need more than 1."
+        ),
+    ] = 1,
     without_meters: Annotated[
         bool, typer.Option("--without-meters", help="Leave readings to `wattbook agent` processes.")
     ] = False,
@@ -94,6 +100,7 @@ def testnet(
             oracles=oracles,
             oracles_elsewhere=without_oracles,
             meters_elsewhere=without_meters,
+            horizon=horizon,
             origins=tuple(allow_origin or ()),
         )
         from node.testnet.running import running  # noqa: PLC0415 - loads slowly

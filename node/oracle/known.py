@@ -12,6 +12,7 @@ from market.events import AccountChanged, AccountRegistered
 from market.feeder.model import FeederError
 from market.orders import Address
 from market.pricing.certificate import decode_inputs
+from market.pricing.conditions import Conditions
 from market.pricing.wire import FormatError
 from market.units import WH_PER_MWH, quantise_price
 from node.client.http import Client
@@ -83,9 +84,14 @@ class Knowledge:
             except (FormatError, FeederError) as failure:
                 raise ObjectionError(f"the utility's outlook: {failure}") from None
             forecasts = {address(each.agent): tuple(each.powers) for each in body.forecasts}
-            if (body.slot, body.purpose, conditions.periods) != (slot, purpose, 1):
+            if (body.slot, body.purpose) != (slot, purpose) or not _begins_with(conditions, slot):
                 raise ObjectionError("the utility's outlook is of another clearing")
             if any(len(powers) != conditions.periods for powers in forecasts.values()):
                 raise ObjectionError("the utility's outlook: a forecast is not one power a period")
             self._outlooks[key] = Outlook(feeder, conditions), forecasts
         return self._outlooks[key]
+
+
+def _begins_with(conditions: Conditions, slot: int) -> bool:
+    """Whether a slot is the first of those that are cleared; one alone need not say which it is."""
+    return conditions.first_slot == slot or (conditions.first_slot == 0 and conditions.periods == 1)

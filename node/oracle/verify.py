@@ -52,8 +52,6 @@ def verify(inputs: bytes, proof: bytes, known: Known, newton: NewtonClearing) ->
     """What another oracle brings, found right. Raises ObjectionError."""
     try:
         responses = Responses.decode(inputs, checksummed)
-        if responses.conditions.periods != 1:
-            raise ObjectionError(f"{responses.conditions.periods} slots at once")
         _check_responses(responses, known)
         given = responses.given()
         findings = check(proof, responses.feeder, given)

@@ -101,7 +101,8 @@ def running(
         narrator = Narrator(
             market.chain, _names(market), lambda line: tell(line) if engine.narrated else None
         )
-        api = create_api(_projection(market), public(document), partial(publish, market))
+        outlook = partial(publish, market, horizon=settings.horizon)
+        api = create_api(_projection(market), public(document), outlook)
         stack.enter_context(_serving(create_app(engine, origins=settings.origins), rpc_socket))
         stack.enter_context(_serving(api, api_socket))
         stack.enter_context(_thread("market", operator.run, stop))

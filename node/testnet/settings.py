@@ -13,6 +13,7 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 DEFAULT_ACCOUNTS = 10
 ORACLES_MAX = 16
 ACCOUNTS_MAX = 200
+HORIZON_MAX = 96
 """Prosumers that a testnet registers and meters at most."""
 
 
@@ -43,7 +44,7 @@ class Settings:
     """The options of the command. `accounts` and `mnemonic` None: those of the data folder, or the default.
 
     Port 0 lets the system choose. Charges and prices, or readings, come from processes elsewhere where it
-    says so. Raises SettingError.
+    says so; `horizon` is how many slots oracles elsewhere clear together. Raises SettingError.
     """
 
     port: int = 8545
@@ -57,6 +58,7 @@ class Settings:
     oracles: int = 3
     oracles_elsewhere: bool = False
     meters_elsewhere: bool = False
+    horizon: int = 1
     origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -69,6 +71,10 @@ class Settings:
             raise SettingError(f"--accounts {self.accounts}: from 1 to {ACCOUNTS_MAX}")
         if not 1 <= self.oracles <= ORACLES_MAX:
             raise SettingError(f"--oracles {self.oracles}: from 1 to {ORACLES_MAX}")
+        if not 1 <= self.horizon <= HORIZON_MAX:
+            raise SettingError(f"--horizon {self.horizon}: from 1 to {HORIZON_MAX} slots")
+        if self.horizon > 1 and not self.oracles_elsewhere:
+            raise SettingError(f"--horizon {self.horizon}: only with --without-oracles")
         if self.block_time_seconds is not None and not 1 <= self.block_time_seconds <= 60:
             raise SettingError(f"--block-time {self.block_time_seconds}: from 1 to 60 seconds")
         for origin in self.origins:

@@ -17,8 +17,8 @@ from market.feeder import load
 from market.feeder.model import Feeder
 from market.pricing.conditions import Conditions, Devices, Hub
 from market.pricing.newton import NewtonClearing
-from node.agent.answering import powers
 from node.agent.devices import DeviceFile, Flexible, Generator
+from node.agent.household import powers
 from node.client.schemas import AnswerBody
 from node.oracle.coordinate import Outlook, coordinate
 from node.oracle.rounds import Member, OpenClearing

@@ -46,6 +46,11 @@ class Process:
         """What an agent with `--json` told of."""
         return [json.loads(line) for line in self.said.splitlines() if line.startswith("{")]
 
+    @property
+    def ordered(self) -> set[int]:
+        """Slots for which an agent told of an order."""
+        return {event["slot"] for event in self.events if event["event"] == "order"}
+
     def kill(self) -> None:
         """At once, as a machine that loses its power."""
         self.started.kill()
@@ -111,6 +116,7 @@ def network(
     agents: dict[int, tuple[str, ...]],
     answer_seconds: float,
     turn_seconds: float,
+    horizon: int = 1,
 ) -> Iterator[Network]:
     """A testnet with these processes; how one misbehaves is its tuple, empty for who does not.
 
@@ -120,7 +126,7 @@ def network(
         config = folder / "testnet.json"
         ports = ("--port", "0", "--api-port", "0", "--config-out", str(config))
         sizes = ("--accounts", str(accounts), "--oracles", str(signers))
-        left_out = ("--without-oracles", "--without-meters")
+        left_out = ("--without-oracles", "--without-meters", "--horizon", str(horizon))
         testnet = stack.enter_context(
             _run(folder / "testnet.log", *COMMAND, "testnet", *sizes, *ports, *left_out)
         )

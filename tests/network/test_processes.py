@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from ledger.address import checksummed
 from ledger.record import Record
 from market.atc.responses import Responses, Stand
-from node.agent.devices import load
+from market.units import WH_PER_MWH
+from node.agent.devices import load, of_slot
 from node.cli.app import app
 from node.client.joining import JoinError, keystore_key
 from tests.network.clearing_case import KEYS
@@ -74,6 +75,61 @@ def test_a_slot_is_charged_traded_and_priced(tmp_path: Path):
         secret = secrets(load(tmp_path / f"agent-{number}.toml"))
         assert not disclosed(secret, (0.25, 2.0, 4.0), as_said(transcript))
     assert_each_edit_is_found(record, found.responses)
+
+
+MILLIWATTS_PER_WATT = 1_000
+BATTERY = """[storage]
+charge_kw = 6.0
+discharge_kw = 6.0
+energy_kwh = 12.0
+start_kwh = 6.0
+left_eur_per_mwh = {left}
+"""
+
+
+@pytest.mark.long  # as above
+def test_batteries_are_cleared_over_several_slots_traded_and_metered(tmp_path: Path):
+    """One values what is left above all prices and charges, one below them and gives what it has."""
+    left = {0: 900.0, 1: 0.0}
+    with network(
+        tmp_path,
+        accounts=AGENTS,
+        devices=lambda number: (
+            devices(number) + (BATTERY.format(left=left[number]) if number in left else "")
+        ),
+        oracles=dict.fromkeys(range(3), ()),
+        agents=dict.fromkeys(range(AGENTS), ()),
+        answer_seconds=10,
+        turn_seconds=60,
+        horizon=6,
+    ) as net:
+        exchange, terms = net.exchange, net.exchange.terms()
+        slot = net.next_slot()
+        net.wait("charges", lambda: exchange.slot_of(slot).charges_complete)
+        net.move_to(terms.opens(slot) + 1)
+        net.wait("orders", lambda: all(slot in each.ordered for each in net.agents.values()))
+        net.move_to(terms.closing(slot) + 1)
+        net.wait("prices", lambda: exchange.slot_of(slot).prices_complete)
+        net.move_to(terms.end(slot) + 10)
+        addresses = [account["address"] for account in net.document["accounts"]]
+        net.wait("readings", lambda: all(exchange.reading_of(slot, each).found for each in addresses))
+        metered = [exchange.reading_of(slot, each).net_energy for each in addresses]
+        record, report = audited(net, tmp_path / "bundle")
+    assert report.ok, str(report)
+    found = clearing(record, slot)
+    assert found.responses.conditions.periods == 6
+    assert len(found.standing(Stand.ANSWERED)) == AGENTS
+    # what was answered for the slot is what was metered, but for the residual stop and whole Wh
+    standings = found.responses.standings
+    answered_wh = [-each.powers[0] * 0.25 / MILLIWATTS_PER_WATT for each in standings]
+    assert metered == pytest.approx(answered_wh, abs=3)
+    files = [load(tmp_path / f"agent-{number}.toml") for number in range(AGENTS)]
+    without_wh = [
+        -of_slot(file, slot).best_mw(found.posted[each.bus] / 1_000) * 0.25 * WH_PER_MWH
+        for file, each in zip(files, standings, strict=True)
+    ]
+    assert metered[2:] == pytest.approx(without_wh[2:], abs=1)
+    assert metered[0] > without_wh[0] + 100 and metered[1] < without_wh[1] - 100
 
 
 def assert_each_edit_is_found(record: Record, responses: Responses) -> None:

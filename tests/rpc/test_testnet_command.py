@@ -83,6 +83,8 @@ def test_port_in_use() -> None:
             {"origins": ("evil.example",)},
             "--allow-origin evil.example: is no origin of pages, as https://example.org or http://host:8080",
         ),
+        ({"horizon": 97}, "--horizon 97: from 1 to 96 slots"),
+        ({"horizon": 2}, "--horizon 2: only with --without-oracles"),
         ({"port": 9_000, "api_port": 9_000}, "--api-port 9000: is --port already; name another one"),
     ],
 )
