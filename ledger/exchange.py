@@ -410,16 +410,16 @@ class Exchange:
         found: OracleSet = self._read("oracleSet", OracleSet)
         return found
 
-    def arrears(self) -> int:
-        """Σ max(0, −balance) over all but the utility, n€."""
-        return int(self._read("arrears", int))
+    def uncovered(self) -> int:
+        """Σ max(0, reserved − balance) over all but the utility, n€."""
+        return int(self._read("uncovered", int))
 
     def advances(self) -> int:
         """What slots have credited beyond what was paid into them, n€."""
         return int(self._read("advances", int))
 
     def backing(self) -> int:
-        """Utility balance − advances − arrears, n€; never negative."""
+        """Utility balance − advances − uncovered, n€; never negative."""
         return int(self._read("backing", int))
 
     def utility(self) -> Address:

@@ -86,9 +86,9 @@ class Account:
         return -self.export_capacity_wh <= net_wh <= self.import_capacity_wh
 
     @property
-    def spendable_neur(self) -> int:
-        """What a further order may reserve: balance + credit limit − reserves."""
-        return self.balance_neur + self.credit_limit_neur - self.reserved_neur
+    def free_neur(self) -> int:
+        """Balance − reserves: what may be withdrawn, or where negative what is uncovered."""
+        return self.balance_neur - self.reserved_neur
 
     def may_sell(self, energy_class: int) -> bool:
         """Whether the account may ask in a class; anybody may in class 0."""
@@ -133,12 +133,16 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """One account's settlement: `trades_neur` for the slot's clearing, `to_utility_neur` for the utility."""
+    """One account's settlement: `trades_neur` for the slot's clearing, `to_utility_neur` for the utility.
+
+    `released_neur` is what it had reserved in the slot and needs no more.
+    """
 
     slot: int
     account: Account
     trades_neur: int
     to_utility_neur: int
+    released_neur: int
 
 
 class Accounts:
@@ -267,17 +271,17 @@ class Accounts:
     # --- money ----------------------------------------------------------------------------------
 
     @property
-    def arrears_neur(self) -> int:
-        """What accounts other than the utility owe together."""
-        return sum(-a.balance_neur for a in self._by_id if a.balance_neur < 0 and not a.is_utility)
+    def uncovered_neur(self) -> int:
+        """What accounts other than the utility have reserved, or owe, beyond their balances."""
+        return sum(-a.free_neur for a in self._by_id if a.free_neur < 0 and not a.is_utility)
 
     @property
     def backing_neur(self) -> int:
-        """Utility's balance − advances − arrears: never negative after a call.
+        """Utility's balance − advances − uncovered: never negative after a call.
 
         What was paid into a slot and not credited yet is not in it: that is its sellers'.
         """
-        return self.utility.balance_neur - self.advances_neur - self.arrears_neur
+        return self.utility.balance_neur - self.advances_neur - self.uncovered_neur
 
     @property
     def advances_neur(self) -> int:
@@ -302,8 +306,7 @@ class Accounts:
         """Take what is free of reserves; for the utility, what backing leaves. Raises Refused."""
         self._require_payable(amount_neur)
         account = self.get(address)
-        own_neur = account.balance_neur - account.reserved_neur
-        free = self.backing_neur if account.is_utility else own_neur
+        free = self.backing_neur if account.is_utility else account.free_neur
         require(amount_neur <= free, "accounts: insufficient funds", f"{amount_neur} of {free} n€")
         account.balance_neur -= amount_neur
 
@@ -329,12 +332,24 @@ class Accounts:
 
     def _move(self, transfer: Transfer, sign: int) -> None:
         transfer.account.balance_neur -= sign * (transfer.trades_neur + transfer.to_utility_neur)
+        transfer.account.reserved_neur -= sign * transfer.released_neur
         clearing = self.clearing_neur.pop(transfer.slot, 0) + sign * transfer.trades_neur
         if clearing != 0:
             self.clearing_neur[transfer.slot] = clearing
         self.utility.balance_neur += sign * transfer.to_utility_neur
 
     # --- reserves -------------------------------------------------------------------------------
+
+    def affords(self, account: Account, amount_neur: int) -> bool:
+        """Whether an account can have a further reserve.
+
+        Balance + credit limit − reserves covers it, and the utility's backing what is taken on credit.
+        """
+        free_neur = account.free_neur - amount_neur
+        if free_neur >= 0:
+            return True
+        lent_neur = min(account.free_neur, 0) - free_neur
+        return free_neur + account.credit_limit_neur >= 0 and lent_neur <= self.backing_neur
 
     @staticmethod
     def reserve(account: Account, position: Position, change_neur: int) -> None:

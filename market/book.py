@@ -239,7 +239,7 @@ class Book:
             position.reserve_neur + needed_neur <= RESERVE_MAX_NEUR
             and account.reserved_neur + needed_neur <= RESERVED_MAX_NEUR
         )
-        if not account.is_utility and not (fits and needed_neur <= account.spendable_neur):
+        if not account.is_utility and not (fits and self.accounts.affords(account, needed_neur)):
             return Reject.INSUFFICIENT_FUNDS
         return None
 

@@ -150,17 +150,17 @@ class Slot:
     # --- settlement -----------------------------------------------------------------------------
 
     def settle(self, addresses: Sequence[Address], time: int) -> tuple[Event, ...]:
-        """Settle accounts of the snapshot, the utility before all others, skipping those that are settled.
+        """Settle accounts of the snapshot, skipping those that are settled.
 
-        Raises Refused, and settles nobody.
+        The utility settles with the first of them that is paid for trades: nobody is paid while it has not
+        paid what it bought. Raises Refused, and settles nobody.
         """
         valuation = self.valuation(time)
         bills: dict[int, tuple[Posting, ...]] = {}
-        for address in (self.accounts.utility.address, *addresses):
-            account = self.accounts.get(address)
-            self._require_in_snapshot(account)
-            if account.id not in bills and not self.book.position(account).settled:
-                bills[account.id] = self._bill(account, valuation)
+        for address in addresses:
+            self._add_bill(bills, self.accounts.get(address), valuation)
+        if any(amount_neur(postings, Cause.TRADES) < 0 for postings in bills.values()):
+            self._add_bill(bills, self.accounts.utility, valuation)
         self._post(bills)
         events: list[Event] = []
         for number, postings in bills.items():
@@ -186,7 +186,16 @@ class Slot:
         self.resettled |= changes.keys()
         return tuple(self._resettled(self.accounts.at(number), changes[number]) for number in changes)
 
-    def _bill(self, account: Account, valuation: Valuation) -> tuple[Posting, ...]:
+    def _add_bill(
+        self, bills: dict[int, tuple[Posting, ...]], account: Account, valuation: Valuation
+    ) -> None:
+        """Add what an account pays and gets, unless it is there or settled."""
+        self._require_in_snapshot(account)
+        if account.id not in bills and not self.book.position(account).settled:
+            bills[account.id] = self.bill(account, valuation)
+
+    def bill(self, account: Account, valuation: Valuation) -> tuple[Posting, ...]:
+        """What an account would pay and get now. Raises Refused where it has neither reading nor estimate."""
         position = self.book.position(account)
         if account.is_utility:
             return settle_trades(position)
@@ -197,19 +206,18 @@ class Slot:
 
     def _post(self, bills: dict[int, tuple[Posting, ...]]) -> None:
         """Move the money of all bills, or none: trades to the slot's clearing, all else to the utility."""
-        trades = {number: amount_neur(postings, Cause.TRADES) for number, postings in bills.items()}
-        self.accounts.post(
-            Transfer(
-                self.number, self.accounts.at(number), trades[number], amount_neur(postings) - trades[number]
-            )
-            for number, postings in bills.items()
-        )
+        self.accounts.post(self._transfer(self.accounts.at(n), postings) for n, postings in bills.items())
+
+    def _transfer(self, account: Account, postings: Sequence[Posting]) -> Transfer:
+        trades_neur = amount_neur(postings, Cause.TRADES)
+        released_neur = self.book.position(account).reserve_neur
+        return Transfer(self.number, account, trades_neur, amount_neur(postings) - trades_neur, released_neur)
 
     def _settled(self, account: Account, valuation: Valuation, postings: Sequence[Posting]) -> AccountSettled:
         """Mark an account settled and release its reserve."""
         position = self.book.held(account)
         position.settled = True
-        self.accounts.reserve(account, position, -position.reserve_neur)
+        position.reserve_neur = 0
         self.settled_accounts += 1
         metered = self.metered(account)
         if account.id in self.readings and account.id in self.estimates:

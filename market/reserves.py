@@ -18,7 +18,8 @@ def reserve_per_wh(  # noqa: PLR0917 - what a price depends on
     Leaving apart what flows beyond the contract, which has its own price, a contracted Wh is either
     delivered or not, so the two ends bound every reading:
 
-    - delivered, it costs π + ν (an ask: −(π + ν));
+    - delivered, it costs π + ν (an ask: −(π + ν)), and at least π (−π): a charge that the utility owes does
+      not lower it, so that what goes into the slot's clearing is covered whatever the utility owes;
     - not delivered, under `dlmp` it closes out at λ_0 ∈ [π_exp, π_imp]: a bid loses at most π − π_exp, an
       ask π_imp − π;
     - not delivered, under `tariff` a bid pays π, the charge where it is a cost, and gets λ⁻; an ask gets π,
@@ -28,16 +29,16 @@ def reserve_per_wh(  # noqa: PLR0917 - what a price depends on
     estimate never does.
     """
     if side == Side.BID:
-        delivered = hub_price + charge
+        delivered = hub_price + max(charge, 0)
         if rule == Rule.DLMP:
             undelivered = hub_price - tariff.hub_export
         else:
-            undelivered = hub_price + max(charge, 0) - tariff.surplus_price(charge)
+            undelivered = delivered - tariff.surplus_price(charge)
     else:
-        delivered = -(hub_price + charge)
+        delivered = max(-charge, 0) - hub_price
         if rule == Rule.DLMP:
             undelivered = tariff.hub_import - hub_price
         else:
-            undelivered = -hub_price + max(-charge, 0) + tariff.shortfall_price(charge)
+            undelivered = delivered + tariff.shortfall_price(charge)
         return max(0, max(delivered, undelivered) + penalty)
     return max(0, delivered, undelivered)

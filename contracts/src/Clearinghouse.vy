@@ -145,17 +145,20 @@ def readingOf(slot: uint32, account: address) -> (bool, int64, DynArray[uint32, 
 @nonreentrant
 def settle(slot: uint32, batch: DynArray[address, ACCOUNTS_PER_CALL]):
     """
-    @notice Settles accounts in a slot, the utility before all others, skipping those that are settled; reverts if
-            the utility cannot cover the result.
+    @notice Settles accounts in a slot, skipping those that are settled, and the utility with the first of them that
+            is paid for trades; reverts if the utility cannot cover the result.
     @param slot A slot whose gate is closed, with prices or past T_p.
     @param batch At most 100 accounts of the snapshot, each with a reading or an estimate.
     """
     number: uint256 = convert(slot, uint256)
     rule: uint256 = settlement._rule_of(number)
-    # What the utility bought is paid before anybody is paid for it.
-    settlement._settle(number, rule, accounts.holders[0])
+    paid: bool = False
     for account: address in batch:
-        settlement._settle(number, rule, account)
+        if settlement._settle(number, rule, account):
+            paid = True
+    # Nobody is paid while the utility has not paid what it bought.
+    if paid:
+        settlement._settle(number, rule, accounts.holders[0])
     rules._require(accounts._backing() >= 0, "settlement: utility unfunded")
 
 

@@ -276,11 +276,11 @@ def chargeOf(slot: uint32, bus: uint16) -> int32:
 
 @external
 @view
-def arrears() -> uint256:
+def uncovered() -> uint256:
     """
-    @notice n€ that accounts other than the utility owe together.
+    @notice n€ that accounts other than the utility have reserved, or owe, beyond their balances.
     """
-    return accounts._arrears()
+    return accounts._uncovered()
 
 
 @external
@@ -296,7 +296,7 @@ def advances() -> uint256:
 @view
 def backing() -> int256:
     """
-    @notice Utility's balance − advances − arrears, n€, never negative.
+    @notice Utility's balance − advances − uncovered, n€, never negative.
     """
     return accounts._backing()
 

@@ -3,8 +3,8 @@
 @title Accounts
 @license Apache-2.0
 @notice Who takes part, and their money in n€. Ids count up in order of registration; id 0 is the utility.
-        One word by address holds what order entry needs: id, bus, capacities, reserve and balance. Advances and
-        arrears share another.
+        One word by address holds what order entry needs: id, bus, capacities, reserve and balance. What the
+        utility has to back shares another.
 """
 
 from ethereum.ercs import IERC20
@@ -117,7 +117,7 @@ words: HashMap[address, uint256]
 profiles: HashMap[uint256, uint256]
 holders: HashMap[uint256, address]
 meters: HashMap[uint256, address]
-# Advances in the upper half, arrears in the lower.
+# What the utility backs, n€: advances in the upper half, what is uncovered in the lower.
 common: uint256
 count: uint256
 guardian: address
@@ -428,9 +428,9 @@ def _advances() -> uint256:
 
 @internal
 @view
-def _arrears() -> uint256:
+def _uncovered() -> uint256:
     """
-    @notice What accounts other than the utility owe together, n€.
+    @notice What accounts other than the utility have reserved, or owe, beyond their balances, n€.
     """
     return self.common & packing.UINT128
 
@@ -439,25 +439,53 @@ def _arrears() -> uint256:
 @view
 def _backing() -> int256:
     """
-    @notice Utility's balance − advances − arrears; never negative after a call. What was paid into a slot and not
-            credited yet is not in it: that is its sellers'.
+    @notice Utility's balance − advances − uncovered; never negative after a call. What was paid into a slot and
+            not credited yet is not in it: that is its sellers'.
     """
     balance: int256 = self._balance(self.words[self.holders[0]])
-    return balance - convert(self._advances(), int256) - convert(self._arrears(), int256)
+    return balance - convert(self._advances(), int256) - convert(self._uncovered(), int256)
+
+
+@internal
+@pure
+def _free(word: uint256) -> int256:
+    """
+    @notice Balance − reserved of an account.
+    """
+    balance: int256 = convert(convert(word, bytes32), int256) >> BALANCE_AT
+    return unsafe_sub(balance, convert((word >> RESERVED_AT) & packing.UINT74, int256))
 
 
 @internal
 @view
 def _affords(word: uint256, amount: uint256) -> bool:
     """
-    @notice Whether balance + credit limit − reserved covers a further reserve, and the word can hold it.
+    @notice Whether an account can have a further reserve: its word can hold it, balance + credit limit − reserved
+            covers it, and the utility's backing covers what is taken on credit.
     """
-    reserved: uint256 = self._reserved(word) + amount
-    free: int256 = self._balance(word) - convert(reserved, int256)
-    # Most orders are covered by deposits: the credit limit is read only if it matters.
-    if free < 0:
-        free += convert(self.profiles[word & packing.UINT24] >> CREDIT_AT, int256)
-    return free >= 0 and reserved <= packing.UINT74
+    if unsafe_add((word >> RESERVED_AT) & packing.UINT74, amount) > packing.UINT74:
+        return False
+    free: int256 = self._free(word)
+    after: int256 = unsafe_sub(free, convert(amount, int256))
+    # Most orders are covered by deposits: credit and backing are read only if they matter.
+    if after >= 0:
+        return True
+    if after + convert(self.profiles[word & packing.UINT24] >> CREDIT_AT, int256) < 0:
+        return False
+    return self._backing() >= min(free, 0) - after
+
+
+@internal
+def _store(account: address, before: uint256, after: uint256):
+    """
+    @notice Writes an account's word, and keeps what is uncovered.
+    """
+    self.words[account] = after
+    was: int256 = self._free(before)
+    now: int256 = self._free(after)
+    if (was < 0 or now < 0) and after & packing.UINT24 != 0:
+        uncovered: int256 = convert(self._uncovered(), int256) + min(was, 0) - min(now, 0)
+        self.common = packing._put(self.common, 0, 128, convert(uncovered, uint256))
 
 
 @internal
@@ -466,23 +494,20 @@ def _release(account: address, amount: uint256):
     @notice Gives back a part of what is reserved.
     """
     if amount != 0:
-        self.words[account] -= amount << RESERVED_AT
+        word: uint256 = self.words[account]
+        self._store(account, word, word - (amount << RESERVED_AT))
 
 
 @internal
 def _credit(account: address, amount: int256, released: uint256):
     """
-    @notice Adds to a balance (or takes from it, if negative), releases reserve, and keeps arrears.
+    @notice Adds to a balance (or takes from it, if negative), and releases reserve.
     """
     word: uint256 = self.words[account]
-    before: int256 = self._balance(word)
-    after: int256 = before + amount
-    rules._require(abs(after) <= BALANCE_MAX, "accounts: balance out of range")
-    self.words[account] = packing._put(word - (released << RESERVED_AT), BALANCE_AT, 84, packing._bits(after, 84))
-    if word & packing.UINT24 != 0 and (before < 0 or after < 0):
-        owed: int256 = max(-after, 0) - max(-before, 0)
-        arrears: int256 = convert(self._arrears(), int256) + owed
-        self.common = packing._put(self.common, 0, 128, convert(arrears, uint256))
+    balance: int256 = self._balance(word) + amount
+    rules._require(abs(balance) <= BALANCE_MAX, "accounts: balance out of range")
+    after: uint256 = packing._put(word - (released << RESERVED_AT), BALANCE_AT, 84, packing._bits(balance, 84))
+    self._store(account, word, after)
 
 
 @internal
@@ -528,11 +553,9 @@ def _withdraw(amount: uint256):
     """
     units: uint256 = self._units(amount)
     word: uint256 = self._word(msg.sender)
-    free: int256 = self._balance(word)
+    free: int256 = self._free(word)
     if word & packing.UINT24 == 0:
         free = self._backing()
-    else:
-        free -= convert(self._reserved(word), int256)
     rules._require(convert(amount, int256) <= free, "accounts: insufficient funds")
     self._credit(msg.sender, -convert(amount, int256), 0)
     log Withdrawn(account=msg.sender, amount=amount)

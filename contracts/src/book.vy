@@ -122,7 +122,7 @@ def _place(order: orders.Order, r: bytes32, vs: bytes32) -> (uint256, uint256):
     # What was reserved goes first: the field has no room for both.
     account: uint256 = ticket.account - (reserve << accounts.RESERVED_AT) + reserved
     if account != ticket.account:
-        accounts.words[order.trader] = account
+        accounts._store(order.trader, ticket.account, account)
     return orders.ACCEPTED, ticket.visits
 
 

@@ -65,24 +65,24 @@ def _unit_reserve(
 ) -> uint256:
     """
     @notice The most that one Wh at a tick can cost a prosumer under any reading, µ€/kWh: delivered or not, and
-            sold in a class with nothing certified.
+            sold in a class with nothing certified. A charge that it would be paid does not lower it: what goes
+            into the slot's clearing is covered whatever the utility owes.
     """
     price: int256 = unsafe_mul(tick, slots.TICK)
-    delivered: int256 = unsafe_add(price, charge)
-    undelivered: int256 = 0
     fit: int256 = packing._signed(state, 64, 32)
-    if slots.RULE == slots.DLMP:
-        if side == 0:
-            undelivered = unsafe_sub(price, fit)
-        else:
-            undelivered = unsafe_sub(slots._hub_import(state), price)
-    elif side == 0:
-        undelivered = price + max(charge, 0) - fit - min(charge, 0)
+    delivered: int256 = 0
+    undelivered: int256 = 0
+    if side == 0:
+        delivered = unsafe_add(price, max(charge, 0))
+        undelivered = unsafe_sub(price, fit)
+        if slots.RULE == slots.TARIFF:
+            undelivered = unsafe_sub(unsafe_sub(delivered, fit), min(charge, 0))
     else:
-        retail: int256 = packing._signed(state, 0, 32)
-        undelivered = max(retail, slots._hub_import(state) + charge) + max(-charge, 0) - price
-    if side == 1:
-        delivered = unsafe_sub(0, delivered)
+        delivered = unsafe_sub(max(unsafe_sub(0, charge), 0), price)
+        undelivered = unsafe_sub(slots._hub_import(state), price)
+        if slots.RULE == slots.TARIFF:
+            retail: int256 = packing._signed(state, 0, 32)
+            undelivered = unsafe_add(delivered, max(retail, unsafe_add(slots._hub_import(state), charge)))
     most: int256 = max(delivered, undelivered)
     if side == 1 and energy_class != 0:
         most = unsafe_add(most, convert(slots.PENALTIES[energy_class - 1], int256))
@@ -120,7 +120,7 @@ def _void(trader: address, state: uint256, level: uint256, entry: uint256, quant
         charge: int256 = oracle._charge(state, slot, accounts._bus(account))
         released: uint256 = quantity * self._level_reserve(state, level, charge)
         position -= released << positions.RESERVE_AT
-        accounts.words[trader] = account - (released << accounts.RESERVED_AT)
+        accounts._store(trader, account, account - (released << accounts.RESERVED_AT))
     positions.words[key] = position
     self._log_voided(slot, trader, (entry >> levels.NONCE_AT) & packing.UINT8, quantity, reason)
 

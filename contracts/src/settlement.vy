@@ -330,9 +330,10 @@ def _rule_of(slot: uint256) -> uint256:
 
 
 @internal
-def _settle(slot: uint256, rule: uint256, account: address):
+def _settle(slot: uint256, rule: uint256, account: address) -> bool:
     """
     @notice Settles one account by a rule, unless it is settled.
+    @return Whether the slot's clearing paid it.
     """
     word: uint256 = accounts._word(account)
     id: uint256 = word & packing.UINT24
@@ -342,7 +343,7 @@ def _settle(slot: uint256, rule: uint256, account: address):
     rules._require(id < snapshot, "settlement: not in the snapshot")
     position: uint256 = positions.words[key]
     if position & positions.SETTLED != 0:
-        return
+        return False
     state: uint256 = slots.states[slot]
     basis: uint256 = BY_READING
     bill: Bill = empty(Bill)
@@ -391,6 +392,7 @@ def _settle(slot: uint256, rule: uint256, account: address):
     if settled == snapshot:
         slots.states[slot] = state | slots.SETTLED
         log SlotSettled(slot=convert(slot, uint32))
+    return bill.trades < 0
 
 
 @internal

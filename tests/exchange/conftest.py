@@ -31,6 +31,8 @@ EUR = 10**9
 
 RETAIL, NETWORK_FEE, FIT = 300_000, 100_000, 50_000
 CHARGES = (0, 1_000, 2_050, -3_000, 0, 0, 0, 0, 0, 0, 0, 70)
+HUB_TICK = 100_000
+"""Hub price of tick 1 000, which is 101 000, 102 050 and 97 000 at the buses of the three."""
 PRICES = (
     120_000,
     125_000,
@@ -296,7 +298,7 @@ class Market:
         return self.do(sent)
 
     def settle(self, *accounts: str) -> tuple[Event, ...]:
-        """All events of these accounts: the utility, which settles first, is left out unless named."""
+        """All events of these accounts, without the utility's, which settles with sellers, unless named."""
         return self.of(accounts, self.do(self.exchange.settle(self.slot, accounts, sender=self.relayer)))
 
     def of(self, accounts: Sequence[str], events: Iterable[Event]) -> tuple[Event, ...]:
@@ -385,6 +387,14 @@ def found(terms: Terms, decimals: int = 9, chain_id: int = CHAIN_ID) -> Market:
     market.register(market.seller, 3, classes=1)
     market.do(exchange.deposit(utility.address, 1_000 * EUR, sender=relayer))
     return market
+
+
+def deal(market: Market, seller: Key, buyer: Key, tick: int, quantity: int, *, energy_class: int = 0) -> None:
+    """A trade at a hub tick, whatever the charges of the two; nobody else is in the book."""
+    for key, side in ((seller, Side.ASK), (buyer, Side.BID)):
+        charge = CHARGES[market.exchange.account_of(key.address).bus]
+        limit = tick * 100 + charge
+        market.place(key, market.order(key, side, limit, quantity, energy_class=energy_class))
 
 
 @pytest.fixture(scope="session")

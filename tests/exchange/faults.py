@@ -359,18 +359,18 @@ MORE = (
         name="what is reserved is paid out",
         code="Exchange",
         source="accounts.vy",
-        right="free -= convert(self._reserved(word), int256)",
-        wrong="free -= 0 * convert(self._reserved(word), int256)",
+        right="    free: int256 = self._free(word)\n    if word",
+        wrong="    free: int256 = self._balance(word)\n    if word",
         caught_by="tests/exchange/test_contract_money.py::test_withdrawals_leave_what_is_reserved",
     ),
     Fault(
-        name="the utility takes what covers arrears",
+        name="the utility takes what covers debts",
         code="Exchange",
         source="accounts.vy",
         right="        free = self._backing()\n",
-        wrong="        free = self._backing() + convert(self._arrears(), int256)\n",
+        wrong="        free = self._backing() + convert(self._uncovered(), int256)\n",
         caught_by="tests/exchange/test_contract_settlement.py"
-        "::test_arrears_are_what_accounts_owe_and_limit_the_utility",
+        "::test_what_accounts_owe_limits_the_utility",
     ),
     Fault(
         name="a withdrawal can be entered again",
@@ -438,11 +438,11 @@ MORE = (
         "::test_energy_sold_beyond_certified_generation_pays_the_penalty",
     ),
     Fault(
-        name="what an account owes does not grow the arrears",
+        name="the utility does not back what an account comes to owe",
         code="Clearinghouse",
         source="accounts.vy",
-        right="owed: int256 = max(-after, 0) - max(-before, 0)",
-        wrong="owed: int256 = max(-before, 0) - max(-before, 0)",
+        right="+ min(was, 0) - min(now, 0)",
+        wrong="+ min(was, 0) - min(was, 0)",
         caught_by="tests/twins/test_contract_and_twin.py::test_contract_and_twin_agree",
     ),
 )

@@ -3,7 +3,7 @@
 Others stand with what they attack: a maximal `s` and nonsense signatures in `test_contract_signatures`,
 tokens that return nothing or false or keep a fee in `test_contract_money`, settlement in every order and
 split in `test_contract_settlement`, silent meters in `test_contract_estimates`, packed fields at their
-edges in `test_contract_edges`.
+edges in `test_contract_edges`, an utility without money in `test_contract_backing`.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ from tests.exchange.conftest import (
     CERTIFICATE_HASH,
     CHARGES,
     EUR,
+    HUB_TICK,
     INPUT_HASH,
     PRICES,
     TERMS,
     Market,
+    deal,
     found,
     meter_of,
 )
 
-HUB_TICK = 100_000
-"""Hub price of tick 1 000, which is 101 000, 102 050 and 97 000 at the buses of the three."""
 BUYER, OTHER, SELLER = HUB_TICK + CHARGES[1], HUB_TICK + CHARGES[2], HUB_TICK + CHARGES[3]
-GAS_OF_128_VISITS = 5_100_000
+GAS_OF_128_VISITS = 5_200_000
 """No order takes more, whatever was put in its way: `test_contract_bounds` builds the worst."""
 GAS_OF_1024_GAPS = 1_600_000
 GAS_OF_A_CANCEL = 250_000
@@ -307,7 +307,7 @@ def test_a_storm_of_gaps_before_a_veto(veto_market):
     assert market.position(market.buyer).net == market.position(market.seller).net == 0
 
 
-def test_a_maker_in_arrears(market):
+def test_a_maker_in_debt(market):
     """Its order still fills, it places and withdraws nothing more, and its partner gets what is due."""
     x, debtor = market.exchange, market.register(market.newcomer, 4, deposit=10_000_000)
     later = replace(market, slot=market.slot + 4)
@@ -320,7 +320,7 @@ def test_a_maker_in_arrears(market):
     market.post_prices()
     market.read(market.signed_reading(debtor, 1_000))
     market.settle(debtor.address)
-    assert x.arrears() == 110_000_000
+    assert x.uncovered() == 110_000_000 + 10_000_000
     refused = later.signed(debtor, later.ask(debtor, HUB_TICK, 10))
     assert [event.code for event in later.place_all(refused)] == [Reject.INSUFFICIENT_FUNDS]
     market.refused("accounts: insufficient funds", x.withdraw(1, sender=debtor))
@@ -333,7 +333,7 @@ def test_a_maker_in_arrears(market):
     later.settle(market.buyer.address, debtor.address, market.utility.address)
     assert before - market.balance(market.buyer) == BUYER * 100
     # It was paid for the trade, and pays the hub price for what it did not deliver.
-    assert x.arrears() == 110_000_000 - 100 * HUB_TICK + 100 * PRICES[0]
+    assert x.uncovered() == 110_000_000 - 100 * HUB_TICK + 100 * PRICES[0]
     assert x.backing() >= 0 and market.token.balance_of(x.address) == market.total()
 
 
@@ -516,14 +516,6 @@ def test_oracle_signatures_that_are_no_quorum(market, post, from_gate):
 # --- trades that are none -----------------------------------------------------------------------
 
 
-def deal(market: Market, seller: Key, buyer: Key, tick: int, quantity: int, *, energy_class: int = 0) -> None:
-    """A trade at a hub tick, whatever the charges of the two; nobody else is in the book."""
-    for key, side in ((seller, Side.ASK), (buyer, Side.BID)):
-        charge = CHARGES[market.exchange.account_of(key.address).bus]
-        limit = tick * 100 + charge
-        market.place(key, market.order(key, side, limit, quantity, energy_class=energy_class))
-
-
 def paid(market: Market, *keys: Key) -> int:
     """What these accounts pay together for the slot, n€."""
     events = market.settle(*(key.address for key in keys))
@@ -595,84 +587,7 @@ def test_a_class_that_is_bought_and_sold_again_owes_nothing(market):
     assert [bill.penalty for bill in bills] == [0, 0]
 
 
-# --- the utility --------------------------------------------------------------------------------
-
-
-def test_an_unfunded_utility(market):
-    """It takes out neither what buyers have paid for sellers to come, nor what backs those in arrears."""
-    x = market.exchange
-    market.open()
-    deal(market, market.seller, market.buyer, 1_000, 200)
-    market.close()
-    market.post_prices()
-    market.read(market.signed_reading(market.buyer, 200), market.signed_reading(market.seller, -200))
-    market.settle(market.buyer.address)
-    assert market.clearing() == 200 * HUB_TICK
-    own = market.balance(market.utility)
-    market.refused("accounts: insufficient funds", x.withdraw(own + 1, sender=market.utility))
-    market.do(x.withdraw(own, sender=market.utility))
-    # The seller's charge of -3 000 is all that comes to the utility; its trade is paid by the buyer.
-    market.settle(market.seller.address)
-    assert market.balance(market.utility) == 3_000 * 200
-    market.do(market.submit_reading(market.signed_reading(market.other, 0)))
-    market.settle(*market.everyone)
-    assert market.clearing() == 0 and market.token.balance_of(x.address) == market.total()
-
-
-def test_what_buyers_paid_pays_no_reading_and_no_withdrawal(market):
-    """Neither a reading that the utility cannot pay for takes it, nor a withdrawal of the utility."""
-    x, buyer, seller, other = market.exchange, market.buyer, market.seller, market.other
-    market.do(x.withdraw(market.balance(market.utility), sender=market.utility))
-    market.open()
-    deal(market, seller, buyer, 1_950, 100_000)
-    market.close()
-    market.post_prices()
-    market.read(*(market.signed_reading(key, net) for key, net in ((buyer, 10**5), (seller, -(10**5)))))
-    market.do(market.submit_reading(market.signed_reading(other, -(10**5))))
-    market.settle(buyer.address)
-    refused = x.settle(market.slot, [other.address], sender=market.relayer)
-    market.refused("settlement: utility unfunded", refused)
-    free = market.balance(market.utility)
-    market.refused("accounts: insufficient funds", x.withdraw(free + 1, sender=market.utility))
-    market.do(x.withdraw(free, sender=market.utility))
-    # The seller's charge is below 0 and comes to the utility with it: that alone is what the next may get.
-    market.settle(seller.address)
-    assert x.backing() == -CHARGES[x.account_of(seller.address).bus] * 10**5
-
-
-@pytest.mark.parametrize("later", [0, 1], ids=["in the same slot", "in the next slot"])
-def test_the_utility_pays_for_what_it_bought_before_anybody_is_paid_for_it(market, later):
-    """An account of its own that sells dearly to it takes nothing of what others paid."""
-    x, utility = market.exchange, market.utility
-    puppet = market.register(market.newcomer, 4, deposit=100 * EUR)
-    market.do(x.withdraw(market.balance(utility), sender=utility))
-    slots = [market.slot, market.slot + 1]
-    market.schedule(2)
-    for slot in slots:
-        market.post_charges(slot=slot)
-    market.at(market.terms.opens(slots[-1]))
-    deal(market, market.seller, market.buyer, 1_950, 100_000)
-    shop = replace(market, slot=slots[later], nonces={})
-    shop.place(utility, shop.bid(utility, 3_000_000, 6_330))
-    shop.place(puppet, shop.ask(puppet, 3_000_000, 6_330))
-    for one in {market.slot: market, shop.slot: shop}.values():
-        one.close()
-        one.post_prices()
-    market.read(market.signed_reading(market.buyer, 10**5), market.signed_reading(market.seller, -(10**5)))
-    market.at(market.terms.end(slots[-1]))
-    market.do(shop.submit_reading(shop.signed_reading(puppet, -6_330)))
-    if later:
-        market.settle(market.buyer.address)
-    # Nothing of the slot is paid for before the utility has paid.
-    market.refused(
-        "settlement: utility unfunded", x.settle(shop.slot, [puppet.address], sender=market.relayer)
-    )
-    if later:
-        market.settle(market.seller.address)
-    market.do(x.deposit(utility.address, 30 * EUR, sender=market.relayer))
-    shop.settle(puppet.address)
-    market.settle(market.buyer.address, market.seller.address)
-    assert x.account_of(utility.address).balance >= 0
+# --- the token's unit ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("decimals", "neur_per_unit", "units_per_neur"), [(6, 1_000, 1), (18, 1, 10**9)])

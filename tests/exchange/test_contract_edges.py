@@ -22,8 +22,13 @@ FREE = (0,) * 12
 
 @pytest.fixture(scope="module")
 def base() -> Market:
-    """A market that trades single watt-hours, with accounts of the largest capacity and no end of credit."""
+    """A market that trades single watt-hours, with accounts of the largest capacity and no end of credit.
+
+    The utility backs it with the largest deposit.
+    """
     market = found(replace(TERMS, lot_wh=1))
+    market.do(market.token.mint(market.relayer.address, 2**84, sender=market.relayer))
+    market.do(market.exchange.deposit(market.utility.address, 2**80 - 1, sender=market.relayer))
     for i in range(4):
         market.register(
             whale(i), 4, import_capacity=LARGEST, export_capacity=LARGEST, credit=2**127, classes=3, deposit=0

@@ -427,8 +427,8 @@ def test_the_utility_must_be_able_to_cover_a_resettlement(market):
     assert x.backing() == 0
 
 
-def test_resettlement_moves_arrears(market):
-    """An estimate that put an account into arrears, and a reading that takes it out of them, and back."""
+def test_resettlement_moves_debts(market):
+    """An estimate that put an account into debt, and a reading that takes it out again."""
     x = market.exchange
     market.open()
     debtor = market.register(market.newcomer, 1, deposit=10_000_000)
@@ -438,11 +438,11 @@ def test_resettlement_moves_arrears(market):
     to_t1(market)
     market.estimate(debtor.address, words=words)
     market.settle(debtor.address)
-    assert x.arrears() == 125_000 * 1_000 - 10_000_000
+    assert x.uncovered() == 125_000 * 1_000 - 10_000_000
     market.do(market.submit_reading(market.signed_reading(debtor, 60)))
     backing = x.backing()
     market.resettle(debtor.address)
-    assert x.arrears() == 0 and market.balance(debtor) == 10_000_000 - 125_000 * 60
+    assert x.uncovered() == 0 and market.balance(debtor) == 10_000_000 - 125_000 * 60
     assert x.backing() == backing - 2_500_000
 
 
@@ -523,7 +523,7 @@ def test_readings_at_the_end_of_the_range_are_billed_exactly(market, net):
         sent = market.exchange.settle(market.slot, [market.buyer.address], sender=market.relayer)
     (bill,) = market.of([market.buyer.address], market.do(sent))
     assert bill.metered == net and bill.imbalance == PRICES[1] * (net - 200)
-    assert market.exchange.arrears() == max(0, -market.balance(market.buyer))
+    assert market.exchange.uncovered() == max(0, -market.balance(market.buyer))
 
 
 def test_estimates_do_not_depend_on_when_they_are_made(market):

@@ -217,9 +217,11 @@ def unit_reserve(market, key, side: Side, tick: int) -> int:
     [
         # dlmp, tariff 300 000 / 100 000 / 50 000, so the hub asks 200 000 and bids 50 000.
         ("buyer", Side.BID, 1_000, 101_000),  # delivered: 100 000 + 1 000
-        ("seller", Side.BID, 1_000, 97_000),  # delivered: 100 000 - 3 000
+        ("seller", Side.BID, 1_000, 100_000),  # delivered: 100 000, and the utility owes it 3 000
         ("buyer", Side.BID, -5, 500),  # delivered: -500 + 1 000
         ("seller", Side.BID, -5, 0),  # paid to consume, whatever happens
+        ("seller", Side.ASK, 4_000, 0),  # sold above what the hub asks; a charge of its own is paid out of it
+        ("buyer", Side.ASK, -2_500, 450_000),  # bought back: 200 000 + 250 000
         ("buyer", Side.ASK, 1_000, 100_000),  # bought back at the hub: 200 000 - 100 000
         ("buyer", Side.ASK, 2_500, 0),  # sold above what the hub asks
         ("seller", Side.ASK, -10, 201_000),  # bought back: 200 000 + 1 000
@@ -230,19 +232,19 @@ def test_reserve_of_one_wh_under_dlmp(trading, who, side, tick, expected):
     assert unit_reserve(trading, getattr(trading, who), side, tick) == expected
 
 
-def test_a_charge_below_the_feed_in_tariff_makes_bids_reserve_the_close_out(market):
+def test_what_the_utility_owes_does_not_lower_a_bids_reserve(market):
+    """Neither a charge below the feed-in tariff nor the hub's lowest price: the trade costs 100 000."""
     market.open((0, 1_000, 2_050, -60_000, *[0] * 8))
     market.do(market.submit(market.seller, market.bid(market.seller, 40_000, 10)))
-    # Delivered: 100 000 - 60 000; not delivered: 100 000 - 50 000, closed out at the hub's lowest price.
-    assert market.reserved(market.seller) == 10 * 50_000
+    assert market.reserved(market.seller) == 10 * 100_000
 
 
 @pytest.mark.parametrize(
     ("who", "side", "tick", "expected"),
     [
         ("buyer", Side.BID, 1_000, 101_000),  # delivered 101 000; not: 100 000 + 1 000 - 50 000
-        ("seller", Side.BID, 1_000, 97_000),  # delivered 97 000; not: 100 000 - 50 000 + 3 000
-        ("seller", Side.BID, 500, 47_000),
+        ("seller", Side.BID, 1_000, 100_000),  # delivered 100 000; not: 100 000 - 50 000 + 3 000
+        ("seller", Side.BID, 500, 50_000),
         ("seller", Side.BID, -5, 0),
         ("buyer", Side.ASK, 1_000, 200_000),  # not delivered: -100 000 + 0 + max(300 000, 201 000)
         ("seller", Side.ASK, 1_000, 203_000),  # not delivered: -100 000 + 3 000 + max(300 000, 197 000)
@@ -298,7 +300,7 @@ def test_who_sells_a_class_without_certificate_was_reserved_for(trading):
     market.post_prices((200_000, 125_000, 122_000, 115_000, 200_000, *[0] * 7))
     market.read(market.signed_reading(poor, 0), market.signed_reading(market.buyer, 100))
     market.settle(poor.address)
-    assert market.balance(poor) == 0 and market.exchange.arrears() == 0
+    assert market.balance(poor) == 0 and market.exchange.uncovered() == 0
 
 
 def test_price_improvement_and_voids_release(trading):

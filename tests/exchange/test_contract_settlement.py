@@ -198,23 +198,21 @@ def test_any_order_of_batches_gives_the_same_result(market):
         balances = tuple(market.exchange.account_of(a).balance for a in market.everyone)
         assert len(postings) == 4 and events.count(SlotSettled(market.slot)) == 1
         assert events[-1] == SlotSettled(market.slot)
-        outcomes.add((postings, balances, market.exchange.arrears(), market.clearing()))
+        outcomes.add((postings, balances, market.exchange.uncovered(), market.clearing()))
         market.chain.revert(snapshot)
     assert len(outcomes) == 1
 
 
-def test_the_utility_settles_before_everybody(market):
+def test_the_utility_settles_with_the_first_that_is_paid_for_trades(market):
     delivered(market)
-    x, utility, buyer = market.exchange, market.utility.address, market.buyer.address
-    events = market.do(x.settle(market.slot, [buyer, utility, buyer], sender=market.relayer))
-    assert [event.account for event in events] == [utility, buyer]
+    x, utility = market.exchange, market.utility.address
+    buyer, seller = market.buyer.address, market.seller.address
+    assert market.do(x.settle(market.slot, [], sender=market.relayer)) == ()
+    events = market.do(x.settle(market.slot, [buyer], sender=market.relayer))
+    assert [event.account for event in events] == [buyer]
+    events = market.do(x.settle(market.slot, [seller, buyer], sender=market.relayer))
+    assert [event.account for event in events] == [seller, utility]
     assert market.do(x.settle(market.slot, [utility], sender=market.relayer)) == ()
-
-
-def test_a_settlement_of_nobody_settles_the_utility(market):
-    delivered(market)
-    events = market.do(market.exchange.settle(market.slot, [], sender=market.relayer))
-    assert [event.account for event in events] == [market.utility.address]
 
 
 def test_settled_accounts_are_skipped(market):
@@ -223,7 +221,7 @@ def test_settled_accounts_are_skipped(market):
     after = market.balance(market.buyer)
     assert market.settle(market.buyer.address) == ()
     assert market.balance(market.buyer) == after
-    assert market.exchange.slot_of(market.slot).settled_accounts == 2
+    assert market.exchange.slot_of(market.slot).settled_accounts == 1
 
 
 def test_settlement_needs_a_closed_gate_a_reading_and_the_snapshot(market):
@@ -270,7 +268,7 @@ def test_the_utility_must_be_able_to_cover_a_batch(market):
     assert x.backing() == 10_000_000 + 1_000 * 100
 
 
-def test_arrears_are_what_accounts_owe_and_limit_the_utility(market):
+def test_what_accounts_owe_limits_the_utility(market):
     market.open()
     debtor = market.register(market.newcomer, 1, deposit=10_000_000)
     market.close()
@@ -280,16 +278,16 @@ def test_arrears_are_what_accounts_owe_and_limit_the_utility(market):
     market.settle(debtor.address)
     x = market.exchange
     assert market.balance(debtor) == 10_000_000 - 125_000_000
-    assert x.arrears() == 115_000_000
+    assert x.uncovered() == 115_000_000
     assert market.balance(market.utility) == before + 125_000_000
     market.refused("accounts: insufficient funds", x.withdraw(before + 10_000_001, sender=market.utility))
     market.refused("accounts: insufficient funds", x.withdraw(1, sender=debtor))
     market.do(x.withdraw(before + 10_000_000, sender=market.utility))
     assert x.backing() == 0
     market.do(x.deposit(debtor.address, 15_000_000, sender=market.relayer))
-    assert x.arrears() == 100_000_000 and x.backing() == 15_000_000
+    assert x.uncovered() == 100_000_000 and x.backing() == 15_000_000
     market.do(x.deposit(debtor.address, 200_000_000, sender=market.relayer))
-    assert x.arrears() == 0 and x.backing() == 115_000_000
+    assert x.uncovered() == 0 and x.backing() == 115_000_000
 
 
 def test_tokens_cover_all_balances_exactly(market):

@@ -182,6 +182,7 @@ def test_capacity_counts_fills_and_what_came_to_rest_on_that_side(book):
 
 
 def test_credit_and_reserves_decide_what_can_be_placed(book):
+    book.accounts.utility.balance_neur = 10_100_000
     rich = account(book, 0)
     # At hub price 100 000 and charge 1 000 a Wh reserves max(101 000, 100 000 − 80 000).
     rich.balance_neur, rich.credit_limit_neur = 5_000_000, 5_100_000
@@ -190,7 +191,8 @@ def test_credit_and_reserves_decide_what_can_be_placed(book):
     assert book.reject(place(bid(0, 0, 101_000, 100), OPENS)) is Reject.INSUFFICIENT_FUNDS
     rich.credit_limit_neur += 1
     send(book, bid(0, 0, 101_000, 100))
-    assert (rich.reserved_neur, rich.spendable_neur) == (10_100_000, 0)
+    assert (rich.reserved_neur, rich.free_neur) == (10_100_000, -5_100_000)
+    assert (book.accounts.uncovered_neur, book.accounts.backing_neur) == (5_100_000, 5_000_000)
     assert book.reject(place(bid(0, 1, 61_000, 10), OPENS)) is Reject.INSUFFICIENT_FUNDS
 
 

@@ -278,7 +278,7 @@ class Market:
         return self.exchange.resettle(self.by(), SLOT, accounts)
 
     def settle(self, *accounts: Address) -> tuple[Event, ...]:
-        """All events of these accounts: the utility, which settles first, is left out unless named."""
+        """All events of these accounts, without the utility's, which settles with sellers, unless named."""
         unnamed = () if UTILITY in accounts else AccountSettled
         events = self.exchange.settle(self.by(), SLOT, accounts)
         return tuple(e for e in events if not isinstance(e, unnamed) or e.account != UTILITY)

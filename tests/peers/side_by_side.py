@@ -144,8 +144,8 @@ def compare_views(
 ) -> None:
     """What the contract shows in the end."""
     assert theirs.oracle_set() == ours.oracle_set()
-    assert (theirs.arrears(), theirs.advances(), theirs.backing()) == (
-        ours.arrears(),
+    assert (theirs.uncovered(), theirs.advances(), theirs.backing()) == (
+        ours.uncovered(),
         ours.advances(),
         ours.backing(),
     )

@@ -7,7 +7,8 @@ from dataclasses import replace
 from ledger import calls, vectors
 from ledger.keys import Key
 from market.messages import Reading
-from market.orders import NOBODY
+from market.orders import NOBODY, Address
+from market.settlement import amount_neur
 from tests.twins.life import EUR, HEIR, LATECOMER, PRICE_SHIFTS, STRANGER, meter_of
 from tests.twins.pair import Signer
 from tests.twins.posting import Posting
@@ -70,7 +71,27 @@ class Delivery(Posting):
             people.append(STRANGER)
         chosen = [self.choose(people) for _ in range(self.rng.randint(0, 7))]
         call = calls.Settle(slot, tuple(key.address for key in chosen))
-        self.check_touched(slot, self.pair.same(self.pair.payer, call))
+        outcome = self.pair.same(self.pair.payer, call)
+        self.check_touched(slot, outcome)
+        if outcome == "settlement: utility unfunded":
+            self.check_unfunded(slot, {key.address for key in chosen})
+
+    def check_unfunded(self, slot: int, chosen: set[Address]) -> None:
+        """The utility owes something itself, or somebody would be paid before those who pay."""
+        state, accounts = self.pair.twin.slot(slot), self.pair.twin.accounts
+        valuation = state.valuation(self.pair.chain.block().timestamp)
+        positions = {who: state.book.position(accounts.get(who)) for who in chosen}
+        if any(position.trades_neur < 0 for position in positions.values() if not position.settled):
+            positions[self.utility.address] = state.book.position(accounts.utility)
+        unsettled = [who for who, position in positions.items() if not position.settled]
+        to_utility = {who: -positions[who].trades_neur for who in unsettled}
+        for who in unsettled:
+            to_utility[who] += amount_neur(state.bill(accounts.get(who), valuation))
+        owes = any(amount < 0 for amount in to_utility.values())
+        owes = owes or (self.utility.address in unsettled and positions[self.utility.address].trades_neur > 0)
+        paid_in = sum(positions[who].trades_neur for who in unsettled)
+        assert owes or accounts.clearing_neur.get(slot, 0) + paid_in < 0, "who pays was refused"
+        self.pair.witness.checks["unfunded: the utility owes, or sellers come first"] += 1
 
     def estimate(self) -> None:
         slot, index = self.draw_slot(), self.choose([0, 0, 0, 0, 0, 1])

@@ -201,6 +201,8 @@ class TwinLife(Trading, Delivery):
         """Settle in two calls."""
         half = len(people) // 2
         for part in (people[:half], people[half:]):
+            if self.choose([False, True]):
+                self.drain()
             self.backed(calls.Settle(slot, tuple(key.address for key in part)))
             self.overdraw()
         assert self.pair.twin.slot(slot).settled
@@ -210,8 +212,16 @@ class TwinLife(Trading, Delivery):
         for amount_neur in (100 * EUR, FORTUNE_NEUR):
             if self.pair.same(self.pair.payer, call) != "settlement: utility unfunded":
                 return
+            if isinstance(call, calls.Settle):
+                self.check_unfunded(call.slot, set(call.accounts))
             self.deposit(self.utility, amount_neur)
         assert isinstance(self.pair.same(self.pair.payer, call), tuple)
+
+    def drain(self) -> None:
+        """The utility takes out all that it may."""
+        free = self.pair.twin.accounts.backing_neur
+        taken = self.pair.same(self.utility, calls.Withdraw(free - free % self.pair.neur_per_unit))
+        assert isinstance(taken, tuple), taken
 
     def overdraw(self) -> None:
         """The utility asks for a token unit more than is its own while others are still to settle."""

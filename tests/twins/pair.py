@@ -198,7 +198,7 @@ class Pair:
     def compare_words(self) -> None:
         """All accounts, and all they have in slots that were ever touched, in the contract's storage."""
         words, accounts = self.witness.words, self.twin.accounts
-        assert words.common() == (accounts.advances_neur, accounts.arrears_neur)
+        assert words.common() == (accounts.advances_neur, accounts.uncovered_neur)
         for account in accounts:
             assert words.account(account.address) == AccountWords(
                 account.id,
@@ -331,10 +331,10 @@ class Pair:
             assert self.exchange.price_of(slot, bus) == (0 if prices is None else prices[bus])
 
     def compare_money(self) -> None:
-        """Sums over accounts; and that the token covers them, and the utility the arrears."""
+        """Sums over accounts; and that the token covers them, and the utility what they lack."""
         accounts = self.twin.accounts
         assert self.exchange.advances() == accounts.advances_neur
-        assert self.exchange.arrears() == accounts.arrears_neur
+        assert self.exchange.uncovered() == accounts.uncovered_neur
         assert self.exchange.backing() == accounts.backing_neur
         assert accounts.backing_neur >= 0
         held = self.token.balance_of(self.exchange.address)

@@ -50,7 +50,8 @@ CODES = {
 CHECKS = {
     "token balance = Σ balances + Σ clearing": ACTIONS_MIN,
     "backing": ACTIONS_MIN,
-    "backing, somebody in arrears": 100,
+    "backing, something uncovered": 100,
+    "unfunded: the utility owes, or sellers come first": 5,
     "reserved = Σ reserves by slot": ACTIONS_MIN,
     "reserve covers the worst case": 1_000,
     "reserve covers the worst case, with a penalty": 5,

@@ -132,20 +132,20 @@ class Witness:
                 balances[self.utility] += others
 
     def _check_money(self, accounts: dict[Address, AccountWords]) -> None:
-        """Every balance is what the events make it; tokens, clearing, arrears and backing fit to them."""
+        """Every balance is what the events make it; tokens, clearing and backing fit to them."""
         for who, account in accounts.items():
             assert account.balance == self.balances[who], f"{who} has {account.balance}"
-        advances, arrears = self.words.common()
+        advances, uncovered = self.words.common()
         clearing = {slot: self.words.clearing(slot) for slot in self.slots}
         for slot, book in self.slots.items():
             assert clearing[slot] == sum(bill.trades for bill in book.settled.values())
             assert clearing[slot] == 0 or not book.is_settled
         assert advances == sum(max(0, -between) for between in clearing.values())
         utility = accounts[self.utility]
-        assert arrears == sum(max(0, -a.balance) for a in accounts.values() if a is not utility)
+        assert uncovered == sum(max(0, a.reserved - a.balance) for a in accounts.values() if a is not utility)
         self.checks["backing"] += 1
-        self.checks["backing, somebody in arrears"] += arrears > 0
-        assert utility.balance - advances - arrears >= 0, "the utility does not back what others owe"
+        self.checks["backing, something uncovered"] += uncovered > 0
+        assert utility.balance - advances - uncovered >= 0, "the utility does not back what others lack"
         self.checks["token balance = Σ balances + Σ clearing"] += 1
         neur_per_unit, units_per_neur = self.scale
         held = sum(account.balance for account in accounts.values()) + sum(clearing.values())
@@ -359,6 +359,11 @@ class Witness:
                 owed = 0 if is_bid else entry.quantity * penalties[level.energy_class]
                 cost += max(0, outcome(bought, bought * 100 * level.tick) + owed)
             assert cost <= position.reserve, f"{cost} n€ may be due, and {position.reserve} are reserved"
+        paid_in = position.trades
+        for level, entry in entries:
+            worth = entry.quantity * 100 * level.tick
+            paid_in += max(0, worth if level.side == Side.BID else -worth)
+        assert paid_in <= position.reserve, "what goes into the clearing is not reserved"
 
     def _check_limits(
         self, slot: int, events: Sequence[Event], accounts: dict[Address, AccountWords]

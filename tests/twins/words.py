@@ -127,7 +127,7 @@ class Words:
         return f"0x{self.at(HOLDERS, number):040x}"
 
     def common(self) -> tuple[int, int]:
-        """Advances and arrears."""
+        """Advances, and what is uncovered."""
         word = self._chain.storage(self._exchange, COMMON)
         return bits(word, 128, 255), bits(word, 0, 127)
 

@@ -21,7 +21,7 @@ NAME = "backing"
 
 
 def check(record: Record) -> Iterator[Verdict]:
-    """One verdict a transaction that moved money: utility balance − advances − arrears ≥ 0 after it."""
+    """One verdict a transaction that moved money: utility balance − advances − others' debts ≥ 0 after it."""
     ids: dict[Address, int] = {}
     balances: defaultdict[int, int] = defaultdict(int)
     clearing: defaultdict[int, int] = defaultdict(int)
@@ -38,9 +38,9 @@ def check(record: Record) -> Iterator[Verdict]:
                 clearing[money.slot] += money.trades
             moved = True
         if moved:
-            arrears = -sum(min(0, money) for number, money in balances.items() if number != UTILITY_ID)
+            debts = -sum(min(0, money) for number, money in balances.items() if number != UTILITY_ID)
             advances = -sum(min(0, paid_in) for paid_in in clearing.values())
-            backing = balances[UTILITY_ID] - advances - arrears
+            backing = balances[UTILITY_ID] - advances - debts
             where = f"{sent.where} backing of the utility, neur"
             yield Finding(NAME, where, "0 or more", f"{backing:_}", "unfunded") if backing < 0 else PASSED
 
