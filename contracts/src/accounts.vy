@@ -481,9 +481,11 @@ def _store(account: address, before: uint256, after: uint256):
     @notice Writes an account's word, and keeps what is uncovered.
     """
     self.words[account] = after
+    if after & packing.UINT24 == 0:
+        return
     was: int256 = self._free(before)
     now: int256 = self._free(after)
-    if (was < 0 or now < 0) and after & packing.UINT24 != 0:
+    if was < 0 or now < 0:
         uncovered: int256 = convert(self._uncovered(), int256) + min(was, 0) - min(now, 0)
         self.common = packing._put(self.common, 0, 128, convert(uncovered, uint256))
 
