@@ -369,8 +369,7 @@ MORE = (
         source="accounts.vy",
         right="        free = self._backing()\n",
         wrong="        free = self._backing() + convert(self._uncovered(), int256)\n",
-        caught_by="tests/exchange/test_contract_settlement.py"
-        "::test_what_accounts_owe_limits_the_utility",
+        caught_by="tests/exchange/test_contract_settlement.py::test_what_accounts_owe_limits_the_utility",
     ),
     Fault(
         name="a withdrawal can be entered again",
