@@ -13,7 +13,7 @@ AuctionError   an auction decided what cannot be
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -67,7 +67,7 @@ class Offers:
 class Day:
     """A day under one rule: by slot and prosumer net energy in Wh and bills in n€, and the feeder's flow.
 
-    `kept_neur` is what buyers paid in the auctions beyond what sellers got.
+    `traded_wh` is what changed hands in auctions, `kept_neur` what buyers paid there beyond what sellers got.
     """
 
     net_wh: Ints
@@ -75,6 +75,7 @@ class Day:
     kept_neur: float
     schedule: Schedule
     flow: Flow
+    traded_wh: float = 0.0
 
 
 # --- what is offered ----------------------------------------------------------------------------------
@@ -122,11 +123,12 @@ def traded(world: World, rule: Auction, seed: int) -> Day:
     count = len(world.bus)
     net, bills = np.zeros((world.periods, count)), np.zeros((world.periods, count))
     grid = Grid(world.tariff.retail, world.tariff.fit)
-    kept = Fraction(0)
+    kept = volume = Fraction(0)
     for slot in range(world.periods):
         offered = offers(world, slot)
         found = rule(offered.bids, offered.asks, grid, chance(seed, slot))
         _require_possible(found, offered, slot)
+        volume += sum(found.bought, Fraction(0))
         kept += sum(found.costs, Fraction(0)) - sum(found.revenues, Fraction(0))
         for sign, sides, owners, edge, amounts, money in (
             (1, offered.bids, offered.bidders, grid.price, found.bought, found.costs),
@@ -136,7 +138,8 @@ def traded(world: World, rule: Auction, seed: int) -> Day:
                 rest = offer.quantity - amount if offer.price == edge else 0
                 net[slot, owner] += sign * float(amount + rest)
                 bills[slot, owner] += sign * float(paid + rest * edge)
-    return _delivered(world, np.rint(net).astype(np.int64), bills, float(kept))
+    day = _delivered(world, np.rint(net).astype(np.int64), bills, float(kept))
+    return replace(day, traded_wh=float(volume))
 
 
 def chance(seed: int, slot: int) -> np.random.Generator:

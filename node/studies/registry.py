@@ -28,6 +28,11 @@ ENTRIES = (
     Entry("coalitions", "which coalitions of peers are stable, and against what", "coalitions"),
     Entry("vpp", "prosumers that follow a price so that their sum follows a plan", "vpp"),
     Entry(
+        "cosimulation",
+        "a market and its three-phase feeder step by step, with and without trade",
+        "cosimulation",
+    ),
+    Entry(
         "loss-allocation",
         "who bears the losses of an unbalanced feeder: by path, pro rata, by price",
         "loss_allocation",

@@ -10,10 +10,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from node.cli.app import app
+from node.studies.cosimulation import over as cosimulated
 from node.studies.decomposition import compared_sizes
 from node.studies.registry import ENTRIES, UnknownStudy, load
 from node.studies.study import Findings
-from node.studies.utility import over
+from node.studies.utility import over as utility_over
 
 
 def wattbook(*arguments: object) -> Result:
@@ -21,7 +22,7 @@ def wattbook(*arguments: object) -> Result:
 
 
 NAMES = [entry.name for entry in ENTRIES]
-LONG = {"utility", "decomposition"}
+LONG = {"utility", "decomposition", "cosimulation"}
 """Studies that take longer than a test should; what they show is tested on less of it."""
 PARAMETERS = [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in NAMES]
 
@@ -72,7 +73,7 @@ def test_the_golden_figures() -> None:
 
 def test_the_utility_at_noon() -> None:
     """Two slots in which a rating binds: firm charges are at the optimum, the loop goes in circles."""
-    noon = over(1, {"slots.start": "2026-06-23T10:00:00Z", "slots.count": "2"})
+    noon = utility_over(1, {"slots.start": "2026-06-23T10:00:00Z", "slots.count": "2"})
     assert not [claim for claim in noon.claims if not claim.held]
     slots = noon.figures["half_half"]
     assert len(slots) == 2 and not any(slot["settled"] for slot in slots)
@@ -86,6 +87,15 @@ def test_decomposition_of_few_prosumers() -> None:
     assert not [claim for claim in few.claims if not claim.held]
     methods = few.figures["sizes"][0]["methods"]
     assert {name for name, told in methods.items() if not told["settled"]} == {"quadratic", "lagrangian"}
+
+
+def test_cosimulation_by_the_hour() -> None:
+    hourly = cosimulated(1, (0.5,), 3_600)
+    assert not [claim for claim in hourly.claims if not claim.held]
+    without, with_trade = hourly.figures["days"]
+    assert without["traded_kwh"] == 0 < with_trade["traded_kwh"]
+    assert without["voltage_max_pu"] != with_trade["voltage_max_pu"], "trade does something to the network"
+    assert json.loads(json.dumps(hourly.figures)) == hourly.figures
 
 
 def test_the_seven_components_are_where_the_table_says() -> None:
