@@ -23,6 +23,8 @@ ANSWER_MAX_BYTES = 65_536
 PROPOSAL_MAX_BYTES = 64_000_000
 """The largest body one oracle may send another: a day of 5 000 buses, in hexadecimal."""
 PERIODS_MAX = 700
+FORECASTS_MAX = 256
+"""Of 256 accounts each, as many as the contract numbers."""
 INT64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 Uint8 = Annotated[int, Field(ge=0, lt=2**8)]
@@ -135,10 +137,11 @@ class ProposalBody(Body):
 
 
 class VoteBody(Body):
-    """An oracle's signature of the same digest, or why it gives none."""
+    """An oracle's signature of the same digest and of each forecast of accounts, or why it gives none."""
 
     oracle: Uint8
     signature: SignatureText | None = None
+    forecasts: Annotated[list[SignatureText], Field(max_length=FORECASTS_MAX)] = []
     objection: Annotated[str, Field(max_length=2_000)] = ""
 
 

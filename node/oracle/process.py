@@ -27,8 +27,10 @@ from market.pricing.admission import PricingError
 from market.pricing.newton import NewtonClearing
 from node.client.http import Client, ServiceError
 from node.client.schemas import ProposalBody, VoteBody, octets, signature_of, signature_text
+from node.oracle import forecasts
 from node.oracle.coordinate import coordinate
 from node.oracle.duty import due, is_over, proposer, slots_in_question
+from node.oracle.forecasts import Words, forecasts_of
 from node.oracle.known import Knowledge
 from node.oracle.rounds import OpenClearing
 from node.oracle.signers import Brought, NoQuorumError, OracleError, charges_header, prices_header
@@ -36,9 +38,19 @@ from node.oracle.verify import ObjectionError, bring, verify
 
 LOOK_SECONDS = 1.0
 
+Foretold = tuple[tuple[Words, tuple[OracleSignature, ...]], ...]
+"""Forecasts of accounts by index, each with its quorum."""
 Told = Callable[[str, Question | Answer], None]
 Clearings = tuple[int, int]
 """Slot and purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Quorum:
+    """What a quorum signed of a clearing; forecasts only with prices, and where all of it signed them."""
+
+    signatures: tuple[OracleSignature, ...]
+    forecasts: Foretold
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +132,15 @@ class OracleProcess:
                 self._complete(slot, purpose)
                 return
             brought = self._clear(slot, purpose, state, index)
-            signatures = self._votes(slot, purpose, brought, members, index)
-            self._post(slot, purpose, brought, signatures)
+            quorum = self._votes(slot, purpose, brought, members, index)
+            self._post(slot, purpose, brought, quorum.signatures)
+            self._post_forecasts(slot, quorum.forecasts)
         except (ChainError, ServiceError, OracleError, PricingError, ObjectionError) as failure:
             self._tell(f"{name}: not posted in turn {turn}: {failure}")
         else:
             prices = brought.prices.charges if purpose is Purpose.CHARGES else brought.prices.bus_price
             self._tell(
-                f"{name}: posted with oracles {[each.oracle for each in signatures]},"
+                f"{name}: posted with oracles {[each.oracle for each in quorum.signatures]},"
                 f" {min(prices)} to {max(prices)} µ€/kWh"
             )
 
@@ -161,10 +174,13 @@ class OracleProcess:
 
     def _votes(
         self, slot: int, purpose: Purpose, brought: Brought, members: OracleSet, index: int
-    ) -> tuple[OracleSignature, ...]:
+    ) -> _Quorum:
         """Signatures of a quorum, ours among them, in the set's order. Raises NoQuorumError."""
-        digest = eip712.digest(self._exchange.domain, header(slot, purpose, members.epoch, brought))
+        domain = self._exchange.domain
+        digest = eip712.digest(domain, header(slot, purpose, members.epoch, brought))
         own = self.key.sign(digest)
+        foretold = forecasts_of(brought.inputs) if purpose is Purpose.PRICES else ()
+        expected = forecasts.headers(slot, members.epoch, foretold)
         body = ProposalBody(
             slot=slot,
             purpose=purpose,
@@ -174,6 +190,7 @@ class OracleProcess:
             signature=signature_text(own),
         )
         found = {index: OracleSignature(index, *own)}
+        also = {index: forecasts.signed(domain, self.key, index, expected)}
         doubts = []
         pool = ThreadPoolExecutor(max(len(self._peers), 1))
         asked = {pool.submit(self._vote_of, url, body): url for url in self._peers}
@@ -195,10 +212,18 @@ class OracleProcess:
                 doubts.append(f"oracle {vote.oracle}: signed something else")
                 continue
             found[vote.oracle] = OracleSignature(vote.oracle, *signature)
+            of_forecasts = [signature_of(each) for each in vote.forecasts]
+            also[vote.oracle] = forecasts.by_oracle(domain, members, vote.oracle, expected, of_forecasts)
         pool.shutdown(wait=False, cancel_futures=True)  # whoever hangs is not waited for
         if len(found) < members.quorum:
             raise NoQuorumError(f"{len(found)} of {members.quorum} needed agree; " + "; ".join(doubts))
-        return tuple(found[each] for each in sorted(found)[: members.quorum])
+        agreed = sorted(found)[: members.quorum]
+        return _Quorum(
+            tuple(found[each] for each in agreed),
+            tuple(zip(foretold, zip(*(also[each] for each in agreed), strict=True), strict=True))
+            if all(also[each] for each in agreed)
+            else (),
+        )
 
     def _vote_of(self, url: str, body: ProposalBody) -> VoteBody:
         return Client(url, self._timing.turn_seconds).vote(body)
@@ -232,6 +257,12 @@ class OracleProcess:
         for number in range(len(chunk_hashes(prices.charges))):
             self._post_chunk(slot, purpose, brought, number)
 
+    def _post_forecasts(self, slot: int, foretold: Foretold) -> None:
+        """Put what is forecast of accounts on the chain, by which missing readings are estimated."""
+        for index, (words, signatures) in enumerate(foretold):
+            sent = self._exchange.post_forecasts(slot, index, words, signatures, sender=self.key)
+            self._exchange.confirm(sent)
+
     def _complete(self, slot: int, purpose: Purpose) -> None:
         """Post the chunks that whoever posted the header left out, as far as we signed the values."""
         for brought in self._brought.get((slot, int(purpose)), ()):
@@ -261,8 +292,18 @@ class OracleProcess:
             objection = str(failure)[:2_000]
             self._tell(f"slot {body.slot}: objects to oracle {body.oracle}: {objection}")
             return VoteBody(oracle=index, objection=objection)
-        signature = self.key.sign(eip712.digest(self._exchange.domain, signed))
-        return VoteBody(oracle=index, signature=signature_text(signature))
+        domain = self._exchange.domain
+        signature = self.key.sign(eip712.digest(domain, signed))
+        foretold = forecasts_of(octets(body.inputs)) if isinstance(signed, PricesHeader) else ()
+        of_forecasts = forecasts.headers(body.slot, members.epoch, foretold)
+        return VoteBody(
+            oracle=index,
+            signature=signature_text(signature),
+            forecasts=[
+                signature_text(each.signature)
+                for each in forecasts.signed(domain, self.key, index, of_forecasts)
+            ],
+        )
 
     def _judged(self, body: ProposalBody, members: OracleSet) -> ChargesHeader | PricesHeader:
         """What we sign of a proposal. Raises ObjectionError."""

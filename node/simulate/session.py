@@ -10,11 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ledger import eip712
-from ledger.chain.protocol import Chain
+from ledger.chain.protocol import Chain, LogFilter
+from ledger.events import events_of, topic
 from ledger.exchange import Exchange, SignedOrder, SignedReading, Token, deploy, deploy_token
 from ledger.keys import Key, derive, mnemonic_keys
 from ledger.vectors import chunk_hashes, chunked, pack
-from market.events import AccountSettled, Event, SlotSettled
+from market.events import AccountSettled, Event, ForecastsPosted, SlotSettled
 from market.messages import Reading
 from market.oracle import VALUES_PER_CHUNK
 from market.orders import Address, GateClosed, Order
@@ -232,7 +233,7 @@ class Session:
         )
 
     def estimate(self, slot: int) -> tuple[Event, ...]:
-        """Put estimates where prosumers' readings are missing, from T1 on; nothing was forecast of them."""
+        """Put estimates where prosumers' readings are missing, from T1 on, by what was forecast of them."""
         accounts = [key.address for key in self.cast.prosumers]
         by_index: dict[int, list[Address]] = {}
         for account in accounts:
@@ -241,7 +242,9 @@ class Session:
         return self._confirm_all(
             sent
             for index, members in by_index.items()
-            for sent in self.exchange.estimate_all(slot, index, (), members, sender=self.cast.relayer)
+            for sent in self.exchange.estimate_all(
+                slot, index, self._forecasts_of(slot, index), members, sender=self.cast.relayer
+            )
         )
 
     def settle(self, slot: int) -> tuple[AccountSettled, ...]:
@@ -253,6 +256,15 @@ class Session:
         return tuple(event for event in events if isinstance(event, AccountSettled))
 
     # --- inside ---------------------------------------------------------------------------------
+
+    def _forecasts_of(self, slot: int, index: int) -> tuple[int, ...]:
+        """Words that were posted as forecasts of an index, none where none were."""
+        topics = ((topic(ForecastsPosted),), (slot.to_bytes(32, "big"),))
+        logs = self.chain.logs(LogFilter(addresses=(self.exchange.address,), topics=topics))
+        posted = [
+            event for event in events_of(logs, self.exchange.address) if isinstance(event, ForecastsPosted)
+        ]
+        return next((event.words for event in posted if event.index == index), ())
 
     def _allow_deposits(self) -> None:
         """The utility mints test tokens for itself and lets the exchange take them."""
