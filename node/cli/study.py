@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,17 +16,22 @@ from node.cli.options import Json
 if TYPE_CHECKING:
     from node.studies.study import Findings, Study, Table
 
+ALL = "all"
+
 
 def study(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Which study; see --list.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Which study; see --list. `all` for every one.")
+    ] = None,
     list_studies: Annotated[bool, typer.Option("--list", help="List the studies, one line each.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 1,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the picture (SVG) and the figures (JSON).")
+        Path | None,
+        typer.Option(help="Folder for the picture (SVG) and the figures (JSON); of all, for the report too."),
     ] = None,
     rule: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE.py", help="Of baselines: an auction of your own beside the others."),
+        typer.Option(metavar="FILE.py", help="Of baselines and all: an auction of your own."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -45,6 +51,9 @@ def study(
         return
     if name is None:
         stop("name a study; wattbook study --list shows them", USAGE)
+    if name == ALL:
+        _all(seed, out, rule or (), as_json)
+        return
     try:
         chosen = load(name)
     except UnknownStudy as refusal:
@@ -58,6 +67,42 @@ def study(
         _show(chosen, found)
     if not found.passed:
         raise typer.Exit(FAILED)
+
+
+def _all(seed: int, out: Path | None, paths: Sequence[Path], as_json: bool) -> None:
+    """Run everything, write the report, and say which studies' claims all come out."""
+    from node.studies.community import AuctionError  # noqa: PLC0415 - loads slowly
+    from node.studies.registry import ENTRIES  # noqa: PLC0415
+    from node.studies.rules import RuleFileError, load_rules  # noqa: PLC0415
+    from node.studies.whole import REPORT, run_all, write  # noqa: PLC0415
+
+    if out is None:
+        stop("all: name a folder for the report with --out", USAGE)
+    try:
+        whole = run_all(seed, ENTRIES, load_rules(paths), {}, _tell)
+    except (RuleFileError, AuctionError) as refusal:
+        stop(f"--rule: {refusal}", USAGE)
+    try:
+        write(whole, out)
+    except OSError as error:
+        stop(f"--out {out}: {error.strerror}; name another folder", USAGE)
+    if as_json:
+        typer.echo(json.dumps(whole.to_json()))
+    else:
+        from rich.console import Console  # noqa: PLC0415
+
+        Console(highlight=False).print(_sheet(whole.comparison.table()))
+        for ran in whole.studies:
+            typer.echo(f"{ran.study.name}: {ran.outcome}")
+        typer.echo(f"\nreport: {out / REPORT}")
+    if not whole.passed:
+        raise typer.Exit(FAILED)
+
+
+def _tell(what: str) -> None:
+    """What is next, for whoever watches."""
+    if sys.stderr.isatty():
+        typer.echo(f"{what} …", err=True)
 
 
 def _run(chosen: Study, seed: int) -> Findings:

@@ -72,9 +72,9 @@ class Day:
 
     net_wh: Ints
     bills_neur: Floats
-    kept_neur: float
     schedule: Schedule
     flow: Flow
+    kept_neur: float = 0.0
     traded_wh: float = 0.0
 
 
@@ -138,8 +138,8 @@ def traded(world: World, rule: Auction, seed: int) -> Day:
                 rest = offer.quantity - amount if offer.price == edge else 0
                 net[slot, owner] += sign * float(amount + rest)
                 bills[slot, owner] += sign * float(paid + rest * edge)
-    day = _delivered(world, np.rint(net).astype(np.int64), bills, float(kept))
-    return replace(day, traded_wh=float(volume))
+    day = metered(world, np.rint(net).astype(np.int64), bills)
+    return replace(day, kept_neur=float(kept), traded_wh=float(volume))
 
 
 def chance(seed: int, slot: int) -> np.random.Generator:
@@ -188,7 +188,7 @@ def _billed(world: World, rates: Callable[[Ints], Sequence[tuple[float, float]]]
     net: Ints = np.rint(np.array(rows) * wh_per_pu(world)).astype(np.int64)
     prices = np.array(rates(net), dtype=np.float64)
     bills: Floats = np.where(net > 0, prices[:, :1], prices[:, 1:]) * net
-    return _delivered(world, net, bills, 0.0)
+    return metered(world, net, bills)
 
 
 def _alone_net(world: World, slot: int) -> Floats:
@@ -198,8 +198,8 @@ def _alone_net(world: World, slot: int) -> Floats:
     return np.asarray(firm + load[0] - gen[0])
 
 
-def _delivered(world: World, net_wh: Ints, bills_neur: Floats, kept_neur: float) -> Day:
-    """Run the meters over the feeder, with the passive load of the scenario."""
+def metered(world: World, net_wh: Ints, bills_neur: Floats) -> Day:
+    """A day by its meters and bills, run over the feeder with the passive load of the scenario."""
     power = net_wh / wh_per_pu(world)
     rows = []
     for slot in range(world.periods):
@@ -209,7 +209,7 @@ def _delivered(world: World, net_wh: Ints, bills_neur: Floats, kept_neur: float)
     reactive = np.array([world.by_bus(row) for row in world.actual.firm_q]) + world.actual.passive_q
     flow = power_flow(world.feeder, world.actual.passive_p + by_bus, reactive)
     schedule = np.vstack([gen for gen, _ in rows]), np.vstack([load for _, load in rows])
-    return Day(net_wh, bills_neur, kept_neur, schedule, flow)
+    return Day(net_wh, bills_neur, schedule, flow)
 
 
 # --- what it did --------------------------------------------------------------------------------------

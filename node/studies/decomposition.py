@@ -59,7 +59,7 @@ def compared_sizes(sizes: Sequence[int], rounds_max: int = ROUNDS_MAX) -> Findin
     best = [min(each.by_method[name].rounds for name in COMPARATORS) for each in found]
     return Findings(
         figures={"scenario": "ieee33-day", "slot": NOON, "sizes": [_to_json(each) for each in found]},
-        tables=tuple(_table(each) for each in found),
+        tables=(*(_table(each) for each in found), _times(found)),
         claims=(
             Claim("ATC settles by every other penalty, and so do ADMM and APP", not missing,
                   ", ".join(missing) or f"{len(expected)} methods at {len(found)} sizes"),
@@ -125,13 +125,20 @@ def _table(size: Size) -> Table:
             str(each.rounds) if each.settled else f"not in {each.rounds}",
             f"{each.messages:,}",
             f"{each.bytes / 1e3:,.1f}",
-            f"{1e3 * each.seconds:,.0f}",
             f"{each.error:.1e}",
         )
         for name, each in size.by_method.items()
     )
-    head = ("method", "rounds", "messages", "kB", "ms", "DLMP error")
+    head = ("method", "rounds", "messages", "kB", "DLMP error")
     return Table(f"{size.prosumers:,} prosumers, noon with export", head, rows)
+
+
+def _times(found: Sequence[Size]) -> Table:
+    rows = tuple(
+        (name, *(f"{1e3 * each.by_method[name].seconds:,.0f}" for each in found)) for name in METHODS
+    )
+    head = ("method", *(f"{each.prosumers:,}" for each in found))
+    return Table("Time by number of prosumers, ms", head, rows, timed=True)
 
 
 def _to_json(size: Size) -> dict[str, Value]:

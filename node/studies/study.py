@@ -29,11 +29,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under a head; cells are as they are shown."""
+    """Rows under a head; cells are as they are shown. What is `timed` is in no file."""
 
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    timed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

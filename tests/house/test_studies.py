@@ -15,6 +15,7 @@ from node.studies.decomposition import compared_sizes
 from node.studies.registry import ENTRIES, UnknownStudy, load
 from node.studies.study import Findings
 from node.studies.utility import over as utility_over
+from node.studies.whole import run_all, write
 
 
 def wattbook(*arguments: object) -> Result:
@@ -98,6 +99,37 @@ def test_cosimulation_by_the_hour() -> None:
     assert json.loads(json.dumps(hourly.figures)) == hourly.figures
 
 
+def test_all_in_one_report(tmp_path: Path) -> None:
+    """Of two quick studies and two slots; the whole of it is a long test."""
+    entries = [entry for entry in ENTRIES if entry.name in {"stackelberg", "vpp"}]
+    slots = {"slots.count": "2", "slots.start": "2026-06-23T11:00:00Z", "prosumers.count": "20"}
+    whole = run_all(1, entries, {}, slots)
+    assert whole.passed
+    mechanisms = whole.comparison.to_json()
+    assert list(mechanisms) == [
+        "FiT/retail", "mid-market rate", "uniform", "reduce", "two-price", "continuous",
+        "Wattbook, rule dlmp", "Wattbook, rule tariff",
+    ]  # fmt: skip
+    assert mechanisms["Wattbook, rule dlmp"]["better_off"] > 0
+    for place in ("a", "b"):
+        write(whole, tmp_path / place)
+    page = (tmp_path / "a" / "report.html").read_text()
+    for words in ("stackelberg", "vpp", "Wattbook, rule tariff", "5 of 5 claims come out", "data:image/svg"):
+        assert words in page
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert files == ["comparison.json", "report.html", "stackelberg.json", "stackelberg.svg", "vpp.json",
+                     "vpp.svg"]  # fmt: skip
+    for name in files:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.long
+def test_every_study_in_one_run(tmp_path: Path) -> None:
+    told = json.loads(wattbook("study", "all", "--out", tmp_path, "--json").stdout)
+    assert told["passed"] and set(told["studies"]) == set(NAMES)
+    assert " ms" not in (tmp_path / "report.html").read_text(), "no file has timings"
+
+
 def test_the_seven_components_are_where_the_table_says() -> None:
     components = found("local-market").tables[1].rows
     assert len(components) == 7
@@ -119,7 +151,11 @@ def test_the_command(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [(("study",), "name a study"), (("study", "nobody"), "no such study; there are")],
+    [
+        (("study",), "name a study"),
+        (("study", "nobody"), "no such study; there are"),
+        (("study", "all"), "name a folder"),
+    ],
 )
 def test_wrong_usage(words: tuple[str, ...], says: str) -> None:
     refused = wattbook(*words)

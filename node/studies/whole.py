@@ -1,0 +1,135 @@
+"""All studies in one run, and their report: the mechanisms side by side, then each study by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from market.feeder.three_phase import ThreePhaseError
+from node.studies.community import Auction
+from node.studies.comparison import Comparison, compared
+from node.studies.picture import picture
+from node.studies.registry import Entry, load
+from node.studies.study import Findings, Study, Value
+
+REPORT = "report.html"
+COMPARISON = "comparison.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Ran:
+    """A study and what it found, or why it could not run."""
+
+    study: Study
+    findings: Findings | None
+    missing: str = ""
+
+    @property
+    def held(self) -> int:
+        """How many claims came out."""
+        return 0 if self.findings is None else sum(claim.held for claim in self.findings.claims)
+
+    @property
+    def passed(self) -> bool:
+        """Whether it ran and all of them did."""
+        return self.findings is not None and self.findings.passed
+
+    @property
+    def outcome(self) -> str:
+        """In words."""
+        if self.findings is None:
+            return f"not run: {self.missing}"
+        return f"{self.held} of {len(self.findings.claims)} claims come out"
+
+    def to_json(self) -> dict[str, Value]:
+        """In figures."""
+        claims = 0 if self.findings is None else len(self.findings.claims)
+        return {
+            "ran": self.findings is not None,
+            "passed": self.passed,
+            "missing": self.missing,
+            "held": self.held,
+            "claims": claims,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """Everything that a run of all studies found."""
+
+    seed: int
+    comparison: Comparison
+    studies: tuple[Ran, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every study ran and every claim of each held."""
+        return all(ran.passed for ran in self.studies)
+
+    def to_json(self) -> dict[str, Value]:
+        """The comparison, and by study whether it passed and how many claims held."""
+        return {
+            "seed": self.seed,
+            "passed": self.passed,
+            "comparison": self.comparison.to_json(),
+            "studies": {ran.study.name: ran.to_json() for ran in self.studies},
+        }
+
+
+def run_all(
+    seed: int,
+    entries: Sequence[Entry],
+    others: Mapping[str, Auction],
+    settings: Mapping[str, str],
+    tell: Callable[[str], None] = lambda what: None,
+) -> Whole:
+    """The comparison, then the studies one after the other; `tell` hears what is next.
+
+    `settings` change the comparison's scenario. A study that needs an extra that is not there is left out,
+    and says so. Raises AuctionError for an auction of the reader's own that decides what cannot be.
+    """
+    tell("comparison")
+    comparison = compared(seed, others, settings)
+    found = []
+    for entry in entries:
+        tell(entry.name)
+        study = load(entry.name)
+        try:
+            found.append(Ran(study, study.run(seed)))
+        except ThreePhaseError as refusal:
+            found.append(Ran(study, None, str(refusal)))
+    return Whole(seed, comparison, tuple(found))
+
+
+def write(whole: Whole, out: Path) -> None:
+    """One page, and by study a picture and its figures. Raises OSError."""
+    out.mkdir(parents=True, exist_ok=True)
+    pictures = {ran.study.name: picture(ran.findings.draw) for ran in whole.studies if ran.findings}
+    for ran in whole.studies:
+        if ran.findings is not None:
+            (out / f"{ran.study.name}.svg").write_bytes(pictures[ran.study.name])
+            _write_json(out / f"{ran.study.name}.json", ran.findings.figures)
+    _write_json(out / COMPARISON, whole.comparison.to_json())
+    (out / REPORT).write_text(render(whole, pictures), encoding="utf-8", newline="")
+
+
+def render(whole: Whole, pictures: Mapping[str, bytes]) -> str:
+    """The page, which holds all that it shows."""
+    from node.simulate.canvas import data_uri  # noqa: PLC0415 - matplotlib loads slowly
+    from node.web.templating import environment  # noqa: PLC0415
+
+    return (
+        environment({})
+        .get_template("studies.html")
+        .render(
+            whole=whole,
+            comparison=whole.comparison.table(),
+            pictures={name: data_uri(svg) for name, svg in pictures.items()},
+        )
+    )
+
+
+def _write_json(path: Path, figures: Value) -> None:
+    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8", newline="")
