@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 
 from ledger.audit import CHECKS
-from ledger.audit.checks import matching
-from ledger.audit.verdict import Check, Passed
+from ledger.audit.checks import matching, pricing, responses
+from ledger.audit.verdict import Passed
 from ledger.record import Record
+from market.atc.responses import Stand
 from market.findings import Finding
 
 BOUNDS = {
@@ -33,6 +34,8 @@ BOUNDS = {
     ast.NotIn: ast.In,
 }
 Findings = tuple[Finding, ...] | str
+Told = Callable[[Record], object]
+"""A check, or what else a module tells of a record."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +43,39 @@ class Mutant:
     """A check's functions with one rule broken, and where it was."""
 
     name: str
-    checks: tuple[Check, ...]
+    told: tuple[Told, ...]
 
 
 def modules() -> dict[ModuleType, tuple[str, ...]]:
-    """Modules of checks, each with the names of its check functions."""
+    """Modules of checks, each with the names of what it tells of a record."""
     found: dict[ModuleType, list[str]] = {}
     for check in CHECKS:
         module = inspect.getmodule(check.run)
         assert module is not None
         found.setdefault(module, []).append(check.run.__name__)  # type: ignore[attr-defined]
     found[matching].append("check_calls")
+    found[pricing].append("slots_without_certificate")
+    found[responses] = ["check_charges", "check_prices", "standing"]
     return {module: tuple(names) for module, names in found.items()}
+
+
+def told_by(module: ModuleType, made: ModuleType, names: Iterable[str]) -> tuple[Told, ...]:
+    """What a module of checks tells, as it was made; what looks into answers does so through its caller."""
+    if module is not responses:
+        return tuple(getattr(made, name) for name in names)
+    caller = _executed(pricing, ast.parse(inspect.getsource(pricing)))
+    caller.responses = made  # type: ignore[attr-defined]
+    caller.standing = lambda record: [  # type: ignore[attr-defined]
+        sorted(made.standing_so(record, stand).items()) for stand in (Stand.HELD, Stand.FORECAST)
+    ]
+    return tuple(getattr(caller, name) for name in names)
+
+
+def _executed(module: ModuleType, tree: ast.Module) -> ModuleType:
+    """A module of other code in the place of this one."""
+    made = ModuleType(module.__name__)
+    exec(compile(tree, module.__file__ or "", "exec"), made.__dict__)
+    return made
 
 
 # --- what is broken -----------------------------------------------------------------------------
@@ -95,7 +119,7 @@ class _Put(ast.NodeTransformer):
 
 
 def mutants(
-    module: ModuleType, checks: Iterable[str], wanted: Callable[[str], bool] = lambda name: True
+    module: ModuleType, names: Iterable[str], wanted: Callable[[str], bool] = lambda name: True
 ) -> Iterator[Mutant]:
     """The mutants of a module, or those whose name is wanted."""
     source = inspect.getsource(module)
@@ -107,9 +131,7 @@ def mutants(
         tree = ast.parse(source)
         place, _, new = list(_changes(tree))[number]
         broken = ast.fix_missing_locations(_Put(place, copy.deepcopy(new)).visit(tree))
-        made = ModuleType(module.__name__)
-        exec(compile(broken, module.__file__ or "", "exec"), made.__dict__)
-        yield Mutant(name, tuple(getattr(made, check) for check in checks))
+        yield Mutant(name, told_by(module, _executed(module, broken), names))
 
 
 def _shown(node: ast.AST) -> ast.AST:
@@ -119,10 +141,13 @@ def _shown(node: ast.AST) -> ast.AST:
 # --- who survives -------------------------------------------------------------------------------
 
 
-def findings(check: Check, record: Record) -> Findings:
-    """What a check finds, or by which exception it ends."""
+def findings(tell: Told, record: Record) -> Findings:
+    """What a check finds, what else a module tells, or by which exception it ends."""
     try:
-        return tuple(each for each in check(record) if not isinstance(each, Passed))
+        told = tell(record)
+        if not isinstance(told, Iterator):
+            return repr(told)
+        return tuple(each for each in told if not isinstance(each, Passed))
     except Exception as stop:  # a mutant may break anything
         return repr(stop)
 
@@ -140,13 +165,13 @@ def survivors(
     for read in records:
         record = read()
         honest = {
-            module: tuple(findings(getattr(module, name), record) for name in names)
+            module: tuple(findings(tell, record) for tell in told_by(module, module, names))
             for module, names in {module: names for module, names, _ in alive}.items()
         }
         alive = [
             (module, names, mutant)
             for module, names, mutant in alive
-            if tuple(findings(check, record) for check in mutant.checks) == honest[module]
+            if tuple(findings(tell, record) for tell in mutant.told) == honest[module]
         ]
     return count, [mutant.name for _, _, mutant in alive]
 
@@ -160,10 +185,11 @@ def main() -> None:
 
 
 def tampered_records() -> Iterator[Callable[[], Record]]:
-    """The honest record in four forms, and one of each kind of tampering.
+    """The honest record in four forms, one of each kind of tampering, and prices from answers with lies.
 
     A node's record has no proofs; blocks of one second have the same time; a day is cleared together.
     """
+    from tests.audit.answered import records
     from tests.audit.expected import KINDS
     from tests.audit.forge import same_second
     from tests.audit.small_market import traded
@@ -178,6 +204,7 @@ def tampered_records() -> Iterator[Callable[[], Record]]:
     yield lambda: Record.of(charges_of_a_day(ground), proves_itself=True)
     for kind in KINDS:
         yield lambda kind=kind: kind.tamper(ground).record  # type: ignore[misc]
+    yield from records()
 
 
 if __name__ == "__main__":
