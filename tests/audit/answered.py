@@ -25,8 +25,8 @@ from market.events import ChargesPosted, PricesPosted
 from market.pricing.conditions import Conditions, Devices, SlotPrices
 from market.pricing.newton import NewtonClearing
 from market.slots import Rule
-from node.agent.answering import powers
 from node.agent.devices import DeviceFile, Flexible, Generator
+from node.agent.household import powers
 from node.oracle.coordinate import Outlook, coordinate
 from node.oracle.rounds import Member, OpenClearing
 from node.oracle.signers import clear_and_prove
@@ -40,6 +40,7 @@ from tests.audit.small_market import (
     SELLER,
     SLOT,
     TRADERS,
+    UTILITY,
     SmallMarket,
     conditions,
     small_feeder,
@@ -184,6 +185,7 @@ OF_PRICES = "answered, though held"
 LIES: dict[str, Callable[[Responses], Responses]] = {
     "another power": _with(0, powers=(-7_000_000,)),
     "another bus": _with(1, bus=1),
+    "a stranger": _with(1, agent=UTILITY.address),
     "the last left out": lambda honest: replace(honest, standings=honest.standings[:-1]),
     "the first left out": lambda honest: replace(honest, standings=honest.standings[1:]),
     "somebody twice": lambda honest: replace(honest, standings=(*honest.standings, honest.standings[0])),

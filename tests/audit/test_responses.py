@@ -13,6 +13,7 @@ from tests.audit.small_market import BUYER, NEIGHBOUR, SLOT
 WORDS = {
     "another power": f"{BUYER.address}, signature",
     "another bus": "responses",
+    "a stranger": "responses",
     "the last left out": "responses",
     "the first left out": "responses",
     "somebody twice": "responses",
