@@ -15,6 +15,7 @@ Powers are pu, prices €/MWh, slopes pu per €/MWh, weights ρ €/MWh per pu.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -97,14 +98,11 @@ class Prosumers:
 
     def __init__(self, devices: Devices, period: int = 0) -> None:
         self._bus = devices.bus
-        self._k = np.arange(devices.count)
         gen = (devices.gen_cost[period], devices.gen_slope[period], devices.gen_max[period])
         load = (
             *(devices.load_value[period], devices.load_slope[period]),
             *(devices.load_min[period], devices.load_max[period]),
         )
-        self._price, self._gen, self._load = _corners(gen, load)
-        self._power = self._gen - self._load
         self._gen_cost, self._gen_slope, self._gen_max = gen
         self._load_value, self._load_slope, self._load_min, self._load_max = load
         with np.errstate(divide="ignore"):
@@ -121,10 +119,18 @@ class Prosumers:
         """Bus of each prosumer."""
         return self._bus
 
+    @cached_property
+    def _corners(self) -> _Corners:
+        """The polylines, which at_price does not need."""
+        return _corners(
+            (self._gen_cost, self._gen_slope, self._gen_max),
+            (self._load_value, self._load_slope, self._load_min, self._load_max),
+        )
+
     @property
     def count(self) -> int:
         """Number of prosumers."""
-        return len(self._k)
+        return len(self._bus)
 
     def elasticity(self, window: float) -> Floats:
         """1/a + 1/β, each at most the device's range over `window` €/MWh: finite for linear devices."""
@@ -132,7 +138,8 @@ class Prosumers:
 
     def respond(self, target: Floats, weight: Floats) -> Response:
         """Proximal step, exact: min C(p) + ½·weight·(p − target)²; weights positive and finite."""
-        return self._crossing(self._power + self._price / weight - target, weight)
+        corners = self._corners
+        return self._crossing(corners.power + corners.price / weight - target, weight)
 
     def at_price(self, price: Floats) -> Response:
         """Best response to a price; who is indifferent between powers takes the lowest of them."""
@@ -142,19 +149,23 @@ class Prosumers:
         # whoever is linear is indifferent at its price, which is nothing times infinity
         gen = np.where(np.isnan(gen), 0.0, gen)
         load = np.where(np.isnan(load), self._load_max, load)
-        passed = self._price < price
-        low = np.max(self._price, axis=0, initial=-np.inf, where=passed)
-        high = np.min(self._price, axis=0, initial=np.inf, where=~passed)
-        rising = [(start <= low) & (high <= stop) for start, stop in (self._gen_rises, self._load_rises)]
+        low, high = np.full(len(gen), -np.inf), np.full(len(gen), np.inf)
+        for corner in (*self._gen_rises, *self._load_rises):
+            passed = corner < price
+            np.maximum(low, corner, out=low, where=passed)
+            np.minimum(high, corner, out=high, where=~passed)
         of_gen, of_load = (
-            np.where(rises, gain, 0.0)
-            for rises, gain in zip(rising, (self._gen_yield, self._load_yield), strict=True)
+            np.where((start <= low) & (high <= stop), gain, 0.0)
+            for (start, stop), gain in (
+                (self._gen_rises, self._gen_yield),
+                (self._load_rises, self._load_yield),
+            )
         )
         return Response(gen - load, np.broadcast_to(price, gen.shape), of_gen + of_load, low, high, gen, load)
 
     def range(self) -> tuple[Floats, Floats]:
         """Power at the lowest and at the highest price."""
-        return self._power[0], self._power[-1]
+        return self._corners.power[0], self._corners.power[-1]
 
     def cost(self, response: Response) -> Floats:
         """b·g + ½a·g² − u·d + ½β·d²."""
@@ -173,16 +184,18 @@ class Prosumers:
         `excess` holds its values at the corners. Beyond the outer corners p stays constant and only
         the price moves, by `price_per_excess` for each unit of the quantity.
         """
-        k = self._k
+        corners = self._corners
+        k = np.arange(excess.shape[1])
         passed = (excess < 0).sum(axis=0)
         first, last = np.maximum(passed - 1, 0), np.minimum(passed, CORNERS - 1)
         outside = first == last
         start, gap = excess[first, k], excess[last, k] - excess[first, k]
         share = np.where(outside, 0.0, -start / np.where(outside, 1.0, gap))
-        gen, load = (_between(a[first, k], a[last, k], share) for a in (self._gen, self._load))
-        low, high = self._price[first, k], self._price[last, k]
+        gen, load = (_between(a[first, k], a[last, k], share) for a in (corners.gen, corners.load))
+        prices, powers = corners.price, corners.power
+        low, high = prices[first, k], prices[last, k]
         price = _between(low, high, share) - np.where(outside, start * price_per_excess, 0.0)
-        rise, run = self._power[last, k] - self._power[first, k], high - low
+        rise, run = powers[last, k] - powers[first, k], high - low
         slope = np.where(run > 0, rise / np.where(run > 0, run, 1.0), np.where(rise > 0, np.inf, 0.0))
         return Response(
             power=gen - load,
@@ -207,8 +220,22 @@ def cost_by_device(devices: Devices, gen: Floats, load: Floats) -> Floats:
     return np.asarray(generation - value)
 
 
-def _corners(gen: tuple[Floats, ...], load: tuple[Floats, ...]) -> tuple[Floats, Floats, Floats]:
-    """Price, generation and load at the corners, corners × prosumers, in rising order of price."""
+@dataclass(frozen=True, eq=False)
+class _Corners:
+    """Price, generation, load and power there, corners × prosumers, in rising order of price."""
+
+    price: Floats
+    gen: Floats
+    load: Floats
+
+    @cached_property
+    def power(self) -> Floats:
+        """What is injected."""
+        return self.gen - self.load
+
+
+def _corners(gen: tuple[Floats, ...], load: tuple[Floats, ...]) -> _Corners:
+    """The polylines' corners."""
     gen_cost, gen_slope, gen_max = gen
     load_value, load_slope, load_min, load_max = load
     prices = np.empty((CORNERS, len(gen_cost)))
@@ -223,7 +250,7 @@ def _corners(gen: tuple[Floats, ...], load: tuple[Floats, ...]) -> tuple[Floats,
     # a linear device jumps from one bound to the other at its second corner, whose price is the first's
     gen_share = _share(price, prices[GEN_EMPTY], prices[GEN_FULL], at >= place[GEN_FULL])
     load_share = _share(price, prices[LOAD_FULL], prices[LOAD_EMPTY], at >= place[LOAD_EMPTY])
-    return price, gen_share * gen_max, load_max - load_share * (load_max - load_min)
+    return _Corners(price, gen_share * gen_max, load_max - load_share * (load_max - load_min))
 
 
 def _share(price: Floats, low: Floats, high: Floats, past: np.typing.NDArray[np.bool_]) -> Floats:
