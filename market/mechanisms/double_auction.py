@@ -216,12 +216,16 @@ def shortened(quantities: Sequence[Number], total: Number) -> Quantities:
     if not excess:
         return tuple(left)
     # The smallest come first: what they cannot forgo the others do.
-    for count, index in zip(
-        range(len(left), 0, -1), sorted(range(len(left)), key=lambda i: left[i]), strict=True
-    ):
-        forgone = min(left[index], Fraction(excess) / count)
-        left[index] -= forgone
-        excess -= forgone
+    order = sorted(range(len(left)), key=lambda index: left[index])
+    for place, index in enumerate(order):
+        count = len(order) - place
+        if left[index] * count > excess:
+            each = Fraction(excess) / count
+            for other in order[place:]:
+                left[other] -= each
+            break
+        excess -= left[index]
+        left[index] = 0
     return tuple(left)
 
 
