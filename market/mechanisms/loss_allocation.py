@@ -2,7 +2,7 @@
 
 A. I. Nikolaidis, C. A. Charalambous, P. Mancarella, "A Graph-Based Loss Allocation Framework for
 Transactive Energy Markets in Unbalanced Radial Distribution Networks", IEEE Transactions on Power Systems
-34(5):4109–4118, 2019, follows each node's current along its path to the substation. The functions here are a
+34(5), 2019, follows each node's current along its path to the substation. The functions here are a
 reconstruction of it: of branch ℓ, node k below it bears on phase φ
 
     Re(ΔV_ℓ^φ · conj(I_k^φ)),

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from node.cli.app import app
+from node.studies.community import AUCTIONS
 from node.studies.cosimulation import over as cosimulated
 from node.studies.decomposition import compared_sizes
 from node.studies.registry import ENTRIES, UnknownStudy, load
@@ -103,13 +104,14 @@ def test_all_in_one_report(tmp_path: Path) -> None:
     """Of two quick studies and two slots; the whole of it is a long test."""
     entries = [entry for entry in ENTRIES if entry.name in {"stackelberg", "vpp"}]
     slots = {"slots.count": "2", "slots.start": "2026-06-23T11:00:00Z", "prosumers.count": "20"}
-    whole = run_all(1, entries, {}, slots)
+    whole = run_all(1, entries, {"mine": AUCTIONS["reduce"]}, slots)
     assert whole.passed
     mechanisms = whole.comparison.to_json()
     assert list(mechanisms) == [
-        "FiT/retail", "mid-market rate", "uniform", "reduce", "two-price", "continuous",
+        "FiT/retail", "mid-market rate", "uniform", "reduce", "two-price", "continuous", "mine",
         "Wattbook, rule dlmp", "Wattbook, rule tariff",
     ]  # fmt: skip
+    assert mechanisms["mine"] == mechanisms["reduce"]
     assert mechanisms["Wattbook, rule dlmp"]["better_off"] > 0
     for place in ("a", "b"):
         write(whole, tmp_path / place)
