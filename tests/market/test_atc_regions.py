@@ -16,8 +16,12 @@ from market.pricing.conditions import Solution
 from tests.market.pricing_cases import draw
 from tests.market.storage_cases import batteries, with_storages
 
-SETTLING = sorted(METHODS.keys() - {"quadratic", "lagrangian"})
-"""The other two never settle, divided or not."""
+NEVER, SLOW = {"quadratic", "lagrangian"}, {"exponential", "tdqa"}
+SETTLING = [
+    pytest.param(name, marks=[pytest.mark.long] if name in SLOW else [])
+    for name in sorted(METHODS.keys() - NEVER)
+]
+"""Two never settle, divided or not; two take seconds."""
 
 
 def same(one: Solution, other: Solution) -> bool:

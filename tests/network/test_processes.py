@@ -47,8 +47,8 @@ def test_a_slot_is_charged_traded_and_priced(tmp_path: Path):
         devices=devices,
         oracles={number: () for number in range(3) if number != DOWN},
         agents={number: ("killed",) if number == KILLED else () for number in range(AGENTS)},
-        answer_seconds=4,
-        turn_seconds=6,
+        answer_seconds=15,  # a busy machine's agents are not to be held for silent ones
+        turn_seconds=40,
     ) as net:
         exchange, terms = net.exchange, net.exchange.terms()
         slot = net.next_slot()
