@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from market.feeder.powerflow import violations
+from market.feeder.powerflow import power_flow, violations
 from market.pricing.conditions import Primal, Solution
 from market.settlement import Sources
 from node.price.clearing import METHODS
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 SCENARIO = "ieee33-day"
 WIDE = {"slots.seconds": "7200", "slots.count": "12", "forecast.error": "0"}
 """A day of two-hour slots, foreseen exactly, under limits that never bind."""
-SETTINGS = {**WIDE, "feeder.v_min_pu": "0.97", "feeder.line_rating_mva": "1.9"}
-"""The same under limits that bind: a rating at noon, the lower voltage in the evening."""
+RATING_MVA, V_MIN_PU = 1.9, 0.97
+"""Limits that bind: a rating at noon, and the lower voltage in the evening; lower where the day needs it."""
 RULES = ("dlmp", "tariff")
 ALONE, UNBOUND = "FiT/retail", "no limit binds"
 CONTRACT = (Kind.BOUGHT, Kind.SOLD, Kind.NETWORK_IMPORT, Kind.NETWORK_EXPORT)
@@ -129,7 +129,8 @@ def over(seed: int, more: Mapping[str, str]) -> Findings:
 
 
 def _compare(seed: int, more: Mapping[str, str]) -> Compare:
-    tight = {**SETTINGS, **more}
+    wide = build(load(SCENARIO, {**WIDE, **more}, seed))
+    tight = {**WIDE, **more, **_limits(wide)}
     worlds = {rule: build(load(SCENARIO, {**tight, "market.rule": rule}, seed)) for rule in RULES}
     world = worlds["dlmp"]
     days = {rule: traded_without_ledger(each) for rule, each in worlds.items()}
@@ -139,10 +140,25 @@ def _compare(seed: int, more: Mapping[str, str]) -> Compare:
         days=days,
         bills={rule: accounts(day) for rule, day in days.items()},
         results={rule: day_utility_result(day) for rule, day in days.items()},
-        wide=accounts(traded_without_ledger(build(load(SCENARIO, {**WIDE, **more}, seed)))),
+        wide=accounts(traded_without_ledger(wide)),
         cleared=_cleared(world),
         half_half=compared(world),
     )
+
+
+def _limits(world: World) -> dict[str, str]:
+    """A rating, and a lowest voltage that FiT/retail breaks on most days and trade can keep without shedding.
+
+    It lies between the day's lowest voltage on FiT/retail and that of the least load with all sun.
+    """
+    actual = world.actual
+    own = actual.firm_p + actual.devices.load_min - actual.devices.gen_max
+    least = np.array([world.by_bus(row) for row in own])
+    reactive = np.array([world.by_bus(row) for row in actual.firm_q]) + actual.passive_q
+    spared = power_flow(world.feeder, actual.passive_p + least, reactive)
+    lowest = [float(np.sqrt(flow.v.min())) for flow in (alone(world).flow, spared)]
+    v_min = min(sum(lowest) / 2, V_MIN_PU)
+    return {"feeder.v_min_pu": f"{v_min:.4f}", "feeder.line_rating_mva": str(RATING_MVA)}
 
 
 def _cleared(world: World) -> tuple[Cleared, ...]:
@@ -231,7 +247,8 @@ def _summary_table(found: Compare, breaking: Mapping[str, int]) -> Table:
         "limits broken",
         "ATC rounds",
     )
-    return Table(f"{SCENARIO} in two-hour slots, foreseen exactly", head, tuple(rows))
+    limit = f"{found.world.feeder.limits.v_min[1]:g} pu at least, lines of {RATING_MVA:g} MVA"
+    return Table(f"{SCENARIO} in two-hour slots, foreseen exactly; {limit}", head, tuple(rows))
 
 
 def _summary_row(found: Compare, rule: str, broken: int) -> tuple[str, ...]:
@@ -329,7 +346,8 @@ def _figures(found: Compare, seed: int, breaking: Mapping[str, int]) -> dict[str
     return {
         "seed": seed,
         "scenario": SCENARIO,
-        "settings": SETTINGS,
+        "v_min_pu": float(found.world.feeder.limits.v_min[1]),
+        "line_rating_mva": RATING_MVA,
         "violations": dict(breaking),
         "atc_error": found.error,
         "atc_rounds": list(found.rounds),
