@@ -92,8 +92,9 @@ def test_failures_change_nothing_but_who_is_counted(
     apart = [furthest(each.posted, best_prices(each, world, each.slot % SLOTS_PER_DAY)) for each in found]
     assert max(apart) <= APART_UEUR_PER_KWH, apart
     killed, silent = ({addresses[number] for number in numbers} for numbers in (KILLED, SILENT))
-    assert found[0].standing(Stand.HELD) == killed, "in the middle: they had answered before"
-    assert found[0].standing(Stand.FORECAST) == silent
+    # at their last answers; at forecasts where the liar's turn came first, in which they died
+    assert found[0].standing(Stand.HELD) in (killed, set())
+    assert found[0].standing(Stand.HELD) | found[0].standing(Stand.FORECAST) == killed | silent
     assert all(each.standing(Stand.FORECAST) == killed | silent for each in found[1:])
     for slot in slots:
         missing = [line for line in report.assumed if line.startswith(f"slot {slot}: missing from")]
