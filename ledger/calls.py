@@ -312,6 +312,14 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class Collect:
+    """Take what these accounts pay for their trades into the slot's clearing."""
+
+    slot: int
+    accounts: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Settle:
     """Settle the slot for these accounts."""
 
@@ -353,6 +361,7 @@ Call = (
     | PostReadings
     | PostSubstation
     | Estimate
+    | Collect
     | Settle
     | Resettle
 )

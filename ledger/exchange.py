@@ -320,14 +320,24 @@ class Exchange:
             for batch in _batches(accounts, ACCOUNTS_PER_TRANSACTION)
         )
 
+    def collect(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> bytes:
+        """Take what up to 100 accounts pay for their trades into the slot's clearing."""
+        return self.send(calls.Collect(slot, tuple(accounts)), sender, ACCOUNTS, len(accounts))
+
     def settle(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> bytes:
         """Settle up to 100 accounts of a slot."""
         return self.send(calls.Settle(slot, tuple(accounts)), sender, ACCOUNTS, len(accounts))
 
     def settle_all(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> tuple[bytes, ...]:
-        """Settle any number of accounts of a slot, in as many transactions as it takes."""
-        return tuple(
-            self.settle(slot, batch, sender=sender) for batch in _batches(accounts, ACCOUNTS_PER_TRANSACTION)
+        """Settle any number of accounts of a slot, in as many transactions as it takes.
+
+        Where one does not do, all that is paid for trades is collected first: no seller then comes too early.
+        """
+        batches = list(_batches(accounts, ACCOUNTS_PER_TRANSACTION))
+        collecting = batches if len(batches) > 1 else []
+        return (
+            *(self.collect(slot, batch, sender=sender) for batch in collecting),
+            *(self.settle(slot, batch, sender=sender) for batch in batches),
         )
 
     def resettle(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> bytes:
@@ -414,12 +424,8 @@ class Exchange:
         """Σ max(0, reserved − balance) over all but the utility, n€."""
         return int(self._read("uncovered", int))
 
-    def advances(self) -> int:
-        """What slots have credited beyond what was paid into them, n€."""
-        return int(self._read("advances", int))
-
     def backing(self) -> int:
-        """Utility balance − advances − uncovered, n€; never negative."""
+        """Utility balance − reserved − uncovered, n€; never negative."""
         return int(self._read("backing", int))
 
     def utility(self) -> Address:

@@ -32,6 +32,7 @@ from market.events import (
     SlotSettled,
     SlotsScheduled,
     SubstationPosted,
+    TradesCollected,
     Withdrawn,
 )
 from market.orders import (
@@ -54,23 +55,54 @@ SLOTS_PER_CALL = 1_024
 
 E = TypeVar("E", bound=Event)
 
-Money = Deposited | Withdrawn | AccountSettled | AccountResettled
+Money = Deposited | Withdrawn | TradesCollected | AccountSettled | AccountResettled
 """Events that move money."""
 
 
-def money_of(sent: Sent, ids: dict[Address, int]) -> Iterator[tuple[Logged, int | None, Money]]:
-    """What moved money in a transaction, and the id it was of; None for an account that nobody registered.
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """An event that moved money, and the id of its account; None for an account that nobody registered.
 
-    `ids` are those known before, and are kept up to date: transactions are asked for in chain order.
+    `cleared_neur` went from the account into its slot's clearing (out of it where negative): what a
+    settlement tells of trades that were collected before is not moved again. `to_utility_neur` went to the
+    utility.
     """
+
+    logged: Logged
+    account: int | None
+    event: Money
+    cleared_neur: int = 0
+    to_utility_neur: int = 0
+
+
+def movements(record: Record) -> Iterator[tuple[Sent, tuple[Movement, ...]]]:
+    """What each transaction moved, in chain order."""
+    ids: dict[Address, int] = {}
+    collected: set[tuple[int, Address]] = set()
+    for sent in record.sent:
+        yield sent, tuple(_movements(sent, ids, collected))
+
+
+def _movements(
+    sent: Sent, ids: dict[Address, int], collected: set[tuple[int, Address]]
+) -> Iterator[Movement]:
     for logged in sent.logs:
         match logged.event:
             case AccountRegistered() as registered:
                 ids[registered.account] = registered.id
             case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
                 ids[holder] = UTILITY_ID
-            case Deposited() | Withdrawn() | AccountSettled() | AccountResettled() as money:
-                yield logged, ids.get(money.account), money
+            case Deposited() | Withdrawn() as money:
+                yield Movement(logged, ids.get(money.account), money)
+            case TradesCollected() as paid:
+                collected.add((paid.slot, paid.account))
+                yield Movement(logged, ids.get(paid.account), paid, paid.amount)
+            case AccountSettled() | AccountResettled() as posted:
+                rest = posted.charge + posted.closeout + posted.imbalance + posted.penalty
+                cleared = 0
+                if isinstance(posted, AccountSettled) and (posted.slot, posted.account) not in collected:
+                    cleared = posted.trades
+                yield Movement(logged, ids.get(posted.account), posted, cleared, rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +261,11 @@ class SlotHistory:
     def substation(self) -> tuple[Logged, SubstationPosted] | None:
         """The utility's reading at the substation."""
         return self._only(SubstationPosted)
+
+    @cached_property
+    def collected(self) -> list[tuple[Logged, TradesCollected]]:
+        """What accounts paid for their trades before they were settled."""
+        return self.of(TradesCollected)
 
     @cached_property
     def settled(self) -> list[tuple[Logged, AccountSettled]]:

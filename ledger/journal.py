@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ledger.history import ROLE_UTILITY, Money, money_of
-from ledger.record import Logged, Record
+from ledger.history import ROLE_UTILITY, Movement, movements
+from ledger.record import Record
 from market.accounts import UTILITY_ID
 from market.events import (
     AccountRegistered,
@@ -29,9 +29,9 @@ from market.events import (
     AccountSettled,
     Deposited,
     RoleAccepted,
+    TradesCollected,
     Withdrawn,
 )
-from market.orders import Address
 from market.settlement import Cause
 
 TOKENS, CLEARING = -1, -2
@@ -87,31 +87,30 @@ class Entry:
         return f"{self.block}:{self.log}"
 
 
-Settled = AccountSettled | AccountResettled
-
-
 def entries(record: Record) -> Iterator[Entry]:
     """All movements of money in chain order; those of accounts that nobody registered are left out."""
-    ids: dict[Address, int] = {}
-    for sent in record.sent:
-        for logged, account, money in money_of(sent, ids):
-            if account is not None:
-                yield _entry(sent.time, logged, account, money)
+    for sent, moved in movements(record):
+        for each in moved:
+            if each.account is not None:
+                yield _entry(sent.time, each, each.account)
 
 
-def _entry(time: int, logged: Logged, account: int, money: Money) -> Entry:
-    block, log = logged.place
-    match money:
-        case Deposited():
+def _entry(time: int, moved: Movement, account: int) -> Entry:
+    block, log = moved.logged.place
+    match moved.event:
+        case Deposited(amount=amount):
+            return Entry(block, log, time, "deposit", None, _between(account, TOKENS, "deposit", amount))
+        case Withdrawn(amount=amount):
             return Entry(
-                block, log, time, "deposit", None, _between(account, TOKENS, "deposit", money.amount)
+                block, log, time, "withdrawal", None, _between(account, TOKENS, "withdrawal", -amount)
             )
-        case Withdrawn():
-            bookings = _between(account, TOKENS, "withdrawal", -money.amount)
-            return Entry(block, log, time, "withdrawal", None, bookings)
-        case _:
-            kind = "settlement" if isinstance(money, AccountSettled) else "resettlement"
-            return Entry(block, log, time, kind, money.slot, tuple(_settled(account, money)))
+        case TradesCollected(slot=slot):
+            kind = "collection"
+        case AccountSettled(slot=slot):
+            kind = "settlement"
+        case AccountResettled(slot=slot):
+            kind = "resettlement"
+    return Entry(block, log, time, kind, slot, tuple(_bookings(account, moved)))
 
 
 def _between(account: int, other: int, cause: str, amount_neur: int) -> tuple[Booking, ...]:
@@ -119,10 +118,10 @@ def _between(account: int, other: int, cause: str, amount_neur: int) -> tuple[Bo
     return Booking(account, cause, amount_neur), Booking(other, cause, -amount_neur)
 
 
-def _settled(account: int, money: Settled) -> Iterator[Booking]:
+def _bookings(account: int, moved: Movement) -> Iterator[Booking]:
     """By cause what the account pays: trades to whom it traded with, the rest to the utility."""
     for cause in Cause:
-        amount = getattr(money, cause.value) if hasattr(money, cause.value) else 0
+        amount = moved.cleared_neur if cause == Cause.TRADES else getattr(moved.event, cause.value, 0)
         if amount:
             yield from _between(
                 account, CLEARING if cause == Cause.TRADES else UTILITY_ID, cause.value, -amount

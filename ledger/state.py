@@ -57,6 +57,7 @@ class Position:
     reserve: int
     trades: int
     settled: bool
+    collected: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,8 @@ class Position:
     Σ ±q·π over fills. Until closing begins a fill is in them for its taker alone; for its maker it goes
     on counting as resting. `resting_wh` and `resting_count` are by side, of orders that came to rest and
     were not voided. `reserve_neur` is Σ over resting energy at its own tick + Σ over fills at the fill's
-    tick, and 0 once the account is settled.
+    tick, and 0 once the account is settled. `collected`: what it pays for its trades is in the
+    slot's clearing before that, and no longer reserved.
     """
 
     net_wh: int = 0
@@ -113,6 +114,7 @@ class Position:
     trades_neur: int = 0
     reserve_neur: int = 0
     settled: bool = False
+    collected: bool = False
 
     def in_side_wh(self, side: Side) -> int:
         """Net energy, positive where it was traded on this side."""
@@ -133,7 +135,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """One account's settlement: `trades_neur` for the slot's clearing, `to_utility_neur` for the utility.
+    """What one account pays: `trades_neur` into the slot's clearing, `to_utility_neur` to the utility.
 
     `released_neur` is what it had reserved in the slot and needs no more.
     """
@@ -148,9 +150,8 @@ class Transfer:
 class Accounts:
     """Every account by address and id, and the money that is between them.
 
-    `clearing_neur` is by slot what trades of settled accounts have paid in, less what they were credited;
-    slots where it is 0, as it is when all are settled, are left out. Token units are 10^`token_decimals` to
-    a euro.
+    `clearing_neur` is by slot what buyers have paid for their trades, less what sellers got; slots where it
+    is 0, as it is when all are settled, are left out. Token units are 10^`token_decimals` to a euro.
     """
 
     def __init__(self, utility: Address, token_decimals: int = NEUR_DIGITS) -> None:
@@ -277,16 +278,11 @@ class Accounts:
 
     @property
     def backing_neur(self) -> int:
-        """Utility's balance − advances − uncovered: never negative after a call.
+        """Utility's balance − reserves − uncovered: never negative after a call.
 
         What was paid into a slot and not credited yet is not in it: that is its sellers'.
         """
-        return self.utility.balance_neur - self.advances_neur - self.uncovered_neur
-
-    @property
-    def advances_neur(self) -> int:
-        """What slots have credited beyond what was paid into them: sellers settled before their buyers."""
-        return sum(-clearing for clearing in self.clearing_neur.values() if clearing < 0)
+        return self.utility.free_neur - self.uncovered_neur
 
     @property
     def held_neur(self) -> int:
@@ -315,7 +311,11 @@ class Accounts:
         require(amount_neur % self._neur_per_token_unit == 0, "accounts: not whole token units", amount_neur)
 
     def post(self, transfers: Iterable[Transfer]) -> None:
-        """Book all transfers; or none, and raise Refused, where the utility could not back the result."""
+        """Book all transfers; or none, and raise Refused.
+
+        Refused are those that would pay sellers of a slot more than its buyers have paid, or that the utility
+        could not back.
+        """
         booked: list[Transfer] = []
         try:
             for transfer in transfers:
@@ -324,6 +324,7 @@ class Accounts:
                 balances = transfer.account.balance_neur, self.utility.balance_neur
                 in_range = all(abs(balance) <= BALANCE_MAX_NEUR for balance in balances)
                 require(in_range, "accounts: balance out of range", transfer.account.address)
+            require(min(self.clearing_neur.values(), default=0) >= 0, "settlement: collect first")
             require(self.backing_neur >= 0, "settlement: utility unfunded", f"{-self.backing_neur} n€ short")
         except Refused:
             for transfer in booked:
@@ -343,8 +344,11 @@ class Accounts:
     def affords(self, account: Account, amount_neur: int) -> bool:
         """Whether an account can have a further reserve.
 
-        Balance + credit limit − reserves covers it, and the utility's backing what is taken on credit.
+        Balance + credit limit − reserves covers it, and the utility's backing what is taken on credit. The
+        utility's own is covered by its backing.
         """
+        if account.is_utility:
+            return amount_neur <= self.backing_neur
         free_neur = account.free_neur - amount_neur
         if free_neur >= 0:
             return True

@@ -239,7 +239,7 @@ class Book:
             position.reserve_neur + needed_neur <= RESERVE_MAX_NEUR
             and account.reserved_neur + needed_neur <= RESERVED_MAX_NEUR
         )
-        if not account.is_utility and not (fits and self.accounts.affords(account, needed_neur)):
+        if not (fits and self.accounts.affords(account, needed_neur)):
             return Reject.INSUFFICIENT_FUNDS
         return None
 
@@ -376,7 +376,7 @@ class Book:
 
     def _reserve_per_wh(self, account: Account, energy_class: int, side: Side, tick: int) -> int:
         if account.is_utility:
-            return 0  # backing covers it
+            return max(0, hub_price(tick) if side == Side.BID else -hub_price(tick))
         if self.tariff is None:
             raise ValueError(f"slot {self.slot} has no tariff, so nothing in it can have a reserve")
         return reserve_per_wh(

@@ -16,6 +16,7 @@ from market.events import (
     ReadingEstimated,
     SlotSettled,
     SubstationPosted,
+    TradesCollected,
 )
 from market.messages import Reading, ReadingReject
 from market.oracle import VALUES_PER_CHUNK, Hash, PostedVector, value_at
@@ -149,18 +150,33 @@ class Slot:
 
     # --- settlement -----------------------------------------------------------------------------
 
-    def settle(self, addresses: Sequence[Address], time: int) -> tuple[Event, ...]:
-        """Settle accounts of the snapshot, skipping those that are settled.
+    def collect(self, addresses: Sequence[Address]) -> tuple[Event, ...]:
+        """Take what accounts pay for their trades from their reserves into the slot's clearing.
 
-        The utility settles with the first of them that is paid for trades: nobody is paid while it has not
-        paid what it bought. Raises Refused, and settles nobody.
+        Skips accounts that are paid for them, or have paid. Raises Refused, and takes nothing.
         """
+        self.require_scheduled()
+        require(self.book.gate_closed, "settlement: gate is open", self.number)
+        events: list[Event] = []
+        for account in [self.accounts.get(address) for address in addresses]:
+            position = self.book.position(account)
+            due_neur = position.trades_neur
+            if due_neur > 0 and not position.settled and not position.collected:
+                self.accounts.post([Transfer(self.number, account, due_neur, 0, due_neur)])
+                position.reserve_neur -= due_neur
+                position.collected = True
+                events.append(TradesCollected(self.number, account.address, due_neur))
+        return tuple(events)
+
+    def settle(self, addresses: Sequence[Address], time: int) -> tuple[Event, ...]:
+        """Settle accounts of the snapshot, skipping those that are. Raises Refused, and settles nobody."""
         valuation = self.valuation(time)
         bills: dict[int, tuple[Posting, ...]] = {}
         for address in addresses:
-            self._add_bill(bills, self.accounts.get(address), valuation)
-        if any(amount_neur(postings, Cause.TRADES) < 0 for postings in bills.values()):
-            self._add_bill(bills, self.accounts.utility, valuation)
+            account = self.accounts.get(address)
+            self._require_in_snapshot(account)
+            if account.id not in bills and not self.book.position(account).settled:
+                bills[account.id] = self.bill(account, valuation)
         self._post(bills)
         events: list[Event] = []
         for number, postings in bills.items():
@@ -186,14 +202,6 @@ class Slot:
         self.resettled |= changes.keys()
         return tuple(self._resettled(self.accounts.at(number), changes[number]) for number in changes)
 
-    def _add_bill(
-        self, bills: dict[int, tuple[Posting, ...]], account: Account, valuation: Valuation
-    ) -> None:
-        """Add what an account pays and gets, unless it is there or settled."""
-        self._require_in_snapshot(account)
-        if account.id not in bills and not self.book.position(account).settled:
-            bills[account.id] = self.bill(account, valuation)
-
     def bill(self, account: Account, valuation: Valuation) -> tuple[Posting, ...]:
         """What an account would pay and get now. Raises Refused where it has neither reading nor estimate."""
         position = self.book.position(account)
@@ -209,9 +217,10 @@ class Slot:
         self.accounts.post(self._transfer(self.accounts.at(n), postings) for n, postings in bills.items())
 
     def _transfer(self, account: Account, postings: Sequence[Posting]) -> Transfer:
-        trades_neur = amount_neur(postings, Cause.TRADES)
-        released_neur = self.book.position(account).reserve_neur
-        return Transfer(self.number, account, trades_neur, amount_neur(postings) - trades_neur, released_neur)
+        position, trades_neur = self.book.position(account), amount_neur(postings, Cause.TRADES)
+        to_utility_neur = amount_neur(postings) - trades_neur
+        due_neur = 0 if position.collected else trades_neur
+        return Transfer(self.number, account, due_neur, to_utility_neur, position.reserve_neur)
 
     def _settled(self, account: Account, valuation: Valuation, postings: Sequence[Posting]) -> AccountSettled:
         """Mark an account settled and release its reserve."""

@@ -207,8 +207,20 @@ class SubstationPosted:
 
 
 @dataclass(frozen=True, slots=True)
+class TradesCollected:
+    """What an account pays for its trades, n€, went into the slot's clearing before it is settled."""
+
+    slot: int
+    account: Address
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
 class AccountSettled:
-    """One account's postings in a slot, n€, positive when the account pays."""
+    """One account's postings in a slot, n€, positive when the account pays.
+
+    `trades` may have been collected before: then it is not posted again.
+    """
 
     slot: int
     account: Address
@@ -267,6 +279,7 @@ Event = (
     | ReadingRejected
     | ReadingEstimated
     | SubstationPosted
+    | TradesCollected
     | AccountSettled
     | AccountResettled
     | SlotSettled

@@ -443,6 +443,10 @@ class Exchange:
         require(by.time >= self.terms.readings_due(slot), "settlement: readings may still come", slot)
         return self.slot(slot).estimate(index, words, accounts, by.time)
 
+    def collect(self, by: Caller, slot: int, accounts: Sequence[Address]) -> tuple[Event, ...]:
+        """Take what accounts pay for their trades; all of the call or, refused, nothing."""
+        return self.slot(slot).collect(accounts)
+
     def settle(self, by: Caller, slot: int, accounts: Sequence[Address]) -> tuple[Event, ...]:
         """Settle accounts of the snapshot, skipping those that are; all of the call or, refused, none."""
         return self.slot(slot).settle(accounts, by.time)

@@ -1,4 +1,4 @@
-"""What an order reserves: the most that one Wh of it can cost under any reading.
+"""What a prosumer's order reserves: the most that one Wh of it can cost under any reading.
 
 The price fallback is left out: where no quorum posts prices, a `dlmp` market settles by the tariff, which
 can cost more than was reserved; credit limits and backing stand behind that.

@@ -143,22 +143,32 @@ def readingOf(slot: uint32, account: address) -> (bool, int64, DynArray[uint32, 
 
 @external
 @nonreentrant
+def collect(slot: uint32, batch: DynArray[address, ACCOUNTS_PER_CALL]):
+    """
+    @notice Takes what accounts pay for their trades into the slot's clearing, before readings and prices are known.
+    @param slot A slot whose gate is closed.
+    @param batch At most 100 accounts; those that are paid for their trades, or have paid, are skipped.
+    """
+    state: uint256 = slots._scheduled(convert(slot, uint256))
+    rules._require(state & slots.GATE_CLOSED != 0, "settlement: gate is open")
+    for account: address in batch:
+        settlement._collect(convert(slot, uint256), account)
+
+
+@external
+@nonreentrant
 def settle(slot: uint32, batch: DynArray[address, ACCOUNTS_PER_CALL]):
     """
-    @notice Settles accounts in a slot, skipping those that are settled, and the utility with the first of them that
-            is paid for trades; reverts if the utility cannot cover the result.
+    @notice Settles accounts in a slot, skipping those that are settled; reverts if more would be paid for trades
+            than was paid in, or if the utility cannot cover the result.
     @param slot A slot whose gate is closed, with prices or past T_p.
     @param batch At most 100 accounts of the snapshot, each with a reading or an estimate.
     """
     number: uint256 = convert(slot, uint256)
     rule: uint256 = settlement._rule_of(number)
-    paid: bool = False
     for account: address in batch:
-        if settlement._settle(number, rule, account):
-            paid = True
-    # Nobody is paid while the utility has not paid what it bought.
-    if paid:
-        settlement._settle(number, rule, accounts.holders[0])
+        settlement._settle(number, rule, account)
+    settlement._check_clearing(number)
     rules._require(accounts._backing() >= 0, "settlement: utility unfunded")
 
 

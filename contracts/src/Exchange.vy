@@ -280,23 +280,14 @@ def uncovered() -> uint256:
     """
     @notice n€ that accounts other than the utility have reserved, or owe, beyond their balances.
     """
-    return accounts._uncovered()
-
-
-@external
-@view
-def advances() -> uint256:
-    """
-    @notice n€ that slots have credited beyond what was paid into them.
-    """
-    return accounts._advances()
+    return accounts.uncovered
 
 
 @external
 @view
 def backing() -> int256:
     """
-    @notice Utility's balance − advances − uncovered, n€, never negative.
+    @notice Utility's balance − reserved − uncovered, n€, never negative.
     """
     return accounts._backing()
 

@@ -3,8 +3,7 @@
 @title Accounts
 @license Apache-2.0
 @notice Who takes part, and their money in n€. Ids count up in order of registration; id 0 is the utility.
-        One word by address holds what order entry needs: id, bus, capacities, reserve and balance. What the
-        utility has to back shares another.
+        One word by address holds what order entry needs: id, bus, capacities, reserve and balance.
 """
 
 from ethereum.ercs import IERC20
@@ -117,8 +116,8 @@ words: HashMap[address, uint256]
 profiles: HashMap[uint256, uint256]
 holders: HashMap[uint256, address]
 meters: HashMap[uint256, address]
-# What the utility backs, n€: advances in the upper half, what is uncovered in the lower.
-common: uint256
+# What accounts other than the utility have reserved, or owe, beyond their balances, n€: the utility backs it.
+uncovered: uint256
 count: uint256
 guardian: address
 successors: HashMap[uint8, address]
@@ -419,31 +418,12 @@ def _reserved(word: uint256) -> uint256:
 
 @internal
 @view
-def _advances() -> uint256:
-    """
-    @notice What slots have credited beyond what was paid into them, n€: sellers settled before their buyers.
-    """
-    return self.common >> 128
-
-
-@internal
-@view
-def _uncovered() -> uint256:
-    """
-    @notice What accounts other than the utility have reserved, or owe, beyond their balances, n€.
-    """
-    return self.common & packing.UINT128
-
-
-@internal
-@view
 def _backing() -> int256:
     """
-    @notice Utility's balance − advances − uncovered; never negative after a call. What was paid into a slot and
+    @notice Utility's balance − reserved − uncovered; never negative after a call. What was paid into a slot and
             not credited yet is not in it: that is its sellers'.
     """
-    balance: int256 = self._balance(self.words[self.holders[0]])
-    return balance - convert(self._advances(), int256) - convert(self._uncovered(), int256)
+    return self._free(self.words[self.holders[0]]) - convert(self.uncovered, int256)
 
 
 @internal
@@ -461,10 +441,13 @@ def _free(word: uint256) -> int256:
 def _affords(word: uint256, amount: uint256) -> bool:
     """
     @notice Whether an account can have a further reserve: its word can hold it, balance + credit limit − reserved
-            covers it, and the utility's backing covers what is taken on credit.
+            covers it, and the utility's backing covers what is taken on credit. The utility's own is covered by
+            its backing.
     """
     if unsafe_add((word >> RESERVED_AT) & packing.UINT74, amount) > packing.UINT74:
         return False
+    if word & packing.UINT24 == 0:
+        return self._backing() >= convert(amount, int256)
     free: int256 = self._free(word)
     after: int256 = unsafe_sub(free, convert(amount, int256))
     # Most orders are covered by deposits: credit and backing are read only if they matter.
@@ -486,18 +469,7 @@ def _store(account: address, before: uint256, after: uint256):
     was: int256 = self._free(before)
     now: int256 = self._free(after)
     if was < 0 or now < 0:
-        uncovered: int256 = convert(self._uncovered(), int256) + min(was, 0) - min(now, 0)
-        self.common = packing._put(self.common, 0, 128, convert(uncovered, uint256))
-
-
-@internal
-def _release(account: address, amount: uint256):
-    """
-    @notice Gives back a part of what is reserved.
-    """
-    if amount != 0:
-        word: uint256 = self.words[account]
-        self._store(account, word, word - (amount << RESERVED_AT))
+        self.uncovered = convert(convert(self.uncovered, int256) + min(was, 0) - min(now, 0), uint256)
 
 
 @internal
@@ -510,16 +482,6 @@ def _credit(account: address, amount: int256, released: uint256):
     rules._require(abs(balance) <= BALANCE_MAX, "accounts: balance out of range")
     after: uint256 = packing._put(word - (released << RESERVED_AT), BALANCE_AT, 84, packing._bits(balance, 84))
     self._store(account, word, after)
-
-
-@internal
-def _advance(before: int256, after: int256):
-    """
-    @notice Keeps advances, where a slot's clearing goes from `before` to `after`.
-    """
-    more: int256 = max(-after, 0) - max(-before, 0)
-    if more != 0:
-        self.common = packing._put(self.common, 128, 128, convert(convert(self._advances(), int256) + more, uint256))
 
 
 @internal

@@ -194,12 +194,13 @@ def _admit(order: orders.Order, r: bytes32, vs: bytes32) -> Ticket:
     if over or abs(positions._trades(ticket.position)) > positions.TRADES_MAX:
         ticket.code = orders.OVER_CAPACITY
         return ticket
-    if ticket.id != 0:
-        ticket.unit = resting._unit_reserve(ticket.state, energy_class, ticket.side, ticket.tick, ticket.charge)
-        needed: uint256 = unsafe_mul(ticket.left, ticket.unit)
-        affordable: bool = unsafe_add(positions._reserve(ticket.position), needed) <= packing.UINT64
-        if not affordable or not accounts._affords(ticket.account, needed):
-            ticket.code = orders.INSUFFICIENT_FUNDS
+    ticket.unit = resting._unit_reserve(
+        ticket.state, ticket.id, energy_class, ticket.side, ticket.tick, ticket.charge
+    )
+    needed: uint256 = unsafe_mul(ticket.left, ticket.unit)
+    affordable: bool = unsafe_add(positions._reserve(ticket.position), needed) <= packing.UINT64
+    if not affordable or not accounts._affords(ticket.account, needed):
+        ticket.code = orders.INSUFFICIENT_FUNDS
     return ticket
 
 
@@ -328,9 +329,9 @@ def _taken(order: orders.Order, ticket: Ticket, level: uint256, quantity: uint25
     energy_class: uint256 = convert(order.energyClass, uint256)
     if energy_class != 0:
         positions._trade_class((ticket.slot << 24) | ticket.id, energy_class, ticket.side, quantity)
-    if ticket.id == 0:
-        return position
-    unit: uint256 = resting._unit_reserve(ticket.state, energy_class, ticket.side, tick, ticket.charge)
+    unit: uint256 = resting._unit_reserve(
+        ticket.state, ticket.id, energy_class, ticket.side, tick, ticket.charge
+    )
     return position + ((quantity * unit) << positions.RESERVE_AT)
 
 
@@ -349,9 +350,8 @@ def _void_met(
         return ticket
     after: Ticket = ticket
     after.position = positions._without_rest(ticket.position, 1 - ticket.side, quantity, 1)
-    if ticket.id != 0:
-        unit: uint256 = resting._level_reserve(ticket.state, level, ticket.charge)
-        after.position -= (quantity * unit) << positions.RESERVE_AT
+    unit: uint256 = resting._level_reserve(ticket.state, ticket.id, level, ticket.charge)
+    after.position -= (quantity * unit) << positions.RESERVE_AT
     resting._log_voided(ticket.slot, order.trader, (entry >> levels.NONCE_AT) & packing.UINT8, quantity, reason)
     return after
 

@@ -61,14 +61,18 @@ WALK_MAX: constant(uint256) = 1048576
 @internal
 @view
 def _unit_reserve(
-    state: uint256, energy_class: uint256, side: uint256, tick: int256, charge: int256
+    state: uint256, id: uint256, energy_class: uint256, side: uint256, tick: int256, charge: int256
 ) -> uint256:
     """
-    @notice The most that one Wh at a tick can cost a prosumer under any reading, µ€/kWh: delivered or not, and
+    @notice The most that one Wh at a tick can cost an account under any reading, µ€/kWh: delivered or not, and
             sold in a class with nothing certified. A charge that it would be paid does not lower it: what goes
-            into the slot's clearing is covered whatever the utility owes.
+            into the slot's clearing is covered whatever the utility owes. The utility's trades cost their price.
     """
     price: int256 = unsafe_mul(tick, slots.TICK)
+    if id == 0:
+        if side == 1:
+            price = unsafe_sub(0, price)
+        return convert(max(0, price), uint256)
     fit: int256 = packing._signed(state, 64, 32)
     delivered: int256 = 0
     undelivered: int256 = 0
@@ -91,11 +95,11 @@ def _unit_reserve(
 
 @internal
 @view
-def _level_reserve(state: uint256, level: uint256, charge: int256) -> uint256:
+def _level_reserve(state: uint256, id: uint256, level: uint256, charge: int256) -> uint256:
     """
     @notice The same of what rests on a level.
     """
-    return self._unit_reserve(state, (level >> 17) & 3, (level >> 16) & 1, levels._tick(level), charge)
+    return self._unit_reserve(state, id, (level >> 17) & 3, (level >> 16) & 1, levels._tick(level), charge)
 
 
 # ---- internal functions: voiding -------------------------------------------------------------------
@@ -115,13 +119,11 @@ def _void(trader: address, state: uint256, level: uint256, entry: uint256, quant
     if reason == CLOSED:
         counted = 0
     position: uint256 = positions._without_rest(positions.words[key], side, quantity, counted)
-    if id != 0:
-        account: uint256 = accounts.words[trader]
-        charge: int256 = oracle._charge(state, slot, accounts._bus(account))
-        released: uint256 = quantity * self._level_reserve(state, level, charge)
-        position -= released << positions.RESERVE_AT
-        accounts._store(trader, account, account - (released << accounts.RESERVED_AT))
-    positions.words[key] = position
+    account: uint256 = accounts.words[trader]
+    charge: int256 = oracle._charge(state, slot, accounts._bus(account))
+    released: uint256 = quantity * self._level_reserve(state, id, level, charge)
+    positions.words[key] = position - (released << positions.RESERVE_AT)
+    accounts._store(trader, account, account - (released << accounts.RESERVED_AT))
     self._log_voided(slot, trader, (entry >> levels.NONCE_AT) & packing.UINT8, quantity, reason)
 
 

@@ -46,6 +46,12 @@ event SubstationPosted:
     wholesale: int32
     passive: DynArray[uint256, 128]
 
+# Before an account is settled: what it pays for its trades, from its reserve into the slot's clearing.
+event TradesCollected:
+    slot: indexed(uint32)
+    account: indexed(address)
+    amount: uint256
+
 event AccountSettled:
     slot: indexed(uint32)
     account: indexed(address)
@@ -330,10 +336,27 @@ def _rule_of(slot: uint256) -> uint256:
 
 
 @internal
-def _settle(slot: uint256, rule: uint256, account: address) -> bool:
+def _collect(slot: uint256, account: address):
     """
-    @notice Settles one account by a rule, unless it is settled.
-    @return Whether the slot's clearing paid it.
+    @notice Takes what an account pays for its trades from its reserve into the slot's clearing; skips who is paid
+            for them, or has paid. Nothing can refuse it: reserves cover trades, and what they do not need is free.
+    """
+    key: uint256 = (slot << 24) | accounts._id(account)
+    position: uint256 = positions.words[key]
+    trades: int256 = positions._trades(position) * slots.TICK
+    if trades <= 0 or position & (positions.SETTLED | positions.COLLECTED) != 0:
+        return
+    amount: uint256 = convert(trades, uint256)
+    accounts._credit(account, -trades, amount)
+    positions.words[key] = (position - (amount << positions.RESERVE_AT)) | positions.COLLECTED
+    slots.progress[slot] += amount << slots.CLEARING_AT
+    log TradesCollected(slot=convert(slot, uint32), account=account, amount=amount)
+
+
+@internal
+def _settle(slot: uint256, rule: uint256, account: address):
+    """
+    @notice Settles one account by a rule, unless it is settled. The slot's clearing may be negative after it.
     """
     word: uint256 = accounts._word(account)
     id: uint256 = word & packing.UINT24
@@ -343,7 +366,7 @@ def _settle(slot: uint256, rule: uint256, account: address) -> bool:
     rules._require(id < snapshot, "settlement: not in the snapshot")
     position: uint256 = positions.words[key]
     if position & positions.SETTLED != 0:
-        return False
+        return
     state: uint256 = slots.states[slot]
     basis: uint256 = BY_READING
     bill: Bill = empty(Bill)
@@ -366,9 +389,10 @@ def _settle(slot: uint256, rule: uint256, account: address) -> bool:
             bill.penalty = self._penalty(key, False)
     bill.trades = positions._trades(position) * slots.TICK
     to_utility: int256 = self._to_utility(bill)
-    accounts._credit(account, -bill.trades - to_utility, positions._reserve(position))
-    clearing: int256 = packing._signed(progress, slots.CLEARING_AT, 128)
-    accounts._advance(clearing, clearing + bill.trades)
+    cleared: int256 = bill.trades
+    if position & positions.COLLECTED != 0:
+        cleared = 0
+    accounts._credit(account, -cleared - to_utility, positions._reserve(position))
     if to_utility != 0:
         accounts._credit(accounts.holders[0], to_utility, 0)
     positions.words[key] = packing._put(position, positions.RESERVE_AT, 64, 0) | positions.SETTLED
@@ -387,12 +411,22 @@ def _settle(slot: uint256, rule: uint256, account: address) -> bool:
         penalty=bill.penalty,
     )
     settled: uint256 = ((progress >> slots.SETTLED_AT) & packing.UINT32) + 1
+    clearing: int256 = packing._signed(progress, slots.CLEARING_AT, 128) + cleared
     progress = packing._put(progress, slots.SETTLED_AT, 32, settled)
-    slots.progress[slot] = packing._put(progress, slots.CLEARING_AT, 128, packing._bits(clearing + bill.trades, 128))
+    slots.progress[slot] = packing._put(progress, slots.CLEARING_AT, 128, packing._bits(clearing, 128))
     if settled == snapshot:
         slots.states[slot] = state | slots.SETTLED
         log SlotSettled(slot=convert(slot, uint32))
-    return bill.trades < 0
+
+
+@internal
+@view
+def _check_clearing(slot: uint256):
+    """
+    @notice Refuses to pay sellers more than their slot's buyers have paid.
+    """
+    clearing: int256 = packing._signed(slots.progress[slot], slots.CLEARING_AT, 128)
+    rules._require(clearing >= 0, "settlement: collect first")
 
 
 @internal

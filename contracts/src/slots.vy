@@ -52,7 +52,7 @@ struct SlotState:
     closing: bool
     accounts: uint32
     settledAccounts: uint32
-    clearing: int128
+    clearing: uint128
 
 struct Tariff:
     retail: int256
@@ -89,7 +89,7 @@ BEST_AT: constant(uint256) = 124
 
 # The progress word: one bit a chunk that is in, charges from 0 and prices from 8; then 32-bit counters, and
 # where closing goes on: 19 bits of the level's key, 16 of the place in its queue. The upper half is the slot's
-# clearing, signed: what trades of settled accounts have paid in, less what they were credited; 0 when all are.
+# clearing: what buyers have paid for their trades, less what sellers got; 0 when all are settled.
 CHUNKS_AT: constant(uint256) = 0
 ACCOUNTS_AT: constant(uint256) = 16
 SETTLED_AT: constant(uint256) = 48
@@ -326,5 +326,5 @@ def _state(slot: uint256) -> SlotState:
         closing=word & CLOSING != 0,
         accounts=convert((progress >> ACCOUNTS_AT) & packing.UINT32, uint32),
         settledAccounts=convert((progress >> SETTLED_AT) & packing.UINT32, uint32),
-        clearing=convert(packing._signed(progress, CLEARING_AT, 128), int128),
+        clearing=convert(progress >> CLEARING_AT, uint128),
     )

@@ -142,12 +142,10 @@ def _take_back(slot: uint32, state: uint256, veto: Veto, room: uint256) -> (bool
         self.fills[number] = self._hash(veto.before, level, id, nonce, quantity - cut)
     key: uint256 = (number << 24) | id
     position: uint256 = positions._traded(positions.words[key], 1 - side, cut, convert(cut, int256) * tick)
-    if id != 0:
-        charge: int256 = oracle._charge(state, number, accounts._bus(account))
-        released: uint256 = cut * resting._unit_reserve(state, energy_class, side, tick, charge)
-        position -= released << positions.RESERVE_AT
-        accounts._release(veto.taker, released)
-    positions.words[key] = position
+    charge: int256 = oracle._charge(state, number, accounts._bus(account))
+    released: uint256 = cut * resting._unit_reserve(state, id, energy_class, side, tick, charge)
+    positions.words[key] = position - (released << positions.RESERVE_AT)
+    accounts._store(veto.taker, account, account - (released << accounts.RESERVED_AT))
     if energy_class != 0:
         positions._trade_class(key, energy_class, 1 - side, cut)
     log FillVetoed(

@@ -20,7 +20,7 @@ from ledger.history import History, Measured, SlotHistory, history
 from ledger.record import Logged, Record
 from ledger.vectors import VALUES_PER_WORD, WORDS_PER_CHUNK
 from market.accounts import UTILITY_ID, Position
-from market.events import AccountResettled, AccountSettled, Event
+from market.events import AccountResettled, AccountSettled, Event, TradesCollected
 from market.orders import Address, Fill, Side
 from market.settlement import Basis, Cause, Posting, Valuation, settle
 from market.slots import Rule
@@ -36,7 +36,7 @@ _BY: dict[int, str] = {
 }
 """What a settlement stands on, in the words of a heading."""
 
-Posted = AccountSettled | AccountResettled
+Posted = AccountSettled | AccountResettled | TradesCollected
 
 
 class ExplainError(ValueError):
@@ -117,10 +117,9 @@ def explain(
     number = known.ids.get(posted.account)
     if number is None:
         raise ExplainError(f"{posted.account} is not registered")
-    total = posted.charge + posted.closeout + posted.imbalance + posted.penalty
+    total = _posted_neur(posted)
     flat_neur, flat_sentence = None, ""
     if isinstance(posted, AccountSettled):
-        total += posted.trades
         if number != UTILITY_ID:
             flat_neur, flat_sentence = _flat(of_slot, posted, total)
         else:
@@ -137,13 +136,21 @@ def explain(
     )
 
 
+def _posted_neur(posted: Posted) -> int:
+    """What a posting says in all; of a settlement, with the trades that were collected before."""
+    if isinstance(posted, TradesCollected):
+        return posted.amount
+    total = posted.charge + posted.closeout + posted.imbalance + posted.penalty
+    return total + posted.trades if isinstance(posted, AccountSettled) else total
+
+
 def _find(
     known: History, payment: str | None, account: Address | None, slot: int | None
 ) -> tuple[Logged, Posted]:
     if payment is not None and not _PLACE.match(payment):
         raise ExplainError(f"payment {payment!r}: a place is BLOCK:LOG, as 184:7")
     for each in known:
-        postings: Iterator[tuple[Logged, Posted]] = chain(each.settled, each.resettled)
+        postings: Iterator[tuple[Logged, Posted]] = chain(each.settled, each.resettled, each.collected)
         for logged, posted in postings:
             by_account = payment is None and (posted.account, posted.slot) == (account, slot)
             if by_account or logged.where == payment:
@@ -156,11 +163,21 @@ def _heading(known: History, number: int, posted: Posted, total: int, slot: Slot
     who = "The utility" if number == UTILITY_ID else f"Account {number} at bus {known.bus(number)}"
     direction = "pays" if total >= 0 else "receives"
     when = f"slot {slot.slot} ({clock(slot.terms.start(slot.slot))})"
-    if isinstance(posted, AccountResettled):
-        basis = ", since a reading took the place of its estimate"
-    else:
-        basis = _BY.get(posted.basis, "")
+    match posted:
+        case AccountResettled():
+            basis = ", since a reading took the place of its estimate"
+        case TradesCollected():
+            basis = ", for its trades, before it is settled"
+        case _:
+            basis = _BY.get(posted.basis, "") + _collected_before(slot, posted.account)
     return f"{who}, {posted.account}, {direction} {euros(abs(total))} for {when}{basis}:"
+
+
+def _collected_before(slot: SlotHistory, account: Address) -> str:
+    for logged, paid in slot.collected:
+        if paid.account == account:
+            return f", {euros(paid.amount)} of it collected before, at {logged.where}"
+    return ""
 
 
 # --- lines --------------------------------------------------------------------------------------
@@ -171,6 +188,8 @@ def _lines(known: History, slot: SlotHistory, number: int, logged: Logged, poste
         yield from _resettlement_lines(known, slot, number, logged, posted)
         return
     yield from _trade_lines(known, slot, number)
+    if isinstance(posted, TradesCollected):
+        return
     measured = slot.measured(posted.account, before=logged)
     if number != UTILITY_ID and measured is not None:
         yield from _posting_lines(known, slot, number, measured)

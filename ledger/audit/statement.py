@@ -16,7 +16,7 @@ from ledger.audit.explain import ExplainError, Explanation, euros, explain
 from ledger.audit.verdict import clock
 from ledger.history import History, SlotHistory, history
 from ledger.record import Logged, Record
-from market.events import AccountResettled, AccountSettled
+from market.events import AccountResettled, AccountSettled, TradesCollected
 from market.orders import Address
 
 
@@ -84,9 +84,16 @@ def of_slot(record: Record, number: int) -> Statement:
 
 
 def _postings(slot: SlotHistory) -> list[tuple[str, Address]]:
-    """Places and accounts of what was settled, and of what was resettled, in chain order."""
-    both: Iterator[tuple[Logged, AccountSettled | AccountResettled]] = chain(slot.settled, slot.resettled)
-    posted = sorted(both, key=lambda each: each[0].place)
+    """Places and accounts of what was settled, and of what was resettled, in chain order.
+
+    What was collected of an account is in its settlement, and stands for itself only where there is none yet.
+    """
+    settled = {event.account for _, event in slot.settled}
+    early = [(logged, event) for logged, event in slot.collected if event.account not in settled]
+    every: Iterator[tuple[Logged, AccountSettled | AccountResettled | TradesCollected]] = chain(
+        slot.settled, slot.resettled, early
+    )
+    posted = sorted(every, key=lambda each: each[0].place)
     return [(logged.where, event.account) for logged, event in posted]
 
 

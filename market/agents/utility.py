@@ -16,19 +16,32 @@ PLAIN = 0
 EXPORT_NONCE, IMPORT_NONCE, PASSIVE_NONCE = range(3)
 
 
-def hub_quotes(utility: Address, slot: int, tariff: Tariff, *, lot_wh: int) -> tuple[Order, ...]:
-    """Bid at π_exp and ask at π_imp, without limit; rounded to ticks in favour of those it trades with.
+def hub_quotes(
+    utility: Address, slot: int, tariff: Tariff, *, lot_wh: int, bought_wh: int
+) -> tuple[Order, ...]:
+    """Bid at π_exp and ask at π_imp, rounded to ticks in favour of those it trades with.
+
+    The ask is without limit. The bid is for `bought_wh`, all that prosumers can give: the utility's backing
+    has to cover it, so it is no larger than it needs to be.
 
     A trader whose limit is exactly the utility's price at its bus so always reaches the quote. The bid
     stays a tick below the ask: an order that meets its owner's is voided.
     """
-    quantity = WITHOUT_LIMIT_WH // lot_wh * lot_wh
     ask = _floor(tariff.hub_import)
     bid = min(_ceil(tariff.hub_export), ask - TICK_UEUR_PER_KWH)
-    return (
-        Order(utility, slot, EXPORT_NONCE, Side.BID, PLAIN, bid, quantity),
-        Order(utility, slot, IMPORT_NONCE, Side.ASK, PLAIN, ask, quantity),
+    quotes = (
+        Order(
+            utility,
+            slot,
+            EXPORT_NONCE,
+            Side.BID,
+            PLAIN,
+            bid,
+            min(bought_wh, WITHOUT_LIMIT_WH) // lot_wh * lot_wh,
+        ),
+        Order(utility, slot, IMPORT_NONCE, Side.ASK, PLAIN, ask, WITHOUT_LIMIT_WH // lot_wh * lot_wh),
     )
+    return tuple(quote for quote in quotes if quote.quantity_wh)
 
 
 def passive_bid(

@@ -19,7 +19,8 @@ def utility_orders(
     loss = float((world.feeder.r_pu * primal.l[charges.period]).sum())
     passive = float(world.forecast.passive_p[index].sum())
     energy_mwh = (passive + loss) * world.feeder.base_mw * world.hours
+    bought_wh = int(world.export_capacity_wh.sum())
     return (
-        *hub_quotes(utility, slot, world.tariff, lot_wh=lot_wh),
+        *hub_quotes(utility, slot, world.tariff, lot_wh=lot_wh, bought_wh=bought_wh),
         *passive_bid(utility, slot, world.tariff, charges.prices.hub_price, energy_mwh, lot_wh=lot_wh),
     )

@@ -56,7 +56,8 @@ def forecast_orders(world: World, utility: Address, slot: int, index: int) -> tu
     imports = float(flow.net_import[0]) > 0
     energy_mwh = float(seen.passive_p[index].sum() + flow.loss[0]) * world.feeder.base_mw * world.hours
     hub_price = world.tariff.hub_import if imports else world.tariff.hub_export
+    bought_wh = int(world.export_capacity_wh.sum())
     return (
-        *hub_quotes(utility, slot, world.tariff, lot_wh=lot_wh),
+        *hub_quotes(utility, slot, world.tariff, lot_wh=lot_wh, bought_wh=bought_wh),
         *passive_bid(utility, slot, world.tariff, hub_price, energy_mwh, lot_wh=lot_wh),
     )

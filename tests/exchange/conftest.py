@@ -20,7 +20,7 @@ from ledger.keys import Key, derive
 from ledger.state import Position
 from ledger.token import Token
 from ledger.transactions import decode_transaction
-from market.events import AccountSettled, Event
+from market.events import Event
 from market.messages import CancelRequest, ChargesHeader, ForecastsHeader, PricesHeader, Reading
 from market.orders import Berth, Flag, Order, OrderPlaced, OrdersFilled, Side, Veto
 from market.slots import Rule, Terms
@@ -298,14 +298,9 @@ class Market:
         return self.do(sent)
 
     def settle(self, *accounts: str) -> tuple[Event, ...]:
-        """All events of these accounts, without the utility's, which settles with sellers, unless named."""
-        return self.of(accounts, self.do(self.exchange.settle(self.slot, accounts, sender=self.relayer)))
-
-    def of(self, accounts: Sequence[str], events: Iterable[Event]) -> tuple[Event, ...]:
-        """Events without the utility's settlement, unless it is one of the accounts."""
-        own = self.utility.address
-        unnamed = AccountSettled if own not in accounts else ()
-        return tuple(e for e in events if not isinstance(e, unnamed) or e.account != own)
+        """Settle accounts once everybody has paid for their trades; all events of the settlement."""
+        self.do(self.exchange.collect(self.slot, self.everyone, sender=self.relayer))
+        return self.do(self.exchange.settle(self.slot, accounts, sender=self.relayer))
 
     # --- estimates ---
 

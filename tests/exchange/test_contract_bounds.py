@@ -20,7 +20,7 @@ from ledger.keccak import keccak
 from ledger.keys import Key, derive
 from ledger.sending import GAS_PER_TRANSACTION_MAX
 from ledger.transactions import decode_transaction
-from market.events import AccountResettled
+from market.events import AccountResettled, TradesCollected
 from market.fills import chain
 from market.messages import ForecastsHeader, OracleSet
 from market.orders import (
@@ -71,6 +71,7 @@ GAS = {
     "cancelOrder": 245_000,
     "closeGate": 22_300_000,
     "vetoFills": 15_600_000,
+    "collect": 2_000_000,
     "postReadings": 7_000_000,
     "estimate": 4_300_000,
     "settle": 4_700_000,
@@ -353,6 +354,20 @@ def post_prices(crowd: Crowd, slot: int) -> None:
     )
 
 
+def test_collecting(crowd):
+    """Accounts that bought on credit, at as many words of their own as there can be."""
+    market, slot, x = crowd.market, FIRST_SLOT, crowd.market.exchange
+    buyers, sellers = crowd.keys[:BATCH], crowd.keys[BATCH : 2 * BATCH]
+    crowd.open([slot])
+    crowd.place([crowd.order(key, slot, Side.ASK, 1_000) for key in sellers])
+    crowd.place([crowd.order(key, slot, Side.BID, 1_000) for key in buyers])
+    market.close(ENTRIES)
+    names = [key.address for key in buyers]
+    assert spent(market, lambda: x.collect(slot, names, sender=market.relayer)) < GAS["collect"]
+    events = market.do(x.collect(slot, names, sender=market.relayer))
+    assert [type(event) for event in events] == [TradesCollected] * BATCH
+
+
 def test_readings_estimates_and_settlement(crowd):
     """Accounts that sold in every class, have nothing, and are estimated before they are read."""
     market, slot, x, relayer = crowd.market, FIRST_SLOT, crowd.market.exchange, crowd.market.relayer
@@ -367,6 +382,7 @@ def test_readings_estimates_and_settlement(crowd):
         ]
     )
     market.close(ENTRIES)
+    market.do(x.collect(slot, [key.address for key in buyers], sender=relayer))
     post_prices(crowd, slot)
     words = market.forecast_words({key.address: 900 for key in sellers})
     market.do(market.submit_forecasts(words))
@@ -381,7 +397,7 @@ def test_readings_estimates_and_settlement(crowd):
     assert len(market.do(sent)) == BATCH
     assert spent(market, lambda: x.settle(slot, names, sender=relayer)) < GAS["settle"]
     assert market.chain.revert(before)
-    market.settle(*names)
+    market.do(x.settle(slot, names, sender=relayer))
     (sent,) = x.post_readings(readings, sender=relayer)
     market.do(sent)
     assert spent(market, lambda: x.resettle(slot, names, sender=relayer)) < GAS["resettle"]

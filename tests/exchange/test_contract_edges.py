@@ -64,14 +64,14 @@ def test_the_utility_quotes_twice_31_bits_on_each_side(ocean):
     assert codes(market, *bids) == [0, 0, Reject.OVER_CAPACITY, 0, Reject.OVER_CAPACITY]
     asks = [market.ask(utility, HUB_IMPORT, quantity) for quantity in (HALF, HALF, 2, 1, 1)]
     assert codes(market, *asks) == [0, 0, Reject.OVER_CAPACITY, 0, Reject.OVER_CAPACITY]
-    assert market.position(utility) == Position(0, LARGEST, LARGEST, 3, 3, 0, 0, False)
+    assert market.position(utility) == Position(0, LARGEST, LARGEST, 3, 3, HUB_EXPORT * LARGEST, 0, False)
     sold = market.place(whale(0), market.ask(whale(0), HUB_EXPORT, LARGEST))
     assert [quantity for _, _, _, quantity in market.fills(sold)] == [HALF, HALF, 1]
     market.place(whale(1), market.bid(whale(1), HUB_IMPORT, LARGEST))
     assert market.position(whale(0)).net == -LARGEST and market.position(whale(1)).net == LARGEST
     market.close()
     trades = (HUB_EXPORT - HUB_IMPORT) * LARGEST
-    assert market.position(utility) == Position(0, 0, 0, 3, 3, 0, trades, False)
+    assert market.position(utility) == Position(0, 0, 0, 3, 3, HUB_EXPORT * LARGEST, trades, False)
 
 
 @pytest.mark.parametrize("first", ["sells", "buys"])

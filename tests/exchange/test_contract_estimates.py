@@ -521,7 +521,7 @@ def test_readings_at_the_end_of_the_range_are_billed_exactly(market, net):
             market.exchange.deposit(market.utility.address, PRICES[1] * GIVES + 10**9, sender=market.relayer)
         )
         sent = market.exchange.settle(market.slot, [market.buyer.address], sender=market.relayer)
-    (bill,) = market.of([market.buyer.address], market.do(sent))
+    (bill,) = market.do(sent)
     assert bill.metered == net and bill.imbalance == PRICES[1] * (net - 200)
     assert market.exchange.uncovered() == max(0, -market.balance(market.buyer))
 

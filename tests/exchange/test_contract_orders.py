@@ -157,11 +157,16 @@ def test_capacity_counts_fills_and_what_rests_on_that_side(trading):
     market.place(small, market.bid(small, 60_000, 10))
 
 
-def test_the_utility_trades_at_the_hub_without_reserve_or_capacity(trading):
+def test_the_utility_trades_at_the_hub_without_capacity(trading):
+    """As far as its backing goes: 215 000 € for 4.3 GWh."""
     market, utility = trading, trading.utility
+    bid = market.bid(utility, 50_000, 2**32 - 6)
+    market.refused("order: insufficient funds", market.submit(utility, bid))
+    market.do(market.token.mint(market.relayer.address, 10**15, sender=market.relayer))
+    market.do(market.exchange.deposit(utility.address, 10**15, sender=market.relayer))
     market.place(utility, market.ask(utility, 200_000, 2**32 - 6))
     market.place(utility, market.bid(utility, 50_000, 2**32 - 6))
-    assert market.reserved(utility) == 0
+    assert market.reserved(utility) == 50_000 * (2**32 - 6)
     assert market.exchange.best_ask(market.slot, 0).tick == 2_000
     market.refused(
         "order: not registered seller", market.submit(utility, market.ask(utility, 1, 10, energy_class=1))

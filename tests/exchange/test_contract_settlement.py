@@ -10,7 +10,14 @@ import pytest
 from ledger import vectors
 from ledger.calls import SignedReading
 from ledger.keys import derive
-from market.events import AccountSettled, ReadingPosted, ReadingRejected, SlotSettled, SubstationPosted
+from market.events import (
+    AccountSettled,
+    ReadingPosted,
+    ReadingRejected,
+    SlotSettled,
+    SubstationPosted,
+    TradesCollected,
+)
 from market.messages import Reading
 from market.slots import Rule
 from tests.exchange.conftest import EUR, PRICES, TERMS, Market, found, meter_of
@@ -182,18 +189,23 @@ def test_the_utility_settles_its_hub_trades_at_their_price(market):
     (bill,) = bills(market.settle(market.utility.address)).values()
     assert (bill.contracted, bill.metered, bill.delivered, bill.trades) == (-500, 0, 0, -500 * 200_000)
     assert market.balance(market.utility) - before == 100_000_000
-    assert market.clearing() == -100_000_000
+    assert market.clearing() == 0
     assert market.total() == 1_300 * EUR
 
 
-def test_any_order_of_batches_gives_the_same_result(market):
+@pytest.mark.parametrize("collected", [False, True], ids=["who pays in the first batch", "collected"])
+def test_any_order_of_batches_gives_the_same_result(market, collected):
     delivered(market)
     outcomes = set()
+    x, buyer = market.exchange, market.buyer.address
     for order in permutations(market.everyone):
         snapshot = market.chain.snapshot()
         events = ()
-        for batch in (order[:1], order[1:3], order):
-            events += market.do(market.exchange.settle(market.slot, batch, sender=market.relayer))
+        first = order[:1] if collected else (*order[:1], buyer)
+        if collected:
+            market.do(x.collect(market.slot, order[2:] + order[:2], sender=market.relayer))
+        for batch in (first, order[1:3], order):
+            events += market.do(x.settle(market.slot, batch, sender=market.relayer))
         postings = frozenset(bills(events).values())
         balances = tuple(market.exchange.account_of(a).balance for a in market.everyone)
         assert len(postings) == 4 and events.count(SlotSettled(market.slot)) == 1
@@ -203,16 +215,39 @@ def test_any_order_of_batches_gives_the_same_result(market):
     assert len(outcomes) == 1
 
 
-def test_the_utility_settles_with_the_first_that_is_paid_for_trades(market):
+def test_nobody_is_paid_for_trades_before_others_have_paid(market):
+    """Sellers wait for a call that collects, whatever the utility has; with their buyers they do not."""
     delivered(market)
-    x, utility = market.exchange, market.utility.address
-    buyer, seller = market.buyer.address, market.seller.address
-    assert market.do(x.settle(market.slot, [], sender=market.relayer)) == ()
-    events = market.do(x.settle(market.slot, [buyer], sender=market.relayer))
-    assert [event.account for event in events] == [buyer]
-    events = market.do(x.settle(market.slot, [seller, buyer], sender=market.relayer))
-    assert [event.account for event in events] == [seller, utility]
-    assert market.do(x.settle(market.slot, [utility], sender=market.relayer)) == ()
+    x, slot, relayer = market.exchange, market.slot, market.relayer
+    market.refused("settlement: collect first", x.settle(slot, [market.seller.address], sender=relayer))
+    everyone = market.everyone
+    events = market.do(x.collect(slot, [*everyone, *everyone], sender=relayer))
+    assert events == (TradesCollected(slot, market.buyer.address, 20_000_000),)
+    assert market.clearing() == 20_000_000
+    assert market.do(x.collect(slot, everyone, sender=relayer)) == ()
+    (bill,) = market.settle(market.buyer.address)
+    assert bill.trades == 20_000_000 == market.clearing(), "the bill tells trades that were collected too"
+    market.settle(market.seller.address)
+    assert market.clearing() == 0
+    assert market.do(x.collect(slot, everyone, sender=relayer)) == ()
+
+
+def test_what_is_collected_is_no_longer_reserved(market):
+    market.open()
+    trade(market, 100)
+    x, slot, buyer = market.exchange, market.slot, market.buyer
+    market.refused("settlement: gate is open", x.collect(slot, [buyer.address], sender=market.relayer))
+    market.close()
+    before, reserve = market.balance(buyer), market.reserved(buyer)
+    market.do(x.collect(slot, market.everyone, sender=market.relayer))
+    after = market.position(buyer)
+    assert after.collected and not after.settled and not market.position(market.seller).collected
+    assert market.balance(buyer) == before - after.trades
+    assert market.reserved(buyer) == after.reserve == reserve - after.trades
+    unknown = x.collect(slot, [derive(7, "stranger").address], sender=market.relayer)
+    market.refused("accounts: unknown account", unknown)
+    unscheduled = x.collect(slot + 9, [buyer.address], sender=market.relayer)
+    market.refused("slots: not scheduled", unscheduled)
 
 
 def test_settled_accounts_are_skipped(market):
@@ -252,20 +287,21 @@ def test_the_utility_must_be_able_to_cover_a_batch(market):
     assert market.exchange.backing() == 0
     market.read(market.signed_reading(market.buyer, 100), market.signed_reading(market.seller, -150))
     x = market.exchange
+    market.do(x.collect(market.slot, [market.buyer.address], sender=market.relayer))
     sent = x.settle(market.slot, [market.seller.address], sender=market.relayer)
     market.refused("settlement: utility unfunded", sent)
-    # The seller gets 100 000 x 100 that the buyer has not paid yet, 115 000 x 50, and pays 3 000 x 100.
-    needed = 10_000_000 + 5_750_000 - 300_000
+    # The seller gets 100 000 x 100 that the buyer has paid, and of the utility 115 000 x 50 less 3 000 x 100.
+    needed = 5_750_000 - 300_000
     market.do(x.deposit(market.utility.address, needed - 1, sender=market.relayer))
     market.refused(
         "settlement: utility unfunded", x.settle(market.slot, [market.seller.address], sender=market.relayer)
     )
     market.do(x.deposit(market.utility.address, 1, sender=market.relayer))
     market.settle(market.seller.address)
-    assert x.backing() == 0 and market.clearing() == -10_000_000
+    assert x.backing() == 0 and market.clearing() == 0
     market.refused("accounts: insufficient funds", x.withdraw(1, sender=market.utility))
     market.settle(market.buyer.address)
-    assert x.backing() == 10_000_000 + 1_000 * 100
+    assert x.backing() == 1_000 * 100
 
 
 def test_what_accounts_owe_limits_the_utility(market):

@@ -146,7 +146,10 @@ STARTS = {
     "progress": ("slots", ["CHUNKS_AT", "ACCOUNTS_AT", "SETTLED_AT", "LEVEL_AT", "PLACE_AT", "CLEARING_AT"]),
     "level": ("levels", ["HEAD_AT", "TAIL_AT", "TAKEN_AT", "OLDER_AT", "ENTRIES_AT"]),
     "entry": ("levels", ["EXPIRY_AT", "NONCE_AT", "TRADER_AT"]),
-    "position": ("positions", ["RESTING_AT", "COUNT_AT", "RESERVE_AT", "NET_AT", "TRADES_AT", "SETTLED"]),
+    "position": (
+        "positions",
+        ["RESTING_AT", "COUNT_AT", "RESERVE_AT", "NET_AT", "TRADES_AT", "SETTLED", "COLLECTED"],
+    ),
     "reading": (
         "settlement",
         ["METERED_AT", "ESTIMATED_AT", "EPOCH_AT", "BASIS_AT", "METERED", "ESTIMATED", "RESETTLED"],
@@ -218,8 +221,8 @@ def test_words_on_the_chain_read_as_the_page_says(trading):
     assert split("entry", head[4]) == [300, 77, 5, 1]
     place = slot << 24 | 1
     reserve = market.position(buyer).reserve
-    assert split("position", stored(market, 16, place)) == [1 << 5, 300, 0, 1, 0, reserve, 0, 0, 0]
+    assert split("position", stored(market, 16, place)) == [1 << 5, 300, 0, 1, 0, reserve, 0, 0, 0, 0]
     seller = split("position", stored(market, 16, slot << 24 | 3))
     sold = [2**34 - 120, 2**52 - 120 * 1_000]
-    assert seller == [0, 0, 0, 0, 0, market.position(market.seller).reserve, *sold, 0]
+    assert seller == [0, 0, 0, 0, 0, market.position(market.seller).reserve, *sold, 0, 0]
     assert stored(market, 17, slot << 24 | 3) == 1 << 200

@@ -99,7 +99,8 @@ def trade(feeder, hour: Hour, clearing, policy: Policy, seed: int = 1) -> tuple[
     book = Book(SLOT, TERMS, accounts, keccak, TARIFF, prices.charges)
     session = Session(book, accounts, hour, prices.charges, feeder.base_mw, largest)
     loss = float((feeder.r_pu * solution.primal.l[0]).sum())
-    quotes = hub_quotes(UTILITY, SLOT, TARIFF, lot_wh=TERMS.lot_wh)
+    accounts.utility.balance_neur = 10**18
+    quotes = hub_quotes(UTILITY, SLOT, TARIFF, lot_wh=TERMS.lot_wh, bought_wh=PROSUMERS * largest)
     passive_mwh = (hour.passive_p + loss) * feeder.base_mw
     bid = passive_bid(UTILITY, SLOT, TARIFF, prices.hub_price, passive_mwh, lot_wh=TERMS.lot_wh)
     for order in (*quotes, *bid):

@@ -220,8 +220,11 @@ def test_zero_intelligence_quotes_between_the_utility_and_its_own_worth():
 # the utility
 
 
-def test_the_utility_quotes_without_limit_and_never_meets_itself():
-    export, ask = hub_quotes("utility", 1, TARIFF, lot_wh=LOT)
+def test_the_utility_quotes_all_that_can_be_wanted_and_never_meets_itself():
+    export, ask = hub_quotes("utility", 1, TARIFF, lot_wh=LOT, bought_wh=12_345_678)
+    assert export.quantity_wh == 12_345_678 // LOT * LOT
+    assert hub_quotes("utility", 1, TARIFF, lot_wh=LOT, bought_wh=LOT - 1) == (ask,)
+    assert hub_quotes("utility", 1, TARIFF, lot_wh=LOT, bought_wh=2**40)[0].quantity_wh == ask.quantity_wh
     assert (export.side, export.limit_ueur_per_kwh) == (Side.BID, 70_000)
     assert (ask.side, ask.limit_ueur_per_kwh) == (Side.ASK, 160_000)
     assert WITHOUT_LIMIT_WH - LOT < ask.quantity_wh <= WITHOUT_LIMIT_WH and ask.quantity_wh % LOT == 0
@@ -236,7 +239,7 @@ def test_the_utility_quotes_without_limit_and_never_meets_itself():
     "tariff", [Tariff(160_050, 0, 70_050), Tariff(70_000, 0, 70_000), Tariff(-50, 0, -99)]
 )
 def test_quotes_off_the_ticks_are_reached_by_limits_at_the_utilitys_price(tariff):
-    export, ask = hub_quotes("utility", 1, tariff, lot_wh=LOT)
+    export, ask = hub_quotes("utility", 1, tariff, lot_wh=LOT, bought_wh=10**9)
     low = bid_tick(export.limit_ueur_per_kwh, 0)
     high = ask_tick(ask.limit_ueur_per_kwh, 0)
     assert low < high

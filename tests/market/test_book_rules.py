@@ -196,7 +196,21 @@ def test_credit_and_reserves_decide_what_can_be_placed(book):
     assert book.reject(place(bid(0, 1, 61_000, 10), OPENS)) is Reject.INSUFFICIENT_FUNDS
 
 
-def test_the_utility_reserves_nothing_and_has_all_capacity_but_the_resting_limit(book):
+def test_the_utility_reserves_what_it_pays(book):
+    utility = book.accounts.utility
+    utility.balance_neur = 0
+    bids = [Order(UTILITY, SLOT, n, Side.BID, 0, 80_000, 100) for n in range(2)]
+    assert book.reject(place(bids[0], OPENS)) is Reject.INSUFFICIENT_FUNDS
+    utility.balance_neur = 2 * 8_000_000 - 1
+    send(book, bids[0])
+    assert (utility.reserved_neur, book.accounts.backing_neur) == (8_000_000, 8_000_000 - 1)
+    assert book.reject(place(bids[1], OPENS)) is Reject.INSUFFICIENT_FUNDS
+    rid = Order(UTILITY, SLOT, 2, Side.ASK, 0, -100, 100)
+    assert book.reject(place(rid, OPENS)) is None
+    assert book.reject(place(replace(rid, limit_ueur_per_kwh=-80_000), OPENS)) is Reject.INSUFFICIENT_FUNDS
+
+
+def test_the_utility_asks_for_nothing_reserved_and_has_all_capacity_but_the_resting_limit(book):
     sixteenth_wh = 2**32 // RESTING_MAX - 6  # whole lots; 95 Wh are left of 2³² − 1
     orders = [Order(UTILITY, SLOT, n, Side.ASK, 0, 200_000, sixteenth_wh) for n in range(RESTING_MAX)]
     assert all(isinstance(event, OrderPlaced) for event in send(book, *orders))

@@ -23,6 +23,7 @@ from market.events import (
     ReadingRejected,
     RoleAccepted,
     SlotSettled,
+    TradesCollected,
 )
 from market.exchange import Exchange, ReadingRefused
 from market.messages import CancelRequest, Reading, ReadingReject
@@ -126,15 +127,21 @@ def test_settling_again_is_skipped(market):
     assert [type(event) for event in market.settle(*everybody())][-1] is SlotSettled
 
 
-@pytest.mark.parametrize(("first", "clearing"), [(0, 100 * 100_000), (2, -100 * 100_000)])
-def test_the_utility_leaves_clearing_alone(market, first, clearing):
-    """Trades of a slot half settled are others' money, and what they still owe is not there yet."""
+@pytest.mark.parametrize("collected", [False, True])
+def test_the_utility_leaves_clearing_alone(market, collected):
+    """Trades of a slot half settled are others' money; sellers wait for their buyers' alone."""
     metered(traded(market), 100, 0, -100)
-    market.settle(trader(first))
     accounts, utility = market.exchange.accounts, market.by(UTILITY)
-    assert accounts.clearing_neur == {SLOT: clearing}
+    with refused("settlement: collect first"):
+        market.exchange.settle(utility, SLOT, [trader(2)])
+    if collected:
+        (paid,) = market.exchange.collect(utility, SLOT, everybody())
+        assert paid == TradesCollected(SLOT, trader(0), 100 * 100_000)
+    else:
+        market.exchange.settle(utility, SLOT, [trader(0)])
+    assert accounts.clearing_neur == {SLOT: 100 * 100_000}
     assert accounts.held_neur == (TRADERS + 1) * RICH_NEUR
-    free = accounts.utility.balance_neur + min(0, clearing)
+    free = accounts.utility.balance_neur
     with refused("accounts: insufficient funds"):
         market.exchange.withdraw(utility, free + 1)
     market.exchange.withdraw(utility, free)
@@ -202,7 +209,7 @@ def test_a_batch_that_the_utility_cannot_back_settles_nobody():
     metered(traded(market), 100, -10_000)  # trader 1 delivers far more than anybody pays for
     before = picture(market.exchange)
     with refused("settlement: utility unfunded"):
-        market.settle(*everybody())
+        market.exchange.settle(market.by(), SLOT, everybody())
     assert picture(market.exchange) == before
     market.exchange.deposit(market.by(trader(3)), UTILITY, 2 * 10**9)  # anyone may
     assert isinstance(market.settle(*everybody())[-1], SlotSettled)

@@ -13,7 +13,7 @@ from ledger import vectors
 from ledger.keccak import keccak
 from market.accounts import Account, Accounts, Position
 from market.book import Book
-from market.events import AccountSettled, Event
+from market.events import Event
 from market.exchange import Caller, Exchange
 from market.fills import TakenLevel
 from market.messages import Reading
@@ -169,6 +169,7 @@ def open_book(
 ) -> Book:
     """A book whose slot is open, with rich accounts that may sell every class."""
     accounts = Accounts(UTILITY)
+    accounts.deposit(UTILITY, RICH_NEUR)
     usual = {
         "import_capacity_wh": 10**6,
         "export_capacity_wh": 10**6,
@@ -278,10 +279,10 @@ class Market:
         return self.exchange.resettle(self.by(), SLOT, accounts)
 
     def settle(self, *accounts: Address) -> tuple[Event, ...]:
-        """All events of these accounts, without the utility's, which settles with sellers, unless named."""
-        unnamed = () if UTILITY in accounts else AccountSettled
-        events = self.exchange.settle(self.by(), SLOT, accounts)
-        return tuple(e for e in events if not isinstance(e, unnamed) or e.account != UTILITY)
+        """Settle accounts once everybody has paid for their trades; all events of the settlement."""
+        everyone = [account.address for account in self.exchange.accounts]
+        self.exchange.collect(self.by(), SLOT, everyone)
+        return self.exchange.settle(self.by(), SLOT, accounts)
 
 
 def market_of(

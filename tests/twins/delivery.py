@@ -13,6 +13,8 @@ from tests.twins.life import EUR, HEIR, LATECOMER, PRICE_SHIFTS, STRANGER, meter
 from tests.twins.pair import Signer
 from tests.twins.posting import Posting
 
+REFUSED_FOR_MONEY = {"settlement: utility unfunded", "settlement: collect first"}
+
 
 class Delivery(Posting):
     """Everything but orders and posted vectors."""
@@ -73,25 +75,38 @@ class Delivery(Posting):
         call = calls.Settle(slot, tuple(key.address for key in chosen))
         outcome = self.pair.same(self.pair.payer, call)
         self.check_touched(slot, outcome)
-        if outcome == "settlement: utility unfunded":
-            self.check_unfunded(slot, {key.address for key in chosen})
+        if outcome in REFUSED_FOR_MONEY:
+            self.check_refused(slot, {key.address for key in chosen}, str(outcome))
 
-    def check_unfunded(self, slot: int, chosen: set[Address]) -> None:
-        """The utility owes something itself, or somebody would be paid before those who pay."""
+    def check_refused(self, slot: int, chosen: set[Address], rule: str) -> None:
+        """Nobody is refused but for what the utility owes, or because others have not paid yet."""
         state, accounts = self.pair.twin.slot(slot), self.pair.twin.accounts
         valuation = state.valuation(self.pair.chain.block().timestamp)
         positions = {who: state.book.position(accounts.get(who)) for who in chosen}
-        if any(position.trades_neur < 0 for position in positions.values() if not position.settled):
-            positions[self.utility.address] = state.book.position(accounts.utility)
-        unsettled = [who for who, position in positions.items() if not position.settled]
-        to_utility = {who: -positions[who].trades_neur for who in unsettled}
-        for who in unsettled:
-            to_utility[who] += amount_neur(state.bill(accounts.get(who), valuation))
-        owes = any(amount < 0 for amount in to_utility.values())
-        owes = owes or (self.utility.address in unsettled and positions[self.utility.address].trades_neur > 0)
-        paid_in = sum(positions[who].trades_neur for who in unsettled)
-        assert owes or accounts.clearing_neur.get(slot, 0) + paid_in < 0, "who pays was refused"
-        self.pair.witness.checks["unfunded: the utility owes, or sellers come first"] += 1
+        unsettled = {who: position for who, position in positions.items() if not position.settled}
+        if rule == "settlement: collect first":
+            due = sum(p.trades_neur for p in unsettled.values() if not p.collected)
+            assert accounts.clearing_neur.get(slot, 0) + due < 0
+        else:
+            bills = {who: amount_neur(state.bill(accounts.get(who), valuation)) for who in unsettled}
+            owed = {who: bills[who] - position.trades_neur for who, position in unsettled.items()}
+            assert any(amount < 0 for amount in owed.values()), "who owes the utility was refused"
+        self.pair.witness.checks[f"refused, and rightly: {rule}"] += 1
+
+    def collect(self) -> None:
+        """Only a slot that is still open refuses it."""
+        slot = self.draw_slot()
+        people = [self.utility, *self.traders, *([LATECOMER] if self.account(LATECOMER) else [])]
+        chosen = [self.choose(people) for _ in range(self.rng.randint(0, 7))]
+        call = calls.Collect(slot, tuple(key.address for key in chosen))
+        outcome = self.pair.same(self.pair.payer, call)
+        self.check_touched(slot, outcome)
+        known = all(self.account(key) for key in chosen)
+        assert (
+            not known
+            or outcome in {"slots: not scheduled", "settlement: gate is open"}
+            or (isinstance(outcome, tuple))
+        )
 
     def estimate(self) -> None:
         slot, index = self.draw_slot(), self.choose([0, 0, 0, 0, 0, 1])

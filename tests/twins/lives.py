@@ -15,7 +15,7 @@ from ledger import calls
 from ledger.keys import Key
 from market.messages import Reading
 from market.slots import Rule, Terms
-from tests.twins.delivery import Delivery
+from tests.twins.delivery import REFUSED_FOR_MONEY, Delivery
 from tests.twins.life import EUR, FIRST_SLOT_START, TRADERS, meter_of
 from tests.twins.pair import Pair, Signer, key_of
 from tests.twins.posting import ORACLES, QUORUM
@@ -54,7 +54,7 @@ UNTIMELY = ["place_batch", "place_one", "cancel"]
 RUN = ["move_money", "change_account", "hand_over", "rotate_oracles", "schedule", "post_other_charges"]
 VETO = ["veto"] * 3 + ["post_forecasts"]
 DELIVER = [*["close_gate"] * 2, *["draw_prices"] * 5, "read_one", "read_everybody"]
-DELIVER += ["post_substation", "post_forecasts", "settle", "settle", "settle"]
+DELIVER += ["post_substation", "post_forecasts", "collect", "collect", "settle", "settle", "settle"]
 LATE = ["estimate"] * 3 + ["read_one", "read_everybody", "resettle", "resettle", "settle"]
 
 
@@ -198,8 +198,11 @@ class TwinLife(Trading, Delivery):
         return reading, Signer(meter_of(who, epoch))
 
     def settle_all(self, slot: int, people: Sequence[Key]) -> None:
-        """Settle in two calls."""
+        """Settle in two calls, half of the lives without money of the utility's, after all have paid."""
         half = len(people) // 2
+        if self.choose([False, True]):
+            everybody = calls.Collect(slot, tuple(key.address for key in people))
+            assert isinstance(self.pair.same(self.pair.payer, everybody), tuple)
         for part in (people[:half], people[half:]):
             if self.choose([False, True]):
                 self.drain()
@@ -210,10 +213,17 @@ class TwinLife(Trading, Delivery):
     def backed(self, call: calls.Settle | calls.Resettle) -> None:
         """Settle or resettle; where the utility cannot back the result, somebody pays in for it."""
         for amount_neur in (100 * EUR, FORTUNE_NEUR):
-            if self.pair.same(self.pair.payer, call) != "settlement: utility unfunded":
+            outcome = self.pair.same(self.pair.payer, call)
+            if isinstance(call, calls.Settle) and outcome in REFUSED_FOR_MONEY:
+                self.check_refused(call.slot, set(call.accounts), str(outcome))
+            if outcome == "settlement: collect first":
+                people = tuple(account.address for account in self.pair.twin.accounts)
+                collected = self.pair.same(self.pair.payer, calls.Collect(call.slot, people))
+                assert isinstance(collected, tuple), collected
+                outcome = self.pair.same(self.pair.payer, call)
+            if outcome != "settlement: utility unfunded":
+                assert isinstance(outcome, tuple), outcome
                 return
-            if isinstance(call, calls.Settle):
-                self.check_unfunded(call.slot, set(call.accounts))
             self.deposit(self.utility, amount_neur)
         assert isinstance(self.pair.same(self.pair.payer, call), tuple)
 

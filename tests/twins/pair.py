@@ -198,7 +198,7 @@ class Pair:
     def compare_words(self) -> None:
         """All accounts, and all they have in slots that were ever touched, in the contract's storage."""
         words, accounts = self.witness.words, self.twin.accounts
-        assert words.common() == (accounts.advances_neur, accounts.uncovered_neur)
+        assert words.uncovered() == accounts.uncovered_neur
         for account in accounts:
             assert words.account(account.address) == AccountWords(
                 account.id,
@@ -225,6 +225,7 @@ class Pair:
             held.net_wh,
             held.trades_neur,
             held.settled,
+            held.collected,
         ), f"account {account.id} in slot {slot}"
         for energy_class in range(1, len(self.terms.penalties_ueur_per_kwh) + 1):
             net_wh = words.class_net(slot, account.id, energy_class)
@@ -260,6 +261,7 @@ class Pair:
             held.reserve_neur,
             held.trades_neur,
             held.settled,
+            held.collected,
         )
         for energy_class in range(1, len(self.terms.penalties_ueur_per_kwh) + 1):
             found = self.exchange.class_net_of(slot, account.address, energy_class)
@@ -333,7 +335,6 @@ class Pair:
     def compare_money(self) -> None:
         """Sums over accounts; and that the token covers them, and the utility what they lack."""
         accounts = self.twin.accounts
-        assert self.exchange.advances() == accounts.advances_neur
         assert self.exchange.uncovered() == accounts.uncovered_neur
         assert self.exchange.backing() == accounts.backing_neur
         assert accounts.backing_neur >= 0

@@ -51,7 +51,9 @@ CHECKS = {
     "token balance = Σ balances + Σ clearing": ACTIONS_MIN,
     "backing": ACTIONS_MIN,
     "backing, something uncovered": 100,
-    "unfunded: the utility owes, or sellers come first": 5,
+    "collected before settlement": 20,
+    "refused, and rightly: settlement: utility unfunded": 1,
+    "refused, and rightly: settlement: collect first": 1,
     "reserved = Σ reserves by slot": ACTIONS_MIN,
     "reserve covers the worst case": 1_000,
     "reserve covers the worst case, with a penalty": 5,
@@ -78,7 +80,12 @@ ELSEWHERE |= {"book: no such class", "book: no such level", "oracle: no such bus
 SELDOM = {"accounts: was the utility", "accounts: nothing to change", "accounts: amount too large"}
 SELDOM |= {"slots: already scheduled", "slots: no such slot", "prices: hub price off range"}
 SELDOM |= {"substation: wrong length", "substation: already posted", "charges: substation is not zero"}
-SELDOM |= {"forecasts: wrong length", "oracle: wrong number of chunks", "oracle: value beyond the last bus"}
+SELDOM |= {
+    "prices: substation is not the hub price",
+    "forecasts: wrong length",
+    "oracle: wrong number of chunks",
+    "oracle: value beyond the last bus",
+}
 SELDOM |= {"veto: not the last fill", "veto: more than was filled", "reading: wrong classes"}
 """Rules that so few lives need not break; those of `make long` do."""
 

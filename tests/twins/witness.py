@@ -21,6 +21,7 @@ from market.events import (
     RoleAccepted,
     SlotSettled,
     SubstationPosted,
+    TradesCollected,
     Withdrawn,
 )
 from market.orders import (
@@ -71,6 +72,7 @@ class SlotBook:
     is_closed: bool = False
     charges: tuple[int, ...] = ()
     readings: dict[Address, ReadingPosted] = field(default_factory=dict)
+    collected: dict[Address, int] = field(default_factory=dict)
     settled: dict[Address, AccountSettled] = field(default_factory=dict)
     resettled: dict[Address, AccountResettled] = field(default_factory=dict)
     substation: SubstationPosted | None = None
@@ -125,9 +127,13 @@ class Witness:
                 balances[event.account] += event.amount
             case Withdrawn():
                 balances[event.account] -= event.amount
+            case TradesCollected():
+                balances[event.account] -= event.amount
             case AccountSettled() | AccountResettled():
                 others = event.charge + event.closeout + event.imbalance + event.penalty
                 trades = event.trades if isinstance(event, AccountSettled) else 0
+                if event.account in self.slots[event.slot].collected:
+                    trades = 0
                 balances[event.account] -= trades + others
                 balances[self.utility] += others
 
@@ -135,17 +141,17 @@ class Witness:
         """Every balance is what the events make it; tokens, clearing and backing fit to them."""
         for who, account in accounts.items():
             assert account.balance == self.balances[who], f"{who} has {account.balance}"
-        advances, uncovered = self.words.common()
+        uncovered = self.words.uncovered()
         clearing = {slot: self.words.clearing(slot) for slot in self.slots}
         for slot, book in self.slots.items():
-            assert clearing[slot] == sum(bill.trades for bill in book.settled.values())
+            paid = book.collected | {who: bill.trades for who, bill in book.settled.items()}
+            assert clearing[slot] == sum(paid.values()) >= 0
             assert clearing[slot] == 0 or not book.is_settled
-        assert advances == sum(max(0, -between) for between in clearing.values())
         utility = accounts[self.utility]
         assert uncovered == sum(max(0, a.reserved - a.balance) for a in accounts.values() if a is not utility)
         self.checks["backing"] += 1
         self.checks["backing, something uncovered"] += uncovered > 0
-        assert utility.balance - advances - uncovered >= 0, "the utility does not back what others lack"
+        assert utility.balance - utility.reserved - uncovered >= 0, "the utility backs too little"
         self.checks["token balance = Σ balances + Σ clearing"] += 1
         neur_per_unit, units_per_neur = self.scale
         held = sum(account.balance for account in accounts.values()) + sum(clearing.values())
@@ -186,8 +192,15 @@ class Witness:
                     book.readings[event.account] = event
                 case SubstationPosted():
                     book.substation = event
+                case TradesCollected():
+                    assert event.account not in book.settled.keys() | book.collected, "collected twice"
+                    assert event.amount > 0
+                    book.collected[event.account] = event.amount
+                    self.checks["collected before settlement"] += 1
                 case AccountSettled():
                     assert event.account not in book.settled, "settled twice"
+                    collected = book.collected.get(event.account)
+                    assert collected is None or collected == event.trades
                     book.settled[event.account] = event
                 case AccountResettled():
                     assert event.account not in book.resettled, "resettled twice"
@@ -290,7 +303,7 @@ class Witness:
             self._check_queues(book, levels)
             self._check_positions(held, levels)
             for number, position in held.items():
-                if number:
+                if number:  # what the utility pays is its trades alone
                     entries = [(lv, e) for lv in levels for e in lv.entries if e.trader == number]
                     charge = book.charges[by_id[number].bus] if book.charges else 0
                     self._check_reserve(position, entries, charge, tariff, self._penalty(slot, number))
@@ -351,6 +364,7 @@ class Witness:
         self.checks["reserve covers the worst case"] += 1
         self.checks["reserve covers the worst case, with a penalty"] += penalty > 0
         penalties = (0, *self.terms.penalties_ueur_per_kwh)
+        reserved = position.reserve + (position.trades if position.collected else 0)
         for outcome in outcomes(self.terms.rule, charge, tariff):
             cost = outcome(position.net, position.trades) + penalty
             for level, entry in entries:
@@ -358,12 +372,12 @@ class Witness:
                 bought = entry.quantity if is_bid else -entry.quantity
                 owed = 0 if is_bid else entry.quantity * penalties[level.energy_class]
                 cost += max(0, outcome(bought, bought * 100 * level.tick) + owed)
-            assert cost <= position.reserve, f"{cost} n€ may be due, and {position.reserve} are reserved"
+            assert cost <= reserved, f"{cost} n€ may be due, and {reserved} are reserved"
         paid_in = position.trades
         for level, entry in entries:
             worth = entry.quantity * 100 * level.tick
             paid_in += max(0, worth if level.side == Side.BID else -worth)
-        assert paid_in <= position.reserve, "what goes into the clearing is not reserved"
+        assert paid_in <= reserved, "what goes into the clearing is not reserved"
 
     def _check_limits(
         self, slot: int, events: Sequence[Event], accounts: dict[Address, AccountWords]

@@ -13,7 +13,7 @@ from ledger.chain.embedded import EmbeddedChain
 from ledger.keccak import keccak
 from market.orders import Address, Side
 
-WORDS, PROFILES, HOLDERS, COMMON, STATES, PROGRESS, HEADS, QUEUES = 0, 1, 2, 4, 10, 11, 12, 13
+WORDS, PROFILES, HOLDERS, UNCOVERED, STATES, PROGRESS, HEADS, QUEUES = 0, 1, 2, 4, 10, 11, 12, 13
 POSITIONS, CLASS_NETS, VECTORS = 16, 18, 40
 """Variables of the exchange by their slot."""
 TOKEN_BALANCES = 6
@@ -54,6 +54,7 @@ class PositionWord:
     net: int
     trades: int
     settled: bool
+    collected: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +127,13 @@ class Words:
         """Who has an id, in lower case."""
         return f"0x{self.at(HOLDERS, number):040x}"
 
-    def common(self) -> tuple[int, int]:
-        """Advances, and what is uncovered."""
-        word = self._chain.storage(self._exchange, COMMON)
-        return bits(word, 128, 255), bits(word, 0, 127)
+    def uncovered(self) -> int:
+        """What others have reserved, or owe, beyond their balances."""
+        return self._chain.storage(self._exchange, UNCOVERED)
 
     def clearing(self, slot: int) -> int:
-        """What trades settled in a slot have paid in, less what they were credited."""
-        return bits(self.at(PROGRESS, slot), 128, 255, signed=True)
+        """What a slot's buyers have paid for their trades, less what sellers got."""
+        return bits(self.at(PROGRESS, slot), 128, 255)
 
     # --- slots ----------------------------------------------------------------------------------
 
@@ -148,6 +148,7 @@ class Words:
             bits(word, 164, 197, signed=True),
             100 * bits(word, 198, 249, signed=True),
             bool(bits(word, 250, 250)),
+            bool(bits(word, 251, 251)),
         )
 
     def class_net(self, slot: int, number: int, energy_class: int) -> int:

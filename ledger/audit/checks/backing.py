@@ -1,4 +1,4 @@
-"""`backing`: what the utility owes is funded after every transaction."""
+"""`backing`: what the utility owes is funded after every transaction, and sellers' pay is there."""
 
 from __future__ import annotations
 
@@ -6,53 +6,54 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ledger.audit.verdict import PASSED, Verdict, at
-from ledger.history import Money, money_of
+from ledger.history import Movement, movements
 from ledger.record import Record
 from market.accounts import UTILITY_ID
-from market.events import (
-    AccountSettled,
-    Deposited,
-    Withdrawn,
-)
+from market.events import Deposited, Withdrawn
 from market.findings import Finding
-from market.orders import Address
 
 NAME = "backing"
 
 
 def check(record: Record) -> Iterator[Verdict]:
-    """One verdict a transaction that moved money: utility balance − advances − others' debts ≥ 0 after it."""
-    ids: dict[Address, int] = {}
+    """After each transaction that moved money: utility balance − others' debts ≥ 0, slots' clearing ≥ 0."""
     balances: defaultdict[int, int] = defaultdict(int)
     clearing: defaultdict[int, int] = defaultdict(int)
-    for sent in record.sent:
-        moved = False
-        for logged, number, money in money_of(sent, ids):
-            if number is None:
-                yield Finding(NAME, at(logged), "a known account", money.account, "nobody's balance")
+    for sent, moved in movements(record):
+        touched: set[int] = set()
+        for each in moved:
+            if each.account is None:
+                yield Finding(
+                    NAME, at(each.logged), "a known account", each.event.account, "nobody's balance"
+                )
                 continue
-            own, utilitys = _moved(money)
-            balances[number] += own
-            balances[UTILITY_ID] += utilitys
-            if isinstance(money, AccountSettled):
-                clearing[money.slot] += money.trades
-            moved = True
-        if moved:
+            balances[each.account] += _own(each)
+            balances[UTILITY_ID] += each.to_utility_neur
+            if each.cleared_neur:
+                slot = getattr(each.event, "slot", 0)
+                clearing[slot] += each.cleared_neur
+                touched.add(slot)
+        if any(each.account is not None for each in moved):
             debts = -sum(min(0, money) for number, money in balances.items() if number != UTILITY_ID)
-            advances = -sum(min(0, paid_in) for paid_in in clearing.values())
-            backing = balances[UTILITY_ID] - advances - debts
-            where = f"{sent.where} backing of the utility, neur"
-            yield Finding(NAME, where, "0 or more", f"{backing:_}", "unfunded") if backing < 0 else PASSED
+            yield _kept(
+                f"{sent.where} backing of the utility, neur", balances[UTILITY_ID] - debts, "unfunded"
+            )
+        for slot in sorted(touched):
+            yield _kept(
+                f"{sent.where} clearing of slot {slot}, neur", clearing[slot], "paid before it was paid in"
+            )
 
 
-def _moved(event: Money) -> tuple[int, int]:
-    """What an event adds to its account, and to the utility."""
-    match event:
+def _own(moved: Movement) -> int:
+    """What a movement adds to its account's balance."""
+    match moved.event:
         case Deposited():
-            return event.amount, 0
+            return moved.event.amount
         case Withdrawn():
-            return -event.amount, 0
+            return -moved.event.amount
         case _:
-            rest = event.charge + event.closeout + event.imbalance + event.penalty
-            trades = event.trades if isinstance(event, AccountSettled) else 0
-            return -rest - trades, rest
+            return -moved.cleared_neur - moved.to_utility_neur
+
+
+def _kept(where: str, amount_neur: int, otherwise: str) -> Verdict:
+    return Finding(NAME, where, "0 or more", f"{amount_neur:_}", otherwise) if amount_neur < 0 else PASSED

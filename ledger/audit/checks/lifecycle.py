@@ -19,6 +19,7 @@ from market.events import (
     PricesPosted,
     SlotSettled,
     SubstationPosted,
+    TradesCollected,
 )
 from market.findings import Finding
 from market.orders import (
@@ -46,7 +47,7 @@ def check(record: Record) -> Iterator[Verdict]:
             window = _phase(logged, slot.slot, known.terms)
             if window is not None:
                 yield within(NAME, what, times[logged.log.block_number], *window)
-            if isinstance(logged.event, AccountSettled) and (
+            if isinstance(logged.event, AccountSettled | TradesCollected) and (
                 closed_at is None or logged.place < closed_at.place
             ):
                 yield Finding(NAME, what, "gate closed before", "gate open", "settled too early")
@@ -73,7 +74,7 @@ def _phase(logged: Logged, slot: int, terms: Terms) -> tuple[int, int | None] | 
             return terms.closing(slot), terms.readings_due(slot)
         case SubstationPosted():
             return terms.end(slot), None
-        case AccountSettled():
+        case AccountSettled() | TradesCollected():
             return terms.closing(slot), None
         case AccountResettled():
             return terms.readings_due(slot), None
@@ -89,9 +90,11 @@ def _each_once(slot: SlotHistory) -> Iterator[Verdict]:
         if count > 1:
             yield compare(NAME, f"{where} number of {kind.__name__}", 1, count)
     accounts = [event.account for _, event in slot.settled]
+    paid = [event.account for _, event in slot.collected]
     forecasts = [event.index for _, event in slot.of(ForecastsPosted)]
     changed = [event.account for _, event in slot.resettled]
     for what, once in (
+        ("trades collected", paid),
         ("accounts settled", accounts),
         ("accounts resettled", changed),
         ("forecasts posted", forecasts),
