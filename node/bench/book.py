@@ -77,7 +77,8 @@ def _empty_book() -> Book:
     accounts = Accounts(UTILITY)
     for number in range(ACCOUNTS):
         trader = f"trader {number}"
-        accounts.register(trader, 1 + number % 32, f"meter {number}", CAPACITY_WH, CAPACITY_WH, FUNDS_NEUR, 0)
+        accounts.register(trader, 1 + number % 32, f"meter {number}", CAPACITY_WH, CAPACITY_WH, 0, 0)
+        accounts.deposit(trader, FUNDS_NEUR)
     return Book(SLOT, TERMS, accounts, keccak, TARIFF, charges=(0,) * TERMS.buses)
 
 

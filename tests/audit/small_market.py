@@ -401,11 +401,16 @@ class SmallMarket:
         self.confirm(self.exchange.veto_fills(SILENT, vetoes, sender=UTILITY))
 
     def _stay_silent(self) -> None:
-        """No reading comes in time. The buyer's replaces an estimate, the seller's a settlement."""
+        """No reading comes in time. The buyer's replaces an estimate, the seller's a settlement.
+
+        What is paid for trades was collected before that.
+        """
         exchange, terms, first = self.exchange, self.terms, 0
         self.chain.advance_to(terms.closing(SILENT))
         self.confirm(exchange.close_gate(SILENT, 2, sender=RELAYER))
-        self.confirm(exchange.close_gate(SILENT, 2, sender=RELAYER))
+        everybody = [trader.address for trader in TRADERS]
+        closing = exchange.close_gate(SILENT, 2, sender=RELAYER)
+        self.confirm(closing, exchange.collect(SILENT, [UTILITY.address, *everybody], sender=RELAYER))
         self.post_prices(SILENT, 1.0)
         forecast = pack((0, 900, -2_000, 300))
         words = forecast + (0,) * (WORDS_PER_CHUNK - len(forecast))
@@ -414,7 +419,6 @@ class SmallMarket:
         self.chain.advance_to(terms.end(SILENT))
         self.read_substation(SILENT, 4_000)
         self.chain.advance_to(terms.readings_due(SILENT))
-        everybody = [trader.address for trader in TRADERS]
         self.confirm(exchange.estimate(SILENT, first, words, everybody, sender=RELAYER))
         self.confirm(*exchange.post_readings([self.reading(SILENT, 0, 850, 0)], sender=RELAYER))
         self.settle(SILENT)

@@ -23,6 +23,7 @@ from market.events import (
     SlotSettled,
     SlotsScheduled,
     SubstationPosted,
+    TradesCollected,
     Unpaused,
     Withdrawn,
 )
@@ -252,6 +253,10 @@ LIFECYCLE = (
     lie("settled-slot-hidden", "lifecycle", SlotSettled, 0, drop),
     lie("settled-slot-said-too-soon", "lifecycle", AccountSettled, 3, drop, place=_slot(SLOT)),
     lie("resettlement-hidden", "lifecycle", AccountResettled, 0, drop),
+    lie("collection-of-more", "lifecycle", TradesCollected, 0, add("amount", 5)),
+    lie("collection-hidden", "lifecycle", TradesCollected, 0, drop),
+    told_again("collected-before-closing", "lifecycle", TradesCollected, 0, (OrderPlaced, 9)),
+    told_again("collected-twice", "lifecycle", TradesCollected, 0, (TradesCollected, 0), place=_slot(SILENT)),
     lie("estimate-hidden", "lifecycle", ReadingEstimated, 2, drop),
     lie("forecast-hidden", "lifecycle", ForecastsPosted, 0, drop),
     lie("reading-hidden", "lifecycle", ReadingPosted, 2, drop),

@@ -75,8 +75,8 @@ QUICK = (
         name="a bill is paid to the account and not by it",
         code="Clearinghouse",
         source="settlement.vy",
-        right="accounts._credit(account, -bill.trades - to_utility, positions._reserve(position))",
-        wrong="accounts._credit(account, -bill.trades + to_utility, positions._reserve(position))",
+        right="accounts._credit(account, -cleared - to_utility, positions._reserve(position))",
+        wrong="accounts._credit(account, -cleared + to_utility, positions._reserve(position))",
         caught_by="tests/exchange/test_contract_settlement.py::test_bills_under_dlmp",
     ),
     Fault(
@@ -99,9 +99,9 @@ QUICK = (
         name="a settlement does not ask for backing",
         code="Clearinghouse",
         source="Clearinghouse.vy",
-        right="        settlement._settle(number, rule, account)\n"
+        right="    settlement._check_clearing(number)\n"
         '    rules._require(accounts._backing() >= 0, "settlement: utility unfunded")\n',
-        wrong="        settlement._settle(number, rule, account)\n",
+        wrong="    settlement._check_clearing(number)\n",
         caught_by="tests/exchange/test_contract_settlement.py::test_the_utility_must_be_able_to_cover_a_batch",
     ),
 )
@@ -212,8 +212,8 @@ MORE = (
         name="under the tariff an ask reserves without the charge",
         code="Exchange",
         source="resting.vy",
-        right="undelivered = max(retail, slots._hub_import(state) + charge) + max(-charge, 0) - price",
-        wrong="undelivered = max(retail, slots._hub_import(state)) + max(-charge, 0) - price",
+        right="max(retail, unsafe_add(slots._hub_import(state), charge))",
+        wrong="max(retail, slots._hub_import(state))",
         caught_by="tests/exchange/test_contract_corners.py"
         "::test_at_a_dear_bus_an_ask_reserves_what_the_energy_would_cost_there",
     ),
@@ -221,8 +221,8 @@ MORE = (
         name="a void releases nothing",
         code="Exchange",
         source="resting.vy",
-        right="released: uint256 = quantity * self._level_reserve(state, level, charge)",
-        wrong="released: uint256 = 0 * self._level_reserve(state, level, charge)",
+        right="released: uint256 = quantity * self._level_reserve(state, id, level, charge)",
+        wrong="released: uint256 = 0 * self._level_reserve(state, id, level, charge)",
         caught_by="tests/exchange/test_contract_matching.py::test_price_improvement_and_voids_release",
     ),
     Fault(
@@ -351,8 +351,8 @@ MORE = (
         name="a veto gives back no reserve",
         code="Clearinghouse",
         source="veto.vy",
-        right="released: uint256 = cut * resting._unit_reserve(state, energy_class, side, tick, charge)",
-        wrong="released: uint256 = 0 * resting._unit_reserve(state, energy_class, side, tick, charge)",
+        right="released: uint256 = cut * resting._unit_reserve(state, id, energy_class, side, tick, charge)",
+        wrong="released: uint256 = 0 * resting._unit_reserve(state, id, energy_class, side, tick, charge)",
         caught_by="tests/exchange/test_contract_veto.py::test_the_last_fill_is_taken_back_whole",
     ),
     Fault(
@@ -378,6 +378,15 @@ MORE = (
         right="        return self._backing() >= convert(amount, int256)\n",
         wrong="        return self._backing() >= 0 * convert(amount, int256)\n",
         caught_by="tests/exchange/test_contract_backing.py::test_the_utility_buys_with_what_it_has",
+    ),
+    Fault(
+        name="sellers are paid what nobody has paid in",
+        code="Clearinghouse",
+        source="settlement.vy",
+        right='    rules._require(clearing >= 0, "settlement: collect first")\n',
+        wrong="    pass\n",
+        caught_by="tests/exchange/test_contract_settlement.py"
+        "::test_nobody_is_paid_for_trades_before_others_have_paid",
     ),
     Fault(
         name="who was collected pays again",
