@@ -32,7 +32,10 @@ States = list[Floats]
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """A Method. regions: how many levels of them, at least one; the rest as in AlternatingDirections."""
+    """A Method. regions: how many levels of them, at least one; the rest as in AlternatingDirections.
+
+    closeness: the share of what the stopping rule allows within which the rounds end.
+    """
 
     name: str
     regions: int = 1
@@ -41,6 +44,7 @@ class Levels:
     memory: int = 5
     patience: int = 400
     max_rounds: int = 2_000
+    closeness: float = 1.0
 
     def __call__(self, upper: Utility, lower: LowerLevel, price: Floats) -> Agreement:
         """Rounds until all levels agree; see Method."""
@@ -54,7 +58,7 @@ class Levels:
             odd = cascade.answers(1, [2.0 * x - z for x, z in zip(even, states, strict=True)])
             grant, response = cascade.found
             rounds.append(link.measure(grant, response))
-            if rounds[-1].settled or is_over(rounds, self.patience, self.max_rounds):
+            if rounds[-1].excess <= self.closeness or is_over(rounds, self.patience, self.max_rounds):
                 said = 2 * len(rounds) * sum(len(each) for each in states)
                 messages = 2 * len(rounds) * cascade.pairs
                 return Agreement(grant, response, tuple(rounds), messages, numbers=said)

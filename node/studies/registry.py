@@ -26,6 +26,11 @@ ENTRIES = (
     Entry("double-auction", "one-shot auctions of a coalition, and the continuous one", "double_auction"),
     Entry("stackelberg", "a grid that prices its peak away, and peers who trade instead", "stackelberg"),
     Entry("coalitions", "which coalitions of peers are stable, and against what", "coalitions"),
+    Entry(
+        "sharing-regions",
+        "regions with providers and fees of their own, on a feeder with limits",
+        "sharing_regions",
+    ),
     Entry("vpp", "prosumers that follow a price so that their sum follows a plan", "vpp"),
     Entry(
         "cosimulation",

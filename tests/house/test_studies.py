@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from market.atc.levels import FOUR_LEVELS, THREE_LEVELS
 from node.cli.app import app
 from node.studies.community import AUCTIONS
 from node.studies.cosimulation import over as cosimulated
 from node.studies.decomposition import compared_sizes
 from node.studies.registry import ENTRIES, UnknownStudy, load
+from node.studies.sharing_regions import drawn, equilibrium, limited, searched
 from node.studies.study import Findings
 from node.studies.utility import over as utility_over
 from node.studies.whole import run_all, write
@@ -71,6 +75,17 @@ def test_the_golden_figures() -> None:
     game = found("stackelberg").figures
     assert (round(game["choke_price"], 4), round(game["threshold"], 3)) == (29.8644, 92.881)
     assert game["inelastic_share_left"] == pytest.approx(0.4)
+
+
+def test_sharing_regions_of_other_feeders_and_levels() -> None:
+    """Claims hold for other draws, four levels come to the prices of three, the search finds a gain."""
+    assert all(load("sharing-regions").run(seed).passed for seed in (2, 3))
+    case = limited(equilibrium(drawn(1)))
+    three, four = (equilibrium(case, method) for method in (THREE_LEVELS, FOUR_LEVELS))
+    assert np.abs(three.price - four.price).max() < 1e-5
+    moved = replace(three, price=three.price + np.array([0.0, 0.5, 0.0, 0.0]))
+    assert min(searched(moved, 1).at_cost, searched(moved, 1).in_flow) > 1e-6
+    assert searched(moved, 0).at_cost <= 1e-6, "another region's price is not its own"
 
 
 def test_the_utility_at_noon() -> None:
