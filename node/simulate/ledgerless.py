@@ -79,7 +79,7 @@ class TwinSession:
                 member.import_capacity_wh,
                 member.export_capacity_wh,
                 member.credit_limit_neur,
-                0,
+                member.classes,
             )
             self.twin.deposit(by, key.address, member.deposit_neur)
             self._addresses.append(key.address)

@@ -55,13 +55,14 @@ class Cast:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What the utility registers of a prosumer."""
+    """What the utility registers of a prosumer; bit c − 1 of `classes`: it may sell class c."""
 
     bus: int
     import_capacity_wh: int
     export_capacity_wh: int
     credit_limit_neur: int
     deposit_neur: int
+    classes: int = 0
 
 
 @dataclass(eq=False)
@@ -130,7 +131,7 @@ class Session:
                 member.import_capacity_wh,
                 member.export_capacity_wh,
                 member.credit_limit_neur,
-                0,
+                member.classes,
                 sender=utility,
             )
             for key, meter, member in zip(self.cast.prosumers, self.cast.meters, members, strict=True)
@@ -216,11 +217,16 @@ class Session:
             if any(isinstance(event, GateClosed) for event in found):
                 return events
 
-    def post_readings(self, slot: int, net_energy_wh: Iterable[int]) -> tuple[Event, ...]:
-        """Every prosumer's meter signs its reading, in the cast's order."""
-        signed = []
-        for key, meter, energy in zip(self.cast.prosumers, self.cast.meters, net_energy_wh, strict=True):
-            reading = Reading(account=key.address, slot=slot, net_energy=int(energy), certified=(), epoch=1)
+    def post_readings(
+        self, slot: int, net_energy_wh: Iterable[int], certified_wh: Iterable[tuple[int, ...]] | None = None
+    ) -> tuple[Event, ...]:
+        """Every prosumer's meter signs its reading, in the cast's order; certified generation is by class."""
+        cast, signed = self.cast, []
+        by_class = [()] * len(cast.prosumers) if certified_wh is None else certified_wh
+        for key, meter, energy, certified in zip(
+            cast.prosumers, cast.meters, net_energy_wh, by_class, strict=True
+        ):
+            reading = Reading(key.address, slot, net_energy=int(energy), certified=certified, epoch=1)
             signed.append(SignedReading(reading, meter.sign(eip712.digest(self.domain, reading))))
         return self._confirm_all(self.exchange.post_readings(signed, sender=self.cast.relayer))
 

@@ -31,6 +31,11 @@ ENTRIES = (
         "regions with providers and fees of their own, on a feeder with limits",
         "sharing_regions",
     ),
+    Entry(
+        "energy-classes",
+        "energy in classes: a price for each, sources registered and certified on the chain",
+        "energy_classes",
+    ),
     Entry("vpp", "prosumers that follow a price so that their sum follows a plan", "vpp"),
     Entry(
         "cosimulation",

@@ -88,6 +88,18 @@ def test_sharing_regions_of_other_feeders_and_levels() -> None:
     assert searched(moved, 0).at_cost <= 1e-6, "another region's price is not its own"
 
 
+def test_energy_classes_on_the_chain() -> None:
+    """Where nobody cares both books trade at one price and nobody is punished for a class."""
+    told = found("energy-classes").figures
+    indifferent, green = told["book"]
+    assert indifferent["plain_prices_ueur_per_kwh"] == indifferent["solar_prices_ueur_per_kwh"]
+    assert green["plain_prices_ueur_per_kwh"] < green["solar_prices_ueur_per_kwh"]
+    assert indifferent["solar_wh"] > 0 and green["solar_wh"] > 0
+    refused = ["order: not registered seller"]
+    assert indifferent["rejected"] == green["rejected"] == refused and told["refusal"] == refused[0]
+    assert told["audit_ok"] and told["penalty_neur"] > told["laundering_gain_neur"] > 0
+
+
 def test_the_utility_at_noon() -> None:
     """Two slots in which a rating binds: firm charges are at the optimum, the loop goes in circles."""
     noon = utility_over(1, {"slots.start": "2026-06-23T10:00:00Z", "slots.count": "2"})
