@@ -8,14 +8,15 @@ from importlib.resources import files
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Query
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse
 from jinja2 import DictLoader, Environment, StrictUndefined
 
-from ledger.address import checksummed
 from market.agents.utility import WITHOUT_LIMIT_WH
 from node.api import documents
-from node.api.documents import UnknownAccountError, UnknownSlotError
+from node.api.documents import UnknownSlotError
+from node.api.problems import DESCRIBED, answer_with_problems
 from node.api.projection import Projection
+from node.api.version1 import TAGS, add_resources, address_of
 from node.client.schemas import OutlookBody
 
 FILLS_SHOWN = 20
@@ -24,6 +25,12 @@ SLOTS_SHOWN = 24
 LOT_WH_MAX = 1_000_000
 """Quotes without limit are the largest quantity in whole lots, so up to a lot below it."""
 
+DESCRIPTION = """One feeder's electricity market: delivery slots, their books, prices, and what is paid.
+
+Numbers are whole and carry their unit at the end of their name: energies Wh, prices µ€/kWh, money n€, times
+Unix seconds. Lists come in pieces; give a piece's `next` as `after`. Refusals are problem details (RFC 9457).
+"""
+
 SlotNumber = Annotated[int | None, Query(ge=0, lt=2**32, description="slot number")]
 
 
@@ -31,18 +38,25 @@ def create_api(
     projection: Projection,
     deployment: Mapping[str, Any],
     outlook: Callable[[int, int], OutlookBody] | None = None,
+    *,
+    live: bool = True,
 ) -> FastAPI:
     """The application over a projection. `deployment` is the document that clients start from.
 
     `outlook` gives what the utility publishes for a clearing of a slot, for oracles that are elsewhere.
+    A market that is not `live` is a finished record.
     """
-    app = FastAPI(title="Wattbook market", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Wattbook market",
+        version="1",
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        docs_url=None,
+        redoc_url=None,
+    )
     page = _template()
-
-    @app.exception_handler(UnknownSlotError)
-    @app.exception_handler(UnknownAccountError)
-    def unknown(_request: object, failure: Exception) -> JSONResponse:
-        return JSONResponse({"error": str(failure)}, status_code=404)
+    answer_with_problems(app)
+    add_resources(app, projection, live=live)
 
     @app.get("/health")
     def health() -> dict[str, Any]:
@@ -59,22 +73,22 @@ def create_api(
         """Slots with state and best prices."""
         return documents.slots_document(projection)
 
-    @app.get("/book.json")
+    @app.get("/book.json", responses=DESCRIBED)
     def book(slot: SlotNumber = None) -> Any:
         """Ladder of a slot."""
         return documents.book_document(projection, slot)
 
-    @app.get("/fills.json")
+    @app.get("/fills.json", responses=DESCRIBED)
     def fills(slot: SlotNumber = None, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> Any:
         """Newest fills."""
         return documents.fills_document(projection, slot, limit)
 
-    @app.get("/accounts/{address}.json")
+    @app.get("/accounts/{address}.json", responses=DESCRIBED)
     def account(address: str) -> Any:
         """One account."""
-        return documents.account_document(projection, _address(address))
+        return documents.account_document(projection, address_of(address))
 
-    @app.get("/outlook/{slot}/{purpose}.json")
+    @app.get("/outlook/{slot}/{purpose}.json", responses=DESCRIBED)
     def outlook_document(
         slot: Annotated[int, Path(ge=0, lt=2**32)], purpose: Annotated[int, Path(ge=0, le=1)]
     ) -> Any:
@@ -83,20 +97,12 @@ def create_api(
             raise UnknownSlotError(f"no outlook for slot {slot}")
         return outlook(slot, purpose).model_dump()
 
-    @app.get("/", response_class=HTMLResponse)
+    @app.get("/", response_class=HTMLResponse, responses=DESCRIBED)
     def market(slot: SlotNumber = None) -> HTMLResponse:
         """The market on one page."""
         return HTMLResponse(page.render(_page(projection, deployment, slot)))
 
     return app
-
-
-def _address(text: str) -> str:
-    """The checksummed form. Raises UnknownAccountError for what is no address."""
-    try:
-        return checksummed(bytes.fromhex(text.removeprefix("0x")))
-    except ValueError:
-        raise UnknownAccountError(f"{text[:80]}: not an address of 40 hexadecimal digits") from None
 
 
 def _page(projection: Projection, deployment: Mapping[str, Any], slot: int | None) -> dict[str, Any]:

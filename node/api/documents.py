@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ledger.chain.protocol import Reverted
 from market.orders import Address, Side
 from market.units import TICK_UEUR_PER_KWH
 from node.api.projection import LoggedFill, Projection, SlotFacts, open_slots
@@ -15,10 +14,6 @@ Document = dict[str, Any]
 
 class UnknownSlotError(LookupError):
     """The market has no such slot."""
-
-
-class UnknownAccountError(LookupError):
-    """The address is not registered."""
 
 
 def slots_document(projection: Projection) -> Document:
@@ -88,15 +83,11 @@ def _fill(logged: LoggedFill) -> Document:
 
 def account_document(projection: Projection, address: Address) -> Document:
     """An account's record, its wallet, and its positions and postings by slot. Raises UnknownAccountError."""
-    try:
-        account = projection.exchange.account_of(address)
-    except Reverted as refusal:
-        raise UnknownAccountError(f"{address}: {refusal.reason}") from None
+    account = projection.source.standing(address)
     slots, now = projection.slots(), projection.now()
     return {
         "address": address,
         **asdict(account),
-        "wallet_units": projection.token.balance_of(address),
         "slots": [
             _position(projection, facts, address, account.bus, now)
             for facts in slots.values()

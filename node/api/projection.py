@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Literal
 
-from ledger.chain.protocol import Chain, LogFilter
-from ledger.events import decode
-from ledger.exchange import Exchange
-from ledger.history import ROLE_UTILITY
-from ledger.token import Token
+from ledger.history import ROLE_UTILITY, SLOTS_PER_CALL
 from ledger.vectors import unpack
 from market.accounts import UTILITY_ID
 from market.events import (
@@ -27,24 +24,42 @@ from market.events import (
     SlotSettled,
     SlotsScheduled,
     SubstationPosted,
+    TradesCollected,
 )
 from market.orders import Address, Fill, GateClosed, OrdersFilled
 from market.slots import Terms
+from node.api.sources import Source, Told
 from node.simulate.bookview import SlotView
 
 BLOCKS_AT_ONCE = 500
 SLOTS_KEPT = 500
-FILLS_KEPT = 500
+FILLS_KEPT = 20_000
+PAYMENTS_KEPT = 20_000
+"""A day of 200 accounts; what is older is in the record, not in the pages' memory."""
+
+State = Literal["scheduled", "open", "closed", "priced", "metered", "settled"]
+Payment = AccountSettled | AccountResettled | TradesCollected
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedFill:
-    """A fill with where and when it is on the chain."""
+    """A fill with where and when it is on the chain; `item` is its number within the log."""
+
+    block: int
+    log: int
+    item: int
+    timestamp: int
+    fill: Fill
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedPayment:
+    """What an account was told to pay, with where and when it is on the chain."""
 
     block: int
     log: int
     timestamp: int
-    fill: Fill
+    payment: Payment
 
 
 @dataclass(slots=True)
@@ -64,7 +79,7 @@ class SlotFacts:
     postings: dict[Address, AccountSettled] = field(default_factory=dict)
     resettlements: dict[Address, AccountResettled] = field(default_factory=dict)
 
-    def state(self, terms: Terms, now: int) -> str:
+    def state(self, terms: Terms, now: int) -> State:
         """The slot's state at a second, in the words of the life of a slot."""
         slot = self.view.slot
         if self.settled:
@@ -79,31 +94,17 @@ class SlotFacts:
 
 
 class Projection:
-    """Slots, books and fills of one exchange. Each method brings it up to date first, from any thread.
+    """Slots, books, fills, payments of one market, from any thread; each method reads what is new first."""
 
-    `clock` gives the chain's time, Unix seconds, where it goes on without blocks; else the head's counts.
-    """
-
-    def __init__(
-        self,
-        chain: Chain,
-        exchange: Exchange,
-        token: Token,
-        first_block: int,
-        clock: Callable[[], int] | None = None,
-    ) -> None:
-        self.exchange = exchange
-        self.token = token
-        self.terms = exchange.terms()
-        self._chain = chain
-        self._first_block = first_block
-        self._clock = clock
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.terms = source.terms
         self._lock = Lock()
         self._clear()
 
     def now(self) -> int:
-        """The chain's time, by which slots open and close."""
-        return self._chain.block().timestamp if self._clock is None else self._clock()
+        """The market's time, by which slots open and close."""
+        return self.source.now()
 
     def slots(self) -> dict[int, SlotFacts]:
         """Known slots by number, in order."""
@@ -117,44 +118,58 @@ class Projection:
             self._refresh()
             return tuple(reversed(self._fills))
 
+    def payments(self) -> tuple[LoggedPayment, ...]:
+        """The newest settlements, resettlements and collections, newest first."""
+        with self._lock:
+            self._refresh()
+            return tuple(reversed(self._payments))
+
+    def holders(self) -> dict[int, Address]:
+        """Addresses of accounts by id, the utility's 0."""
+        with self._lock:
+            self._refresh()
+            return dict(sorted(self._holders.items()))
+
     # --- inside ---------------------------------------------------------------------------------
 
     def _clear(self) -> None:
         self._slots: dict[int, SlotFacts] = {}
         self._fills: deque[LoggedFill] = deque(maxlen=FILLS_KEPT)
+        self._payments: deque[LoggedPayment] = deque(maxlen=PAYMENTS_KEPT)
         self._holders: dict[int, Address] = {}
-        self._seen = self._first_block - 1
-        self._seen_hash = self._chain.block(self._seen).hash
+        self._seen = self.source.first_block - 1
+        self._seen_hash = self.source.block_hash(self._seen)
 
     def _refresh(self) -> None:
-        head = self._chain.head()
-        if head < self._seen or self._chain.block(self._seen).hash != self._seen_hash:
+        source = self.source
+        head = source.head()
+        if head < self._seen or source.block_hash(self._seen) != self._seen_hash:
             self._clear()  # the chain went back to a snapshot
         while self._seen < head:
             last = min(self._seen + BLOCKS_AT_ONCE, head)
-            which = LogFilter(self._seen + 1, last, addresses=(self.exchange.address,))
-            for log in self._chain.logs(which):
-                self._take(decode(log.topics, log.data), log.block_number, log.log_index)
+            for told in source.events(self._seen + 1, last):
+                self._take(told)
             self._seen = last
-        self._seen_hash = self._chain.block(self._seen).hash
+        self._seen_hash = source.block_hash(self._seen)
 
-    def _take(self, event: Event, block: int, log: int) -> None:
-        match event:
-            case AccountRegistered():
+    def _take(self, told: Told) -> None:
+        match told.event:
+            case AccountRegistered() as event:
                 self._holders[event.id] = event.account
             case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
                 self._holders[UTILITY_ID] = holder
-            case SlotsScheduled():
-                for slot in range(event.first, event.first + event.count):
+            case SlotsScheduled() as event:
+                for slot in range(event.first, event.first + min(event.count, SLOTS_PER_CALL)):
                     self._slots[slot] = SlotFacts(SlotView(slot, self._address_of))
                 self._forget_oldest()
             case _:
-                self._take_of_slot(event, block, log)
+                self._take_of_slot(told)
 
     def _address_of(self, number: int) -> Address:
         return self._holders[number]
 
-    def _take_of_slot(self, event: Event, block: int, log: int) -> None:
+    def _take_of_slot(self, told: Told) -> None:
+        event: Event = told.event
         facts = self._slots.get(getattr(event, "slot", -1))
         if facts is None:
             return
@@ -180,9 +195,15 @@ class Projection:
             case _:
                 facts.view.apply((event,))
         if isinstance(event, OrdersFilled):
-            timestamp = self._chain.block(block).timestamp
-            fills = event.fills(self._address_of)
-            self._fills.extend(LoggedFill(block, log, timestamp, fill) for fill in fills)
+            timestamp = self.source.block_time(told.block)
+            self._fills.extend(
+                LoggedFill(told.block, told.log, item, timestamp, fill)
+                for item, fill in enumerate(event.fills(self._address_of))
+            )
+        if isinstance(event, Payment):
+            self._payments.append(
+                LoggedPayment(told.block, told.log, self.source.block_time(told.block), event)
+            )
 
     def _vector(
         self, facts: SlotFacts, name: str, chunk: ChargesChunk | PricesChunk

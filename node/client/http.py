@@ -31,6 +31,7 @@ from node.client.schemas import (
 CONNECT_SECONDS = 3.0
 PIECE_BYTES = 65_536
 NOTHING = 204
+SHOWN_CHARACTERS = 200
 
 
 class ServiceError(Exception):
@@ -145,8 +146,18 @@ class Client:
         try:
             refusal = read(RefusalBody, found)
         except MalformedError:
-            return RefusedError(url, f"status {status}", found[:200].decode(errors="replace"))
+            return _problem(url, status, found)
         return RefusedError(url, refusal.refusal, refusal.reason)
+
+
+def _problem(url: str, status: int, found: bytes) -> RefusedError:
+    """A refusal as a problem document (RFC 9457) tells it, or what was answered in its place."""
+    try:
+        problem = json.loads(found)
+        title, detail = problem["title"], problem["detail"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        title, detail = f"status {status}", found.decode(errors="replace")
+    return RefusedError(url, str(title)[:SHOWN_CHARACTERS], str(detail)[:SHOWN_CHARACTERS])
 
 
 def _body(answer: requests.Response, url: str) -> bytes:

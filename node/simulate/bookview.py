@@ -90,6 +90,10 @@ class SlotView:
         """Energy of a trader that rests on one side, over all classes."""
         return sum(order.quantity for order in self._orders_of(trader).values() if order.side == side)
 
+    def rests_wh(self, trader: Address, nonce: int) -> int:
+        """Energy of one order that rests."""
+        return self._orders_of(trader)[nonce].quantity
+
     def resting_nonces(self, trader: Address) -> tuple[int, ...]:
         """Nonces of a trader's resting orders, ascending."""
         return tuple(sorted(nonce for nonce, order in self._orders_of(trader).items() if order.quantity))

@@ -26,6 +26,7 @@ from ledger.keys import Key, mnemonic_keys
 from market.events import SlotsScheduled
 from node.api.app import create_api
 from node.api.projection import Projection
+from node.api.sources import LiveSource
 from node.rpc.app import create_app
 from node.rpc.engine import Engine, wall_clock
 from node.testnet.chain import HeldClock
@@ -196,7 +197,7 @@ def _names(market: Market) -> dict[str, str]:
 
 def _projection(market: Market) -> Projection:
     session, chain = market.session, market.chain
-    return Projection(chain, session.exchange, session.token, market.first_block, clock=chain.now)
+    return Projection(LiveSource(chain, session.exchange, session.token, market.first_block, clock=chain.now))
 
 
 # --- servers and threads ------------------------------------------------------------------------

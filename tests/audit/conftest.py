@@ -7,13 +7,21 @@ import pytest
 from ledger.bundle import Bundle
 from ledger.record import Record
 from market.slots import Rule
-from tests.audit.small_market import traded
+from tests.audit.small_market import SmallMarket, traded
 
 
 @pytest.fixture(scope="session")
-def bundle() -> Bundle:
+def traded_market() -> SmallMarket:
+    """The market after its last slot, on the chain that it traded on; rule `dlmp`."""
+    market = SmallMarket(Rule.DLMP)
+    market.trade()
+    return market
+
+
+@pytest.fixture(scope="session")
+def bundle(traded_market: SmallMarket) -> Bundle:
     """Two slots under rule `dlmp`."""
-    return traded()
+    return traded_market.bundle()
 
 
 @pytest.fixture(scope="session")

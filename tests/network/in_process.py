@@ -24,6 +24,7 @@ from node.agent.household import Household
 from node.agent.trading import Event, Habits, Trader
 from node.api.app import create_api
 from node.api.projection import Projection
+from node.api.sources import LiveSource
 from node.client.http import Client
 from node.client.schemas import QuestionBody
 from node.client.serving import listening, serving
@@ -197,7 +198,8 @@ def _served(make) -> Iterator[str]:  # type: ignore[no-untyped-def]
 def _api(market: Market):  # type: ignore[no-untyped-def]
     session = market.session
     document = describe(market, rpc_url=NOWHERE, api_url=NOWHERE, mnemonic=TEST_MNEMONIC)
-    projection = Projection(
+    source = LiveSource(
         market.chain, session.exchange, session.token, market.first_block, clock=market.chain.now
     )
+    projection = Projection(source)
     return create_api(projection, public(document), partial(publish, market))

@@ -1,0 +1,218 @@
+"""The API's resources, version 1, as their OpenAPI description tells them.
+
+Whole numbers throughout, the unit last in the name: energies Wh, prices µ€/kWh, money n€, times Unix seconds.
+Energy that is bought or consumed is positive; money is positive when the account pays.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from node.api.projection import State
+
+SideName = Literal["bid", "ask"]
+BasisName = Literal["reading", "contract", "forecast"]
+PaymentKind = Literal["collection", "settlement", "resettlement"]
+
+
+class Resource(BaseModel):
+    """A thing of the market, as it is now."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class MarketResource(Resource):
+    """The market itself: where it is, its time, and what was fixed at its deployment."""
+
+    chain_id: int
+    exchange: str
+    """Address of the contract."""
+    now_unix_seconds: int
+    """The chain's time, by which slots open and close."""
+    head_block: int
+    head_hash: str
+    live: bool
+    """False where the record is finished and nothing will be added."""
+    rule: Literal["dlmp", "tariff"]
+    """The rule of settlement."""
+    slot_seconds: int
+    open_lead_seconds: int
+    gate_lead_seconds: int
+    price_grace_seconds: int
+    meter_grace_seconds: int
+    resettle_grace_seconds: int
+    veto_grace_seconds: int
+    lot_wh: int
+    """The smallest energy that can be traded."""
+    buses: int
+    """Priced buses, the substation (bus 0) included."""
+    penalties_ueur_per_kwh: list[int]
+    """Of energy that is not certified, by class from 1."""
+
+
+class SlotResource(Resource):
+    """A delivery slot: `scheduled → open → closed → priced → metered → settled`."""
+
+    slot: int
+    """Its number: Unix seconds at delivery divided by the slot's length."""
+    state: State
+    opens_unix_seconds: int
+    gate_unix_seconds: int
+    """The first second at which no order is taken any more."""
+    start_unix_seconds: int
+    """First second of delivery."""
+    end_unix_seconds: int
+    best_bid_ueur_per_kwh: int | None
+    """At the hub, class 0; null where nothing rests."""
+    best_ask_ueur_per_kwh: int | None
+    orders: int
+    """Orders that were placed so far."""
+    fills: int
+    volume_wh: int
+    """Energy that changed hands, without what was vetoed."""
+    hub_price_ueur_per_kwh: int | None
+    """λ₀; null until prices are posted."""
+
+
+class LevelResource(Resource):
+    """What rests at one price."""
+
+    price_ueur_per_kwh: int
+    """At the hub."""
+    quantity_wh: int
+
+
+class BookResource(Resource):
+    """Ladder of one energy class of a slot, best prices first."""
+
+    slot: int
+    state: State
+    energy_class: int
+    bids: list[LevelResource]
+    asks: list[LevelResource]
+
+
+class BusPriceResource(Resource):
+    """What a bus is charged and priced."""
+
+    bus: int
+    charge_ueur_per_kwh: int | None
+    """ν: the network charge of energy bought here and delivered; null until it is posted."""
+    price_ueur_per_kwh: int | None
+    """λ: the distribution locational marginal price; null until it is posted."""
+
+
+class PricesResource(Resource):
+    """Charges and prices of a slot by bus; bus 0 is the substation."""
+
+    slot: int
+    state: State
+    buses: list[BusPriceResource]
+
+
+class OrderResource(Resource):
+    """An order that the contract took. Its energy is filled, rests, was voided, or taken back by a veto."""
+
+    slot: int
+    trader: str
+    nonce: int
+    side: SideName
+    energy_class: int
+    limit_ueur_per_kwh: int
+    """All-in at the trader's own bus, as it was signed."""
+    price_ueur_per_kwh: int
+    """At the hub, where it stands in the book."""
+    quantity_wh: int
+    filled_wh: int
+    resting_wh: int
+    voided_wh: int
+    vetoed_wh: int
+    void_reasons: list[str]
+    """Why energy of it was voided, in the contract's words."""
+    expiry_unix_seconds: int | None
+    """Null where it has none."""
+    immediate_or_cancel: bool
+
+
+class FillResource(Resource):
+    """Energy that changed hands between two orders, at the maker's price. Vetoes may have taken it back."""
+
+    block: int
+    log: int
+    item: int
+    """Its number within the log."""
+    timestamp_unix_seconds: int
+    slot: int
+    energy_class: int
+    price_ueur_per_kwh: int
+    """At the hub."""
+    quantity_wh: int
+    maker: str
+    maker_nonce: int
+    taker: str
+    taker_nonce: int
+    taker_side: SideName
+
+
+class AccountResource(Resource):
+    """A registered account."""
+
+    address: str
+    id: int
+    """From 1 on; 0 is the utility."""
+    bus: int
+    meter_key: str
+    meter_epoch: int
+    import_capacity_wh: int
+    """A slot."""
+    export_capacity_wh: int
+    credit_limit_neur: int
+    energy_classes: list[int]
+    """Classes that it may sell, beside class 0."""
+    balance_neur: int
+    reserved_neur: int | None
+    """Held for orders and open slots; null in a finished record, which does not tell it."""
+    wallet_token_units: int | None
+    """Tokens outside the market; null in a finished record."""
+
+
+class PositionResource(Resource):
+    """What an account has contracted in a slot."""
+
+    slot: int
+    state: State
+    contracted_wh: int
+    """Net: bought positive."""
+    charge_ueur_per_kwh: int | None
+    """Of the account's bus."""
+    price_ueur_per_kwh: int | None
+
+
+class SettlementResource(Resource):
+    """A payment that the contract posted; its place is what `wattbook audit explain` takes.
+
+    A collection takes what trades cost before readings are there; a settlement tells the whole slot, a
+    resettlement what a late reading changed. Amounts are positive when the account pays.
+    """
+
+    block: int
+    log: int
+    timestamp_unix_seconds: int
+    kind: PaymentKind
+    slot: int
+    account: str
+    basis: BasisName | None
+    """What a settlement stands on: a reading, or an estimate."""
+    contracted_wh: int | None
+    metered_wh: int | None
+    delivered_wh: int | None
+    """The part of the contract that was delivered."""
+    trades_neur: int
+    charge_neur: int
+    closeout_neur: int
+    imbalance_neur: int
+    penalty_neur: int
+    total_neur: int
+    """Sum of the five; a settlement's includes what was collected for its trades before."""

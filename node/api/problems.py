@@ -1,0 +1,127 @@
+"""What the API answers where it cannot do what it was asked: problem details (RFC 9457), one kind a rule.
+
+`type` names the kind for programs, `title` says it for people, `detail` what was wrong this time. Input is
+never echoed beyond its first 80 characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+
+from node.api.documents import UnknownSlotError
+from node.api.paging import CursorError
+from node.api.sources import UnknownAccountError
+
+MEDIA_TYPE = "application/problem+json"
+BLANK = "about:blank"
+"""The type of a problem that its HTTP status says all of (RFC 9457 §4.2.1)."""
+URN = "urn:wattbook:problem:"
+SHOWN_CHARACTERS = 200
+
+
+class Fault(BaseModel):
+    """One input that breaks a rule."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    where: str
+    """Part of the request and name, as `query.limit`."""
+    problem: str
+    """What was allowed."""
+
+
+class Problem(BaseModel):
+    """Why a request was not answered (RFC 9457)."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    type: str
+    """The kind of problem: `about:blank`, or a name under `urn:wattbook:problem:`."""
+    title: str
+    """The kind, in words."""
+    status: int
+    """The HTTP status."""
+    detail: str
+    """What was wrong this time."""
+    faults: list[Fault] = []
+    """Each input that breaks a rule, for `urn:wattbook:problem:input`."""
+
+
+KINDS: Mapping[type[Exception], tuple[str, str, int]] = {
+    UnknownSlotError: ("unknown-slot", "The market has no such slot", 404),
+    UnknownAccountError: ("unknown-account", "The address is not registered", 404),
+    CursorError: ("cursor", "No place in a list", 422),
+}
+"""Name, title and status of each exception that is an answer."""
+
+DESCRIBED: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "There is no such thing."},
+    422: {"model": Problem, "description": "An input breaks a rule."},
+}
+"""For the OpenAPI description of routes that can refuse."""
+
+
+def answer_with_problems(app: FastAPI) -> None:
+    """Let every refusal of an application be a problem document, in its OpenAPI description too."""
+    for kind in KINDS:
+        app.add_exception_handler(kind, _refused)
+    app.add_exception_handler(HTTPException, _by_status)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.openapi = lambda: _described(app)  # type: ignore[method-assign]
+
+
+def _answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(problem.model_dump(exclude_defaults=True), problem.status, headers, MEDIA_TYPE)
+
+
+def _refused(_request: Request, failure: Exception) -> JSONResponse:
+    name, title, status = KINDS[type(failure)]
+    detail = str(failure.args[0])[:SHOWN_CHARACTERS]
+    return _answer(Problem(type=URN + name, title=title, status=status, detail=detail))
+
+
+def _by_status(_request: Request, failure: Exception) -> JSONResponse:
+    assert isinstance(failure, HTTPException)
+    title = HTTPStatus(failure.status_code).phrase
+    problem = Problem(type=BLANK, title=title, status=failure.status_code, detail=str(failure.detail))
+    return _answer(problem, failure.headers)
+
+
+def _invalid(_request: Request, failure: Exception) -> JSONResponse:
+    assert isinstance(failure, RequestValidationError)
+    faults = [
+        Fault(where=".".join(str(part)[:80] for part in each["loc"]), problem=each["msg"])
+        for each in failure.errors()
+    ]
+    detail = "; ".join(f"{fault.where}: {fault.problem}" for fault in faults)
+    return _answer(
+        Problem(type=URN + "input", title="An input breaks a rule", status=422, detail=detail, faults=faults)
+    )
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI description, with problems under their own media type."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            tags=app.openapi_tags,
+        )
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                for status, answer in operation["responses"].items():
+                    if status in {"404", "422"} and "application/json" in answer.get("content", {}):
+                        answer["content"] = {MEDIA_TYPE: answer["content"].pop("application/json")}
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,170 @@
+"""Routes of the API, version 1: what exists keeps its name and meaning, members may be added."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+from fastapi import FastAPI, Path, Query
+
+from ledger.address import address_bytes, checksummed
+from market.orders import Address
+from node.api import resources
+from node.api.models import (
+    AccountResource,
+    BookResource,
+    FillResource,
+    MarketResource,
+    OrderResource,
+    PaymentKind,
+    PositionResource,
+    PricesResource,
+    SettlementResource,
+    SideName,
+    SlotResource,
+)
+from node.api.paging import After, Direction, Limit, Piece, piece
+from node.api.problems import DESCRIBED
+from node.api.projection import Projection, State
+from node.api.sources import UnknownAccountError
+
+VERSION = "/v1"
+TAGS = [
+    {"name": "market", "description": "The market and its delivery slots, their books and prices."},
+    {"name": "trading", "description": "Orders and fills."},
+    {"name": "accounts", "description": "Who takes part, and what they pay."},
+]
+
+T = TypeVar("T")
+
+Slot = Annotated[int, Path(ge=0, lt=2**32, description="slot number")]
+OfSlot = Annotated[int | None, Query(alias="slot", ge=0, lt=2**32, description="only of this slot")]
+AddressText = Annotated[str, Path(max_length=80, description="0x and 40 hexadecimal digits")]
+OfAccount = Annotated[
+    str | None, Query(alias="account", max_length=80, description="only of this account: 0x and 40 digits")
+]
+
+
+def address_of(text: str) -> Address:
+    """The checksummed form. Raises UnknownAccountError for what is no address."""
+    try:
+        return checksummed(address_bytes(text))
+    except ValueError:
+        raise UnknownAccountError(f"{text[:80]}: not an address of 40 hexadecimal digits") from None
+
+
+def add_resources(app: FastAPI, projection: Projection, *, live: bool) -> None:
+    """Let an application answer with the market's resources."""
+    _add_market(app, projection, live=live)
+    _add_trading(app, projection)
+    _add_accounts(app, projection)
+
+
+def _add_market(app: FastAPI, projection: Projection, *, live: bool) -> None:
+    @app.get(f"{VERSION}/market", tags=["market"])
+    def market() -> MarketResource:
+        """The market itself: where it is, its time and its terms."""
+        return resources.market(projection, live=live)
+
+    @app.get(f"{VERSION}/slots", tags=["market"], responses=DESCRIBED)
+    def slots(
+        state: State | None = None, after: After = None, limit: Limit = 100, first: Direction = "oldest"
+    ) -> Piece[SlotResource]:
+        """Delivery slots; `state` keeps those that have come so far."""
+        found = resources.slots(projection, state)
+        return piece(found, _itself, parts=1, after=after, limit=limit, first=first)
+
+    @app.get(f"{VERSION}/slots/{{slot}}", tags=["market"], responses=DESCRIBED)
+    def slot(slot: Slot) -> SlotResource:
+        """One delivery slot."""
+        return resources.slot_resource(projection, resources.slot_facts(projection, slot))
+
+    @app.get(f"{VERSION}/slots/{{slot}}/book", tags=["market"], responses=DESCRIBED)
+    def book(
+        slot: Slot, energy_class: Annotated[int, Query(ge=0, le=resources.CLASSES_MAX)] = 0
+    ) -> BookResource:
+        """Ladder of one energy class of a slot."""
+        return resources.book(projection, slot, energy_class)
+
+    @app.get(f"{VERSION}/slots/{{slot}}/prices", tags=["market"], responses=DESCRIBED)
+    def prices(slot: Slot) -> PricesResource:
+        """Charges and prices of a slot by bus."""
+        return resources.prices(projection, slot)
+
+
+def _add_trading(app: FastAPI, projection: Projection) -> None:
+    @app.get(f"{VERSION}/orders", tags=["trading"], responses=DESCRIBED)
+    def orders(
+        *,
+        slot: OfSlot = None,
+        account: OfAccount = None,
+        side: SideName | None = None,
+        resting: Annotated[bool, Query(description="only those of which energy still rests")] = False,
+        after: After = None,
+        limit: Limit = 100,
+        first: Direction = "oldest",
+    ) -> Piece[OrderResource]:
+        """Orders by slot, and within a slot as the contract took them."""
+        found = resources.orders(projection, slot, _wanted(account), side, resting)
+        return piece(found, _itself, parts=2, after=after, limit=limit, first=first)
+
+    @app.get(f"{VERSION}/fills", tags=["trading"], responses=DESCRIBED)
+    def fills(
+        *,
+        slot: OfSlot = None,
+        account: OfAccount = None,
+        after: After = None,
+        limit: Limit = 100,
+        first: Direction = "oldest",
+    ) -> Piece[FillResource]:
+        """Fills in chain order, of an account on either side."""
+        found = resources.fills(projection, slot, _wanted(account))
+        return piece(found, resources.fill_resource, parts=3, after=after, limit=limit, first=first)
+
+
+def _add_accounts(app: FastAPI, projection: Projection) -> None:
+    @app.get(f"{VERSION}/accounts", tags=["accounts"], responses=DESCRIBED)
+    def accounts(
+        after: After = None, limit: Limit = 100, first: Direction = "oldest"
+    ) -> Piece[AccountResource]:
+        """Registered accounts by id, the utility (0) among them."""
+        found = (((number,), address) for number, address in projection.holders().items())
+
+        def show(address: Address) -> AccountResource:
+            return resources.account(projection, address)
+
+        return piece(found, show, parts=1, after=after, limit=limit, first=first)
+
+    @app.get(f"{VERSION}/accounts/{{address}}", tags=["accounts"], responses=DESCRIBED)
+    def account(address: AddressText) -> AccountResource:
+        """One account."""
+        return resources.account(projection, address_of(address))
+
+    @app.get(f"{VERSION}/accounts/{{address}}/positions", tags=["accounts"], responses=DESCRIBED)
+    def positions(
+        address: AddressText, after: After = None, limit: Limit = 100, first: Direction = "oldest"
+    ) -> Piece[PositionResource]:
+        """What an account has contracted, by slot."""
+        found = resources.positions(projection, address_of(address))
+        return piece(found, _itself, parts=1, after=after, limit=limit, first=first)
+
+    @app.get(f"{VERSION}/settlements", tags=["accounts"], responses=DESCRIBED)
+    def settlements(
+        *,
+        slot: OfSlot = None,
+        account: OfAccount = None,
+        kind: PaymentKind | None = None,
+        after: After = None,
+        limit: Limit = 100,
+        first: Direction = "oldest",
+    ) -> Piece[SettlementResource]:
+        """Payments in chain order."""
+        found = resources.settlements(projection, slot, _wanted(account), kind)
+        return piece(found, resources.settlement_resource, parts=2, after=after, limit=limit, first=first)
+
+
+def _wanted(account: str | None) -> Address | None:
+    return None if account is None else address_of(account)
+
+
+def _itself(item: T) -> T:
+    return item

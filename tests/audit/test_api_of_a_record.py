@@ -1,0 +1,247 @@
+"""The API's resources over the small market's record: what they say is what the chain and the audit say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from ledger.audit.explain import explain
+from ledger.bundle import Bundle
+from ledger.history import history
+from ledger.record import Record
+from ledger.token import Token
+from market.orders import NOBODY
+from node.api.app import create_api
+from node.api.projection import Projection
+from node.api.sources import LiveSource, RecordSource, Source
+from node.client.serving import listening, serving
+from tests.audit.small_market import BUYER, NEW_UTILITY, SILENT, SLOT, TRADERS, SmallMarket
+
+LISTS = ("/v1/slots", "/v1/orders", "/v1/fills", "/v1/accounts", "/v1/settlements")
+
+
+@pytest.fixture(scope="module")
+def source(bundle: Bundle) -> RecordSource:
+    return RecordSource(Record.of(bundle, proves_itself=True))
+
+
+@contextmanager
+def visiting(source: Source, *, live: bool) -> Iterator[httpx.Client]:
+    """A visitor of a server over a source."""
+    app = create_api(Projection(source), {}, live=live)
+    with serving(app, listening("127.0.0.1", 0)) as url, httpx.Client(base_url=url) as visitor:
+        yield visitor
+
+
+@pytest.fixture(scope="module")
+def api(source: RecordSource) -> Iterator[httpx.Client]:
+    with visiting(source, live=False) as visitor:
+        yield visitor
+
+
+def get(api: httpx.Client, path: str) -> Any:
+    answer = api.get(path)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def items(api: httpx.Client, path: str, limit: int = 500) -> Iterator[Any]:
+    """All items of a list, piece by piece."""
+    after = ""
+    while True:
+        found = get(api, f"{path}{'&' if '?' in path else '?'}limit={limit}{after}")
+        assert len(found["items"]) <= limit
+        yield from found["items"]
+        if found["next"] is None:
+            return
+        after = f"&after={found['next']}"
+
+
+# --- what is told -------------------------------------------------------------------------------
+
+
+def test_market_names_its_head(api: httpx.Client, record: Record):
+    market = get(api, "/v1/market")
+    head = record.blocks[-1]
+    assert (market["head_block"], market["head_hash"]) == (head.number, "0x" + head.hash.hex())
+    assert (market["live"], market["buses"], market["lot_wh"]) == (False, 3, 10)
+
+
+def test_every_slot_is_listed_with_its_state(api: httpx.Client):
+    states = {slot["slot"]: slot["state"] for slot in items(api, "/v1/slots")}
+    assert states[SLOT] == states[SILENT] == "settled"
+    assert [slot["slot"] for slot in items(api, "/v1/slots?state=settled")] == [
+        number for number, state in states.items() if state == "settled"
+    ]
+    one = get(api, f"/v1/slots/{SLOT}")
+    assert one["start_unix_seconds"] == SLOT * 900 == one["end_unix_seconds"] - 900
+    assert one in list(items(api, "/v1/slots"))
+
+
+def test_energy_of_every_order_is_filled_rests_or_is_gone(api: httpx.Client):
+    orders = list(items(api, "/v1/orders"))
+    assert orders
+    parts = ("filled_wh", "resting_wh", "voided_wh", "vetoed_wh")
+    assert all(order["quantity_wh"] == sum(order[part] for part in parts) for order in orders)
+    assert all(order[part] >= 0 for order in orders for part in parts)
+    assert any(order["vetoed_wh"] for order in orders if order["slot"] == SILENT)
+    assert not any(order["resting_wh"] for order in orders), "every gate is closed"
+    assert all(order["void_reasons"] for order in orders if order["voided_wh"])
+
+
+def test_fills_are_those_of_the_history(api: httpx.Client, record: Record):
+    expected = sorted(
+        (*logged.place, fill.quantity, fill.maker, fill.taker)
+        for each in history(record)
+        for logged, fill in each.fills
+    )
+    told = [
+        (fill["block"], fill["log"], fill["quantity_wh"], fill["maker"], fill["taker"])
+        for fill in items(api, "/v1/fills")
+    ]
+    assert sorted(told) == expected != []
+
+
+def test_settlements_add_up_and_are_what_explain_takes_apart(api: httpx.Client, record: Record):
+    told = list(items(api, "/v1/settlements"))
+    assert {payment["kind"] for payment in told} >= {"settlement", "resettlement"}
+    for payment in told:
+        explained = explain(record, f"{payment['block']}:{payment['log']}")
+        assert (payment["slot"], payment["account"]) == (explained.slot, explained.account)
+        assert payment["total_neur"] == explained.posted_neur == explained.total_neur
+    for slot in {payment["slot"] for payment in told}:
+        of_slot = items(api, f"/v1/settlements?slot={slot}&kind=settlement")
+        assert sum(payment["trades_neur"] for payment in of_slot) == 0, "buyers alone pay sellers"
+
+
+def test_prices_by_bus_are_those_of_the_history(api: httpx.Client, record: Record):
+    slot = history(record).slots[SLOT]
+    told = get(api, f"/v1/slots/{SLOT}/prices")["buses"]
+    assert [bus["charge_ueur_per_kwh"] for bus in told] == list(slot.charges or ())
+    assert [bus["price_ueur_per_kwh"] for bus in told] == list(slot.prices or ())
+
+
+def test_a_record_says_of_accounts_what_the_contract_holds(
+    source: RecordSource, traded_market: SmallMarket, record: Record
+):
+    assert record.deployment is not None
+    token = Token(traded_market.chain, record.deployment.token)
+    live = LiveSource(traded_market.chain, traded_market.exchange, token, source.first_block)
+    for who in (*(key.address for key in TRADERS), NEW_UTILITY.address):
+        untold = {"reserved": None, "wallet_units": None}  # by no event
+        assert source.standing(who) == replace(live.standing(who), **untold)
+
+
+def test_a_record_shows_what_its_chain_shows(api: httpx.Client, traded_market: SmallMarket, record: Record):
+    assert record.deployment is not None
+    token = Token(traded_market.chain, record.deployment.token)
+    source = LiveSource(traded_market.chain, traded_market.exchange, token, first_block=1)
+    with visiting(source, live=True) as live:
+        for path in ("/v1/slots", "/v1/orders", "/v1/fills", "/v1/settlements", f"/book.json?slot={SLOT}"):
+            assert get(live, path) == get(api, path), path
+        assert get(live, "/v1/market") == {**get(api, "/v1/market"), "live": True}
+
+
+def test_positions_of_an_account_are_where_it_traded(api: httpx.Client):
+    found = list(items(api, f"/v1/accounts/{BUYER.address.lower()}/positions"))
+    assert SLOT in [position["slot"] for position in found]
+    settled = {
+        payment["slot"]: payment["contracted_wh"]
+        for payment in items(api, f"/v1/settlements?account={BUYER.address}&kind=settlement")
+    }
+    assert all(position["contracted_wh"] == settled[position["slot"]] for position in found)
+
+
+# --- lists in pieces ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_pieces_make_the_whole_list_in_both_directions(api: httpx.Client, path: str):
+    whole = list(items(api, path))
+    assert len(whole) > 2
+    limit = max(2, len(whole) // 3)
+    assert list(items(api, path, limit)) == whole
+    assert list(items(api, f"{path}?first=newest", limit)) == whole[::-1]
+
+
+def test_filters_keep_what_they_say(api: httpx.Client):
+    whole = list(items(api, "/v1/orders"))
+    mine = [order for order in whole if order["trader"] == BUYER.address]
+    assert list(items(api, f"/v1/orders?account={BUYER.address}")) == mine != []
+    asks = [order for order in whole if (order["side"], order["slot"]) == ("ask", SLOT)]
+    assert list(items(api, f"/v1/orders?side=ask&slot={SLOT}")) == asks != []
+    assert list(items(api, "/v1/orders?resting=true")) == []
+    fills = [fill for fill in items(api, "/v1/fills") if BUYER.address in (fill["maker"], fill["taker"])]
+    assert list(items(api, f"/v1/fills?account={BUYER.address}")) == fills != []
+
+
+# --- refusals -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "kind"),
+    [
+        ("/v1/slots/3", 404, "urn:wattbook:problem:unknown-slot"),
+        ("/v1/orders?slot=3", 404, "urn:wattbook:problem:unknown-slot"),
+        (f"/v1/accounts/{NOBODY}", 404, "urn:wattbook:problem:unknown-account"),
+        ("/v1/accounts/0x12", 404, "urn:wattbook:problem:unknown-account"),
+        ("/v1/fills?account=nobody", 404, "urn:wattbook:problem:unknown-account"),
+        ("/v1/fills?after=7", 422, "urn:wattbook:problem:cursor"),
+        ("/v1/slots?after=<b>", 422, "urn:wattbook:problem:cursor"),
+        ("/v1/slots?limit=0", 422, "urn:wattbook:problem:input"),
+        ("/v1/slots?limit=501", 422, "urn:wattbook:problem:input"),
+        ("/v1/slots?state=late", 422, "urn:wattbook:problem:input"),
+        ("/v1/slots/-1", 422, "urn:wattbook:problem:input"),
+        (f"/v1/slots/{SLOT}/book?energy_class=4", 422, "urn:wattbook:problem:input"),
+        ("/v2/slots", 404, "about:blank"),
+    ],
+)
+def test_refusals_are_problem_documents(api: httpx.Client, path: str, status: int, kind: str):
+    answer = api.get(path)
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert (answer.status_code, problem["status"], problem["type"]) == (status, status, kind)
+    assert problem["title"]
+    assert problem["detail"]
+
+
+def test_nothing_can_be_changed(api: httpx.Client):
+    answer = api.post("/v1/orders", json={})
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert answer.json()["title"] == "Method Not Allowed"
+
+
+# --- the description ----------------------------------------------------------------------------
+
+
+def test_every_number_of_the_description_has_its_unit_or_is_a_count(api: httpx.Client):
+    units = ("_wh", "_ueur_per_kwh", "_neur", "_seconds", "_units")
+    counts = {
+        *("chain_id", "head_block", "buses", "bus", "id", "slot", "orders", "fills", "nonce", "energy_class"),
+        *("block", "log", "item", "maker_nonce", "taker_nonce", "meter_epoch", "status"),
+    }
+    schemas = get(api, "/openapi.json")["components"]["schemas"]
+    for name, schema in schemas.items():
+        for member, kind in schema.get("properties", {}).items():
+            kinds = {each.get("type") for each in kind.get("anyOf", [kind])}
+            assert "integer" not in kinds or member in counts or member.endswith(units), (name, member)
+
+
+def test_every_resource_is_described_with_its_answers(api: httpx.Client):
+    document = get(api, "/openapi.json")
+    for path, operations in document["paths"].items():
+        if not path.startswith("/v1/"):
+            continue
+        (operation,) = operations.values()
+        assert operation["description"]
+        assert operation["tags"]
+        assert "$ref" in operation["responses"]["200"]["content"]["application/json"]["schema"], path
+        for status in set(operation["responses"]) - {"200"}:
+            assert list(operation["responses"][status]["content"]) == ["application/problem+json"]
+    for name, schema in document["components"]["schemas"].items():
+        assert schema.get("description"), name
