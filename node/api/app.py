@@ -11,15 +11,20 @@ from fastapi import FastAPI, Path, Query
 from fastapi.responses import HTMLResponse
 from jinja2 import DictLoader, Environment, StrictUndefined
 
+from ledger.audit.explain import euros
 from market.agents.utility import WITHOUT_LIMIT_WH
-from node.api import documents
+from node.api import documents, resources
+from node.api.bills import Finished, bill_resource, explained
 from node.api.documents import UnknownSlotError
+from node.api.models import BillResource
 from node.api.problems import DESCRIBED, answer_with_problems
 from node.api.projection import Projection
-from node.api.version1 import TAGS, add_resources, address_of
+from node.api.version1 import TAGS, PaymentPlace, add_resources, address_of
 from node.client.schemas import OutlookBody
+from node.web.bill import bill_page
 
 FILLS_SHOWN = 20
+FILLS_SHOWN_PAST = 200
 LEVELS_SHOWN = 12
 SLOTS_SHOWN = 24
 LOT_WH_MAX = 1_000_000
@@ -38,13 +43,12 @@ def create_api(
     projection: Projection,
     deployment: Mapping[str, Any],
     outlook: Callable[[int, int], OutlookBody] | None = None,
-    *,
-    live: bool = True,
+    finished: Finished | None = None,
 ) -> FastAPI:
     """The application over a projection. `deployment` is the document that clients start from.
 
     `outlook` gives what the utility publishes for a clearing of a slot, for oracles that are elsewhere.
-    A market that is not `live` is a finished record.
+    Of a record that is `finished` there are bills, and the page stays as it is.
     """
     app = FastAPI(
         title="Wattbook market",
@@ -56,7 +60,7 @@ def create_api(
     )
     page = _template()
     answer_with_problems(app)
-    add_resources(app, projection, live=live)
+    add_resources(app, projection, finished)
 
     @app.get("/health")
     def health() -> dict[str, Any]:
@@ -100,7 +104,22 @@ def create_api(
     @app.get("/", response_class=HTMLResponse, responses=DESCRIBED)
     def market(slot: SlotNumber = None) -> HTMLResponse:
         """The market on one page."""
-        return HTMLResponse(page.render(_page(projection, deployment, slot)))
+        shown = (
+            _page(projection, deployment, slot) if finished is None else _past(projection, deployment, slot)
+        )
+        return HTMLResponse(page.render(shown))
+
+    @app.get("/bills/{place}.json", responses=DESCRIBED)
+    def bill_document(place: PaymentPlace) -> BillResource:
+        """A payment taken apart, of a finished record."""
+        return bill_resource(explained(finished, place))
+
+    @app.get("/bills/{place}", response_class=HTMLResponse, responses=DESCRIBED)
+    def bill(place: PaymentPlace) -> HTMLResponse:
+        """A payment taken apart as a page to read or print, of a finished record."""
+        found = explained(finished, place)
+        assert finished is not None  # explained would have refused
+        return HTMLResponse(bill_page(found, finished.record, finished.name))
 
     return app
 
@@ -121,6 +140,30 @@ def _page(projection: Projection, deployment: Mapping[str, Any], slot: int | Non
         "book": book,
         "levels": LEVELS_SHOWN,
         "fills": documents.fills_document(projection, None, FILLS_SHOWN)["fills"],
+        "payments": [],
+        "live": True,
+        "deployment": deployment,
+    }
+
+
+def _past(projection: Projection, deployment: Mapping[str, Any], slot: int | None) -> dict[str, Any]:
+    """What the template shows of a finished record: every slot, and one with its fills and payments.
+
+    Raises UnknownSlotError.
+    """
+    listed = documents.slots_document(projection)
+    chosen = (
+        slot if slot is not None else next((row["slot"] for row in listed["slots"] if row["fills"]), None)
+    )
+    payments = [] if chosen is None else list(resources.settlements(projection, chosen, None, None))
+    return {
+        "now": listed["now"],
+        "slots": listed["slots"],
+        "book": None if chosen is None else documents.book_document(projection, chosen),
+        "levels": LEVELS_SHOWN,
+        "fills": documents.fills_document(projection, chosen, FILLS_SHOWN_PAST)["fills"],
+        "payments": [resources.settlement_resource(logged) for _, logged in reversed(payments)],
+        "live": False,
         "deployment": deployment,
     }
 
@@ -134,7 +177,13 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"clock": _clock, "eur_per_mwh": _eur_per_mwh, "kwh": _kwh, "short": _short}
+    environment.filters |= {
+        "clock": _clock,
+        "eur_per_mwh": _eur_per_mwh,
+        "kwh": _kwh,
+        "short": _short,
+        "eur": euros,
+    }
     return environment.get_template("market.html")
 
 

@@ -216,3 +216,29 @@ class SettlementResource(Resource):
     penalty_neur: int
     total_neur: int
     """Sum of the five; a settlement's includes what was collected for its trades before."""
+
+
+class BillLineResource(Resource):
+    """A line of a bill."""
+
+    what: str
+    amount_neur: int
+    source: str
+    """Places on the chain that it stands on, as `184:7`."""
+
+
+class BillResource(Resource):
+    """A payment taken apart: its lines add up to what was posted."""
+
+    place: str
+    slot: int
+    account: str
+    heading: str
+    lines: list[BillLineResource]
+    total_neur: int
+    """Sum of the lines."""
+    posted_neur: int
+    """What the contract posted; any other sum is a finding of the audit."""
+    flat_neur: int | None
+    """The same meter on retail and feed-in tariff alone; null where there is nothing to compare."""
+    flat_sentence: str

@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
+from node.api.bills import UnknownPaymentError
 from node.api.documents import UnknownSlotError
 from node.api.paging import CursorError
 from node.api.sources import UnknownAccountError
@@ -59,6 +60,7 @@ class Problem(BaseModel):
 KINDS: Mapping[type[Exception], tuple[str, str, int]] = {
     UnknownSlotError: ("unknown-slot", "The market has no such slot", 404),
     UnknownAccountError: ("unknown-account", "The address is not registered", 404),
+    UnknownPaymentError: ("unknown-payment", "Nothing was paid there", 404),
     CursorError: ("cursor", "No place in a list", 422),
 }
 """Name, title and status of each exception that is an answer."""

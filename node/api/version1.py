@@ -9,8 +9,10 @@ from fastapi import FastAPI, Path, Query
 from ledger.address import address_bytes, checksummed
 from market.orders import Address
 from node.api import resources
+from node.api.bills import Finished, bill_resource, explained
 from node.api.models import (
     AccountResource,
+    BillResource,
     BookResource,
     FillResource,
     MarketResource,
@@ -38,6 +40,12 @@ T = TypeVar("T")
 
 Slot = Annotated[int, Path(ge=0, lt=2**32, description="slot number")]
 OfSlot = Annotated[int | None, Query(alias="slot", ge=0, lt=2**32, description="only of this slot")]
+PaymentPlace = Annotated[
+    str,
+    Path(
+        pattern=r"^[0-9]{1,10}:[0-9]{1,10}$", description="block and log of a settlement", examples=["184:7"]
+    ),
+]
 AddressText = Annotated[str, Path(max_length=80, description="0x and 40 hexadecimal digits")]
 OfAccount = Annotated[
     str | None, Query(alias="account", max_length=80, description="only of this account: 0x and 40 digits")
@@ -52,11 +60,16 @@ def address_of(text: str) -> Address:
         raise UnknownAccountError(f"{text[:80]}: not an address of 40 hexadecimal digits") from None
 
 
-def add_resources(app: FastAPI, projection: Projection, *, live: bool) -> None:
-    """Let an application answer with the market's resources."""
-    _add_market(app, projection, live=live)
+def add_resources(app: FastAPI, projection: Projection, finished: Finished | None) -> None:
+    """Let an application answer with the market's resources, of a record with its bills."""
+    _add_market(app, projection, live=finished is None)
     _add_trading(app, projection)
     _add_accounts(app, projection)
+
+    @app.get(f"{VERSION}/bills/{{place}}", tags=["accounts"], responses=DESCRIBED)
+    def bill(place: PaymentPlace) -> BillResource:
+        """A payment taken apart, of a finished record."""
+        return bill_resource(explained(finished, place))
 
 
 def _add_market(app: FastAPI, projection: Projection, *, live: bool) -> None:

@@ -22,6 +22,7 @@ from node.cli.key import key
 from node.cli.keystore import keystore
 from node.cli.oracle import oracle
 from node.cli.price import price
+from node.cli.serve import serve
 from node.cli.simulate import simulate
 from node.cli.study import study
 from node.cli.testnet import testnet
@@ -103,6 +104,7 @@ app.command("audit key")(key)
 app.command()(price)
 app.command()(doctor)
 app.command()(testnet)
+app.command()(serve)
 app.command()(study)
 app.command()(keystore)
 app.command()(oracle)

@@ -35,13 +35,13 @@ class _Server(uvicorn.Server):
         self.listens.set()
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there. Raises PortTakenError."""
+def listening(host: str, port: int, option: str = "--port") -> socket.socket:
+    """A socket that listens there; a refusal names the option. Raises PortTakenError."""
     try:
         return socket.create_server((host, port))
     except OSError as failure:
         reason = (failure.strerror or "cannot be used").lower()
-        raise PortTakenError(f"--port {port}: {reason} at {host}; name another one") from None
+        raise PortTakenError(f"{option} {port}: {reason} at {host}; name another one") from None
 
 
 @contextmanager

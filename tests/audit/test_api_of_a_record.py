@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,36 +12,38 @@ import httpx
 import pytest
 
 from ledger.audit.explain import explain
-from ledger.bundle import Bundle
 from ledger.history import history
 from ledger.record import Record
 from ledger.token import Token
 from market.orders import NOBODY
 from node.api.app import create_api
+from node.api.bills import Finished
 from node.api.projection import Projection
 from node.api.sources import LiveSource, RecordSource, Source
 from node.client.serving import listening, serving
+from node.web.bill import bill_page
 from tests.audit.small_market import BUYER, NEW_UTILITY, SILENT, SLOT, TRADERS, SmallMarket
 
 LISTS = ("/v1/slots", "/v1/orders", "/v1/fills", "/v1/accounts", "/v1/settlements")
 
 
 @pytest.fixture(scope="module")
-def source(bundle: Bundle) -> RecordSource:
-    return RecordSource(Record.of(bundle, proves_itself=True))
+def source(record: Record) -> RecordSource:
+    return RecordSource(record)
 
 
 @contextmanager
-def visiting(source: Source, *, live: bool) -> Iterator[httpx.Client]:
+def visiting(source: Source, finished: Finished | None = None) -> Iterator[httpx.Client]:
     """A visitor of a server over a source."""
-    app = create_api(Projection(source), {}, live=live)
+    site = {"exchange": source.exchange, "chain_id": source.chain_id}
+    app = create_api(Projection(source), site, finished=finished)
     with serving(app, listening("127.0.0.1", 0)) as url, httpx.Client(base_url=url) as visitor:
         yield visitor
 
 
 @pytest.fixture(scope="module")
-def api(source: RecordSource) -> Iterator[httpx.Client]:
-    with visiting(source, live=False) as visitor:
+def api(source: RecordSource, record: Record) -> Iterator[httpx.Client]:
+    with visiting(source, Finished(record, "out/bundle")) as visitor:
         yield visitor
 
 
@@ -141,7 +144,7 @@ def test_a_record_shows_what_its_chain_shows(api: httpx.Client, traded_market: S
     assert record.deployment is not None
     token = Token(traded_market.chain, record.deployment.token)
     source = LiveSource(traded_market.chain, traded_market.exchange, token, first_block=1)
-    with visiting(source, live=True) as live:
+    with visiting(source) as live:
         for path in ("/v1/slots", "/v1/orders", "/v1/fills", "/v1/settlements", f"/book.json?slot={SLOT}"):
             assert get(live, path) == get(api, path), path
         assert get(live, "/v1/market") == {**get(api, "/v1/market"), "live": True}
@@ -155,6 +158,41 @@ def test_positions_of_an_account_are_where_it_traded(api: httpx.Client):
         for payment in items(api, f"/v1/settlements?account={BUYER.address}&kind=settlement")
     }
     assert all(position["contracted_wh"] == settled[position["slot"]] for position in found)
+
+
+# --- bills and pages ----------------------------------------------------------------------------
+
+
+def test_every_payment_has_its_bill(api: httpx.Client, record: Record):
+    for payment in items(api, f"/v1/settlements?slot={SILENT}"):
+        place = f"{payment['block']}:{payment['log']}"
+        bill = get(api, f"/v1/bills/{place}")
+        assert bill == get(api, f"/bills/{place}.json")
+        assert (
+            bill["posted_neur"] == payment["total_neur"] == sum(line["amount_neur"] for line in bill["lines"])
+        )
+        page = api.get(f"/bills/{place}")
+        assert page.text == bill_page(explain(record, place), record, "out/bundle")
+
+
+def test_page_of_a_record_stays_and_leads_to_the_bills(api: httpx.Client):
+    page = api.get(f"/?slot={SLOT}").text
+    assert "A finished record" in page
+    assert "http-equiv" not in page
+    assert "<script" not in page
+    linked = set(re.findall(r'href="/bills/([0-9]+:[0-9]+)"', page))
+    told = items(api, f"/v1/settlements?slot={SLOT}")
+    assert linked == {f"{payment['block']}:{payment['log']}" for payment in told} != set()
+    assert f"Payments of slot {SLOT}" in api.get("/").text, "the first slot in which somebody traded"
+
+
+def test_bills_of_a_market_that_goes_on_are_asked_of_the_audit(traded_market: SmallMarket, record: Record):
+    assert record.deployment is not None
+    token = Token(traded_market.chain, record.deployment.token)
+    with visiting(LiveSource(traded_market.chain, traded_market.exchange, token, first_block=1)) as live:
+        answer = live.get("/v1/bills/184:7")
+        assert (answer.status_code, answer.json()["type"]) == (404, "urn:wattbook:problem:unknown-payment")
+        assert "wattbook audit explain URL 184:7" in answer.json()["detail"]
 
 
 # --- lists in pieces ----------------------------------------------------------------------------
@@ -191,6 +229,9 @@ def test_filters_keep_what_they_say(api: httpx.Client):
         (f"/v1/accounts/{NOBODY}", 404, "urn:wattbook:problem:unknown-account"),
         ("/v1/accounts/0x12", 404, "urn:wattbook:problem:unknown-account"),
         ("/v1/fills?account=nobody", 404, "urn:wattbook:problem:unknown-account"),
+        ("/v1/bills/1:0", 404, "urn:wattbook:problem:unknown-payment"),
+        ("/v1/bills/last", 422, "urn:wattbook:problem:input"),
+        ("/?slot=3", 404, "urn:wattbook:problem:unknown-slot"),
         ("/v1/fills?after=7", 422, "urn:wattbook:problem:cursor"),
         ("/v1/slots?after=<b>", 422, "urn:wattbook:problem:cursor"),
         ("/v1/slots?limit=0", 422, "urn:wattbook:problem:input"),

@@ -29,6 +29,7 @@ COMMANDS = (
     "price",
     "doctor",
     "testnet",
+    "serve",
     "study",
     "keystore",
     "oracle",
@@ -155,6 +156,9 @@ def test_without_a_command_the_help_is_shown():
         ("keystore --out key.json --password-file nowhere", "--password-file [Errno 2]"),
         ("doctor who", "who"),
         ("testnet --port x", "'--port'"),
+        ("serve", "Missing argument 'BUNDLE'"),
+        ("serve nowhere", "nowhere: no such folder"),
+        ("serve out --api-port 65536", "'--api-port'"),
     ],
 )
 def test_wrong_usage_is_status_2_in_one_line(arguments: str, says: str):

@@ -1,0 +1,91 @@
+"""`wattbook serve` as a person runs it: a bundle's folder, a port, a browser, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from ledger.bundle import Bundle
+from node.cli.app import app
+from node.client.serving import listening
+from tests.audit.small_market import written
+
+PATIENCE_SECONDS = 60
+"""Far more than a start takes, so that a failure is one of the command and not of a slow machine."""
+
+
+@pytest.fixture
+def folder(bundle: Bundle, tmp_path: Path) -> Path:
+    return written(bundle, tmp_path / "bundle")
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Signals are as they were afterwards."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def visit(url: str, seen: list[httpx.Response]) -> None:
+    """Look at the market and the bill of a payment, then end the command."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < until:
+        try:
+            seen.append(httpx.get(url))
+            break
+        except httpx.ConnectError:
+            time.sleep(0.02)
+    if found := re.search(r'href="(/bills/[0-9:]+)"', seen[0].text if seen else ""):
+        seen.append(httpx.get(url + found[1]))
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_bundle_is_shown_until_it_is_interrupted(folder: Path):
+    with listening("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    seen: list[httpx.Response] = []
+    visitor = Thread(target=visit, args=(f"http://127.0.0.1:{port}", seen))
+    # until the command takes them, signals go nowhere
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    visitor.start()
+    done = CliRunner().invoke(app, ["serve", str(folder), "--api-port", str(port)])
+    visitor.join()
+    assert done.exit_code == 0, done.output
+    assert f"{folder} at http://127.0.0.1:{port}" in done.output
+    market, bill = seen
+    assert (market.status_code, bill.status_code) == (200, 200)
+    assert "A finished record" in market.text
+    assert f"wattbook audit {folder}" in bill.text
+
+
+def test_a_port_that_is_taken_is_told_by_its_option(folder: Path):
+    with listening("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        done = CliRunner().invoke(app, ["serve", str(folder), "--api-port", str(port)])
+    assert done.exit_code == 1
+    assert f"--api-port {port}: address already in use" in done.stderr
+
+
+def test_what_is_no_bundle_or_no_market_is_refused(bundle: Bundle, folder: Path, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    other = written(
+        replace(bundle, manifest=replace(bundle.manifest, exchange="0x" + "11" * 20)), tmp_path / "b"
+    )
+    for path in (tmp_path / "empty", other):
+        done = CliRunner().invoke(app, ["serve", str(path)])
+        assert done.exit_code in (2, 3), done.output
+        assert str(path) in done.stderr
+        assert "Traceback" not in done.output
