@@ -36,6 +36,11 @@ ENTRIES = (
         "energy in classes: a price for each, sources registered and certified on the chain",
         "energy_classes",
     ),
+    Entry(
+        "microgrid-platform",
+        "ten houses on a platform with gate closure, veto and tariff, with sun alone and with wind",
+        "microgrid_platform",
+    ),
     Entry("vpp", "prosumers that follow a price so that their sum follows a plan", "vpp"),
     Entry(
         "cosimulation",

@@ -1,0 +1,64 @@
+"""Peers of a microgrid who heat when others have energy to spare; a utility that takes back what came last.
+
+Of n peers whose heater may run now or later, each would rather pay for its e of energy now than w later, if
+now is cheaper. What now costs depends on how many run: k of them share a spare energy S at the mid price, and
+what is missing comes at retail (the mid-market rate),
+
+    c(k) = (min(S, k·e)·mid + (k·e − S)⁺·retail) / (k·e),
+
+which rises with k. In the symmetric equilibrium each runs with the probability p at which running and waiting
+are alike, E c(1 + B) = w with B binomial of n − 1 and p; 1 where even all together pay less than w, 0 where
+one alone pays more.
+
+Energies are of one unit, prices of money by that unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import comb
+
+from market.feeder.powerflow import Violation
+
+HALVINGS = 60
+
+
+def price_of_running(running: int, spare: float, energy: float, mid: float, retail: float) -> float:
+    """c(k): what so many heaters of `energy` each pay by unit."""
+    used = running * energy
+    own = min(spare, used)
+    return (own * mid + (used - own) * retail) / used
+
+
+def expected_price(others: int, chance: float, price: Callable[[int], float]) -> float:
+    """What one who runs expects to pay where each of the others runs with a chance."""
+    return sum(
+        comb(others, k) * chance**k * (1 - chance) ** (others - k) * price(1 + k) for k in range(others + 1)
+    )
+
+
+def chance_to_run(peers: int, later: float, price: Callable[[int], float]) -> float:
+    """p of the symmetric equilibrium of `peers`, where waiting costs `later` and c rises."""
+    if expected_price(peers - 1, 1.0, price) <= later:
+        return 1.0
+    if expected_price(peers - 1, 0.0, price) >= later:
+        return 0.0
+    low, high = 0.0, 1.0
+    for _ in range(HALVINGS):
+        middle = 0.5 * (low + high)
+        if expected_price(peers - 1, middle, price) < later:
+            low = middle
+        else:
+            high = middle
+    return 0.5 * (low + high)
+
+
+def last_on_first_off(fills: int, broken: Callable[[int], Violation | None]) -> list[Violation]:
+    """What each fill taken back would break, the last fill first, until `broken` of those left is None."""
+    reasons: list[Violation] = []
+    while len(reasons) < fills:
+        reason = broken(fills - len(reasons))
+        if reason is None:
+            break
+        reasons.append(reason)
+    return reasons

@@ -1,0 +1,99 @@
+"""Ten houses of a microgrid through winter days: sun or wind, heaters that choose, with trade and without."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from market.mechanisms.microgrid import chance_to_run, price_of_running
+from market.units import Floats
+from node.scenario.streams import stream
+
+PEERS, WINDY = 10, 3
+DAYS, SLOTS = 60, 48
+HOURS = 0.5
+RETAIL, FIT = 0.24, 0.07
+"""€/kWh; trade inside the microgrid is at the middle."""
+LATER = 0.20
+"""What heat costs who waits, €/kWh: between the middle and retail, since spare energy may come, or not."""
+HEATER_KW = 1.5
+WARMEST_C, COLDEST_C, OUTSIDE_C = 21.5, 19.0, 6.0
+HOURS_TO_COOL = np.linspace(45.0, 80.0, PEERS)
+"""By house: in an hour it loses the difference to outside divided by this."""
+DEGREES_PER_KWH = 0.45
+
+
+@dataclass(frozen=True, eq=False)
+class Winter:
+    """Loads without heaters and generation, kW, days·slots × peers."""
+
+    load: Floats
+    generation: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Heated:
+    """Net consumption with heaters, kWh, days·slots × peers, and the chances of those that had a choice."""
+
+    net: Floats
+    mixed: int
+
+    @property
+    def exchange(self) -> float:
+        """Energy that crosses the microgrid's border either way, kWh."""
+        return float(np.abs(self.net.sum(axis=1)).sum())
+
+    @property
+    def peak(self) -> float:
+        """Mean of the days' greatest import, kW."""
+        return float(self.net.sum(axis=1).reshape(DAYS, SLOTS).max(axis=1).mean() / HOURS)
+
+
+def winter(seed: int, windy: int) -> Winter:
+    """The same houses with sun; the first `windy` of them have wind instead."""
+    rng = stream(seed, "microgrid")
+    hour = np.arange(SLOTS) * HOURS
+    evening = np.exp(-(((hour - 18.5) / 2.5) ** 2)) + 0.5 * np.exp(-(((hour - 7.5) / 1.5) ** 2))
+    load = 0.2 + 0.6 * evening[:, None] * rng.uniform(0.6, 1.4, PEERS)
+    load = np.tile(load, (DAYS, 1)) * rng.uniform(0.8, 1.2, (DAYS * SLOTS, PEERS))
+    sun = np.clip(np.cos((hour - 12.5) * np.pi / 9), 0.0, None)
+    sky = rng.uniform(0.3, 1.0, DAYS)
+    pv = (sky[:, None] * sun).ravel()[:, None] * rng.uniform(1.0, 4.0, PEERS)
+    gusts = rng.normal(size=DAYS * SLOTS)
+    blowing = np.empty(DAYS * SLOTS)
+    level = 0.0
+    for t, gust in enumerate(gusts):
+        level = blowing[t] = 0.97 * level + 0.243 * gust
+    turbine = np.clip(0.35 + 0.3 * blowing, 0.0, 1.0)[:, None] * 3.0
+    wind = np.arange(PEERS) < windy
+    return Winter(load, np.where(wind, turbine, pv))
+
+
+def heated(winter_of: Winter, seed: int, *, trading: bool) -> Heated:
+    """Run the heaters: who is cold must, who is warm may not, the others choose."""
+    rng = stream(seed, "heaters")
+    draws = rng.uniform(size=winter_of.load.shape)
+    energy, mid = HEATER_KW * HOURS, 0.5 * (RETAIL + FIT)
+    indoors = np.linspace(COLDEST_C, WARMEST_C, PEERS)
+    net = (winter_of.load - winter_of.generation) * HOURS
+    mixed = 0
+    for t in range(len(net)):
+        after = indoors + HOURS / HOURS_TO_COOL * (OUTSIDE_C - indoors)
+        must, may = after < COLDEST_C, after + DEGREES_PER_KWH * energy <= WARMEST_C
+        free = may & ~must
+        spare = np.maximum(-net[t], 0.0)
+        # what its own spare energy would have earned, and the rest at retail
+        own = (np.minimum(spare, energy) * FIT + np.maximum(energy - spare, 0.0) * RETAIL) / energy
+        on = must | (free & (own <= LATER))
+        others = free & ~on
+        if trading and others.any():
+            left = max(-float(net[t].sum() + energy * on.sum()), 0.0)
+            price = partial(price_of_running, spare=left, energy=energy, mid=mid, retail=RETAIL)
+            chance = chance_to_run(int(others.sum()), LATER, price)
+            mixed += 0.0 < chance < 1.0
+            on = on | (others & (draws[t] < chance))
+        net[t] += energy * on
+        indoors = after + DEGREES_PER_KWH * energy * on
+    return Heated(net, mixed)

@@ -1,0 +1,236 @@
+"""One half-hour of a microgrid on the chain: gate closure an hour ahead, the utility's veto, a shortfall."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ledger import eip712
+from ledger.audit import audit
+from ledger.audit.explain import Explanation, explain
+from ledger.bundle import canonical_json, collect, decode, encode
+from ledger.chain.embedded import EmbeddedChain
+from ledger.chain.genesis import genesis_document
+from ledger.chain.protocol import Reverted
+from ledger.keccak import keccak
+from ledger.keys import Key
+from ledger.record import Record
+from market.events import AccountSettled, Event
+from market.feeder.model import Feeder, Limits
+from market.feeder.powerflow import Violation, power_flow, violations
+from market.fills import chain as chained
+from market.mechanisms.microgrid import last_on_first_off
+from market.messages import CancelRequest
+from market.orders import FillVetoed, Order, OrdersFilled, Side
+from market.pricing.conditions import Conditions, Devices, Hub
+from market.slots import Rule, Tariff, Terms
+from market.units import NEUR_PER_EUR
+from node.oracle.signers import Oracles
+from node.simulate.session import Cast, Member, Session
+
+PEERS = 10
+TARIFF = Tariff(retail=240_000, network_fee=80_000, fit=70_000)
+WHOLESALE_UEUR_PER_KWH = 90_000
+SLOT_SECONDS, SLOT = 1_800, 975_000
+HOURS = 0.5
+GATE_LEAD_SECONDS, OPEN_LEAD_SECONDS, VETO_SECONDS = 3_600, 14_400, 600
+BASE_MW, RATING_PU = 0.05, 0.5
+CAPACITY_WH = 30_000
+SELLS_WH, BUYS_WH = 1_000, 900
+"""Of each of the first five peers, and of each of the others but the last."""
+LARGE_WH = 14_000
+"""What the last peer orders last: more than the line into the microgrid carries."""
+MISSING_WH = 400
+"""What the first seller does not deliver."""
+SELLERS, LAST = range(5), PEERS - 1
+VOLTAGE_LOW, VOLTAGE_HIGH, LOADING = 0, 1, 2
+"""Reasons of a veto, by the contract's numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Platform:
+    """What happened to the slot's orders, and what settlement made of the shortfall."""
+
+    late_order: str
+    late_cancel: str
+    filled: tuple[OrdersFilled, ...]
+    vetoed: tuple[FillVetoed, ...]
+    broken: tuple[Violation, ...]
+    left: tuple[Violation, ...]
+    settled: tuple[AccountSettled, ...]
+    bill: Explanation
+    vetoed_bill: Explanation
+    shortfall_price: int
+    audit_ok: bool
+    checks: int
+
+
+def microgrid() -> Feeder:
+    """Ten houses along a low-voltage cable of 50 m from house to house; the first piece has a rating."""
+    pieces = (np.arange(PEERS + 1) > 0).astype(np.float64)
+    rating = np.full(PEERS + 1, np.inf)
+    rating[1] = RATING_PU
+    return Feeder(
+        name="microgrid",
+        bus_names=("substation", *(f"house {k + 1}" for k in range(PEERS))),
+        parent=np.arange(-1, PEERS),
+        r_pu=0.00325 * pieces,
+        x_pu=0.00125 * pieces,
+        limits=Limits(np.full(PEERS + 1, 0.9), np.full(PEERS + 1, 1.1), rating),
+        base_mw=BASE_MW,
+        v0=1.0,
+        nominal_p_mw=0.0005 * pieces,
+        nominal_q_mvar=0.0001 * pieces,
+    )
+
+
+def traded(seed: int) -> Platform:
+    """The slot from its listing to its audit."""
+    feeder, conditions = microgrid(), _conditions(microgrid())
+    terms = Terms(
+        slot_seconds=SLOT_SECONDS,
+        open_lead=OPEN_LEAD_SECONDS,
+        gate_lead=GATE_LEAD_SECONDS,
+        veto_grace=VETO_SECONDS,
+        rule=Rule.TARIFF,
+        buses=feeder.buses,
+    )
+    cast = Cast.from_seed(seed, 3, PEERS)
+    payers = (cast.utility.address, cast.guardian.address, cast.relayer.address)
+    chain = EmbeddedChain(genesis_timestamp=terms.opens(SLOT) - 3_600, funded=payers)
+    session = Session.open(
+        chain, cast, terms, Oracles(feeder, cast.oracles, 2, "newton"), quorum=2, token_decimals=6
+    )
+    session.register([Member(k + 1, CAPACITY_WH, CAPACITY_WH, 0, 100 * NEUR_PER_EUR) for k in range(PEERS)])
+    session.schedule(SLOT, 1, TARIFF)
+    charges = session.post_charges(SLOT, conditions).prices.charges
+    chain.advance_to(terms.opens(SLOT))
+    events = session.place(_orders(cast, charges))
+    chain.advance_to(terms.gate(SLOT))
+    late_order, late_cancel = _after_the_gate(session)
+    filled = tuple(event for event in events if isinstance(event, OrdersFilled))
+    broken = last_on_first_off(len(filled), lambda kept: _broken(session, feeder, conditions, filled[:kept]))
+    vetoed = _vetoed(session, events, broken)
+    chain.advance_to(terms.closing(SLOT))
+    session.close_gate(SLOT)
+    imported = session.post_prices(SLOT, conditions).prices.forecast_import_wh
+    chain.advance_to(terms.end(SLOT))
+    net = [session.exchange.position_of(SLOT, key.address).net for key in cast.prosumers]
+    net[0] += MISSING_WH
+    session.post_readings(SLOT, net)
+    passive = [round(float(p) * BASE_MW * HOURS * 1e6) for p in conditions.fixed_p[0]]
+    session.post_substation(SLOT, imported + sum(net), WHOLESALE_UEUR_PER_KWH, passive)
+    by_account = {each.account: each for each in session.settle(SLOT)}
+    record = _record(session, seed)
+    report = audit(record)
+    left = _broken(session, feeder, conditions, filled[: len(filled) - len(broken)])
+    return Platform(
+        late_order=late_order,
+        late_cancel=late_cancel,
+        filled=filled,
+        vetoed=vetoed,
+        broken=tuple(broken),
+        left=() if left is None else (left,),
+        settled=tuple(by_account[key.address] for key in cast.prosumers),
+        bill=explain(record, account=cast.prosumers[0].address, slot=SLOT),
+        vetoed_bill=explain(record, account=cast.prosumers[LAST].address, slot=SLOT),
+        shortfall_price=TARIFF.shortfall_price(charges[1]),
+        audit_ok=report.ok,
+        checks=len(report.checks),
+    )
+
+
+def _conditions(feeder: Feeder) -> Conditions:
+    nothing = np.zeros((1, 0))
+    return Conditions(
+        fixed_p=feeder.nominal_p_mw[None] / BASE_MW,
+        fixed_q=feeder.nominal_q_mvar[None] / BASE_MW,
+        hub=Hub(np.array([TARIFF.hub_import / 1_000]), np.array([TARIFF.hub_export / 1_000])),
+        devices=Devices(np.zeros(0, dtype=np.int64), *[nothing] * 7),
+        hours=HOURS,
+    )
+
+
+def _orders(cast: Cast, charges: Sequence[int]) -> list[tuple[Key, Order]]:
+    """Listings at the middle price, bids for them, the utility's energy, and the large order last."""
+    middle = (TARIFF.hub_import + TARIFF.hub_export) // 2
+    orders = [(cast.utility, Order(cast.utility.address, SLOT, 0, Side.ASK, 0, TARIFF.hub_import, 40_000))]
+    for k, key in enumerate(cast.prosumers[:LAST]):
+        side, energy = (Side.ASK, SELLS_WH) if k in SELLERS else (Side.BID, BUYS_WH)
+        orders.append((key, Order(key.address, SLOT, 0, side, 0, middle + charges[k + 1], energy)))
+    large = cast.prosumers[LAST]
+    limit = TARIFF.hub_import + charges[LAST + 1]
+    return [*orders, (large, Order(large.address, SLOT, 0, Side.BID, 0, limit, LARGE_WH))]
+
+
+def _after_the_gate(session: Session) -> tuple[str, str]:
+    """What the contract says to a new order and to a cancel once the gate is closed."""
+    key, sender, exchange = session.cast.prosumers[0], session.cast.relayer, session.exchange
+    order = Order(key.address, SLOT, 1, Side.ASK, 0, TARIFF.retail, 100)
+    cancel = CancelRequest(key.address, SLOT, 0)
+    signed, signed_cancel = (key.sign(eip712.digest(session.domain, each)) for each in (order, cancel))
+    return (
+        _refusal(session, exchange.place_order(order, signed, sender=sender)),
+        _refusal(session, exchange.cancel_order(cancel, signed_cancel, sender=sender)),
+    )
+
+
+def _refusal(session: Session, transaction: bytes) -> str:
+    """Why a transaction reverted; nothing where it did not."""
+    try:
+        session.exchange.confirm(transaction)
+    except Reverted as refused:
+        return refused.reason
+    return ""
+
+
+def _broken(
+    session: Session, feeder: Feeder, conditions: Conditions, filled: Sequence[OrdersFilled]
+) -> Violation | None:
+    """The first limit that fills would break, on top of the load outside the market."""
+    bus_of = {key.address: k + 1 for k, key in enumerate(session.cast.prosumers)}
+    net = conditions.fixed_p[0].copy()
+    for event in filled:
+        for fill in event.fills(session.address_of):
+            sign = 1.0 if event.taker_side == Side.BID else -1.0
+            power = sign * fill.quantity / (BASE_MW * HOURS * 1e6)
+            net[bus_of.get(fill.taker, 0)] += power
+            net[bus_of.get(fill.maker, 0)] -= power
+    found = violations(feeder, power_flow(feeder, net, conditions.fixed_q[0]))
+    return found[0] if found else None
+
+
+def _vetoed(session: Session, events: Sequence[Event], broken: Sequence[Violation]) -> tuple[FillVetoed, ...]:
+    """Take back as many of the last fills as break a limit, each for its reason."""
+    exchange, utility = session.exchange, session.cast.utility
+    fills = chained(SLOT, events, lambda address: exchange.account_of(address).id, keccak)
+    vetoes = []
+    for fill, reason in zip(reversed(fills), broken, strict=False):
+        taker = session.address_of(fill.taker_id)
+        vetoes.append(fill.veto(taker, fill.quantity_wh, _reason(reason), reason.bus))
+    told = exchange.confirm(exchange.veto_fills(SLOT, vetoes, sender=utility))
+    return tuple(event for event in told if isinstance(event, FillVetoed))
+
+
+def _reason(broken: Violation) -> int:
+    if broken.what == "current":
+        return LOADING
+    return VOLTAGE_LOW if broken.value < broken.limit else VOLTAGE_HIGH
+
+
+def _record(session: Session, seed: int) -> Record:
+    """The market's own record, as an auditor gets it."""
+    chain = session.chain
+    assert isinstance(chain, EmbeddedChain) and chain.begun is not None
+    bundle = collect(
+        session.exchange,
+        certificates=session.certificates.values(),
+        inputs=session.inputs.values(),
+        scenario="microgrid",
+        seed=seed,
+        first_block=0,
+        genesis=canonical_json(genesis_document(chain.begun)),
+    )
+    return Record.of(decode(encode(bundle)), proves_itself=True)

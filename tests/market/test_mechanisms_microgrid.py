@@ -1,0 +1,62 @@
+"""Who runs its heater by chance, and what is taken back last on, first off."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from market.feeder.powerflow import Violation
+from market.mechanisms.microgrid import (
+    chance_to_run,
+    expected_price,
+    last_on_first_off,
+    price_of_running,
+)
+
+MID, RETAIL = 0.155, 0.24
+deterministic = settings(derandomize=True, deadline=None, max_examples=40)
+
+
+def price(spare: float, energy: float = 1.0):
+    return partial(price_of_running, spare=spare, energy=energy, mid=MID, retail=RETAIL)
+
+
+def test_two_peers_and_energy_for_one_by_hand():
+    """Alone at mid, both at the middle of mid and retail: (1 − p)·mid + p·(mid + retail)/2 = w."""
+    later = 0.18
+    assert chance_to_run(2, later, price(1.0)) == pytest.approx(
+        (later - MID) / ((RETAIL - MID) / 2), abs=1e-12
+    )
+
+
+@deterministic
+@given(st.integers(1, 10), st.floats(0, 12), st.floats(0.1, 0.3))
+def test_by_chance_running_and_waiting_are_alike(peers, spare, later):
+    costs = price(spare)
+    chance = chance_to_run(peers, later, costs)
+    now = expected_price(peers - 1, chance, costs)
+    if 0 < chance < 1:
+        assert now == pytest.approx(later, abs=1e-9)
+    else:
+        assert now <= later + 1e-12 if chance else now >= later - 1e-12
+
+
+def test_nobody_runs_on_retail_and_everybody_on_plenty():
+    assert chance_to_run(5, 0.2, price(0.0)) == 0.0
+    assert chance_to_run(5, 0.2, price(5.0)) == 1.0
+
+
+@pytest.mark.parametrize(("bearable", "taken_back"), [(5, 0), (3, 2), (0, 5), (-1, 5)])
+def test_what_came_last_goes_first(bearable, taken_back):
+    reason = Violation(0, 1, "current", 2.0, 1.0)
+    asked = []
+
+    def broken(kept):
+        asked.append(kept)
+        return reason if kept > bearable else None
+
+    assert last_on_first_off(5, broken) == [reason] * taken_back
+    assert asked == sorted(asked, reverse=True)
