@@ -79,10 +79,9 @@ def test_the_golden_figures() -> None:
     assert game["inelastic_share_left"] == pytest.approx(0.4)
 
 
-def test_sharing_regions_of_other_feeders_and_levels() -> None:
-    """Claims hold for another draw, four levels come to the prices of three, the search finds a gain."""
-    assert load("sharing-regions").run(2).passed
-    case = limited(equilibrium(drawn(1)))
+def test_sharing_regions_by_other_levels() -> None:
+    """Of another draw, four levels come to the prices of three, and the search finds a gain where one is."""
+    case = limited(equilibrium(drawn(2)))
     three, four = (equilibrium(case, method) for method in (THREE_LEVELS, FOUR_LEVELS))
     assert np.abs(three.price - four.price).max() < 1e-5
     moved = replace(three, price=three.price + np.array([0.0, 0.5, 0.0, 0.0]))
