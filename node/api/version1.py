@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, TypeVar
 
-from fastapi import FastAPI, Path, Query
+from fastapi import FastAPI, Header, Path, Query
+from fastapi.responses import StreamingResponse
 
 from ledger.address import address_bytes, checksummed
 from market.orders import Address
 from node.api import resources
 from node.api.bills import Finished, bill_resource, explained
+from node.api.feed import Feed, Moment, messages
 from node.api.models import (
     AccountResource,
     BillResource,
@@ -30,6 +32,7 @@ from node.api.projection import Projection, State
 from node.api.sources import UnknownAccountError
 
 VERSION = "/v1"
+EVENT_STREAM = "text/event-stream"
 TAGS = [
     {"name": "market", "description": "The market and its delivery slots, their books and prices."},
     {"name": "trading", "description": "Orders and fills."},
@@ -65,6 +68,8 @@ def add_resources(app: FastAPI, projection: Projection, finished: Finished | Non
     _add_market(app, projection, live=finished is None)
     _add_trading(app, projection)
     _add_accounts(app, projection)
+
+    _add_events(app, projection)
 
     @app.get(f"{VERSION}/bills/{{place}}", tags=["accounts"], responses=DESCRIBED)
     def bill(place: PaymentPlace) -> BillResource:
@@ -173,6 +178,25 @@ def _add_accounts(app: FastAPI, projection: Projection) -> None:
         """Payments in chain order."""
         found = resources.settlements(projection, slot, _wanted(account), kind)
         return piece(found, resources.settlement_resource, parts=2, after=after, limit=limit, first=first)
+
+
+def _add_events(app: FastAPI, projection: Projection) -> None:
+    feed = Feed(projection)
+
+    @app.get(
+        f"{VERSION}/events",
+        tags=["market"],
+        response_class=StreamingResponse,
+        responses={**DESCRIBED, 200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}}},
+    )
+    async def events(
+        last_event_id: Annotated[
+            str | None, Header(max_length=80, description="the last id that was seen")
+        ] = None,
+    ) -> StreamingResponse:
+        """Every event of the contract as it happens (server-sent events), from now or from an id on."""
+        since = None if last_event_id is None else Moment.parse(last_event_id)
+        return StreamingResponse(messages(feed, since), media_type=EVENT_STREAM)
 
 
 def _wanted(account: str | None) -> Address | None:

@@ -276,7 +276,7 @@ def test_every_number_of_the_description_has_its_unit_or_is_a_count(api: httpx.C
 def test_every_resource_is_described_with_its_answers(api: httpx.Client):
     document = get(api, "/openapi.json")
     for path, operations in document["paths"].items():
-        if not path.startswith("/v1/"):
+        if not path.startswith("/v1/") or path == "/v1/events":  # a stream: described by its media type
             continue
         (operation,) = operations.values()
         assert operation["description"]
