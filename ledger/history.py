@@ -78,13 +78,13 @@ class Movement:
 def movements(record: Record) -> Iterator[tuple[Sent, tuple[Movement, ...]]]:
     """What each transaction moved, in chain order."""
     ids: dict[Address, int] = {}
-    collected: set[tuple[int, Address]] = set()
+    collected: set[tuple[int, int | None]] = set()
     for sent in record.sent:
         yield sent, tuple(_movements(sent, ids, collected))
 
 
 def _movements(
-    sent: Sent, ids: dict[Address, int], collected: set[tuple[int, Address]]
+    sent: Sent, ids: dict[Address, int], collected: set[tuple[int, int | None]]
 ) -> Iterator[Movement]:
     for logged in sent.logs:
         match logged.event:
@@ -95,12 +95,15 @@ def _movements(
             case Deposited() | Withdrawn() as money:
                 yield Movement(logged, ids.get(money.account), money)
             case TradesCollected() as paid:
-                collected.add((paid.slot, paid.account))
+                collected.add((paid.slot, ids.get(paid.account)))
                 yield Movement(logged, ids.get(paid.account), paid, paid.amount)
             case AccountSettled() | AccountResettled() as posted:
                 rest = posted.charge + posted.closeout + posted.imbalance + posted.penalty
                 cleared = 0
-                if isinstance(posted, AccountSettled) and (posted.slot, posted.account) not in collected:
+                if (
+                    isinstance(posted, AccountSettled)
+                    and (posted.slot, ids.get(posted.account)) not in collected
+                ):
                     cleared = posted.trades
                 yield Movement(logged, ids.get(posted.account), posted, cleared, rest)
 

@@ -169,13 +169,13 @@ def _heading(known: History, number: int, posted: Posted, total: int, slot: Slot
         case TradesCollected():
             basis = ", for its trades, before it is settled"
         case _:
-            basis = _BY.get(posted.basis, "") + _collected_before(slot, posted.account)
+            basis = _BY.get(posted.basis, "") + _collected_before(known, slot, number)
     return f"{who}, {posted.account}, {direction} {euros(abs(total))} for {when}{basis}:"
 
 
-def _collected_before(slot: SlotHistory, account: Address) -> str:
+def _collected_before(known: History, slot: SlotHistory, number: int) -> str:
     for logged, paid in slot.collected:
-        if paid.account == account:
+        if known.ids.get(paid.account) == number:
             return f", {euros(paid.amount)} of it collected before, at {logged.where}"
     return ""
 

@@ -41,7 +41,8 @@ def assert_sound(rows: list[Row]) -> None:
     assert len({row.name for row in rows}) == len(rows)
     for row in rows:
         assert row.unit
-        assert math.isfinite(row.value) and row.value > 0, row.name
+        # Of what there may be none of, none is the goal.
+        assert math.isfinite(row.value) and (row.value > 0 or row.goal == 0), row.name
         assert (row.peer is None) == (row.peer_value is None) == (row.ratio is None), row.name
         if row.peer_value is not None:
             assert row.ratio == row.value / row.peer_value > 0

@@ -16,7 +16,7 @@ def simulate(out: Path, *words: str) -> Result:
     return CliRunner().invoke(app, arguments, prog_name="wattbook")
 
 
-SMALL = ("--set", "slots.count=2", "--set", "slots.start=2026-06-23T11:00:00Z", "--set", "prosumers.count=12")
+SMALL = ("--set", "slots.count=1", "--set", "slots.start=2026-06-23T11:00:00Z", "--set", "prosumers.count=6")
 TABLES = ("orders", "fills", "prices", "lines", "bills", "utility")
 OF_THE_CHAIN = {"gas_used", "head_number", "head_hash", "exchange", "seconds"}
 

@@ -113,6 +113,7 @@ def test_a_slot_of_the_microgrid() -> None:
     assert slot.audit_ok
 
 
+@pytest.mark.long
 def test_the_utility_at_noon() -> None:
     """Two slots in which a rating binds: firm charges are at the optimum, the loop goes in circles."""
     noon = utility_over(1, {"slots.start": "2026-06-23T10:00:00Z", "slots.count": "2"})
@@ -124,6 +125,7 @@ def test_the_utility_at_noon() -> None:
         assert abs(slot["firm_welfare_less_eur"]) < 1e-3, "one clearing is the optimum"
 
 
+@pytest.mark.long
 def test_decomposition_of_few_prosumers() -> None:
     few = compared_sizes((10,), rounds_max=60)
     assert not [claim for claim in few.claims if not claim.held]
@@ -140,6 +142,7 @@ def test_cosimulation_by_the_hour() -> None:
     assert json.loads(json.dumps(hourly.figures)) == hourly.figures
 
 
+@pytest.mark.long
 def test_all_in_one_report(tmp_path: Path) -> None:
     """Of two quick studies and two slots; the whole of it is a long test."""
     entries = [entry for entry in ENTRIES if entry.name in {"stackelberg", "vpp"}]
