@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from market.agents.utility import hub_quotes, passive_bid
 from market.feeder.powerflow import power_flow
 from market.orders import Address, Order
 from market.units import Ints
 from node.scenario.world import World
+from node.simulate.quotes import quotes
 from node.testnet.market import Market
 from node.testnet.outlook import forecast_injection
 
@@ -49,15 +49,11 @@ class Readings:
 
 def forecast_orders(world: World, utility: Address, slot: int, index: int) -> tuple[Order, ...]:
     """The utility's orders by its own forecast flow, since it has no clearing to read λ_0 and losses from."""
-    seen, lot_wh = world.forecast, world.terms.lot_wh
+    seen = world.forecast
     taken = world.by_bus(-forecast_injection(seen, index))
     reactive = seen.passive_q[index] + world.by_bus(seen.firm_q[index])
     flow = power_flow(world.feeder, seen.passive_p[index] + taken, reactive)
     imports = float(flow.net_import[0]) > 0
     energy_mwh = float(seen.passive_p[index].sum() + flow.loss[0]) * world.feeder.base_mw * world.hours
     hub_price = world.tariff.hub_import if imports else world.tariff.hub_export
-    bought_wh = int(world.export_capacity_wh.sum())
-    return (
-        *hub_quotes(utility, slot, world.tariff, lot_wh=lot_wh, bought_wh=bought_wh),
-        *passive_bid(utility, slot, world.tariff, hub_price, energy_mwh, lot_wh=lot_wh),
-    )
+    return quotes(world, utility, slot, hub_price, energy_mwh)

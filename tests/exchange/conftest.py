@@ -384,6 +384,21 @@ def found(terms: Terms, decimals: int = 9, chain_id: int = CHAIN_ID) -> Market:
     return market
 
 
+def with_token(market: Market, token: Token) -> Market:
+    """Another exchange of the same people, whose money is `token`."""
+    exchange = deploy(
+        market.chain,
+        market.relayer,
+        token=token.address,
+        utility=market.utility.address,
+        guardian=market.guardian.address,
+        oracles=[key.address for key in market.oracles],
+        quorum=3,
+        terms=TERMS,
+    )
+    return replace(market, token=token, exchange=exchange)
+
+
 def deal(market: Market, seller: Key, buyer: Key, tick: int, quantity: int, *, energy_class: int = 0) -> None:
     """A trade at a hub tick, whatever the charges of the two; nobody else is in the book."""
     for key, side in ((seller, Side.ASK), (buyer, Side.BID)):

@@ -411,7 +411,7 @@ MORE = (
         source="Exchange.vy",
         right="@external\n@nonreentrant\ndef withdraw(",
         wrong="@external\ndef withdraw(",
-        caught_by="tests/exchange/test_contract_attacks.py::test_a_hostile_token_calls_back",
+        caught_by="tests/exchange/test_contract_token.py::test_a_hostile_token_calls_back",
     ),
     Fault(
         name="a level has a place more than its word can count",

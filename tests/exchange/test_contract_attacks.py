@@ -13,14 +13,10 @@ from dataclasses import replace
 
 import pytest
 
-from contracts.build import compile_text
-from ledger import calls, sending, vectors
+from ledger import vectors
 from ledger.calls import OracleSignature
 from ledger.eip712 import Domain, digest
-from ledger.exchange import deploy
-from ledger.keccak import keccak
 from ledger.keys import CURVE_ORDER, Key, Signature, derive
-from ledger.token import Token
 from market.events import AccountSettled
 from market.messages import CancelRequest, ForecastsHeader, OracleSet, Reading
 from market.orders import (
@@ -46,6 +42,7 @@ from tests.exchange.conftest import (
     deal,
     found,
     meter_of,
+    with_token,
 )
 
 BUYER, OTHER, SELLER = HUB_TICK + CHARGES[1], HUB_TICK + CHARGES[2], HUB_TICK + CHARGES[3]
@@ -61,21 +58,6 @@ def another_contract() -> tuple[Market, Domain]:
     """A market, and the domain of a second exchange of the same people on its chain."""
     market = found(TERMS)
     return market, with_token(market, market.token).exchange.domain
-
-
-def with_token(market: Market, token: Token) -> Market:
-    """Another exchange of the same people, whose money is `token`."""
-    exchange = deploy(
-        market.chain,
-        market.relayer,
-        token=token.address,
-        utility=market.utility.address,
-        guardian=market.guardian.address,
-        oracles=[key.address for key in market.oracles],
-        quorum=3,
-        terms=TERMS,
-    )
-    return replace(market, token=token, exchange=exchange)
 
 
 def another_chain() -> tuple[Market, Domain]:
@@ -337,128 +319,6 @@ def test_a_maker_in_debt(market):
     assert x.backing() >= 0 and market.token.balance_of(x.address) == market.total()
 
 
-# --- the token ----------------------------------------------------------------------------------
-
-HOSTILE = """
-# pragma version 0.4.3
-
-balanceOf: public(HashMap[address, uint256])
-target: address
-message: Bytes[4096]
-answers: public(uint256)
-
-@external
-@view
-def decimals() -> uint8:
-    return 9
-
-@external
-def mint(to: address, amount: uint256):
-    self.balanceOf[to] += amount
-
-@external
-def approve(spender: address, amount: uint256) -> bool:
-    return True
-
-@external
-def arm(target: address, message: Bytes[4096]):
-    self.target = target
-    self.message = message
-    self.answers = 0
-
-@internal
-def _move(sender: address, to: address, amount: uint256):
-    self.balanceOf[sender] -= amount
-    self.balanceOf[to] += amount
-    if self.target != empty(address):
-        done: bool = raw_call(self.target, self.message, revert_on_failure=False)
-        self.answers += 1 + convert(done, uint256)
-
-@external
-def transfer(to: address, amount: uint256) -> bool:
-    self._move(msg.sender, to, amount)
-    return True
-
-@external
-def transferFrom(sender: address, to: address, amount: uint256) -> bool:
-    self._move(sender, to, amount)
-    return True
-"""
-REFUSED, DONE = 1, 2
-"""What the token adds to its `answers` for each call that it makes."""
-
-
-def hostile_market(market: Market) -> Market:
-    """A market whose token calls back what it is armed with; the buyer has 1 000, the token itself 100."""
-    code = bytes.fromhex(compile_text(HOSTILE)["bytecode"].removeprefix("0x"))
-    made = sending.confirmed(market.chain, sending.send(market.chain, market.relayer, None, code, 3_000_000))
-    token = Token(market.chain, made.contract)
-    odd = with_token(market, token)
-    odd.do(token.mint(odd.relayer.address, 10_000, sender=odd.relayer))
-    odd.register(odd.buyer, 1, deposit=1_000)
-    odd.do(odd.exchange.register_account(token.address, 1, token.address, 9, 9, 0, 0, sender=odd.utility))
-    odd.do(odd.exchange.deposit(token.address, 100, sender=odd.relayer))
-    odd.schedule()
-    return odd
-
-
-def arm(market: Market, message: bytes) -> None:
-    """Let the token send this to the exchange whenever it moves."""
-    padded = message + bytes(-len(message) % 32)
-    words = (int(market.exchange.address, 16), 64, len(message))
-    data = keccak(b"arm(address,bytes)")[:4] + b"".join(word.to_bytes(32, "big") for word in words) + padded
-    sent = sending.send(market.chain, market.relayer, market.token.address, data, 3_000_000)
-    sending.confirmed(market.chain, sent)
-
-
-def answer(market: Market) -> int:
-    return int.from_bytes(market.chain.call(market.token.address, keccak(b"answers()")[:4]), "big")
-
-
-def test_a_hostile_token_calls_back(market):
-    """It is called when everything is booked, and can start nothing that moves money meanwhile."""
-    odd = hostile_market(market)
-    x, slot, buyer = odd.exchange, odd.slot, odd.buyer
-    odd.at(odd.terms.prices_due(slot))
-    odd.do(x.close_gate(slot, 0, sender=odd.relayer))
-    moving = [
-        calls.Deposit(odd.token.address, 0),
-        calls.Withdraw(1),
-        calls.Settle(slot, ()),
-        calls.Resettle(slot, ()),
-    ]
-    for call in moving:
-        # It is no other rule that refuses it: outside a transfer the same call is fine.
-        odd.chain.call(x.address, calls.encode(call), sender=odd.token.address)
-        arm(odd, calls.encode(call))
-        odd.do(x.withdraw(1, sender=buyer))
-        assert answer(odd) == REFUSED, call
-        odd.do(x.deposit(buyer.address, 1, sender=odd.relayer))
-        assert answer(odd) == 2 * REFUSED, call
-    assert odd.balance(buyer) == 1_000 and x.account_of(odd.token.address).balance == 100
-    assert odd.token.balance_of(x.address) == 1_100 == odd.total()
-
-
-def test_a_hostile_token_spends_what_is_leaving(market):
-    """Order entry has no lock: an order that is sent during a withdrawal finds the money gone already."""
-    odd = hostile_market(market)
-    x, buyer = odd.exchange, odd.buyer
-    odd.post_charges((0,) * 12)
-    odd.at(odd.terms.opens(odd.slot))
-    # 10 Wh at hub tick 1, where a bid reserves its price: all that the buyer has.
-    order = odd.bid(buyer, 100, 10)
-    signature = buyer.sign(digest(x.domain, order))
-    message = calls.encode(calls.PlaceOrder(order, signature))
-    odd.chain.call(x.address, message, sender=odd.relayer.address)
-    arm(odd, message)
-    odd.do(x.withdraw(1, sender=buyer))
-    assert answer(odd) == REFUSED
-    assert (odd.balance(buyer), odd.reserved(buyer)) == (999, 0)
-    odd.do(x.deposit(buyer.address, 1, sender=odd.relayer))
-    assert answer(odd) == REFUSED + DONE
-    assert (odd.balance(buyer), odd.reserved(buyer)) == (1_000, 1_000)
-
-
 # --- oracles ------------------------------------------------------------------------------------
 
 
@@ -585,33 +445,6 @@ def test_a_class_that_is_bought_and_sold_again_owes_nothing(market):
     market.read(market.signed_reading(market.seller, 0), market.signed_reading(second, -300, (300, 0)))
     bills = [e for e in market.settle(market.seller.address, second.address) if isinstance(e, AccountSettled)]
     assert [bill.penalty for bill in bills] == [0, 0]
-
-
-# --- the token's unit ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("decimals", "neur_per_unit", "units_per_neur"), [(6, 1_000, 1), (18, 1, 10**9)])
-def test_rounding_of_tokens_loses_and_makes_nothing(decimals, neur_per_unit, units_per_neur):
-    """Through a whole slot the tokens are what is owed, to the unit; fractions of one cannot leave."""
-    market = found(TERMS, decimals)
-    x = market.exchange
-    market.open()
-    deal(market, market.seller, market.buyer, 1_001, 130)
-    market.close()
-    market.post_prices((PRICES[0], 125_001, 122_003, 115_007, *PRICES[4:]))
-    readings = {market.buyer: 131, market.seller: -77, market.other: 3}
-    market.read(*(market.signed_reading(key, net) for key, net in readings.items()))
-    market.settle(*market.everyone)
-    assert market.token.balance_of(x.address) * neur_per_unit == market.total() * units_per_neur
-    fraction = market.balance(market.other) % neur_per_unit
-    assert fraction == (-3 * 122_003) % neur_per_unit
-    if fraction:
-        market.refused(
-            "accounts: not whole token units", x.withdraw(market.balance(market.other), sender=market.other)
-        )
-    market.do(x.withdraw(market.balance(market.other) - fraction, sender=market.other))
-    assert market.balance(market.other) == fraction
-    assert market.token.balance_of(x.address) * neur_per_unit == market.total() * units_per_neur
 
 
 # --- who may do what ----------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """What the utility has to back, and that nobody's payment waits for a utility without money.
 
 Every trade is covered from the order on: by the buyer's balance, by the utility's where the buyer has credit
-or the utility buys itself. So it is collected, whatever becomes of readings, and sellers have it. The
-utility, and accounts that work with it, take nothing of what others paid.
+or the utility buys itself. So it is collected, whatever becomes of readings, and the utility, and accounts
+that work with it, take nothing of what others paid. Who is owed something by a utility without money waits.
 """
 
 from __future__ import annotations

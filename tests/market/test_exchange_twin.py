@@ -1,4 +1,4 @@
-"""The twin as a whole: lives of a slot, money, oracles, roles, and refusals that leave no trace."""
+"""The twin as a whole: lives of a slot, money, oracles and roles."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger import vectors
 from ledger.keccak import keccak
-from market.accounts import Refused
 from market.book import OrderRefused
 from market.events import (
     AccountSettled,
-    ChargesPosted,
     OraclesRotated,
     ReadingPosted,
     ReadingRejected,
@@ -26,15 +23,28 @@ from market.events import (
     TradesCollected,
 )
 from market.exchange import Exchange, ReadingRefused
-from market.messages import CancelRequest, Reading, ReadingReject
-from market.orders import NOBODY, Berth, Order, OrderPlaced, OrderRejected, Reject, Side
+from market.messages import CancelRequest, ReadingReject
+from market.orders import NOBODY, Order, OrderPlaced, OrderRejected, Reject, Side
 from market.settlement import Member, Substation, Valuation, rule_in_force, slot_identity
-from market.slots import Rule, Tariff
+from market.slots import Rule
+from tests.market.exchange_cases import (
+    CHARGES,
+    END,
+    GOOD_READING,
+    PRICES,
+    TARIFF,
+    TRADERS,
+    everybody,
+    late,
+    metered,
+    order,
+    post_prices,
+    quorum,
+    refused,
+    traded,
+)
 from tests.market.twin_cases import (
-    BUSES,
-    CERTIFICATE_HASH,
     GUARDIAN,
-    INPUT_HASH,
     ORACLES,
     PENALTIES,
     QUORUM,
@@ -58,44 +68,12 @@ from tests.market.twin_cases import (
     trader,
 )
 
-TRADERS = 5
-TARIFF = Tariff(retail=300_000, network_fee=100_000, fit=80_000)
-CHARGES = (0, 1_000, -2_050, 0, 0)
-PRICES = (120_000, 125_000, 122_000, 115_000, 120_000)
 deterministic = settings(derandomize=True, deadline=None, max_examples=60)
 
 
 @pytest.fixture
 def market() -> Market:
     return market_of(TARIFF, bus_charges=CHARGES)
-
-
-def order(index: int, nonce: int, side: Side, limit: int, quantity: int = 100) -> Order:
-    return Order(trader(index), SLOT, nonce, side, 0, limit, quantity)
-
-
-def traded(market: Market) -> Market:
-    """Trader 0 bought 100 Wh of trader 2 at hub price 100 000."""
-    market.place(order(2, 0, Side.ASK, 100_000), order(0, 0, Side.BID, 101_000))
-    return market
-
-
-def metered(market: Market, *nets: int) -> Market:
-    """Closed, priced, and read: net energies of the first traders, 0 for the others."""
-    market.close()
-    market.post_prices(PRICES)
-    for index in range(TRADERS):
-        market.read(index, nets[index] if index < len(nets) else 0)
-    return market
-
-
-def everybody() -> list[str]:
-    return [UTILITY, *(trader(index) for index in range(TRADERS))]
-
-
-def refused(rule: str):
-    """The contract's revert string, and nothing else of it."""
-    return pytest.raises(Refused, match=rf"^{rule}( \(|$)")
 
 
 # --- a slot's life ------------------------------------------------------------------------------
@@ -284,231 +262,6 @@ def test_money_is_kept_and_the_identity_holds_on_whole_lives(life):
     assert identity.holds
     passive_bill = valuation.tariff.retail * sum(substation.passive_wh)
     assert identity.result == total - utility.trades_neur + passive_bill - 60_000 * 777
-
-
-# --- refusals leave no trace --------------------------------------------------------------------
-
-
-def late(market: Market, second: int) -> Market:
-    market.now = second
-    return market
-
-
-WORDS = vectors.pack(PRICES)
-HASHES = vectors.chunk_hashes(PRICES)
-GOOD_READING = Reading(trader(0), SLOT, 10, (0, 0), 1)
-START = terms().opens(SLOT)
-END = terms().end(SLOT)
-
-
-def quorum(*indices: int):
-    return [(index, ORACLES[index]) for index in indices]
-
-
-def post_charges(m: Market, slot: int = SLOT + 1, hashes=HASHES, signed=None):
-    signed = quorum(0, 1, 2) if signed is None else signed
-    return m.exchange.post_charges(m.by(), slot, hashes, INPUT_HASH, CERTIFICATE_HASH, signed)
-
-
-def post_prices(m: Market, hub: int = PRICES[0], hashes=HASHES, signed=None, slot: int = SLOT):
-    signed = quorum(0, 1, 2) if signed is None else signed
-    return m.exchange.post_prices(m.by(), slot, hub, 0, hashes, INPUT_HASH, CERTIFICATE_HASH, signed)
-
-
-REFUSED = {
-    "register: not the utility": (
-        "accounts: not the utility",
-        lambda m: m.exchange.register_account(m.by(), trader(8), 1, meter(8), 0, 0, 0, 0),
-    ),
-    "register: substation": (
-        "accounts: no such bus",
-        lambda m: m.exchange.register_account(m.by(UTILITY), trader(8), 0, meter(8), 0, 0, 0, 0),
-    ),
-    "register: beyond the last bus": (
-        "accounts: no such bus",
-        lambda m: m.exchange.register_account(m.by(UTILITY), trader(8), BUSES, meter(8), 0, 0, 0, 0),
-    ),
-    "register: again": (
-        "accounts: already registered",
-        lambda m: m.exchange.register_account(m.by(UTILITY), trader(0), 1, meter(8), 0, 0, 0, 0),
-    ),
-    "register: no meter": (
-        "accounts: nobody",
-        lambda m: m.exchange.register_account(m.by(UTILITY), trader(8), 1, NOBODY, 0, 0, 0, 0),
-    ),
-    "set account: a stranger's": (
-        "accounts: unknown account",
-        lambda m: m.exchange.set_account(m.by(UTILITY), trader(99), 0, 0, 0, 0),
-    ),
-    "set account: the utility's": (
-        "accounts: is the utility",
-        lambda m: m.exchange.set_account(m.by(UTILITY), UTILITY, 0, 0, 0, 0),
-    ),
-    "set meter: nobody": (
-        "accounts: nobody",
-        lambda m: m.exchange.set_meter(m.by(UTILITY), trader(0), NOBODY),
-    ),
-    "role: by another": (
-        "accounts: not the guardian",
-        lambda m: m.exchange.propose_role(m.by(UTILITY), 1, trader(0)),
-    ),
-    "role: unknown": (
-        "accounts: no such role",
-        lambda m: m.exchange.propose_role(m.by(UTILITY), 2, trader(0)),
-    ),
-    "role: not proposed": ("accounts: not the successor", lambda m: m.exchange.accept_role(m.by(), 0)),
-    "pause: by another": ("accounts: not the guardian", lambda m: m.exchange.pause(m.by(UTILITY))),
-    "unpause: not paused": ("accounts: nothing to change", lambda m: m.exchange.unpause(m.by(GUARDIAN))),
-    "deposit: for a stranger": (
-        "accounts: unknown account",
-        lambda m: m.exchange.deposit(m.by(), trader(99), 1),
-    ),
-    "deposit: too much": (
-        "accounts: amount too large",
-        lambda m: m.exchange.deposit(m.by(), trader(0), 2**80),
-    ),
-    "withdraw: a stranger": ("accounts: unknown account", lambda m: m.exchange.withdraw(m.by(), 1)),
-    "withdraw: reserved": (
-        "accounts: insufficient funds",
-        lambda m: m.exchange.withdraw(m.by(trader(0)), RICH_NEUR - 10_100_000 + 1),
-    ),
-    "schedule: too many": (
-        "slots: too many",
-        lambda m: m.exchange.schedule_slots(m.by(UTILITY), SLOT + 9, 1_025, 3, 1, 2),
-    ),
-    "schedule: import below export": (
-        "slots: import below export",
-        lambda m: m.exchange.schedule_slots(m.by(UTILITY), SLOT + 9, 1, 3, 1, 3),
-    ),
-    "schedule: one is scheduled": (
-        "slots: opening passed",
-        lambda m: m.exchange.schedule_slots(m.by(UTILITY), SLOT, 2, 3, 1, 2),
-    ),
-    "schedule: beyond the last": (
-        "slots: no such slot",
-        lambda m: m.exchange.schedule_slots(m.by(UTILITY), 2**32 - 1, 2, 3, 1, 2),
-    ),
-    "charges: not scheduled": ("slots: not scheduled", post_charges),
-    "charges: late": ("charges: opening passed", lambda m: post_charges(m, SLOT)),
-    "charges: again": (
-        "charges: already posted",
-        lambda m: post_charges(late(m, START - 1), SLOT),
-    ),
-    "charges chunk: again": (
-        "oracle: chunk already posted",
-        lambda m: m.exchange.post_charges_chunk(late(m, START - 1).by(), SLOT, 0, vectors.pack(CHARGES)),
-    ),
-    "prices: early": ("prices: before closing", post_prices),
-    "prices: off range": (
-        "prices: hub price off range",
-        lambda m: post_prices(late(m, END), TARIFF.hub_import + 1),
-    ),
-    "prices: no quorum": (
-        "oracle: quorum not reached",
-        lambda m: post_prices(late(m, END), signed=quorum(0, 1)),
-    ),
-    "prices: one twice": (
-        "oracle: signers not ascending",
-        lambda m: post_prices(late(m, END), signed=quorum(0, 1, 1)),
-    ),
-    "prices: a stranger": (
-        "oracle: no such oracle",
-        lambda m: post_prices(late(m, END), signed=[*quorum(0, 1), (4, ORACLES[3])]),
-    ),
-    "prices: forged": (
-        "oracle: bad signature",
-        lambda m: post_prices(late(m, END), signed=[*quorum(0, 1), (2, ORACLES[3])]),
-    ),
-    "prices: no chunks": (
-        "oracle: wrong number of chunks",
-        lambda m: post_prices(late(m, END), hashes=()),
-    ),
-    "prices chunk: no header": (
-        "oracle: header not posted",
-        lambda m: m.exchange.post_prices_chunk(late(m, END).by(), SLOT, 0, WORDS),
-    ),
-    "substation: early": (
-        "substation: not due",
-        lambda m: m.exchange.post_substation(late(m, END - 1).by(UTILITY), SLOT, 0, 0, WORDS),
-    ),
-    "substation: wrong length": (
-        "substation: wrong length",
-        lambda m: m.exchange.post_substation(late(m, END).by(UTILITY), SLOT, 0, 0, (0, 0)),
-    ),
-    "substation: beyond the last bus": (
-        "oracle: value beyond the last bus",
-        lambda m: m.exchange.post_substation(late(m, END).by(UTILITY), SLOT, 0, 0, (1 << 32 * BUSES,)),
-    ),
-    "gate: early": ("book: before closing", lambda m: m.exchange.close_gate(m.by(), SLOT, 1)),
-    "gate: not scheduled": ("slots: not scheduled", lambda m: m.exchange.close_gate(m.by(), SLOT + 1, 1)),
-    "cancel: forged": (
-        "book: bad signature",
-        lambda m: m.exchange.cancel_order(m.by(), CancelRequest(trader(0), SLOT + 7, 0), Berth(), trader(1)),
-    ),
-    "order alone": (
-        "order: nonce used",
-        lambda m: m.exchange.place_order(m.by(), order(0, 0, Side.BID, 90_000), trader(0)),
-    ),
-    "reading alone": (
-        "reading: not due",
-        lambda m: m.exchange.post_reading(m.by(), GOOD_READING, meter(0)),
-    ),
-    "oracles: bad set": (
-        "oracle: bad set",
-        lambda m: m.exchange.rotate_oracles(m.by(), (ORACLES[0], ORACLES[0]), 1, quorum(0, 1, 2)),
-    ),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_a_refused_call_changes_nothing(market, case):
-    rule, call = REFUSED[case]
-    market.place(order(0, 0, Side.BID, 101_000))
-    before = picture(market.exchange)
-    with refused(rule):
-        call(market)
-    assert picture(market.exchange) == before
-
-
-def test_a_chunk_must_be_the_one_that_was_signed(market):
-    late(market, END)
-    post_prices(market)
-    for words in ((WORDS[0] + (1 << 32),), (*WORDS, 0), ()):
-        with refused("oracle: wrong chunk"):
-            market.exchange.post_prices_chunk(market.by(), SLOT, 0, words)
-    with refused("oracle: no such chunk"):
-        market.exchange.post_prices_chunk(market.by(), SLOT, 1, WORDS)
-    market.exchange.post_prices_chunk(market.by(), SLOT, 0, WORDS)
-    assert market.exchange.slot(SLOT).bus_prices == PRICES
-
-
-@pytest.mark.parametrize(
-    ("values", "rule"),
-    [
-        ((PRICES[0] + 1, *PRICES[1:]), "prices: substation is not the hub price"),
-        ((*PRICES, 0, 0, 1), "oracle: value beyond the last bus"),
-    ],
-)
-def test_signed_vectors_that_are_wrong_are_refused(market, values, rule):
-    late(market, END)
-    post_prices(market, hashes=vectors.chunk_hashes(values))
-    with refused(rule):
-        market.exchange.post_prices_chunk(market.by(), SLOT, 0, vectors.pack(values))
-
-
-def test_a_long_vector_comes_in_chunks_in_any_order():
-    buses = 300
-    market = market_of(TARIFF, bus_charges=None, buses=buses)
-    values = tuple((-1) ** bus * bus * 1_000 for bus in range(buses))
-    late(market, START - 1)
-    (posted,) = post_charges(market, SLOT, vectors.chunk_hashes(values))
-    assert isinstance(posted, ChargesPosted)
-    assert (posted.chunks, posted.signers, posted.values_hash) == (2, 0b111, vectors.values_hash(values))
-    first, second = vectors.chunked(vectors.pack(values))
-    market.exchange.post_charges_chunk(market.by(), SLOT, 1, second)
-    assert market.exchange.slot(SLOT).book.charges is None
-    market.exchange.post_charges_chunk(market.by(), SLOT, 0, first)
-    assert market.exchange.slot(SLOT).book.charges == values
 
 
 # --- orders and readings, alone and in a batch --------------------------------------------------

@@ -55,6 +55,7 @@ CHECKS = {
     "refused, and rightly: settlement: utility unfunded": 1,
     "refused, and rightly: settlement: collect first": 1,
     "reserved = Σ reserves by slot": ACTIONS_MIN,
+    "reserve covers what is paid in": 1_000,
     "reserve covers the worst case": 1_000,
     "reserve covers the worst case, with a penalty": 5,
     "queues in storage = queues by events": 200,

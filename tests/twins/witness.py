@@ -303,12 +303,15 @@ class Witness:
             self._check_queues(book, levels)
             self._check_positions(held, levels)
             for number, position in held.items():
+                entries = [(lv, e) for lv in levels for e in lv.entries if e.trader == number]
+                self._check_paid_in(position, entries)
                 if number:  # what the utility pays is its trades alone
-                    entries = [(lv, e) for lv in levels for e in lv.entries if e.trader == number]
                     charge = book.charges[by_id[number].bus] if book.charges else 0
                     self._check_reserve(position, entries, charge, tariff, self._penalty(slot, number))
         if is_closed:
             for number, position in held.items():
+                if not position.settled:
+                    self._check_paid_in(position, [])
                 if number and not position.settled:
                     charge = book.charges[by_id[number].bus] if book.charges else 0
                     self._check_reserve(position, [], charge, tariff, self._penalty(slot, number))
@@ -373,6 +376,13 @@ class Witness:
                 owed = 0 if is_bid else entry.quantity * penalties[level.energy_class]
                 cost += max(0, outcome(bought, bought * 100 * level.tick) + owed)
             assert cost <= reserved, f"{cost} n€ may be due, and {reserved} are reserved"
+
+    def _check_paid_in(
+        self, position: PositionWord, entries: Sequence[tuple[LevelWords, EntryField]]
+    ) -> None:
+        """What trades pay into the slot's clearing is reserved, or was collected from there."""
+        self.checks["reserve covers what is paid in"] += 1
+        reserved = position.reserve + (position.trades if position.collected else 0)
         paid_in = position.trades
         for level, entry in entries:
             worth = entry.quantity * 100 * level.tick
