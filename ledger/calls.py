@@ -312,8 +312,8 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Collect:
-    """Take what these accounts pay for their trades into the slot's clearing."""
+class ClearTrades:
+    """Move these accounts' money for trades into the slot's clearing, or out of it."""
 
     slot: int
     accounts: tuple[Address, ...]
@@ -361,7 +361,7 @@ Call = (
     | PostReadings
     | PostSubstation
     | Estimate
-    | Collect
+    | ClearTrades
     | Settle
     | Resettle
 )

@@ -320,30 +320,29 @@ class Exchange:
             for batch in _batches(accounts, ACCOUNTS_PER_TRANSACTION)
         )
 
-    def collect(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> bytes:
-        """Take what up to 100 accounts pay for their trades into the slot's clearing."""
-        return self.send(calls.Collect(slot, tuple(accounts)), sender, ACCOUNTS, len(accounts))
+    def clear_trades(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> bytes:
+        """Move the money for trades of up to 100 accounts ahead of settlement."""
+        return self.send(calls.ClearTrades(slot, tuple(accounts)), sender, ACCOUNTS, len(accounts))
+
+    def clear_all(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> tuple[bytes, ...]:
+        """Clear the trades of any number of accounts, in as many transactions as it takes."""
+        batches = _batches(accounts, ACCOUNTS_PER_TRANSACTION)
+        return tuple(self.clear_trades(slot, batch, sender=sender) for batch in batches)
 
     def settle(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> bytes:
         """Settle up to 100 accounts of a slot."""
         return self.send(calls.Settle(slot, tuple(accounts)), sender, ACCOUNTS, len(accounts))
 
     def settle_all(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> tuple[bytes, ...]:
-        """Settle any number of accounts of a slot, in as many transactions as it takes.
-
-        Where one does not do, all that is paid for trades is collected first: no seller then comes too early.
-        """
-        batches = list(_batches(accounts, ACCOUNTS_PER_TRANSACTION))
-        collecting = batches if len(batches) > 1 else []
-        return (
-            *(self.collect(slot, batch, sender=sender) for batch in collecting),
-            *(self.settle(slot, batch, sender=sender) for batch in batches),
-        )
+        """Settle any number of accounts; where it takes several transactions, trades are cleared first."""
+        one_does = len(accounts) <= ACCOUNTS_PER_TRANSACTION
+        cleared = () if one_does else self.clear_all(slot, accounts, sender=sender)
+        batches = _batches(accounts, ACCOUNTS_PER_TRANSACTION)
+        return *cleared, *(self.settle(slot, batch, sender=sender) for batch in batches)
 
     def resettle(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> bytes:
         """Post what late readings change of up to 100 settlements by estimate."""
-        call = calls.Resettle(slot, tuple(accounts))
-        return self.send(call, sender, ACCOUNTS, len(accounts))
+        return self.send(calls.Resettle(slot, tuple(accounts)), sender, ACCOUNTS, len(accounts))
 
     # --- reads ----------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ from market.events import (
     SlotSettled,
     SlotsScheduled,
     SubstationPosted,
-    TradesCollected,
+    TradesCleared,
     Withdrawn,
 )
 from market.orders import (
@@ -55,7 +55,7 @@ SLOTS_PER_CALL = 1_024
 
 E = TypeVar("E", bound=Event)
 
-Money = Deposited | Withdrawn | TradesCollected | AccountSettled | AccountResettled
+Money = Deposited | Withdrawn | TradesCleared | AccountSettled | AccountResettled
 """Events that move money."""
 
 
@@ -64,7 +64,7 @@ class Movement:
     """An event that moved money, and the id of its account; None for an account that nobody registered.
 
     `cleared_neur` went from the account into its slot's clearing (out of it where negative): what a
-    settlement tells of trades that were collected before is not moved again. `to_utility_neur` went to the
+    settlement tells of trades that were cleared before is not moved again. `to_utility_neur` went to the
     utility.
     """
 
@@ -78,13 +78,13 @@ class Movement:
 def movements(record: Record) -> Iterator[tuple[Sent, tuple[Movement, ...]]]:
     """What each transaction moved, in chain order."""
     ids: dict[Address, int] = {}
-    collected: set[tuple[int, int | None]] = set()
+    before: set[tuple[int, int | None]] = set()
     for sent in record.sent:
-        yield sent, tuple(_movements(sent, ids, collected))
+        yield sent, tuple(_movements(sent, ids, before))
 
 
 def _movements(
-    sent: Sent, ids: dict[Address, int], collected: set[tuple[int, int | None]]
+    sent: Sent, ids: dict[Address, int], before: set[tuple[int, int | None]]
 ) -> Iterator[Movement]:
     for logged in sent.logs:
         match logged.event:
@@ -94,15 +94,15 @@ def _movements(
                 ids[holder] = UTILITY_ID
             case Deposited() | Withdrawn() as money:
                 yield Movement(logged, ids.get(money.account), money)
-            case TradesCollected() as paid:
-                collected.add((paid.slot, ids.get(paid.account)))
+            case TradesCleared() as paid:
+                before.add((paid.slot, ids.get(paid.account)))
                 yield Movement(logged, ids.get(paid.account), paid, paid.amount)
             case AccountSettled() | AccountResettled() as posted:
                 rest = posted.charge + posted.closeout + posted.imbalance + posted.penalty
                 cleared = 0
                 if (
                     isinstance(posted, AccountSettled)
-                    and (posted.slot, ids.get(posted.account)) not in collected
+                    and (posted.slot, ids.get(posted.account)) not in before
                 ):
                     cleared = posted.trades
                 yield Movement(logged, ids.get(posted.account), posted, cleared, rest)
@@ -266,9 +266,9 @@ class SlotHistory:
         return self._only(SubstationPosted)
 
     @cached_property
-    def collected(self) -> list[tuple[Logged, TradesCollected]]:
-        """What accounts paid for their trades before they were settled."""
-        return self.of(TradesCollected)
+    def cleared(self) -> list[tuple[Logged, TradesCleared]]:
+        """What accounts paid for their trades, or were paid, before they were settled."""
+        return self.of(TradesCleared)
 
     @cached_property
     def settled(self) -> list[tuple[Logged, AccountSettled]]:

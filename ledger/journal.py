@@ -29,7 +29,7 @@ from market.events import (
     AccountSettled,
     Deposited,
     RoleAccepted,
-    TradesCollected,
+    TradesCleared,
     Withdrawn,
 )
 from market.settlement import Cause
@@ -104,8 +104,8 @@ def _entry(time: int, moved: Movement, account: int) -> Entry:
             return Entry(
                 block, log, time, "withdrawal", None, _between(account, TOKENS, "withdrawal", -amount)
             )
-        case TradesCollected(slot=slot):
-            kind = "collection"
+        case TradesCleared(slot=slot):
+            kind = "clearing"
         case AccountSettled(slot=slot):
             kind = "settlement"
         case AccountResettled(slot=slot):

@@ -57,7 +57,7 @@ class Position:
     reserve: int
     trades: int
     settled: bool
-    collected: bool = False
+    cleared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,8 +103,8 @@ class Position:
     Σ ±q·π over fills. Until closing begins a fill is in them for its taker alone; for its maker it goes
     on counting as resting. `resting_wh` and `resting_count` are by side, of orders that came to rest and
     were not voided. `reserve_neur` is Σ over resting energy at its own tick + Σ over fills at the fill's
-    tick, and 0 once the account is settled. `collected`: what it pays for its trades is in the
-    slot's clearing before that, and no longer reserved.
+    tick, and 0 once the account is settled. `cleared`: its trades are paid before that,
+    into the slot's clearing or out of it, and no longer reserved.
     """
 
     net_wh: int = 0
@@ -114,7 +114,7 @@ class Position:
     trades_neur: int = 0
     reserve_neur: int = 0
     settled: bool = False
-    collected: bool = False
+    cleared: bool = False
 
     def in_side_wh(self, side: Side) -> int:
         """Net energy, positive where it was traded on this side."""
@@ -324,7 +324,7 @@ class Accounts:
                 balances = transfer.account.balance_neur, self.utility.balance_neur
                 in_range = all(abs(balance) <= BALANCE_MAX_NEUR for balance in balances)
                 require(in_range, "accounts: balance out of range", transfer.account.address)
-            require(min(self.clearing_neur.values(), default=0) >= 0, "settlement: collect first")
+            require(min(self.clearing_neur.values(), default=0) >= 0, "settlement: clear first")
             require(self.backing_neur >= 0, "settlement: utility unfunded", f"{-self.backing_neur} n€ short")
         except Refused:
             for transfer in booked:

@@ -1,6 +1,6 @@
 """One slot from its scheduling to the last resettlement: all that is known of it, and what follows of that.
 
-Twin of `settlement.vy`. Who may call, and when, is in `market.exchange`; here is what a call does.
+Twin of `readings.vy` and `settlement.vy`. Who may call, and when, is in `market.exchange`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from market.events import (
     ReadingEstimated,
     SlotSettled,
     SubstationPosted,
-    TradesCollected,
+    TradesCleared,
 )
 from market.messages import Reading, ReadingReject
 from market.oracle import VALUES_PER_CHUNK, Hash, PostedVector, value_at
@@ -150,23 +150,44 @@ class Slot:
 
     # --- settlement -----------------------------------------------------------------------------
 
-    def collect(self, addresses: Sequence[Address]) -> tuple[Event, ...]:
-        """Take what accounts pay for their trades from their reserves into the slot's clearing.
+    def clear_trades(self, addresses: Sequence[Address], time: int) -> tuple[Event, ...]:
+        """Move money for trades ahead of settlement: payers' from their reserves into the slot's clearing.
 
-        Skips accounts that are paid for them, or have paid. Raises Refused, and takes nothing.
+        Out of it, as far as it goes, those are paid for whom it is certain that they owe nothing else. Skips
+        accounts for which there is nothing to do, and addresses that have none. Raises Refused.
         """
         self.require_scheduled()
         require(self.book.gate_closed, "settlement: gate is open", self.number)
-        events: list[Event] = []
-        for account in [self.accounts.get(address) for address in addresses]:
+        due: dict[int, Transfer] = {}
+        clearing_neur = self.accounts.clearing_neur.get(self.number, 0)
+        for account in filter(None, map(self.accounts.find, addresses)):
             position = self.book.position(account)
-            due_neur = position.trades_neur
-            if due_neur > 0 and not position.settled and not position.collected:
-                self.accounts.post([Transfer(self.number, account, due_neur, 0, due_neur)])
-                position.reserve_neur -= due_neur
-                position.collected = True
-                events.append(TradesCollected(self.number, account.address, due_neur))
-        return tuple(events)
+            trades_neur = position.trades_neur
+            if position.settled or position.cleared or account.id in due or trades_neur == 0:
+                continue
+            if trades_neur > 0 or (clearing_neur + trades_neur >= 0 and self._owes_nothing(account, time)):
+                released_neur = trades_neur if trades_neur > 0 else position.reserve_neur
+                due[account.id] = Transfer(self.number, account, trades_neur, 0, released_neur)
+                clearing_neur += trades_neur
+        self.accounts.post(due.values())
+        for transfer in due.values():
+            position = self.book.position(transfer.account)
+            position.reserve_neur -= transfer.released_neur
+            position.cleared = True
+        return tuple(TradesCleared(self.number, it.account.address, it.trades_neur) for it in due.values())
+
+    def _owes_nothing(self, account: Account, time: int) -> bool:
+        """Whether all that an account still settles besides its trades is in its favour, for good."""
+        if account.is_utility:
+            return True
+        has_rule = self.bus_prices is not None or time >= self.terms.prices_due(self.number)
+        is_final = account.id in self.readings or (
+            account.id in self.estimates and time >= self.terms.final(self.number)
+        )
+        if not (has_rule and is_final):
+            return False
+        postings = self.bill(account, self.valuation(time))
+        return amount_neur(postings) <= amount_neur(postings, Cause.TRADES)
 
     def settle(self, addresses: Sequence[Address], time: int) -> tuple[Event, ...]:
         """Settle accounts of the snapshot, skipping those that are. Raises Refused, and settles nobody."""
@@ -219,7 +240,7 @@ class Slot:
     def _transfer(self, account: Account, postings: Sequence[Posting]) -> Transfer:
         position, trades_neur = self.book.position(account), amount_neur(postings, Cause.TRADES)
         to_utility_neur = amount_neur(postings) - trades_neur
-        due_neur = 0 if position.collected else trades_neur
+        due_neur = 0 if position.cleared else trades_neur
         return Transfer(self.number, account, due_neur, to_utility_neur, position.reserve_neur)
 
     def _settled(self, account: Account, valuation: Valuation, postings: Sequence[Posting]) -> AccountSettled:

@@ -207,8 +207,8 @@ class SubstationPosted:
 
 
 @dataclass(frozen=True, slots=True)
-class TradesCollected:
-    """What an account pays for its trades, n€, went into the slot's clearing before it is settled."""
+class TradesCleared:
+    """What an account pays for its trades, or gets where negative, n€, moved before it is settled."""
 
     slot: int
     account: Address
@@ -219,7 +219,7 @@ class TradesCollected:
 class AccountSettled:
     """One account's postings in a slot, n€, positive when the account pays.
 
-    `trades` may have been collected before: then it is not posted again.
+    `trades` may have been cleared before: then it is not posted again.
     """
 
     slot: int
@@ -279,7 +279,7 @@ Event = (
     | ReadingRejected
     | ReadingEstimated
     | SubstationPosted
-    | TradesCollected
+    | TradesCleared
     | AccountSettled
     | AccountResettled
     | SlotSettled

@@ -443,9 +443,9 @@ class Exchange:
         require(by.time >= self.terms.readings_due(slot), "settlement: readings may still come", slot)
         return self.slot(slot).estimate(index, words, accounts, by.time)
 
-    def collect(self, by: Caller, slot: int, accounts: Sequence[Address]) -> tuple[Event, ...]:
-        """Take what accounts pay for their trades; all of the call or, refused, nothing."""
-        return self.slot(slot).collect(accounts)
+    def clear_trades(self, by: Caller, slot: int, accounts: Sequence[Address]) -> tuple[Event, ...]:
+        """Move money for trades ahead of settlement; all of the call or, refused, nothing."""
+        return self.slot(slot).clear_trades(accounts, by.time)
 
     def settle(self, by: Caller, slot: int, accounts: Sequence[Address]) -> tuple[Event, ...]:
         """Settle accounts of the snapshot, skipping those that are; all of the call or, refused, none."""

@@ -12,6 +12,7 @@ import accounts
 import levels
 import oracle
 import positions
+import readings
 import resting
 import rules
 import settlement
@@ -28,7 +29,10 @@ initializes: resting[accounts := accounts, levels := levels, oracle := oracle, p
 initializes: veto[
     accounts := accounts, levels := levels, oracle := oracle, positions := positions, resting := resting, slots := slots
 ]
-initializes: settlement[accounts := accounts, oracle := oracle, positions := positions, slots := slots]
+initializes: readings[accounts := accounts, oracle := oracle, slots := slots]
+initializes: settlement[
+    accounts := accounts, oracle := oracle, positions := positions, readings := readings, slots := slots
+]
 
 
 # ---- constants -------------------------------------------------------------------------------------
@@ -88,28 +92,28 @@ def vetoFills(slot: uint32, vetoes: DynArray[veto.Veto, VETOES_PER_CALL]):
 
 
 @external
-def postReading(reading: settlement.Reading, r: bytes32, vs: bytes32):
+def postReading(reading: readings.Reading, r: bytes32, vs: bytes32):
     """
     @notice Posts one signed reading; reverts by the name of the first rule it breaks.
     @param reading What the meter signed.
     @param r Signature, first half.
     @param vs Signature, second half with the parity on top (EIP-2098).
     """
-    code: uint256 = settlement._post_reading(reading, r, vs)
+    code: uint256 = readings._post(reading, r, vs)
     if code != 0:
-        raise settlement._rule(code)
+        raise readings._rule(code)
 
 
 @external
-def postReadings(batch: DynArray[settlement.SignedReading, READINGS_PER_CALL]):
+def postReadings(batch: DynArray[readings.SignedReading, READINGS_PER_CALL]):
     """
     @notice Posts signed readings; one that breaks a rule is skipped with its code.
     @param batch At most 100.
     """
-    for signed: settlement.SignedReading in batch:
-        code: uint256 = settlement._post_reading(signed.reading, signed.r, signed.vs)
+    for signed: readings.SignedReading in batch:
+        code: uint256 = readings._post(signed.reading, signed.r, signed.vs)
         if code != 0:
-            log settlement.ReadingRejected(
+            log readings.ReadingRejected(
                 slot=signed.reading.slot, account=signed.reading.account, code=convert(code, uint8)
             )
 
@@ -124,7 +128,7 @@ def postSubstation(slot: uint32, netImport: int64, wholesale: int32, passive: Dy
     @param passive Passive energy by bus in Wh, eight buses a word.
     """
     accounts._only_utility()
-    settlement._post_substation(slot, netImport, wholesale, passive)
+    readings._post_substation(slot, netImport, wholesale, passive)
 
 
 @external
@@ -135,7 +139,7 @@ def readingOf(slot: uint32, account: address) -> (bool, int64, DynArray[uint32, 
             certified Wh by class, the meter's epoch, and the basis. Without a reading these are the estimate's,
             whose epoch is 0; without an estimate too, all is 0.
     """
-    return settlement._reading(convert(slot, uint256), accounts._id(account))
+    return readings._read(convert(slot, uint256), accounts._id(account))
 
 
 # ---- settlement ----------------------------------------------------------------------------------
@@ -143,16 +147,17 @@ def readingOf(slot: uint32, account: address) -> (bool, int64, DynArray[uint32, 
 
 @external
 @nonreentrant
-def collect(slot: uint32, batch: DynArray[address, ACCOUNTS_PER_CALL]):
+def clearTrades(slot: uint32, batch: DynArray[address, ACCOUNTS_PER_CALL]):
     """
-    @notice Takes what accounts pay for their trades into the slot's clearing, before readings and prices are known.
+    @notice Moves money for trades ahead of settlement: what accounts pay, before readings and prices are known;
+            and, out of that, what those get for whom it is certain that they owe nothing else.
     @param slot A slot whose gate is closed.
-    @param batch At most 100 accounts; those that are paid for their trades, or have paid, are skipped.
+    @param batch At most 100 accounts in turn; those for whom there is nothing to do yet are skipped.
     """
-    state: uint256 = slots._scheduled(convert(slot, uint256))
-    rules._require(state & slots.GATE_CLOSED != 0, "settlement: gate is open")
+    number: uint256 = convert(slot, uint256)
+    rules._require(slots._scheduled(number) & slots.GATE_CLOSED != 0, "settlement: gate is open")
     for account: address in batch:
-        settlement._collect(convert(slot, uint256), account)
+        settlement._clear_trades(number, account)
 
 
 @external

@@ -23,7 +23,7 @@ struct Position:
     reserve: uint128
     trades: int256
     settled: bool
-    collected: bool
+    cleared: bool
 
 
 # ---- constants -------------------------------------------------------------------------------------
@@ -36,8 +36,8 @@ RESERVE_AT: constant(uint256) = 100  # n€, 64 bits
 NET_AT: constant(uint256) = 164  # Wh, 34 bits, signed
 TRADES_AT: constant(uint256) = 198  # ticks × Wh, 52 bits, signed
 SETTLED: constant(uint256) = 1 << 250
-# What it pays for its trades is in the slot's clearing before it is settled.
-COLLECTED: constant(uint256) = 1 << 251
+# Its trades are paid, into the slot's clearing or out of it, before it is settled.
+CLEARED: constant(uint256) = 1 << 251
 
 # With what an account can have at rest, 2^34 Wh at 2^15 ticks, trades stay within their 52 bits.
 TRADES_MAX: constant(int256) = 1 << 50
@@ -188,5 +188,5 @@ def _position(key: uint256, tick_size: int256) -> Position:
         reserve=convert(self._reserve(word), uint128),
         trades=self._trades(word) * tick_size,
         settled=word & SETTLED != 0,
-        collected=word & COLLECTED != 0,
+        cleared=word & CLEARED != 0,
     )

@@ -2,7 +2,7 @@
 """
 @title Settlement
 @license Apache-2.0
-@notice Readings of meters and of the substation, and the postings of each account in a slot, in n€.
+@notice Estimates, and the postings of each account in a slot, in n€.
         What an account pays is positive. Trades go through the slot's clearing, everything else to the utility.
 """
 
@@ -10,29 +10,18 @@ import accounts
 import oracle
 import packing
 import positions
+import readings
 import rules
-import signatures
 import slots
 
 uses: accounts
 uses: oracle
 uses: positions
+uses: readings
 uses: slots
 
 
 # ---- events ----------------------------------------------------------------------------------------
-
-event ReadingPosted:
-    slot: indexed(uint32)
-    account: indexed(address)
-    netEnergy: int64
-    certified: DynArray[uint32, 3]
-    epoch: uint32
-
-event ReadingRejected:
-    slot: indexed(uint32)
-    account: indexed(address)
-    code: uint8
 
 event ReadingEstimated:
     slot: indexed(uint32)
@@ -40,17 +29,11 @@ event ReadingEstimated:
     netEnergy: int64
     basis: uint8
 
-event SubstationPosted:
-    slot: indexed(uint32)
-    netImport: int64
-    wholesale: int32
-    passive: DynArray[uint256, 128]
-
-# Before an account is settled: what it pays for its trades, from its reserve into the slot's clearing.
-event TradesCollected:
+# Before an account is settled: what it pays for its trades into the slot's clearing, or gets out of it (negative).
+event TradesCleared:
     slot: indexed(uint32)
     account: indexed(address)
-    amount: uint256
+    amount: int256
 
 event AccountSettled:
     slot: indexed(uint32)
@@ -83,18 +66,6 @@ event SlotSettled:
 
 # ---- structs ---------------------------------------------------------------------------------------
 
-struct Reading:
-    account: address
-    slot: uint32
-    netEnergy: int64
-    certified: DynArray[uint32, 3]
-    epoch: uint32
-
-struct SignedReading:
-    reading: Reading
-    r: bytes32
-    vs: bytes32
-
 struct Bill:
     contracted: int256
     metered: int256
@@ -106,148 +77,7 @@ struct Bill:
     penalty: int256
 
 
-# ---- constants -------------------------------------------------------------------------------------
-
-READING_TYPE: constant(bytes32) = keccak256(
-    "Reading(address account,uint32 slot,int64 netEnergy,uint32[] certified,uint32 epoch)"
-)
-
-UNKNOWN_ACCOUNT: constant(uint256) = 1
-BAD_SIGNATURE: constant(uint256) = 2
-NOT_DUE: constant(uint256) = 3
-WRONG_EPOCH: constant(uint256) = 4
-ALREADY_FINAL: constant(uint256) = 5
-WRONG_CLASSES: constant(uint256) = 6
-
-OUT_OF_RANGE: constant(uint256) = 7
-
-# What a settlement stands on.
-BY_READING: constant(uint256) = 0
-BY_CONTRACT: constant(uint256) = 1
-BY_FORECAST: constant(uint256) = 2
-
-# The reading word: metered and estimated net energy, the meter's epoch, what there is, and what was settled.
-METERED_AT: constant(uint256) = 0  # 64 bits, signed
-ESTIMATED_AT: constant(uint256) = 64  # 64 bits, signed
-EPOCH_AT: constant(uint256) = 128  # 32 bits
-BASIS_AT: constant(uint256) = 160  # 2 bits: basis of the estimate
-METERED: constant(uint256) = 1 << 162
-ESTIMATED: constant(uint256) = 1 << 163
-RESETTLED: constant(uint256) = 1 << 164
-
-
-# ---- storage ---------------------------------------------------------------------------------------
-
-# By slot << 24 | id; certified generation packs 32 bits a class, class 1 lowest.
-readings: HashMap[uint256, uint256]
-certified: HashMap[uint256, uint256]
-
-
-# ---- internal functions: readings ------------------------------------------------------------------
-
-
-@internal
-def _post_reading(reading: Reading, r: bytes32, vs: bytes32) -> uint256:
-    """
-    @notice Takes a meter's reading; the first valid one is final.
-    @return The code of the first rule broken, or 0.
-    """
-    slot: uint256 = convert(reading.slot, uint256)
-    account: uint256 = accounts.words[reading.account]
-    id: uint256 = account & packing.UINT24
-    if id == 0:
-        return UNKNOWN_ACCOUNT
-    if not signatures._signed_by(accounts.meters[id], self._hash(reading), r, vs):
-        return BAD_SIGNATURE
-    end: uint256 = slots._end(slot)
-    if slots.states[slot] == 0 or block.timestamp < end or block.timestamp >= end + slots.RESETTLE_GRACE:
-        return NOT_DUE
-    if convert(reading.epoch, uint256) != accounts._epoch(id):
-        return WRONG_EPOCH
-    key: uint256 = (slot << 24) | id
-    stored: uint256 = self.readings[key]
-    if stored & METERED != 0:
-        return ALREADY_FINAL
-    if len(reading.certified) != len(slots.PENALTIES):
-        return WRONG_CLASSES
-    energy: int256 = convert(reading.netEnergy, int256)
-    # What the connection can carry bounds what its meter's key can claim.
-    side: uint256 = 0
-    if energy < 0:
-        side = 1
-    if abs(energy) > convert(accounts._capacity(account, side), int256):
-        return OUT_OF_RANGE
-    self.readings[key] = stored | METERED | (convert(reading.epoch, uint256) << EPOCH_AT) | packing._bits(energy, 64)
-    certified: uint256 = 0
-    for index: uint256 in range(len(reading.certified), bound=slots.CLASSES_MAX):
-        certified = certified | (convert(reading.certified[index], uint256) << (32 * index))
-    if certified != 0:
-        self.certified[key] = certified
-    log ReadingPosted(
-        slot=reading.slot,
-        account=reading.account,
-        netEnergy=reading.netEnergy,
-        certified=reading.certified,
-        epoch=reading.epoch,
-    )
-    return 0
-
-
-@internal
-@pure
-def _hash(reading: Reading) -> bytes32:
-    """
-    @notice EIP-712 hash of a reading.
-    """
-    # An array is hashed as its elements side by side: its ABI encoding without offset and length.
-    certified: bytes32 = keccak256(slice(abi_encode(reading.certified), 64, 32 * len(reading.certified)))
-    return keccak256(
-        abi_encode(READING_TYPE, reading.account, reading.slot, reading.netEnergy, certified, reading.epoch)
-    )
-
-
-@internal
-@pure
-def _rule(code: uint256) -> String[27]:
-    """
-    @notice Name of the rule that a reject code stands for.
-    """
-    if code == UNKNOWN_ACCOUNT:
-        return "reading: unknown account"
-    if code == BAD_SIGNATURE:
-        return "reading: bad signature"
-    if code == NOT_DUE:
-        return "reading: not due"
-    if code == WRONG_EPOCH:
-        return "reading: wrong epoch"
-    if code == ALREADY_FINAL:
-        return "reading: already final"
-    if code == WRONG_CLASSES:
-        return "reading: wrong classes"
-    return "reading: out of range"
-
-
-@internal
-@view
-def _reading(slot: uint256, id: uint256) -> (bool, int64, DynArray[uint32, 3], uint32, uint8):
-    """
-    @notice Whether there is a reading; net energy, certified generation by class, epoch and basis of it, or of
-            the estimate that stands in for it.
-    """
-    key: uint256 = (slot << 24) | id
-    word: uint256 = self.readings[key]
-    certified: DynArray[uint32, 3] = []
-    if word != 0:
-        for index: uint256 in range(len(slots.PENALTIES), bound=slots.CLASSES_MAX):
-            certified.append(convert((self.certified[key] >> (32 * index)) & packing.UINT32, uint32))
-    metered: bool = word & METERED != 0
-    energy: int256 = packing._signed(word, ESTIMATED_AT, 64)
-    basis: uint256 = (word >> BASIS_AT) & 3
-    if metered:
-        energy = packing._signed(word, METERED_AT, 64)
-        basis = BY_READING
-    epoch: uint256 = (word >> EPOCH_AT) & packing.UINT32
-    return metered, convert(energy, int64), certified, convert(epoch, uint32), convert(basis, uint8)
+# ---- internal functions: estimates -----------------------------------------------------------------
 
 
 @internal
@@ -264,7 +94,7 @@ def _estimate(slot: uint256, account: address, index: uint256, words: DynArray[u
     rules._require(id >> 8 == index, "settlement: not in this forecast")
     progress: uint256 = slots.progress[slot]
     rules._require(id < (progress >> slots.ACCOUNTS_AT) & packing.UINT32, "settlement: not in the snapshot")
-    if self.readings[key] != 0:
+    if readings.words[key] != 0:
         return
     rule: uint256 = self._rule_of(slot)
     state: uint256 = slots.states[slot]
@@ -274,14 +104,14 @@ def _estimate(slot: uint256, account: address, index: uint256, words: DynArray[u
     if len(words) != 0:
         place: uint256 = id & packing.UINT8
         forecast = packing._signed(words[place >> 3], (place & 7) << 5, 32)
-    basis: uint256 = BY_CONTRACT
+    basis: uint256 = readings.BY_CONTRACT
     energy: int256 = positions._net(position)
     by_contract: Bill = self._bill(state, slot, bus, rule, position, energy)
     by_forecast: Bill = self._bill(state, slot, bus, rule, position, forecast)
     if self._to_utility(by_forecast) > self._to_utility(by_contract):
-        basis = BY_FORECAST
+        basis = readings.BY_FORECAST
         energy = forecast
-    self.readings[key] = ESTIMATED | (basis << BASIS_AT) | (packing._bits(energy, 64) << ESTIMATED_AT)
+    readings.words[key] = readings.ESTIMATED | (basis << readings.BASIS_AT) | (packing._bits(energy, 64) << readings.ESTIMATED_AT)
     log ReadingEstimated(
         slot=convert(slot, uint32), account=account, netEnergy=convert(energy, int64), basis=convert(basis, uint8)
     )
@@ -303,21 +133,6 @@ def _check_forecast(slot: uint256, index: uint256, words: DynArray[uint256, 32])
     rules._require(block.timestamp >= due, "settlement: readings may still come")
 
 
-@internal
-def _post_substation(slot: uint32, net_import: int64, wholesale: int32, passive: DynArray[uint256, 128]):
-    """
-    @notice Notes the substation's reading, the wholesale price and passive energy by bus, once; the event holds them.
-    """
-    number: uint256 = convert(slot, uint256)
-    state: uint256 = slots._scheduled(number)
-    rules._require(block.timestamp >= slots._end(number), "substation: not due")
-    rules._require(state & slots.SUBSTATION_POSTED == 0, "substation: already posted")
-    rules._require(len(passive) == oracle._word_count(), "substation: wrong length")
-    oracle._check_tail(passive[len(passive) - 1])
-    slots.states[number] = state | slots.SUBSTATION_POSTED
-    log SubstationPosted(slot=slot, netImport=net_import, wholesale=wholesale, passive=passive)
-
-
 # ---- internal functions: settlement ----------------------------------------------------------------
 
 
@@ -329,28 +144,71 @@ def _rule_of(slot: uint256) -> uint256:
     """
     state: uint256 = slots._scheduled(slot)
     rules._require(state & slots.GATE_CLOSED != 0, "settlement: gate is open")
+    rules._require(self._has_rule(slot, state), "settlement: no prices yet")
+    return self._rule_by(state)
+
+
+@internal
+@view
+def _has_rule(slot: uint256, state: uint256) -> bool:
+    """
+    @notice Whether nothing can change any more by which rule a slot settles.
+    """
+    return state & slots.PRICES_COMPLETE != 0 or not oracle._prices_in_time(slot)
+
+
+@internal
+@view
+def _rule_by(state: uint256) -> uint256:
+    """
+    @notice The rule by which a slot settles if it settles now.
+    """
     if state & slots.PRICES_COMPLETE != 0:
         return slots.RULE
-    rules._require(not oracle._prices_in_time(slot), "settlement: no prices yet")
     return slots.TARIFF
 
 
 @internal
-def _collect(slot: uint256, account: address):
+def _clear_trades(slot: uint256, account: address):
     """
-    @notice Takes what an account pays for its trades from its reserve into the slot's clearing; skips who is paid
-            for them, or has paid. Nothing can refuse it: reserves cover trades, and what they do not need is free.
+    @notice Moves what an account pays for its trades from its reserve into the slot's clearing, which nothing can
+            refuse: reserves cover trades. Who is paid gets it once that is in the clearing, and it is certain that
+            it owes nothing else. Skips the others, who is settled or cleared, and who is unknown.
     """
-    key: uint256 = (slot << 24) | accounts._id(account)
+    word: uint256 = accounts.words[account]
+    key: uint256 = (slot << 24) | (word & packing.UINT24)
     position: uint256 = positions.words[key]
     trades: int256 = positions._trades(position) * slots.TICK
-    if trades <= 0 or position & (positions.SETTLED | positions.COLLECTED) != 0:
+    if word == 0 or trades == 0 or position & (positions.SETTLED | positions.CLEARED) != 0:
         return
-    amount: uint256 = convert(trades, uint256)
-    accounts._credit(account, -trades, amount)
-    positions.words[key] = (position - (amount << positions.RESERVE_AT)) | positions.COLLECTED
-    slots.progress[slot] += amount << slots.CLEARING_AT
-    log TradesCollected(slot=convert(slot, uint32), account=account, amount=amount)
+    progress: uint256 = slots.progress[slot]
+    clearing: int256 = packing._signed(progress, slots.CLEARING_AT, 128) + trades
+    reserve: uint256 = positions._reserve(position)
+    released: uint256 = reserve
+    if trades > 0:
+        released = convert(trades, uint256)
+    elif clearing < 0 or not self._owes_nothing(slot, word, position):
+        return
+    accounts._credit(account, -trades, released)
+    positions.words[key] = packing._put(position, positions.RESERVE_AT, 64, reserve - released) | positions.CLEARED
+    slots.progress[slot] = packing._put(progress, slots.CLEARING_AT, 128, packing._bits(clearing, 128))
+    log TradesCleared(slot=convert(slot, uint32), account=account, amount=trades)
+
+
+@internal
+@view
+def _owes_nothing(slot: uint256, word: uint256, position: uint256) -> bool:
+    """
+    @notice Whether all that an account still settles besides its trades is in its favour, for good.
+    """
+    id: uint256 = word & packing.UINT24
+    if id == 0:
+        return True
+    reading: uint256 = readings.words[(slot << 24) | id]
+    state: uint256 = slots.states[slot]
+    if not (self._has_rule(slot, state) and readings._final(slot, reading)):
+        return False
+    return self._to_utility(self._settled_by(slot, word, self._rule_by(state), position, reading)) <= 0
 
 
 @internal
@@ -367,30 +225,23 @@ def _settle(slot: uint256, rule: uint256, account: address):
     position: uint256 = positions.words[key]
     if position & positions.SETTLED != 0:
         return
-    state: uint256 = slots.states[slot]
-    basis: uint256 = BY_READING
     bill: Bill = empty(Bill)
+    basis: uint256 = readings.BY_READING
     if id == 0:
         bill.contracted = positions._net(position)
     else:
-        reading: uint256 = self.readings[key]
+        reading: uint256 = readings.words[key]
         rules._require(reading != 0, "settlement: no reading")
-        energy: int256 = packing._signed(reading, METERED_AT, 64)
-        if reading & METERED == 0:
-            basis = (reading >> BASIS_AT) & 3
-            energy = packing._signed(reading, ESTIMATED_AT, 64)
-        elif reading & ESTIMATED != 0:
+        both: uint256 = readings.METERED | readings.ESTIMATED
+        if reading & both == both:
             # The estimate was replaced before anything was settled by it.
-            self.readings[key] = reading | RESETTLED
-        bill = self._bill(state, slot, accounts._bus(word), rule, position, energy)
-        if basis == BY_READING:
-            bill.penalty = self._penalty(key, True)
-        else:
-            bill.penalty = self._penalty(key, False)
+            readings.words[key] = reading | readings.RESETTLED
+        bill = self._settled_by(slot, word, rule, position, reading)
+        basis = readings._energy(reading)[1]
     bill.trades = positions._trades(position) * slots.TICK
     to_utility: int256 = self._to_utility(bill)
     cleared: int256 = bill.trades
-    if position & positions.COLLECTED != 0:
+    if position & positions.CLEARED != 0:
         cleared = 0
     accounts._credit(account, -cleared - to_utility, positions._reserve(position))
     if to_utility != 0:
@@ -415,7 +266,7 @@ def _settle(slot: uint256, rule: uint256, account: address):
     progress = packing._put(progress, slots.SETTLED_AT, 32, settled)
     slots.progress[slot] = packing._put(progress, slots.CLEARING_AT, 128, packing._bits(clearing, 128))
     if settled == snapshot:
-        slots.states[slot] = state | slots.SETTLED
+        slots.states[slot] = slots.states[slot] | slots.SETTLED
         log SlotSettled(slot=convert(slot, uint32))
 
 
@@ -426,7 +277,7 @@ def _check_clearing(slot: uint256):
     @notice Refuses to pay sellers more than their slot's buyers have paid.
     """
     clearing: int256 = packing._signed(slots.progress[slot], slots.CLEARING_AT, 128)
-    rules._require(clearing >= 0, "settlement: collect first")
+    rules._require(clearing >= 0, "settlement: clear first")
 
 
 @internal
@@ -438,16 +289,16 @@ def _resettle(slot: uint256, rule: uint256, account: address):
     word: uint256 = accounts._prosumer(account)
     key: uint256 = (slot << 24) | (word & packing.UINT24)
     position: uint256 = positions.words[key]
-    reading: uint256 = self.readings[key]
-    both: uint256 = METERED | ESTIMATED
-    if position & positions.SETTLED == 0 or reading & (both | RESETTLED) != both:
+    reading: uint256 = readings.words[key]
+    both: uint256 = readings.METERED | readings.ESTIMATED
+    if position & positions.SETTLED == 0 or reading & (both | readings.RESETTLED) != both:
         return
-    self.readings[key] = reading | RESETTLED
+    readings.words[key] = reading | readings.RESETTLED
     state: uint256 = slots.states[slot]
     bus: uint256 = accounts._bus(word)
-    metered: int256 = packing._signed(reading, METERED_AT, 64)
+    metered: int256 = packing._signed(reading, readings.METERED_AT, 64)
     now: Bill = self._bill(state, slot, bus, rule, position, metered)
-    was: Bill = self._bill(state, slot, bus, rule, position, packing._signed(reading, ESTIMATED_AT, 64))
+    was: Bill = self._bill(state, slot, bus, rule, position, packing._signed(reading, readings.ESTIMATED_AT, 64))
     now.charge -= was.charge
     now.closeout -= was.closeout
     now.imbalance -= was.imbalance
@@ -466,6 +317,20 @@ def _resettle(slot: uint256, rule: uint256, account: address):
         imbalance=now.imbalance,
         penalty=now.penalty,
     )
+
+
+@internal
+@view
+def _settled_by(slot: uint256, word: uint256, rule: uint256, position: uint256, reading: uint256) -> Bill:
+    """
+    @notice What a prosumer pays the utility by its reading, or else its estimate, penalties included.
+    """
+    energy: int256 = 0
+    basis: uint256 = 0
+    energy, basis = readings._energy(reading)
+    bill: Bill = self._bill(slots.states[slot], slot, accounts._bus(word), rule, position, energy)
+    bill.penalty = self._penalty((slot << 24) | (word & packing.UINT24), basis == readings.BY_READING)
+    return bill
 
 
 @internal
@@ -525,7 +390,7 @@ def _penalty(key: uint256, metered: bool) -> int256:
     penalty: int256 = 0
     certified: uint256 = 0
     if metered:
-        certified = self.certified[key]
+        certified = readings.certified[key]
     for index: uint256 in range(len(slots.PENALTIES), bound=slots.CLASSES_MAX):
         sold: int256 = -positions.class_nets[(key << 2) | (index + 1)]
         if sold > 0:

@@ -20,7 +20,7 @@ from ledger.history import History, Measured, SlotHistory, history
 from ledger.record import Logged, Record
 from ledger.vectors import VALUES_PER_WORD, WORDS_PER_CHUNK
 from market.accounts import UTILITY_ID, Position
-from market.events import AccountResettled, AccountSettled, Event, TradesCollected
+from market.events import AccountResettled, AccountSettled, Event, TradesCleared
 from market.orders import Address, Fill, Side
 from market.settlement import Basis, Cause, Posting, Valuation, settle
 from market.slots import Rule
@@ -36,7 +36,7 @@ _BY: dict[int, str] = {
 }
 """What a settlement stands on, in the words of a heading."""
 
-Posted = AccountSettled | AccountResettled | TradesCollected
+Posted = AccountSettled | AccountResettled | TradesCleared
 
 
 class ExplainError(ValueError):
@@ -137,8 +137,8 @@ def explain(
 
 
 def _posted_neur(posted: Posted) -> int:
-    """What a posting says in all; of a settlement, with the trades that were collected before."""
-    if isinstance(posted, TradesCollected):
+    """What a posting says in all; of a settlement, with the trades that were cleared before."""
+    if isinstance(posted, TradesCleared):
         return posted.amount
     total = posted.charge + posted.closeout + posted.imbalance + posted.penalty
     return total + posted.trades if isinstance(posted, AccountSettled) else total
@@ -150,7 +150,7 @@ def _find(
     if payment is not None and not _PLACE.match(payment):
         raise ExplainError(f"payment {payment!r}: a place is BLOCK:LOG, as 184:7")
     for each in known:
-        postings: Iterator[tuple[Logged, Posted]] = chain(each.settled, each.resettled, each.collected)
+        postings: Iterator[tuple[Logged, Posted]] = chain(each.settled, each.resettled, each.cleared)
         for logged, posted in postings:
             by_account = payment is None and (posted.account, posted.slot) == (account, slot)
             if by_account or logged.where == payment:
@@ -166,17 +166,17 @@ def _heading(known: History, number: int, posted: Posted, total: int, slot: Slot
     match posted:
         case AccountResettled():
             basis = ", since a reading took the place of its estimate"
-        case TradesCollected():
+        case TradesCleared():
             basis = ", for its trades, before it is settled"
         case _:
-            basis = _BY.get(posted.basis, "") + _collected_before(known, slot, number)
+            basis = _BY.get(posted.basis, "") + _cleared_before(known, slot, number)
     return f"{who}, {posted.account}, {direction} {euros(abs(total))} for {when}{basis}:"
 
 
-def _collected_before(known: History, slot: SlotHistory, number: int) -> str:
-    for logged, paid in slot.collected:
+def _cleared_before(known: History, slot: SlotHistory, number: int) -> str:
+    for logged, paid in slot.cleared:
         if known.ids.get(paid.account) == number:
-            return f", {euros(paid.amount)} of it collected before, at {logged.where}"
+            return f", {euros(paid.amount)} of it cleared before, at {logged.where}"
     return ""
 
 
@@ -188,7 +188,7 @@ def _lines(known: History, slot: SlotHistory, number: int, logged: Logged, poste
         yield from _resettlement_lines(known, slot, number, logged, posted)
         return
     yield from _trade_lines(known, slot, number)
-    if isinstance(posted, TradesCollected):
+    if isinstance(posted, TradesCleared):
         return
     measured = slot.measured(posted.account, before=logged)
     if number != UTILITY_ID and measured is not None:

@@ -6,7 +6,7 @@ A settlement that a late reading corrected stands with its correction: the old b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import chain
@@ -16,7 +16,7 @@ from ledger.audit.explain import ExplainError, Explanation, euros, explain
 from ledger.audit.verdict import clock
 from ledger.history import History, SlotHistory, history
 from ledger.record import Logged, Record
-from market.events import AccountResettled, AccountSettled, TradesCollected
+from market.events import AccountResettled, AccountSettled, TradesCleared
 from market.orders import Address
 
 
@@ -62,7 +62,7 @@ def of_day(record: Record, account: Address, day: date) -> Statement:
         explain(record, place)
         for slot in known
         if day_of(slot) == day
-        for place, payer in _postings(slot)
+        for place, payer in _postings(slot, known.ids)
         if payer == account
     ]
     if not found:
@@ -75,22 +75,23 @@ def of_slot(record: Record, number: int) -> Statement:
 
     Raises ExplainError where there is none, NoHistory where the record does not show its deployment.
     """
-    slot = history(record).slots.get(number)
-    found = [explain(record, place) for place, _ in _postings(slot)] if slot is not None else []
+    known = history(record)
+    slot = known.slots.get(number)
+    found = [explain(record, place) for place, _ in _postings(slot, known.ids)] if slot is not None else []
     if slot is None or not found:
         raise ExplainError(f"slot {number}: no account was settled there")
     heading = f"Slot {number} ({clock(slot.terms.start(number))} on {day_of(slot)}), {len(found)} payments:"
     return Statement(heading, tuple(found))
 
 
-def _postings(slot: SlotHistory) -> list[tuple[str, Address]]:
+def _postings(slot: SlotHistory, ids: Mapping[Address, int]) -> list[tuple[str, Address]]:
     """Places and accounts of what was settled, and of what was resettled, in chain order.
 
-    What was collected of an account is in its settlement, and stands for itself only where there is none yet.
+    What was cleared of an account's trades is in its settlement, and stands for itself where there is none.
     """
-    settled = {event.account for _, event in slot.settled}
-    early = [(logged, event) for logged, event in slot.collected if event.account not in settled]
-    every: Iterator[tuple[Logged, AccountSettled | AccountResettled | TradesCollected]] = chain(
+    settled = {ids.get(event.account) for _, event in slot.settled}
+    early = [(logged, event) for logged, event in slot.cleared if ids.get(event.account) not in settled]
+    every: Iterator[tuple[Logged, AccountSettled | AccountResettled | TradesCleared]] = chain(
         slot.settled, slot.resettled, early
     )
     posted = sorted(every, key=lambda each: each[0].place)

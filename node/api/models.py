@@ -14,7 +14,7 @@ from node.api.projection import State
 
 SideName = Literal["bid", "ask"]
 BasisName = Literal["reading", "contract", "forecast"]
-PaymentKind = Literal["collection", "settlement", "resettlement"]
+PaymentKind = Literal["clearing", "settlement", "resettlement"]
 
 
 class Resource(BaseModel):
@@ -193,7 +193,7 @@ class PositionResource(Resource):
 class SettlementResource(Resource):
     """A payment that the contract posted; its place is what `wattbook audit explain` takes.
 
-    A collection takes what trades cost before readings are there; a settlement tells the whole slot, a
+    A clearing moves what trades cost ahead of settlement; a settlement tells the whole slot, a
     resettlement what a late reading changed. Amounts are positive when the account pays.
     """
 
@@ -215,7 +215,7 @@ class SettlementResource(Resource):
     imbalance_neur: int
     penalty_neur: int
     total_neur: int
-    """Sum of the five; a settlement's includes what was collected for its trades before."""
+    """Sum of the five; a settlement's includes what was cleared of its trades before."""
 
 
 class BillLineResource(Resource):

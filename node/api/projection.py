@@ -24,7 +24,7 @@ from market.events import (
     SlotSettled,
     SlotsScheduled,
     SubstationPosted,
-    TradesCollected,
+    TradesCleared,
 )
 from market.orders import Address, Fill, GateClosed, OrdersFilled
 from market.slots import Terms
@@ -38,7 +38,7 @@ PAYMENTS_KEPT = 20_000
 """A day of 200 accounts; what is older is in the record, not in the pages' memory."""
 
 State = Literal["scheduled", "open", "closed", "priced", "metered", "settled"]
-Payment = AccountSettled | AccountResettled | TradesCollected
+Payment = AccountSettled | AccountResettled | TradesCleared
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Projection:
             return tuple(reversed(self._fills))
 
     def payments(self) -> tuple[LoggedPayment, ...]:
-        """The newest settlements, resettlements and collections, newest first."""
+        """The newest settlements, resettlements and clearings, newest first."""
         with self._lock:
             self._refresh()
             return tuple(reversed(self._payments))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from market.events import AccountResettled, AccountSettled, TradesCollected
+from market.events import AccountResettled, AccountSettled, TradesCleared
 from market.orders import Address, Flag, OrderPlaced, Side, VoidReason
 from market.settlement import Basis
 from market.units import TICK_UEUR_PER_KWH
@@ -288,8 +288,8 @@ def settlements(
 
 def _kind(logged: LoggedPayment) -> PaymentKind:
     match logged.payment:
-        case TradesCollected():
-            return "collection"
+        case TradesCleared():
+            return "clearing"
         case AccountSettled():
             return "settlement"
         case AccountResettled():
@@ -300,9 +300,9 @@ def settlement_resource(logged: LoggedPayment) -> SettlementResource:
     """A payment with its place and what it adds up to."""
     paid = logged.payment
     settled = paid if isinstance(paid, AccountSettled) else None
-    measured = None if isinstance(paid, TradesCollected) else paid
+    measured = None if isinstance(paid, TradesCleared) else paid
     amounts = {
-        "trades_neur": paid.amount if isinstance(paid, TradesCollected) else getattr(paid, "trades", 0),
+        "trades_neur": paid.amount if isinstance(paid, TradesCleared) else getattr(paid, "trades", 0),
         "charge_neur": measured.charge if measured else 0,
         "closeout_neur": measured.closeout if measured else 0,
         "imbalance_neur": measured.imbalance if measured else 0,

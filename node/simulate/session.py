@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ledger import eip712
-from ledger.chain.protocol import Chain, LogFilter
+from ledger.chain.protocol import Chain, LogFilter, Reverted
 from ledger.events import events_of, topic
 from ledger.exchange import Exchange, SignedOrder, SignedReading, Token, deploy, deploy_token
 from ledger.keys import Key, derive, mnemonic_keys
@@ -26,6 +26,11 @@ from node.oracle.signers import Oracles, Proposal, Signer, charges_header, price
 CLOSE_GATE_BATCH = 100
 UTILITY_FUNDS_NEUR = 1_000_000 * 10**9
 """What the utility deposits before trading starts, so that settlement is funded."""
+UNFUNDED = "settlement: utility unfunded"
+
+
+class Unfunded(RuntimeError):  # noqa: N818 (it says what happened)
+    """The utility owes accounts more than it has; all others of the slot are settled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,14 +259,43 @@ class Session:
         )
 
     def settle(self, slot: int) -> tuple[AccountSettled, ...]:
-        """Settle every account, the utility too, in bounded batches; in order of registration."""
+        """Settle every account, the utility too, in bounded batches; in order of registration.
+
+        Raises Unfunded where the utility cannot pay what it owes: then all are settled that need not wait.
+        """
         accounts = [self.cast.utility.address, *(key.address for key in self.cast.prosumers)]
-        events = self._confirm_all(self.exchange.settle_all(slot, accounts, sender=self.cast.relayer))
+        try:
+            events = self._confirm_all(self.exchange.settle_all(slot, accounts, sender=self.cast.relayer))
+        except Reverted as refusal:
+            if refusal.reason != UNFUNDED:
+                raise
+            events = self._settle_each(slot, accounts)
         if not any(isinstance(event, SlotSettled) for event in events):
             raise RuntimeError(f"slot {slot}: not every account of its snapshot settled")
         return tuple(event for event in events if isinstance(event, AccountSettled))
 
     # --- inside ---------------------------------------------------------------------------------
+
+    def _settle_each(self, slot: int, accounts: Sequence[Address]) -> tuple[Event, ...]:
+        """Clear all trades, then settle one by one, those last to whom the utility owes more than it has."""
+        relayer = self.cast.relayer
+        for _ in range(2):  # who gets money may come before those who pay it
+            self._confirm_all(self.exchange.clear_all(slot, accounts, sender=relayer))
+        events: list[Event] = []
+        waiting = list(accounts)
+        while waiting:
+            refused = []
+            for account in waiting:
+                try:
+                    events += self._confirm(self.exchange.settle(slot, [account], sender=relayer))
+                except Reverted as refusal:
+                    if refusal.reason != UNFUNDED:
+                        raise
+                    refused.append(account)
+            if len(refused) == len(waiting):
+                raise Unfunded(f"slot {slot}: {len(refused)} accounts wait until the utility has money")
+            waiting = refused
+        return tuple(events)
 
     def _forecasts_of(self, slot: int, index: int) -> tuple[int, ...]:
         """Words that were posted as forecasts of an index, none where none were."""

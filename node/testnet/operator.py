@@ -131,6 +131,7 @@ class Operator:
         self._tracked: set[int] = set()
         self._charges: dict[int, Proposal] = {}
         self._failures: dict[int, _Failure] = {}
+        self._quoted: set[int] = set()
         self._turn_free = Condition(market.chain.engine.lock)
         self._at_work = False
         self._drift: float | None = None
@@ -220,7 +221,9 @@ class Operator:
                 self._forget(slot)
                 return
             utility = self._session.cast.utility.address
-            quoted = state.charges_complete and self._exchange.nonce_used(slot, utility, 0)
+            quoted = slot in self._quoted or (
+                state.charges_complete and self._exchange.nonce_used(slot, utility, 0)
+            )
             phase = due(self._terms, slot, state, now, quoted=quoted)
             if phase is None or self._is_elsewhere(phase, slot, now):
                 return
@@ -275,6 +278,7 @@ class Operator:
         self._tracked.discard(slot)
         self._charges.pop(slot, None)
         self._failures.pop(slot, None)
+        self._quoted.discard(slot)
 
     def _time_is_moving(self) -> bool:
         """Whether somebody moved the chain's time within the last seconds: what is due may soon be past."""
@@ -305,10 +309,15 @@ class Operator:
                 charges, _ = self._session.oracles.agree(world.conditions(index, world.forecast))
             orders = utility_orders(world, utility.address, slot, index, charges)
         events = self._session.place([(utility, order) for order in orders])
-        rejected = [event for event in events if isinstance(event, OrderRejected)]
-        if rejected:
-            raise RuntimeError(f"the utility's order was refused: {Reject(rejected[0].code).rule}")
-        return f"the utility placed {len(orders)} orders, gate closes {clock_time(self._terms.gate(slot))}"
+        rejected = [Reject(event.code) for event in events if isinstance(event, OrderRejected)]
+        for reject in rejected:
+            if reject is not Reject.INSUFFICIENT_FUNDS:
+                raise RuntimeError(f"the utility's order was refused: {reject.rule}")
+        self._quoted.add(slot)
+        placed = f"the utility placed {len(orders) - len(rejected)} orders"
+        if rejected:  # it may come into money, but an order that lacks it is no reason to stop the market
+            placed += f", and has no money for {len(rejected)} more"
+        return f"{placed}, gate closes {clock_time(self._terms.gate(slot))}"
 
     def _close(self, slot: int) -> str:
         self._session.close_gate(slot)

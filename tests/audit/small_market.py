@@ -403,14 +403,14 @@ class SmallMarket:
     def _stay_silent(self) -> None:
         """No reading comes in time. The buyer's replaces an estimate, the seller's a settlement.
 
-        What is paid for trades was collected before that.
+        What is paid for trades was cleared before that.
         """
         exchange, terms, first = self.exchange, self.terms, 0
         self.chain.advance_to(terms.closing(SILENT))
         self.confirm(exchange.close_gate(SILENT, 2, sender=RELAYER))
         everybody = [trader.address for trader in TRADERS]
         closing = exchange.close_gate(SILENT, 2, sender=RELAYER)
-        self.confirm(closing, exchange.collect(SILENT, [UTILITY.address, *everybody], sender=RELAYER))
+        self.confirm(closing, exchange.clear_trades(SILENT, [UTILITY.address, *everybody], sender=RELAYER))
         self.post_prices(SILENT, 1.0)
         forecast = pack((0, 900, -2_000, 300))
         words = forecast + (0,) * (WORDS_PER_CHUNK - len(forecast))

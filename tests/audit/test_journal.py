@@ -46,7 +46,7 @@ def test_every_entry_sums_to_nothing(record: Record) -> None:
         "deposit": 4,
         "settlement": 12,
         "resettlement": 1,
-        "collection": 1,
+        "clearing": 1,
         "withdrawal": 2,
     }
     assert all(sum(booking.amount_neur for booking in entry.bookings) == 0 for entry in booked)

@@ -299,7 +299,7 @@ class Market:
 
     def settle(self, *accounts: str) -> tuple[Event, ...]:
         """Settle accounts once everybody has paid for their trades; all events of the settlement."""
-        self.do(self.exchange.collect(self.slot, self.everyone, sender=self.relayer))
+        self.do(self.exchange.clear_trades(self.slot, self.everyone, sender=self.relayer))
         return self.do(self.exchange.settle(self.slot, accounts, sender=self.relayer))
 
     # --- estimates ---

@@ -1,16 +1,19 @@
 """What the utility has to back, and that nobody's payment waits for a utility without money.
 
 Every trade is covered from the order on: by the buyer's balance, by the utility's where the buyer has credit
-or the utility buys itself. So it is collected, whatever becomes of readings, and the utility, and accounts
-that work with it, take nothing of what others paid. Who is owed something by a utility without money waits.
+or the utility buys itself. So it is cleared, whatever becomes of readings, and the utility, and accounts
+that work with it, take nothing of what others paid. What a utility without money owes waits, trades do not.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from ledger.history import movements
+from market.events import SlotSettled
 from market.orders import OrderRejected, Reject
 from tests.exchange.conftest import CHARGES, EUR, HUB_TICK, Market, deal
 
@@ -53,7 +56,7 @@ def read(market: Market, net_wh: dict) -> None:
 
 
 def settles(market: Market, *keys) -> None:
-    """Settle accounts as they are, without collecting anything first."""
+    """Settle accounts as they are, without clearing anything first."""
     market.do(market.exchange.settle(market.slot, [key.address for key in keys], sender=market.relayer))
 
 
@@ -134,12 +137,10 @@ def test_what_the_utility_bought_is_paid(market):
     drain(market)
     deliver(market)
     read(market, {market.buyer: SOLD_WH, market.seller: -SOLD_WH, puppet: -6_330, market.other: 0})
-    market.refused(
-        "settlement: collect first", x.settle(market.slot, [puppet.address], sender=market.relayer)
-    )
+    market.refused("settlement: clear first", x.settle(market.slot, [puppet.address], sender=market.relayer))
     before = market.balance(market.seller)
-    market.do(x.collect(market.slot, market.everyone, sender=market.relayer))
-    assert market.clearing() == WORTH_NEUR + 30_000 * 100 * 6_330
+    market.do(x.clear_trades(market.slot, market.everyone, sender=market.relayer))
+    assert market.clearing() == WORTH_NEUR, "what the utility bought has been paid to its seller"
     drain(market)
     for key in (puppet, market.seller, market.buyer, market.other, utility):
         settles(market, key)
@@ -189,7 +190,7 @@ def test_what_the_utility_owes_a_buyer_does_not_lower_its_reserve(market):
 def test_a_buyer_that_will_not_pay_takes_nothing_from_other_sellers(market, means, sells, surplus_wh):
     """It buys from one in league with it, who is settled first and takes what an honest buyer paid in.
 
-    At most it gives what nobody can pay for, so that its own settlement is refused: its trade is collected
+    At most it gives what nobody can pay for, so that its own settlement is refused: its trade is cleared
     all the same.
     """
     x, utility, puppet = market.exchange, market.utility, market.guardian
@@ -235,7 +236,7 @@ def test_a_buyer_that_will_not_pay_takes_nothing_from_other_sellers(market, mean
 
 
 @pytest.mark.parametrize("read_wh", [SOLD_WH, SOLD_WH - 1_000], ids=["all", "a little less than was bought"])
-def test_who_pays_is_collected_whatever_the_utility_has(market, read_wh):
+def test_who_pays_is_cleared_whatever_the_utility_has(market, read_wh):
     """Without a cent of the utility's payers pay, and sellers have it; what the utility owes waits."""
     x = market.exchange
     lender = market.register(market.newcomer, 4, deposit=10 * EUR, credit=30 * EUR)
@@ -247,7 +248,7 @@ def test_who_pays_is_collected_whatever_the_utility_has(market, read_wh):
     deliver(market)
     read(market, {market.buyer: read_wh, market.seller: -SOLD_WH, lender: SOLD_WH, friend: -SOLD_WH})
     for payer in (lender, market.buyer):
-        market.do(x.collect(market.slot, [payer.address], sender=market.relayer))
+        market.do(x.clear_trades(market.slot, [payer.address], sender=market.relayer))
         drain(market)
     before = market.balance(market.seller)
     for seller in (friend, market.seller):
@@ -262,3 +263,140 @@ def test_who_pays_is_collected_whatever_the_utility_has(market, read_wh):
     market.settle(*market.everyone)
     assert x.slot_of(market.slot).settled and market.clearing() == 0
     assert market.token.balance_of(x.address) == market.total()
+
+
+# --- what sellers get does not wait -------------------------------------------------------------
+
+
+def clear(market: Market, *keys) -> tuple:
+    """Clear the trades of accounts, which may be none that there is."""
+    named = [key.address for key in keys]
+    return market.do(market.exchange.clear_trades(market.slot, named, sender=market.relayer))
+
+
+def unfunded(market: Market, key) -> None:
+    """The settlement of an account waits for the utility."""
+    owed = market.exchange.settle(market.slot, [key.address], sender=market.relayer)
+    market.refused("settlement: utility unfunded", owed)
+
+
+def free_of_charge(market: Market):
+    """A seller at a bus without a charge, which may export all that it likes."""
+    seller = market.register(market.newcomer, 4)
+    assert CHARGES[4] == 0
+    market.do(market.exchange.set_account(seller.address, 10**6, 10**6, 0, 0, sender=market.utility))
+    return seller
+
+
+@pytest.mark.parametrize("backing", ["withdrawn", "taken by a bid on credit"])
+def test_a_surplus_holds_up_no_trade(market, backing):
+    """The utility owes a little for surplus, and has nothing left: what the buyer paid is the seller's."""
+    x, seller = market.exchange, free_of_charge(market)
+    stranger = market.register(market.guardian, 4, deposit=0, credit=2_000 * EUR, import_capacity=2**32 - 1)
+    market.schedule(6)
+    later = replace(market, slot=market.slot + 5, nonces={})
+    market.post_charges()
+    later.post_charges()
+    market.at(market.terms.opens(market.slot))
+    deal(market, seller, market.buyer, DEAR, SOLD_WH)
+    deliver(market)
+    read(market, {market.buyer: SOLD_WH, seller: -SOLD_WH - 100_000, market.other: 0, market.seller: 0})
+    read(market, {stranger: 0})
+    if backing == "withdrawn":
+        drain(market)
+    else:
+        later.place(stranger, later.bid(stranger, 100_000, x.backing() // 100_000))
+        assert (x.backing(), market.balance(market.utility)) == (0, 1_000 * EUR)
+    before = market.balance(seller)
+    (paid_in, paid_out) = clear(market, market.buyer, seller, market.guardian, seller, market.buyer)
+    assert (paid_in.amount, paid_out.amount) == (WORTH_NEUR, -WORTH_NEUR)
+    assert (market.balance(seller) - before, market.reserved(seller)) == (WORTH_NEUR, 0)
+    market.do(x.withdraw(market.balance(seller), sender=seller))
+    settles(market, market.buyer)
+    drain(market)
+    unfunded(market, seller)
+    market.do(x.deposit(market.utility.address, EUR * 100, sender=market.relayer))
+    market.settle(*market.everyone, seller.address)
+    assert x.slot_of(market.slot).settled and market.clearing() == 0
+
+
+def test_a_veto_makes_no_seller_wait(veto_market):
+    """The utility makes a surplus of what was sold, by a veto."""
+    market, x = veto_market, veto_market.exchange
+    seller = free_of_charge(market)
+    market.open()
+    deal(market, seller, market.buyer, DEAR, SOLD_WH)
+    deal(market, seller, market.other, DEAR, 10)
+    market.chain.advance_to(market.terms.gate(market.slot))
+    market.do(market.veto(market.whole_vetoes()[-1]))
+    deliver(market)
+    read(market, {market.buyer: SOLD_WH, seller: -SOLD_WH - 10})
+    drain(market)
+    clear(market, market.buyer, seller)
+    drain(market)
+    unfunded(market, seller)
+    assert market.clearing() == 0 and x.position_of(market.slot, seller.address).cleared
+
+
+def test_who_may_still_owe_something_is_not_paid_ahead(market):
+    """Not before the rule is known and the reading is there, nor where that costs it anything."""
+    seller, terms = free_of_charge(market), market.terms
+    market.open()
+    deal(market, seller, market.buyer, DEAR, SOLD_WH)
+    deal(market, market.seller, market.other, DEAR, 10)
+    market.close()
+    clear(market, market.buyer)
+    assert clear(market, seller) == ()
+    market.at(terms.end(market.slot))
+    read(market, {seller: -SOLD_WH, market.seller: 0})
+    assert clear(market, seller) == (), "no prices"
+    market.at(terms.prices_due(market.slot))
+    clear(market, market.other)
+    assert clear(market, market.seller) == (), "sold what it has not delivered"
+    (paid,) = clear(market, seller)
+    assert paid.amount == -WORTH_NEUR
+    assert market.clearing() == 10 * 100 * DEAR
+
+
+def test_a_silent_seller_is_paid_once_its_estimate_is_final(market):
+    """Until then a reading may take the estimate's place."""
+    seller, x, terms = free_of_charge(market), market.exchange, market.terms
+    market.open()
+    deal(market, seller, market.buyer, DEAR, SOLD_WH)
+    market.close()
+    market.post_prices()
+    words = market.forecast_words({seller.address: -SOLD_WH})
+    market.do(market.submit_forecasts(words))
+    clear(market, market.buyer)
+    market.at(terms.readings_due(market.slot))
+    market.do(x.estimate(market.slot, 0, words, [seller.address], sender=market.relayer))
+    assert clear(market, seller) == ()
+    market.at(terms.final(market.slot))
+    due = clear(market, seller)
+    assert [event.amount for event in due] == [-WORTH_NEUR]
+
+
+@pytest.mark.parametrize("tick", [DEAR, -700])
+def test_the_utility_is_cleared_and_hands_over(market, tick):
+    """Its successor takes what it has with id 0, cleared trades too: nothing is paid twice, nor told so."""
+    x, heir = market.exchange, market.newcomer
+    market.open()
+    one, two = (market.seller, market.utility) if tick > 0 else (market.utility, market.buyer)
+    deal(market, one, two, tick, 10_000)
+    drain(market)
+    deliver(market)
+    read(market, {market.buyer: 10_000 if tick < 0 else 0, market.seller: -10_000 if tick > 0 else 0})
+    read(market, {market.other: 0})
+    before = x.uncovered(), x.backing()
+    market.do(x.clear_trades(market.slot, [market.utility.address] * 2, sender=market.relayer))
+    assert market.clearing() == 1_000_000 * abs(tick) and (x.uncovered(), x.backing()) == before
+    market.do(x.propose_role(0, heir.address, sender=market.utility))
+    market.do(x.accept_role(0, sender=heir))
+    market.do(x.deposit(heir.address, 10 * EUR, sender=market.relayer))
+    market.do(x.clear_trades(market.slot, market.everyone, sender=market.relayer))
+    events = market.do(x.settle(market.slot, market.everyone * 2, sender=market.relayer))
+    assert events[-1] == SlotSettled(market.slot) and market.clearing() == 0
+    assert market.token.balance_of(x.address) == market.total() and x.backing() >= 0
+    record = SimpleNamespace(sent=[SimpleNamespace(logs=[SimpleNamespace(event=e) for e in x.history()])])
+    moved = [each for _, every in movements(record) for each in every]
+    assert sum(each.cleared_neur for each in moved) == 0

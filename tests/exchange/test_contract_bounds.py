@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count
 
 import pytest
@@ -20,7 +21,7 @@ from ledger.keccak import keccak
 from ledger.keys import Key, derive
 from ledger.sending import GAS_PER_TRANSACTION_MAX
 from ledger.transactions import decode_transaction
-from market.events import AccountResettled, TradesCollected
+from market.events import AccountResettled, TradesCleared
 from market.fills import chain
 from market.messages import ForecastsHeader, OracleSet
 from market.orders import (
@@ -71,7 +72,7 @@ GAS = {
     "cancelOrder": 245_000,
     "closeGate": 22_300_000,
     "vetoFills": 15_600_000,
-    "collect": 2_000_000,
+    "clearTrades": 3_800_000,
     "postReadings": 7_000_000,
     "estimate": 4_300_000,
     "settle": 4_700_000,
@@ -354,18 +355,27 @@ def post_prices(crowd: Crowd, slot: int) -> None:
     )
 
 
-def test_collecting(crowd):
-    """Accounts that bought on credit, at as many words of their own as there can be."""
+def test_clearing_trades(crowd):
+    """Accounts that bought on credit, and sellers that delivered; at as many words of their own as can be."""
     market, slot, x = crowd.market, FIRST_SLOT, crowd.market.exchange
     buyers, sellers = crowd.keys[:BATCH], crowd.keys[BATCH : 2 * BATCH]
     crowd.open([slot])
-    crowd.place([crowd.order(key, slot, Side.ASK, 1_000) for key in sellers])
-    crowd.place([crowd.order(key, slot, Side.BID, 1_000) for key in buyers])
+    classes = range(1, CLASSES + 1)
+    crowd.place([crowd.order(key, slot, Side.ASK, 1_000, 10, c) for key in sellers for c in classes])
+    crowd.place([crowd.order(key, slot, Side.BID, 1_000, 10, c) for key in buyers for c in classes])
     market.close(ENTRIES)
-    names = [key.address for key in buyers]
-    assert spent(market, lambda: x.collect(slot, names, sender=market.relayer)) < GAS["collect"]
-    events = market.do(x.collect(slot, names, sender=market.relayer))
-    assert [type(event) for event in events] == [TradesCollected] * BATCH
+    post_prices(crowd, slot)
+    market.at(TERMS.end(slot))
+    readings = [market.signed_reading(key, -1_000, (10,) * CLASSES) for key in sellers]
+    (sent,) = x.post_readings(readings, sender=market.relayer)
+    assert len(market.do(sent)) == BATCH
+
+    def clear(keys: Iterable[Key]) -> bytes:
+        return x.clear_trades(slot, [key.address for key in keys], sender=market.relayer)
+
+    for keys in (buyers, sellers):
+        assert spent(market, partial(clear, keys)) < GAS["clearTrades"]
+        assert [type(event) for event in market.do(clear(keys))] == [TradesCleared] * BATCH
 
 
 def test_readings_estimates_and_settlement(crowd):
@@ -382,7 +392,7 @@ def test_readings_estimates_and_settlement(crowd):
         ]
     )
     market.close(ENTRIES)
-    market.do(x.collect(slot, [key.address for key in buyers], sender=relayer))
+    market.do(x.clear_trades(slot, [key.address for key in buyers], sender=relayer))
     post_prices(crowd, slot)
     words = market.forecast_words({key.address: 900 for key in sellers})
     market.do(market.submit_forecasts(words))

@@ -16,7 +16,7 @@ from market.events import (
     ReadingRejected,
     SlotSettled,
     SubstationPosted,
-    TradesCollected,
+    TradesCleared,
 )
 from market.messages import Reading
 from market.slots import Rule
@@ -193,17 +193,17 @@ def test_the_utility_settles_its_hub_trades_at_their_price(market):
     assert market.total() == 1_300 * EUR
 
 
-@pytest.mark.parametrize("collected", [False, True], ids=["who pays in the first batch", "collected"])
-def test_any_order_of_batches_gives_the_same_result(market, collected):
+@pytest.mark.parametrize("cleared", [False, True], ids=["who pays in the first batch", "cleared"])
+def test_any_order_of_batches_gives_the_same_result(market, cleared):
     delivered(market)
     outcomes = set()
     x, buyer = market.exchange, market.buyer.address
     for order in permutations(market.everyone):
         snapshot = market.chain.snapshot()
         events = ()
-        first = order[:1] if collected else (*order[:1], buyer)
-        if collected:
-            market.do(x.collect(market.slot, order[2:] + order[:2], sender=market.relayer))
+        first = order[:1] if cleared else (*order[:1], buyer)
+        if cleared:
+            market.do(x.clear_trades(market.slot, order[2:] + order[:2], sender=market.relayer))
         for batch in (first, order[1:3], order):
             events += market.do(x.settle(market.slot, batch, sender=market.relayer))
         postings = frozenset(bills(events).values())
@@ -216,37 +216,40 @@ def test_any_order_of_batches_gives_the_same_result(market, collected):
 
 
 def test_nobody_is_paid_for_trades_before_others_have_paid(market):
-    """Sellers wait for a call that collects, whatever the utility has; with their buyers they do not."""
+    """Sellers wait for a call that clears, whatever the utility has; with their buyers they do not."""
     delivered(market)
     x, slot, relayer = market.exchange, market.slot, market.relayer
-    market.refused("settlement: collect first", x.settle(slot, [market.seller.address], sender=relayer))
+    market.refused("settlement: clear first", x.settle(slot, [market.seller.address], sender=relayer))
     everyone = market.everyone
-    events = market.do(x.collect(slot, [*everyone, *everyone], sender=relayer))
-    assert events == (TradesCollected(slot, market.buyer.address, 20_000_000),)
-    assert market.clearing() == 20_000_000
-    assert market.do(x.collect(slot, everyone, sender=relayer)) == ()
+    assert market.do(x.clear_trades(slot, [market.seller.address], sender=relayer)) == ()
+    (paid,) = market.do(x.clear_trades(slot, [market.buyer.address] * 2, sender=relayer))
+    assert paid == TradesCleared(slot, market.buyer.address, 20_000_000)
+    (paid,) = market.do(x.clear_trades(slot, [*everyone, *everyone], sender=relayer))
+    assert paid == TradesCleared(slot, market.seller.address, -20_000_000)
+    assert market.clearing() == 0 == market.reserved(market.seller)
     (bill,) = market.settle(market.buyer.address)
-    assert bill.trades == 20_000_000 == market.clearing(), "the bill tells trades that were collected too"
+    assert bill.trades == 20_000_000, "the bill tells trades that were cleared too"
+    assert market.clearing() == 0, "and does not move them again"
     market.settle(market.seller.address)
     assert market.clearing() == 0
-    assert market.do(x.collect(slot, everyone, sender=relayer)) == ()
+    assert market.do(x.clear_trades(slot, everyone, sender=relayer)) == ()
 
 
-def test_what_is_collected_is_no_longer_reserved(market):
+def test_what_is_cleared_is_no_longer_reserved(market):
     market.open()
     trade(market, 100)
     x, slot, buyer = market.exchange, market.slot, market.buyer
-    market.refused("settlement: gate is open", x.collect(slot, [buyer.address], sender=market.relayer))
+    market.refused("settlement: gate is open", x.clear_trades(slot, [buyer.address], sender=market.relayer))
     market.close()
     before, reserve = market.balance(buyer), market.reserved(buyer)
-    market.do(x.collect(slot, market.everyone, sender=market.relayer))
+    market.do(x.clear_trades(slot, market.everyone, sender=market.relayer))
     after = market.position(buyer)
-    assert after.collected and not after.settled and not market.position(market.seller).collected
+    assert after.cleared and not after.settled and not market.position(market.seller).cleared
     assert market.balance(buyer) == before - after.trades
     assert market.reserved(buyer) == after.reserve == reserve - after.trades
-    unknown = x.collect(slot, [derive(7, "stranger").address], sender=market.relayer)
-    market.refused("accounts: unknown account", unknown)
-    unscheduled = x.collect(slot + 9, [buyer.address], sender=market.relayer)
+    unknown = x.clear_trades(slot, [derive(7, "stranger").address], sender=market.relayer)
+    assert market.do(unknown) == ()
+    unscheduled = x.clear_trades(slot + 9, [buyer.address], sender=market.relayer)
     market.refused("slots: not scheduled", unscheduled)
 
 
@@ -287,7 +290,7 @@ def test_the_utility_must_be_able_to_cover_a_batch(market):
     assert market.exchange.backing() == 0
     market.read(market.signed_reading(market.buyer, 100), market.signed_reading(market.seller, -150))
     x = market.exchange
-    market.do(x.collect(market.slot, [market.buyer.address], sender=market.relayer))
+    market.do(x.clear_trades(market.slot, [market.buyer.address], sender=market.relayer))
     sent = x.settle(market.slot, [market.seller.address], sender=market.relayer)
     market.refused("settlement: utility unfunded", sent)
     # The seller gets 100 000 x 100 that the buyer has paid, and of the utility 115 000 x 50 less 3 000 x 100.

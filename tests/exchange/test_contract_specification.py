@@ -69,7 +69,7 @@ def test_reject_codes_are_those_of_the_sources():
     readings = {int(code): rule for code, rule in re.findall(rf"(\d) `({RULE})`", told)}
     assert readings == {reject.value: reject.rule for reject in ReadingReject}
     for reject in ReadingReject:
-        assert numbers("settlement")[reject.name] == reject.value
+        assert numbers("readings")[reject.name] == reject.value
 
 
 def test_void_reasons_are_those_of_the_sources():
@@ -148,10 +148,10 @@ STARTS = {
     "entry": ("levels", ["EXPIRY_AT", "NONCE_AT", "TRADER_AT"]),
     "position": (
         "positions",
-        ["RESTING_AT", "COUNT_AT", "RESERVE_AT", "NET_AT", "TRADES_AT", "SETTLED", "COLLECTED"],
+        ["RESTING_AT", "COUNT_AT", "RESERVE_AT", "NET_AT", "TRADES_AT", "SETTLED", "CLEARED"],
     ),
     "reading": (
-        "settlement",
+        "readings",
         ["METERED_AT", "ESTIMATED_AT", "EPOCH_AT", "BASIS_AT", "METERED", "ESTIMATED", "RESETTLED"],
     ),
 }

@@ -96,7 +96,7 @@ def test_a_hostile_token_calls_back(market):
     moving = [
         calls.Deposit(odd.token.address, 0),
         calls.Withdraw(1),
-        calls.Collect(slot, ()),
+        calls.ClearTrades(slot, ()),
         calls.Settle(slot, ()),
         calls.Resettle(slot, ()),
     ]

@@ -79,7 +79,6 @@ PRINTS = {
 
 LONG_FILES = {
     "contracts/src/accounts.vy": "accounts, roles and all that moves money share storage",
-    "contracts/src/settlement.vy": "a bill and what it is settled by, reading or estimate, share storage",
 }
 LINES_MAX = 500
 

@@ -20,7 +20,7 @@ from market.events import (
     ReadingRejected,
     RoleAccepted,
     SlotSettled,
-    TradesCollected,
+    TradesCleared,
 )
 from market.exchange import Exchange, ReadingRefused
 from market.messages import CancelRequest, ReadingReject
@@ -105,16 +105,16 @@ def test_settling_again_is_skipped(market):
     assert [type(event) for event in market.settle(*everybody())][-1] is SlotSettled
 
 
-@pytest.mark.parametrize("collected", [False, True])
-def test_the_utility_leaves_clearing_alone(market, collected):
+@pytest.mark.parametrize("cleared", [False, True])
+def test_the_utility_leaves_clearing_alone(market, cleared):
     """Trades of a slot half settled are others' money; sellers wait for their buyers' alone."""
     metered(traded(market), 100, 0, -100)
     accounts, utility = market.exchange.accounts, market.by(UTILITY)
-    with refused("settlement: collect first"):
+    with refused("settlement: clear first"):
         market.exchange.settle(utility, SLOT, [trader(2)])
-    if collected:
-        (paid,) = market.exchange.collect(utility, SLOT, everybody())
-        assert paid == TradesCollected(SLOT, trader(0), 100 * 100_000)
+    if cleared:
+        (paid,) = market.exchange.clear_trades(utility, SLOT, [trader(0)])
+        assert paid == TradesCleared(SLOT, trader(0), 100 * 100_000)
     else:
         market.exchange.settle(utility, SLOT, [trader(0)])
     assert accounts.clearing_neur == {SLOT: 100 * 100_000}

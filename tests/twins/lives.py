@@ -54,7 +54,7 @@ UNTIMELY = ["place_batch", "place_one", "cancel"]
 RUN = ["move_money", "change_account", "hand_over", "rotate_oracles", "schedule", "post_other_charges"]
 VETO = ["veto"] * 3 + ["post_forecasts"]
 DELIVER = [*["close_gate"] * 2, *["draw_prices"] * 5, "read_one", "read_everybody"]
-DELIVER += ["post_substation", "post_forecasts", "collect", "collect", "settle", "settle", "settle"]
+DELIVER += ["post_substation", "post_forecasts", "clear_trades", "clear_trades", "settle", "settle", "settle"]
 LATE = ["estimate"] * 3 + ["read_one", "read_everybody", "resettle", "resettle", "settle"]
 
 
@@ -186,6 +186,9 @@ class TwinLife(Trading, Delivery):
         words = pair.twin.slot(slot).forecasts.get(0, ())
         prosumers = tuple(key.address for key in people if key.address != self.utility.address)
         assert isinstance(pair.same(pair.payer, calls.Estimate(slot, 0, words, prosumers)), tuple)
+        if self.choose([False, False, True]):
+            self.go(max(terms.final(slot), terms.prices_due(slot)))
+            self.clear_all(slot)
         self.settle_all(slot, [people[index] for index in self.last_order if index < len(people)])
         pair.read_all(pair.payer, readings)
         self.backed(calls.Resettle(slot, prosumers))
@@ -201,7 +204,7 @@ class TwinLife(Trading, Delivery):
         """Settle in two calls, half of the lives without money of the utility's, after all have paid."""
         half = len(people) // 2
         if self.choose([False, True]):
-            everybody = calls.Collect(slot, tuple(key.address for key in people))
+            everybody = calls.ClearTrades(slot, tuple(key.address for key in people))
             assert isinstance(self.pair.same(self.pair.payer, everybody), tuple)
         for part in (people[:half], people[half:]):
             if self.choose([False, True]):
@@ -210,16 +213,30 @@ class TwinLife(Trading, Delivery):
             self.overdraw()
         assert self.pair.twin.slot(slot).settled
 
+    def clear_all(self, slot: int) -> None:
+        """From T2 on nobody waits for what it gets for trades, whatever the utility has."""
+        self.drain()
+        book, accounts = self.pair.twin.slot(slot).book, self.pair.twin.accounts
+        everybody = tuple(account.address for account in accounts)
+        for _ in range(2):
+            assert isinstance(self.pair.same(self.pair.payer, calls.ClearTrades(slot, everybody)), tuple)
+        for account in tuple(accounts):
+            position = book.position(account)
+            if position.trades_neur and not (position.cleared or position.settled):
+                owes = calls.Settle(slot, (account.address,))
+                assert isinstance(self.pair.same(self.pair.payer, owes), tuple)
+        self.pair.witness.checks["nobody waits for its trades"] += 1
+
     def backed(self, call: calls.Settle | calls.Resettle) -> None:
         """Settle or resettle; where the utility cannot back the result, somebody pays in for it."""
         for amount_neur in (100 * EUR, FORTUNE_NEUR):
             outcome = self.pair.same(self.pair.payer, call)
             if isinstance(call, calls.Settle) and outcome in REFUSED_FOR_MONEY:
                 self.check_refused(call.slot, set(call.accounts), str(outcome))
-            if outcome == "settlement: collect first":
+            if outcome == "settlement: clear first":
                 people = tuple(account.address for account in self.pair.twin.accounts)
-                collected = self.pair.same(self.pair.payer, calls.Collect(call.slot, people))
-                assert isinstance(collected, tuple), collected
+                cleared = self.pair.same(self.pair.payer, calls.ClearTrades(call.slot, people))
+                assert isinstance(cleared, tuple), cleared
                 outcome = self.pair.same(self.pair.payer, call)
             if outcome != "settlement: utility unfunded":
                 assert isinstance(outcome, tuple), outcome

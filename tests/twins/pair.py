@@ -225,7 +225,7 @@ class Pair:
             held.net_wh,
             held.trades_neur,
             held.settled,
-            held.collected,
+            held.cleared,
         ), f"account {account.id} in slot {slot}"
         for energy_class in range(1, len(self.terms.penalties_ueur_per_kwh) + 1):
             net_wh = words.class_net(slot, account.id, energy_class)
@@ -261,7 +261,7 @@ class Pair:
             held.reserve_neur,
             held.trades_neur,
             held.settled,
-            held.collected,
+            held.cleared,
         )
         for energy_class in range(1, len(self.terms.penalties_ueur_per_kwh) + 1):
             found = self.exchange.class_net_of(slot, account.address, energy_class)

@@ -21,7 +21,7 @@ from market.events import (
     RoleAccepted,
     SlotSettled,
     SubstationPosted,
-    TradesCollected,
+    TradesCleared,
     Withdrawn,
 )
 from market.orders import (
@@ -72,7 +72,7 @@ class SlotBook:
     is_closed: bool = False
     charges: tuple[int, ...] = ()
     readings: dict[Address, ReadingPosted] = field(default_factory=dict)
-    collected: dict[Address, int] = field(default_factory=dict)
+    cleared: dict[Address, int] = field(default_factory=dict)
     settled: dict[Address, AccountSettled] = field(default_factory=dict)
     resettled: dict[Address, AccountResettled] = field(default_factory=dict)
     substation: SubstationPosted | None = None
@@ -122,17 +122,20 @@ class Witness:
         match event:
             case RoleAccepted(role=0, holder=holder):
                 balances[holder] = balances.pop(self.utility, 0)
+                for book in self.slots.values():
+                    if self.utility in book.cleared:
+                        book.cleared[holder] = book.cleared.pop(self.utility)
                 self.utility = holder
             case Deposited():
                 balances[event.account] += event.amount
             case Withdrawn():
                 balances[event.account] -= event.amount
-            case TradesCollected():
+            case TradesCleared():
                 balances[event.account] -= event.amount
             case AccountSettled() | AccountResettled():
                 others = event.charge + event.closeout + event.imbalance + event.penalty
                 trades = event.trades if isinstance(event, AccountSettled) else 0
-                if event.account in self.slots[event.slot].collected:
+                if event.account in self.slots[event.slot].cleared:
                     trades = 0
                 balances[event.account] -= trades + others
                 balances[self.utility] += others
@@ -144,7 +147,7 @@ class Witness:
         uncovered = self.words.uncovered()
         clearing = {slot: self.words.clearing(slot) for slot in self.slots}
         for slot, book in self.slots.items():
-            paid = book.collected | {who: bill.trades for who, bill in book.settled.items()}
+            paid = book.cleared | {who: bill.trades for who, bill in book.settled.items()}
             assert clearing[slot] == sum(paid.values()) >= 0
             assert clearing[slot] == 0 or not book.is_settled
         utility = accounts[self.utility]
@@ -192,15 +195,15 @@ class Witness:
                     book.readings[event.account] = event
                 case SubstationPosted():
                     book.substation = event
-                case TradesCollected():
-                    assert event.account not in book.settled.keys() | book.collected, "collected twice"
-                    assert event.amount > 0
-                    book.collected[event.account] = event.amount
-                    self.checks["collected before settlement"] += 1
+                case TradesCleared():
+                    assert event.account not in book.settled.keys() | book.cleared, "cleared twice"
+                    assert event.amount != 0
+                    book.cleared[event.account] = event.amount
+                    self.checks["cleared before settlement"] += 1
                 case AccountSettled():
                     assert event.account not in book.settled, "settled twice"
-                    collected = book.collected.get(event.account)
-                    assert collected is None or collected == event.trades
+                    cleared = book.cleared.get(event.account)
+                    assert cleared is None or cleared == event.trades
                     book.settled[event.account] = event
                 case AccountResettled():
                     assert event.account not in book.resettled, "resettled twice"
@@ -367,7 +370,7 @@ class Witness:
         self.checks["reserve covers the worst case"] += 1
         self.checks["reserve covers the worst case, with a penalty"] += penalty > 0
         penalties = (0, *self.terms.penalties_ueur_per_kwh)
-        reserved = position.reserve + (position.trades if position.collected else 0)
+        reserved = position.reserve + (max(0, position.trades) if position.cleared else 0)
         for outcome in outcomes(self.terms.rule, charge, tariff):
             cost = outcome(position.net, position.trades) + penalty
             for level, entry in entries:
@@ -380,9 +383,9 @@ class Witness:
     def _check_paid_in(
         self, position: PositionWord, entries: Sequence[tuple[LevelWords, EntryField]]
     ) -> None:
-        """What trades pay into the slot's clearing is reserved, or was collected from there."""
+        """What trades pay into the slot's clearing is reserved, or was cleared from there."""
         self.checks["reserve covers what is paid in"] += 1
-        reserved = position.reserve + (position.trades if position.collected else 0)
+        reserved = position.reserve + (max(0, position.trades) if position.cleared else 0)
         paid_in = position.trades
         for level, entry in entries:
             worth = entry.quantity * 100 * level.tick

@@ -54,7 +54,7 @@ class PositionWord:
     net: int
     trades: int
     settled: bool
-    collected: bool
+    cleared: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ledger.audit.checks.matching import check_calls
 from ledger.audit.timing import block_times, within
@@ -19,10 +19,11 @@ from market.events import (
     PricesPosted,
     SlotSettled,
     SubstationPosted,
-    TradesCollected,
+    TradesCleared,
 )
 from market.findings import Finding
 from market.orders import (
+    Address,
     ClosingPaused,
     FillVetoed,
     GateClosed,
@@ -47,11 +48,11 @@ def check(record: Record) -> Iterator[Verdict]:
             window = _phase(logged, slot.slot, known.terms)
             if window is not None:
                 yield within(NAME, what, times[logged.log.block_number], *window)
-            if isinstance(logged.event, AccountSettled | TradesCollected) and (
+            if isinstance(logged.event, AccountSettled | TradesCleared) and (
                 closed_at is None or logged.place < closed_at.place
             ):
                 yield Finding(NAME, what, "gate closed before", "gate open", "settled too early")
-        yield from _each_once(slot)
+        yield from _each_once(slot, known.ids)
     yield from check_calls(record)
 
 
@@ -74,7 +75,7 @@ def _phase(logged: Logged, slot: int, terms: Terms) -> tuple[int, int | None] | 
             return terms.closing(slot), terms.readings_due(slot)
         case SubstationPosted():
             return terms.end(slot), None
-        case AccountSettled() | TradesCollected():
+        case AccountSettled() | TradesCleared():
             return terms.closing(slot), None
         case AccountResettled():
             return terms.readings_due(slot), None
@@ -82,19 +83,22 @@ def _phase(logged: Logged, slot: int, terms: Terms) -> tuple[int, int | None] | 
             return None
 
 
-def _each_once(slot: SlotHistory) -> Iterator[Verdict]:
-    """Headers, chunks, gate and accounts once; all accounts of the snapshot where the slot is settled."""
+def _each_once(slot: SlotHistory, ids: Mapping[Address, int]) -> Iterator[Verdict]:
+    """Headers, chunks, gate and accounts once; all accounts of the snapshot where the slot is settled.
+
+    Accounts are told by their ids: the utility's has an address after the other.
+    """
     where = of_slot(slot.slot, slot.terms)
     for kind in (ChargesPosted, PricesPosted, GateClosed, SubstationPosted, SlotSettled):
         count = len(slot.of(kind))
         if count > 1:
             yield compare(NAME, f"{where} number of {kind.__name__}", 1, count)
-    accounts = [event.account for _, event in slot.settled]
-    paid = [event.account for _, event in slot.collected]
+    accounts = [ids.get(event.account, event.account) for _, event in slot.settled]
+    cleared = [ids.get(event.account, event.account) for _, event in slot.cleared]
     forecasts = [event.index for _, event in slot.of(ForecastsPosted)]
-    changed = [event.account for _, event in slot.resettled]
+    changed = [ids.get(event.account, event.account) for _, event in slot.resettled]
     for what, once in (
-        ("trades collected", paid),
+        ("trades cleared", cleared),
         ("accounts settled", accounts),
         ("accounts resettled", changed),
         ("forecasts posted", forecasts),
