@@ -10,6 +10,9 @@ from enum import IntEnum
 
 from market.orders import Address
 
+FIRST_EPOCH = 1
+"""Of the keys of a meter, and of the set of oracles."""
+
 
 @dataclass(frozen=True, slots=True)
 class CancelRequest:

@@ -20,9 +20,9 @@ from market.events import (
     ReadingPosted,
     RoleAccepted,
 )
+from market.messages import FIRST_EPOCH
 from market.orders import Address
 
-FIRST_EPOCH = 1
 ROLES = {0: "utility", 1: "guardian"}
 
 

@@ -10,12 +10,9 @@ import numpy as np
 from ledger import eip712
 from ledger.audit import audit
 from ledger.audit.explain import Explanation, explain
-from ledger.bundle import canonical_json, collect, decode, encode
 from ledger.chain.embedded import EmbeddedChain
-from ledger.chain.genesis import genesis_document
 from ledger.chain.protocol import Reverted
 from ledger.keys import Key
-from ledger.record import Record
 from market.events import AccountSettled, Event
 from market.feeder import load
 from market.mechanisms.energy_classes import Market
@@ -25,6 +22,7 @@ from market.slots import Tariff, Terms
 from market.units import NEUR_PER_EUR, TICK_UEUR_PER_KWH, hub_price, quantise_energy
 from node.oracle.signers import Oracles, Proposal
 from node.simulate.session import Cast, Member, Session
+from node.studies.recorded import record_of
 
 BUYERS, SUNNY, PLAIN_SELLERS = 6, 3, 2
 PROSUMERS = BUYERS + SUNNY + PLAIN_SELLERS
@@ -103,7 +101,7 @@ def on_chain(seed: int, markets: tuple[Market, Market]) -> OnChain:
         refusals.append(_refused_alone(session, FIRST_SLOT + i, charges[i]))
         slots.append((FIRST_SLOT + i, events))
     done = [_delivered(session, slot, events, conditions) for slot, events in slots]
-    record = _record(session, seed)
+    record = record_of(session, "energy-classes", seed)
     report = audit(record)
     bill, buyers_bill = (
         explain(record, account=cast.prosumers[k].address, slot=GREEN) for k in (LAUNDERER, BUYERS - 1)
@@ -228,19 +226,3 @@ def _uncertified(session: Session, slot: int) -> int:
     """What the launderer sold as solar beyond its certificates, Wh."""
     sold = _sold_as_solar(session, slot)
     return sold - sold // 2
-
-
-def _record(session: Session, seed: int) -> Record:
-    """The market's own record, as an auditor gets it."""
-    chain = session.chain
-    assert isinstance(chain, EmbeddedChain) and chain.begun is not None
-    bundle = collect(
-        session.exchange,
-        certificates=session.certificates.values(),
-        inputs=session.inputs.values(),
-        scenario="energy-classes",
-        seed=seed,
-        first_block=0,
-        genesis=canonical_json(genesis_document(chain.begun)),
-    )
-    return Record.of(decode(encode(bundle)), proves_itself=True)

@@ -10,13 +10,10 @@ import numpy as np
 from ledger import eip712
 from ledger.audit import audit
 from ledger.audit.explain import Explanation, explain
-from ledger.bundle import canonical_json, collect, decode, encode
 from ledger.chain.embedded import EmbeddedChain
-from ledger.chain.genesis import genesis_document
 from ledger.chain.protocol import Reverted
 from ledger.keccak import keccak
 from ledger.keys import Key
-from ledger.record import Record
 from market.events import AccountSettled, Event
 from market.feeder.model import Feeder, Limits
 from market.feeder.powerflow import Violation, power_flow, violations
@@ -29,6 +26,7 @@ from market.slots import Rule, Tariff, Terms
 from market.units import NEUR_PER_EUR
 from node.oracle.signers import Oracles
 from node.simulate.session import Cast, Member, Session
+from node.studies.recorded import record_of
 
 PEERS = 10
 TARIFF = Tariff(retail=240_000, network_fee=80_000, fit=70_000)
@@ -123,7 +121,7 @@ def traded(seed: int) -> Platform:
     passive = [round(float(p) * BASE_MW * HOURS * 1e6) for p in conditions.fixed_p[0]]
     session.post_substation(SLOT, imported + sum(net), WHOLESALE_UEUR_PER_KWH, passive)
     by_account = {each.account: each for each in session.settle(SLOT)}
-    record = _record(session, seed)
+    record = record_of(session, "microgrid", seed)
     report = audit(record)
     left = _broken(session, feeder, conditions, filled[: len(filled) - len(broken)])
     return Platform(
@@ -218,19 +216,3 @@ def _reason(broken: Violation) -> int:
     if broken.what == "current":
         return LOADING
     return VOLTAGE_LOW if broken.value < broken.limit else VOLTAGE_HIGH
-
-
-def _record(session: Session, seed: int) -> Record:
-    """The market's own record, as an auditor gets it."""
-    chain = session.chain
-    assert isinstance(chain, EmbeddedChain) and chain.begun is not None
-    bundle = collect(
-        session.exchange,
-        certificates=session.certificates.values(),
-        inputs=session.inputs.values(),
-        scenario="microgrid",
-        seed=seed,
-        first_block=0,
-        genesis=canonical_json(genesis_document(chain.begun)),
-    )
-    return Record.of(decode(encode(bundle)), proves_itself=True)

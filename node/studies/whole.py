@@ -29,7 +29,7 @@ class Ran:
     @property
     def held(self) -> int:
         """How many claims came out."""
-        return 0 if self.findings is None else sum(claim.held for claim in self.findings.claims)
+        return 0 if self.findings is None else sum(1 for claim in self.findings.claims if claim.held)
 
     @property
     def passed(self) -> bool:

@@ -40,11 +40,10 @@ from market.events import (
     ReadingPosted,
 )
 from market.findings import Finding
-from market.messages import ChargesHeader, ForecastsHeader, OracleSet, PricesHeader
+from market.messages import FIRST_EPOCH, ChargesHeader, ForecastsHeader, OracleSet, PricesHeader
 from market.orders import Address, NonceCancelled, Order, OrderPlaced, OrderVoided, VoidReason
 
 NAME = "signatures"
-FIRST_EPOCH = 1
 
 Posted = ChargesPosted | PricesPosted | ForecastsPosted
 """What a quorum of oracles signed."""
