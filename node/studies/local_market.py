@@ -137,7 +137,7 @@ def run(seed: int) -> Findings:
     kept = held.days["local market"].kept_neur / NEUR_PER_EUR
     volume = sum(each.volume for each in held.clearings)
     reached = min(each.reached for each in held.clearings)
-    within = len(prices) > 0 and low <= prices.min() and prices.max() <= high
+    within = len(prices) > 0 and bool(low <= prices.min() and prices.max() <= high)
     return Findings(
         figures={
             "seed": seed,

@@ -10,14 +10,19 @@ import re
 from pathlib import Path
 
 from ledger.audit.report import Report
-from tests.audit import tamper_calls, tamper_events, tamper_files
+from tests.audit import tamper_calls, tamper_events, tamper_files, tamper_quorum
 from tests.audit.small_market import traded
 from tests.audit.tampering import Ground, Kind
 
 FOLDER = Path(__file__).with_name("expected")
 _HASH = re.compile(r"(?:0x)?[0-9a-f]{64}(?![0-9a-f])")
 
-KINDS: tuple[Kind, ...] = (*tamper_files.KINDS, *tamper_events.KINDS, *tamper_calls.KINDS)
+KINDS: tuple[Kind, ...] = (
+    *tamper_files.KINDS,
+    *tamper_events.KINDS,
+    *tamper_calls.KINDS,
+    *tamper_quorum.KINDS,
+)
 
 
 def told(report: Report) -> str:

@@ -193,7 +193,7 @@ def tampered_records() -> Iterator[Callable[[], Record]]:
     from tests.audit.expected import KINDS
     from tests.audit.forge import same_second
     from tests.audit.small_market import traded
-    from tests.audit.tamper_calls import charges_of_a_day
+    from tests.audit.tamper_quorum import charges_of_a_day
     from tests.audit.tampering import Ground
 
     ground = Ground.of(traded())

@@ -1,7 +1,8 @@
 """Ways to tamper with a market's record, by name: what each edits, which check must find it, and where.
 
 A raw edit changes files and leaves the rest; a forgery is consistent: roots, hashes and digests are rebuilt,
-and the forger has the keys that the kind says. `tamper_files`, `tamper_events`, `tamper_calls` hold them.
+and the forger has the keys that the kind says. `tamper_files`, `tamper_events`, `tamper_calls`,
+`tamper_quorum` hold them.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from market.settlement import Basis
 from market.slots import Rule
 from tests.audit.forge import same_second
 from tests.audit.small_market import BUYER, NEIGHBOUR, SELLER, SmallMarket, traded, written
-from tests.audit.tamper_calls import charges_of_a_day
+from tests.audit.tamper_quorum import charges_of_a_day
 from tests.audit.tampering import Ground
 
 NAMES = [name for name, _ in checks()]

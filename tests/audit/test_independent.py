@@ -18,7 +18,7 @@ from market.orders import OrdersFilled
 from node.scenario.loading import load
 from node.simulate.run import simulate
 from tests.audit.forge import change_event, found
-from tests.audit.tamper_calls import A_MILLIONTH, CERTIFICATE_HEADER
+from tests.audit.tamper_quorum import A_MILLIONTH, CERTIFICATE_HEADER
 from tests.audit.tampering import add
 
 SCRIPT = Path(__file__).with_name("independent.py")
