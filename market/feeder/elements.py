@@ -22,6 +22,34 @@ LOADS = ("load", "asymmetric_load")
 GENERATION = ("sgen", "asymmetric_sgen", "gen")
 FOREIGN = ("trafo3w", "dcline", "xward", "ward", "motor", "svc", "tcsc", "ssc", "vsc", "b2b_vsc")
 """Elements that a radial feeder of lines, transformers and loads at constant power has no place for."""
+FINITE = {
+    "line": ("length_km", "r_ohm_per_km", "x_ohm_per_km"),
+    "impedance": ("rft_pu", "xft_pu", "rtf_pu", "xtf_pu"),
+    "trafo": ("vk_percent", "vkr_percent"),
+    "load": ("p_mw", "q_mvar", "scaling"),
+    "sgen": ("p_mw", "q_mvar", "scaling"),
+    "gen": ("p_mw", "scaling"),
+}
+"""Columns without whose number an element cannot be had: what is not a number would pass for no impedance."""
+POSITIVE = {
+    "bus": ("vn_kv",),
+    "ext_grid": ("vm_pu",),
+    "line": ("parallel",),
+    "impedance": ("sn_mva",),
+    "trafo": ("sn_mva", "vn_hv_kv", "vn_lv_kv", "parallel"),
+}
+"""Columns that are divided by, and voltages."""
+PRESENT = {
+    "switch": ("bus", "element", "et", "closed"),
+    "line": ("c_nf_per_km", "df", "max_i_ka"),
+    "trafo": ("df", "i0_percent", "pfe_kw", "tap_neutral", "tap_pos"),
+    "asymmetric_load": ("scaling",),
+    "asymmetric_sgen": ("scaling",),
+    "shunt": ("q_mvar", "step"),
+}
+"""Other columns that are read."""
+ENDS = {"line": ("from_bus", "to_bus"), "impedance": ("from_bus", "to_bus"), "trafo": ("hv_bus", "lv_bus")}
+"""Columns that name an element's buses; of all others it is `bus`."""
 ZERO_OHM = 1e-6
 """No wire or contact between two buses has less; it stands for a connection without impedance."""
 SWITCH_R_PER_X = 2.0
@@ -65,9 +93,43 @@ class Elements:
 
     def __init__(self, net: Network, name: str) -> None:
         self.net, self.name = net, name
+        self._refuse_unreadable()
         live = net.bus[net.bus.in_service.astype(bool)]
         self.kv = {int(bus): float(kv) for bus, kv in live.vn_kv.items()}
         self.label = _labels(live)
+
+    def _refuse_unreadable(self) -> None:
+        """Raise ElementError for a table or column that is not there, a bus or a number that is none."""
+        for kind in ("bus", "switch"):
+            if self.net.get(kind) is None:
+                raise ElementError(f"feeder {self.name}: the network has no table {kind!r}")
+        for kind in dict.fromkeys((*FINITE, *POSITIVE, *PRESENT)):
+            table = self.net.get(kind)
+            if table is None or not len(table):
+                continue
+            finite, positive = FINITE.get(kind, ()), POSITIVE.get(kind, ())
+            ends = () if kind in ("bus", "switch") else ENDS.get(kind, ("bus",))
+            own = () if kind == "switch" else ("in_service",)
+            for column in (*own, *ends, *finite, *positive, *PRESENT.get(kind, ())):
+                if column not in table:
+                    raise ElementError(f"feeder {self.name}: table {kind!r} has no column {column!r}")
+            if own:
+                self._refuse_rows(kind, table[table.in_service.astype(bool)], ends, finite, positive)
+
+    def _refuse_rows(
+        self, kind: str, table: Any, ends: Iterable[str], finite: Iterable[str], positive: Iterable[str]
+    ) -> None:
+        """Raise ElementError for the first bus that the network does not have, or number that is none."""
+        wrong = [(end, ~table[end].isin(self.net.bus.index), "a bus of the network") for end in ends]
+        wrong += [(column, ~np.isfinite(_numbers(table[column])), "a finite number") for column in finite]
+        for column in positive:
+            numbers = _numbers(table[column])
+            wrong.append((column, ~(np.isfinite(numbers) & (numbers > 0)), "a number above 0"))
+        for column, where, wanted in wrong:
+            for index, value in table[column][where][:1].items():
+                raise ElementError(
+                    f"feeder {self.name}: {kind} {index} has {column} {value!s}, which must be {wanted}"
+                )
 
     def of(self, kind: str, end: str = "bus", among: Mapping[int, Any] | None = None) -> Any:
         """Table of a kind's elements that are in service at live buses, or at those given."""
@@ -124,6 +186,11 @@ class Elements:
         for row in self._joined("trafo", "hv_bus", "lv_bus", "t"):
             hv, lv = int(row.hv_bus), int(row.lv_bus)
             size, r = row.vk_percent / 100, row.vkr_percent / 100
+            if not 0 <= r <= size:
+                raise ElementError(
+                    f"feeder {self.name}: trafo {row.Index} has vkr_percent {row.vkr_percent:g}, which must"
+                    f" be from 0 to its vk_percent, {row.vk_percent:g}"
+                )
             above, below = row.vn_hv_kv / self.kv[hv], row.vn_lv_kv / self.kv[lv]
             z_per_mva = complex(r, np.sqrt(size**2 - r**2)) * below**2 / (row.sn_mva * row.parallel)
             carries_mva = row.sn_mva * row.df * row.parallel / below
@@ -190,6 +257,13 @@ class Elements:
             if np.isfinite(row.tap_pos) and np.isfinite(row.tap_neutral) and row.tap_pos != row.tap_neutral
         ]
         return (*(f"{what}: {size:.4g} {unit}" for what, size, unit in sizes if abs(size) > 0), *moved)
+
+
+def _numbers(column: Any) -> Floats:
+    """A column as numbers; NaN for what is none."""
+    import pandas as pd  # noqa: PLC0415 - only who has a network needs it
+
+    return np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
 
 
 def _rating(mva: float) -> float:

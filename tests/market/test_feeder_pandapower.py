@@ -283,6 +283,46 @@ def test_foreign_elements_are_refused_by_name():
         imported(net, "foreign")
 
 
+UNREADABLE = {
+    ("line", "r_ohm_per_km", np.nan): "line 1 has r_ohm_per_km nan, which must be a finite number",
+    ("line", "length_km", "far"): "line 1 has length_km far, which must be a finite number",
+    ("line", "parallel", 0): "line 1 has parallel 0, which must be a number above 0",
+    ("line", "to_bus", 99): "line 1 has to_bus 99, which must be a bus of the network",
+    ("bus", "vn_kv", 0.0): r"bus 1 has vn_kv 0\.0, which must be a number above 0",
+    ("load", "bus", 99): "load 1 has bus 99, which must be a bus of the network",
+    ("load", "q_mvar", np.nan): "load 1 has q_mvar nan, which must be a finite number",
+    ("trafo", "sn_mva", 0.0): r"trafo 1 has sn_mva 0\.0, which must be a number above 0",
+    ("trafo", "vkr_percent", 9.0): "trafo 1 has vkr_percent 9, which must be from 0 to its vk_percent, 4",
+}
+"""Table, column and value of row 1, and what is said of it."""
+
+
+@pytest.mark.parametrize(("table", "column", "value"), UNREADABLE)
+def test_what_is_no_number_or_no_bus_is_refused_by_its_row(table, column, value):
+    net = chain()
+    for name in ("low", "lower"):
+        pandapower.create_bus(net, vn_kv=0.2, name=name)
+        transformer(net, 3, len(net.bus) - 1, 0.4, 0.2)
+    net[table][column] = net[table][column].astype(object)
+    net[table].loc[1, column] = value
+    with pytest.raises(ElementError, match=f"feeder odd: {UNREADABLE[table, column, value]}"):
+        imported(net, "odd")
+    if table in ("load", "trafo"):
+        net[table].loc[1, "in_service"] = False  # then it may be anything
+        assert imported(net, "odd").feeder.base_mw > 0
+
+
+def test_a_missing_table_or_column_is_named():
+    net = chain()
+    net.line = net.line.drop(columns="x_ohm_per_km")
+    with pytest.raises(ElementError, match="feeder odd: table 'line' has no column 'x_ohm_per_km'"):
+        imported(net, "odd")
+    net = chain()
+    del net["switch"]
+    with pytest.raises(ElementError, match="feeder odd: the network has no table 'switch'"):
+        imported(net, "odd")
+
+
 def test_no_load_is_no_base():
     net = chain()
     net.load["scaling"] = 0.0
