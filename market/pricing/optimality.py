@@ -58,6 +58,8 @@ FLOOR = 1e-2
 """Of a unit. What is smaller is held to this size's tolerance: the last digits of larger terms are in it."""
 LOCAL_FLOOR = 1e-4
 """The same where all terms of a condition are of the size of what they determine."""
+VOLTAGE_FLOOR = 1e-3
+"""The same of prices of voltage: with FINISHED_TOLERANCE no less than the residual at which Newton ends."""
 
 OVERLAP_PU = 1e-6
 """Both directions of a storage above this are an overlap."""
@@ -105,7 +107,7 @@ RULES = (
     Rule("stationarity-p", "line", STATIONARITY_TOLERANCE, Unit.PRICE),
     Rule("stationarity-q", "line", STATIONARITY_TOLERANCE, Unit.PRICE),
     Rule("stationarity-l", "line", STATIONARITY_TOLERANCE, Unit.PRICE),
-    Rule("stationarity-v", "line", STATIONARITY_TOLERANCE, Unit.PRICE, LOCAL_FLOOR),
+    Rule("stationarity-v", "line", STATIONARITY_TOLERANCE, Unit.PRICE, VOLTAGE_FLOOR),
     Rule("limit-v-low", "bus", LIMIT_TOLERANCE),
     Rule("limit-v-high", "bus", LIMIT_TOLERANCE),
     Rule("limit-current", "line", LIMIT_TOLERANCE),

@@ -24,6 +24,15 @@ def test_honest_certificates_are_accepted_as_finished(cases):
         assert decode(case.data).accuracy is Accuracy.FINISHED, f"seed {case.seed} {case.kind}"
 
 
+@pytest.mark.parametrize("seed", [63, 365, 557, 610])
+def test_newtons_residual_at_its_end_is_a_finished_ones(seed):
+    # draws on which prices of voltage are as far off as Newton lets them
+    case = random_case(seed)
+    assert case.solution.residual > 5e-15
+    assert decode(case.data).accuracy is Accuracy.FINISHED
+    assert check(case.data, case.feeder, case.conditions) == ()
+
+
 def test_every_kind_is_what_it_is_called(cases):
     def some(condition):
         return {case.kind for case in cases if condition(case.solution)}
