@@ -11,6 +11,7 @@ import numpy as np
 from market.units import Floats, Ints
 
 LARGEST_FLOAT = sys.float_info.max
+NEGATIVE_ZERO = np.uint64(1 << 63)
 
 
 class FormatError(ValueError):
@@ -93,7 +94,7 @@ class Reader:
             raise FormatError(f"text at byte {start} is not UTF-8") from error
 
     def floats(self, *shape: int, finite: bool = True, largest: float = LARGEST_FLOAT) -> Floats:
-        """Float64 of a shape. Refused: NaN, and what is beyond `largest` unless infinity means "none"."""
+        """Float64 of a shape. Refused: NaN, −0, and what is beyond `largest` unless infinity means "none"."""
         start = self._at
         size = math.prod(shape)
         self._skip(8 * size)
@@ -104,6 +105,8 @@ class Reader:
             raise FormatError(f"{wrong} in the block at byte {start}")
         if not finite and np.isnan(values).any():
             raise FormatError(f"NaN in the block at byte {start}")
+        if (raw.view("<u8") == NEGATIVE_ZERO).any():
+            raise FormatError(f"-0, which is written as 0, in the block at byte {start}")
         return values.reshape(shape)
 
     def ints(self, length: int) -> Ints:

@@ -260,7 +260,13 @@ def test_zero_is_written_one_way():
     feeder, conditions = case("plenty")
     negative = replace(conditions, fixed_q=conditions.fixed_q + np.where(conditions.fixed_q == 0, -0.0, 0.0))
     negative.fixed_q[negative.fixed_q == 0] = -0.0
-    assert encode_inputs(feeder, negative) == encode_inputs(feeder, conditions)
+    encoded = encode_inputs(feeder, conditions)
+    assert encode_inputs(feeder, negative) == encoded
+    number = next(at for at in range(len(encoded) - 8, 0, -8) if encoded[at : at + 8] == bytes(8))
+    other_way = bytearray(encoded)
+    other_way[number + 7] = 0x80
+    with pytest.raises(FormatError, match="-0"):
+        decode_inputs(bytes(other_way))
 
 
 def test_not_a_number_is_never_written(cleared):
