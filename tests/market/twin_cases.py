@@ -281,7 +281,8 @@ class Market:
     def settle(self, *accounts: Address) -> tuple[Event, ...]:
         """Settle accounts once everybody has paid for their trades; all events of the settlement."""
         everyone = [account.address for account in self.exchange.accounts]
-        self.exchange.clear_trades(self.by(), SLOT, everyone)
+        for _ in range(2):  # who gets money may come before those who pay it
+            self.exchange.clear_trades(self.by(), SLOT, everyone)
         return self.exchange.settle(self.by(), SLOT, accounts)
 
 
