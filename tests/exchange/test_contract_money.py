@@ -1,4 +1,4 @@
-"""Accounts, roles, deposits and withdrawals: tokens of any decimals, tokens that misbehave."""
+"""Accounts, roles, deposits and withdrawals: tokens of any decimals."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from contracts.build import compile_text
-from ledger import sending
 from ledger.chain.protocol import Reverted
 from ledger.exchange import deploy
 from ledger.keys import derive
@@ -193,145 +191,6 @@ def test_credit_is_for_orders_only(market):
     x, key = market.exchange, market.newcomer
     market.register(key, 4, deposit=0, credit=10**12)
     market.refused("accounts: insufficient funds", x.withdraw(1, sender=key))
-
-
-# --- tokens that misbehave ----------------------------------------------------------------------
-
-TOKEN = """
-# pragma version 0.4.3
-
-interface Exchange:
-    def withdraw(amount: uint256): nonpayable
-    def deposit(account: address, amount: uint256): nonpayable
-
-balanceOf: public(HashMap[address, uint256])
-
-@external
-@view
-def decimals() -> uint8:
-    return 9
-
-@external
-def mint(to: address, amount: uint256):
-    self.balanceOf[to] += amount
-
-@external
-def approve(spender: address, amount: uint256) -> bool:
-    return True
-
-@internal
-def _move(sender: address, to: address, amount: uint256):
-    self.balanceOf[sender] -= amount
-    self.balanceOf[to] += amount
-
-"""
-SILENT = """
-@external
-def transfer(to: address, amount: uint256):
-    self._move(msg.sender, to, amount)
-
-@external
-def transferFrom(sender: address, to: address, amount: uint256):
-    self._move(sender, to, amount)
-"""
-FALSE = """
-@external
-def transfer(to: address, amount: uint256) -> bool:
-    return False
-
-@external
-def transferFrom(sender: address, to: address, amount: uint256) -> bool:
-    self._move(sender, to, amount)
-    return amount > 7
-"""
-FEE = """
-@external
-def transfer(to: address, amount: uint256) -> bool:
-    self._move(msg.sender, to, amount)
-    return True
-
-@external
-def transferFrom(sender: address, to: address, amount: uint256) -> bool:
-    self._move(sender, to, amount - 1)
-    return True
-"""
-REENTRANT = """
-@external
-def transfer(to: address, amount: uint256) -> bool:
-    self._move(msg.sender, to, amount)
-    if amount == 40:
-        extcall Exchange(msg.sender).withdraw(1)
-    return True
-
-@external
-def transferFrom(sender: address, to: address, amount: uint256) -> bool:
-    self._move(sender, to, amount)
-    if amount == 7:
-        extcall Exchange(msg.sender).deposit(self, 0)
-    return True
-"""
-
-
-def market_with(market, source: str):
-    """A market whose token is compiled from source; the relayer has a thousand of it."""
-    code = bytes.fromhex(compile_text(TOKEN + source)["bytecode"].removeprefix("0x"))
-    sent = sending.send(market.chain, market.relayer, None, code, 3_000_000)
-    address = sending.confirmed(market.chain, sent).contract
-    token = replace_token(market, address)
-    exchange = deploy(
-        market.chain,
-        market.relayer,
-        token=address,
-        utility=market.utility.address,
-        guardian=market.guardian.address,
-        oracles=[key.address for key in market.oracles],
-        quorum=3,
-        terms=TERMS,
-    )
-    market.do(token.mint(market.relayer.address, 1_000, sender=market.relayer))
-    return replace(market, token=token, exchange=exchange)
-
-
-def replace_token(market, address):
-    return type(market.token)(market.chain, address)
-
-
-def test_a_token_that_returns_nothing_is_fine(market):
-    odd = market_with(market, SILENT)
-    odd.register(odd.buyer, 1, deposit=100)
-    odd.do(odd.exchange.withdraw(40, sender=odd.buyer))
-    assert odd.balance(odd.buyer) == odd.token.balance_of(odd.exchange.address) == 60
-
-
-def test_a_token_that_returns_false_has_not_paid(market):
-    odd = market_with(market, FALSE)
-    odd.register(odd.buyer, 1, deposit=100)
-    odd.refused("accounts: transfer failed", odd.exchange.deposit(odd.buyer.address, 7, sender=odd.relayer))
-    odd.refused("accounts: transfer failed", odd.exchange.withdraw(40, sender=odd.buyer))
-    assert odd.balance(odd.buyer) == 100
-
-
-def test_a_token_that_keeps_a_fee_is_refused(market):
-    odd = market_with(market, FEE)
-    odd.register(odd.buyer, 1, deposit=0)
-    odd.refused("accounts: transfer failed", odd.exchange.deposit(odd.buyer.address, 7, sender=odd.relayer))
-    assert odd.balance(odd.buyer) == 0
-
-
-def test_a_token_cannot_call_back(market):
-    odd = market_with(market, REENTRANT)
-    odd.register(odd.buyer, 1, deposit=100)
-    # The token itself has an account, with money in it: without a lock both calls back would pass.
-    own = odd.token.address
-    odd.do(odd.exchange.register_account(own, 1, own, 1, 1, 0, 0, sender=odd.utility))
-    odd.do(odd.exchange.deposit(own, 100, sender=odd.relayer))
-    with pytest.raises(Reverted):
-        odd.do(odd.exchange.deposit(odd.buyer.address, 7, sender=odd.relayer))
-    with pytest.raises(Reverted):
-        odd.do(odd.exchange.withdraw(40, sender=odd.buyer))
-    assert odd.balance(odd.buyer) == 100 and odd.token.balance_of(odd.exchange.address) == 200
-    odd.do(odd.exchange.withdraw(41, sender=odd.buyer))
-    odd.do(odd.exchange.deposit(odd.buyer.address, 8, sender=odd.relayer))
 
 
 # --- deployment ---------------------------------------------------------------------------------

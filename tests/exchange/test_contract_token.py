@@ -4,69 +4,59 @@ from __future__ import annotations
 
 import pytest
 
-from contracts.build import compile_text
 from ledger import calls, sending
+from ledger.chain.protocol import Reverted
 from ledger.eip712 import digest
 from ledger.keccak import keccak
-from ledger.token import Token
-from tests.exchange.conftest import PRICES, TERMS, Market, deal, found, with_token
+from tests.exchange.conftest import PRICES, TERMS, Market, deal, found
+from tests.exchange.tokens import FALSE, FEE, HOSTILE, REENTRANT, SILENT, market_with
 
-HOSTILE = """
-# pragma version 0.4.3
-
-balanceOf: public(HashMap[address, uint256])
-target: address
-message: Bytes[4096]
-answers: public(uint256)
-
-@external
-@view
-def decimals() -> uint8:
-    return 9
-
-@external
-def mint(to: address, amount: uint256):
-    self.balanceOf[to] += amount
-
-@external
-def approve(spender: address, amount: uint256) -> bool:
-    return True
-
-@external
-def arm(target: address, message: Bytes[4096]):
-    self.target = target
-    self.message = message
-    self.answers = 0
-
-@internal
-def _move(sender: address, to: address, amount: uint256):
-    self.balanceOf[sender] -= amount
-    self.balanceOf[to] += amount
-    if self.target != empty(address):
-        done: bool = raw_call(self.target, self.message, revert_on_failure=False)
-        self.answers += 1 + convert(done, uint256)
-
-@external
-def transfer(to: address, amount: uint256) -> bool:
-    self._move(msg.sender, to, amount)
-    return True
-
-@external
-def transferFrom(sender: address, to: address, amount: uint256) -> bool:
-    self._move(sender, to, amount)
-    return True
-"""
 REFUSED, DONE = 1, 2
 """What the token adds to its `answers` for each call that it makes."""
 
 
+def test_a_token_that_returns_nothing_is_fine(market):
+    odd = market_with(market, SILENT)
+    odd.register(odd.buyer, 1, deposit=100)
+    odd.do(odd.exchange.withdraw(40, sender=odd.buyer))
+    assert odd.balance(odd.buyer) == odd.token.balance_of(odd.exchange.address) == 60
+
+
+def test_a_token_that_returns_false_has_not_paid(market):
+    odd = market_with(market, FALSE)
+    odd.register(odd.buyer, 1, deposit=100)
+    odd.refused("accounts: transfer failed", odd.exchange.deposit(odd.buyer.address, 7, sender=odd.relayer))
+    odd.refused("accounts: transfer failed", odd.exchange.withdraw(40, sender=odd.buyer))
+    assert odd.balance(odd.buyer) == 100
+
+
+def test_a_token_that_keeps_a_fee_is_refused(market):
+    odd = market_with(market, FEE)
+    odd.register(odd.buyer, 1, deposit=0)
+    odd.refused("accounts: transfer failed", odd.exchange.deposit(odd.buyer.address, 7, sender=odd.relayer))
+    assert odd.balance(odd.buyer) == 0
+
+
+def test_a_token_cannot_call_back(market):
+    odd = market_with(market, REENTRANT)
+    odd.register(odd.buyer, 1, deposit=100)
+    # The token itself has an account, with money in it: without a lock both calls back would pass.
+    own = odd.token.address
+    odd.do(odd.exchange.register_account(own, 1, own, 1, 1, 0, 0, sender=odd.utility))
+    odd.do(odd.exchange.deposit(own, 100, sender=odd.relayer))
+    with pytest.raises(Reverted):
+        odd.do(odd.exchange.deposit(odd.buyer.address, 7, sender=odd.relayer))
+    with pytest.raises(Reverted):
+        odd.do(odd.exchange.withdraw(40, sender=odd.buyer))
+    assert odd.balance(odd.buyer) == 100 and odd.token.balance_of(odd.exchange.address) == 200
+    odd.do(odd.exchange.withdraw(41, sender=odd.buyer))
+    odd.do(odd.exchange.deposit(odd.buyer.address, 8, sender=odd.relayer))
+
+
 def hostile_market(market: Market) -> Market:
     """A market whose token calls back what it is armed with; the buyer has 1 000, the token itself 100."""
-    code = bytes.fromhex(compile_text(HOSTILE)["bytecode"].removeprefix("0x"))
-    made = sending.confirmed(market.chain, sending.send(market.chain, market.relayer, None, code, 3_000_000))
-    token = Token(market.chain, made.contract)
-    odd = with_token(market, token)
-    odd.do(token.mint(odd.relayer.address, 10_000, sender=odd.relayer))
+    odd = market_with(market, HOSTILE)
+    token = odd.token
     odd.register(odd.buyer, 1, deposit=1_000)
     odd.do(odd.exchange.register_account(token.address, 1, token.address, 9, 9, 0, 0, sender=odd.utility))
     odd.do(odd.exchange.deposit(token.address, 100, sender=odd.relayer))

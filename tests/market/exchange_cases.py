@@ -8,22 +8,18 @@ from ledger import vectors
 from market.accounts import Refused
 from market.messages import Reading
 from market.orders import Order, Side
-from market.slots import Tariff
 from tests.market.twin_cases import (
     CERTIFICATE_HASH,
     INPUT_HASH,
     ORACLES,
+    PRICES,
     SLOT,
+    TRADERS,
     UTILITY,
     Market,
     terms,
     trader,
 )
-
-TRADERS = 5
-TARIFF = Tariff(retail=300_000, network_fee=100_000, fit=80_000)
-CHARGES = (0, 1_000, -2_050, 0, 0)
-PRICES = (120_000, 125_000, 122_000, 115_000, 120_000)
 
 
 def order(index: int, nonce: int, side: Side, limit: int, quantity: int = 100) -> Order:

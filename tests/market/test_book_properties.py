@@ -25,6 +25,7 @@ from market.units import hub_price
 from tests.market.twin_cases import (
     OPENS,
     PENALTIES,
+    TRADERS,
     bus_of,
     cancel,
     charges,
@@ -40,7 +41,6 @@ from tests.market.twin_cases import (
     trader,
 )
 
-TRADERS = 5
 deterministic = settings(derandomize=True, deadline=None, max_examples=60)
 
 

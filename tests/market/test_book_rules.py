@@ -28,14 +28,16 @@ from market.orders import (
     Side,
     VoidReason,
 )
-from market.slots import Rule, Tariff
+from market.slots import Rule
 from market.units import TICK_MAX
 from tests.market.twin_cases import (
+    CHARGES,
     OPENS,
     PENALTIES,
     RELAYER,
     RICH_NEUR,
     SLOT,
+    TARIFF,
     UTILITY,
     berth_of,
     close_book,
@@ -46,8 +48,6 @@ from tests.market.twin_cases import (
     trader,
 )
 
-TARIFF = Tariff(retail=300_000, network_fee=100_000, fit=80_000)
-CHARGES = (0, 1_000, -2_050, 0, 0)
 GATE = terms().gate(SLOT)
 GOOD = Order(trader(0), SLOT, 0, Side.BID, 0, 101_000, 100)
 

@@ -13,11 +13,12 @@ from market.accounts import Refused
 from market.book import Book
 from market.fills import NO_FILLS, chain
 from market.orders import CloseGate, FillVetoed, Order, OrderVoided, Side, VetoFills, VoidReason
-from market.slots import Tariff
 from tests.market.twin_cases import (
     OPENS,
     PENALTIES,
     SLOT,
+    TARIFF,
+    TRADERS,
     bus_of,
     charges,
     close_book,
@@ -33,10 +34,8 @@ from tests.market.twin_cases import (
 )
 from tests.market.twin_cases import cancel as cancel_of
 
-TARIFF = Tariff(retail=300_000, network_fee=100_000, fit=80_000)
 VETO_GRACE = 300
 GATE = terms().gate(SLOT)
-TRADERS = 5
 deterministic = settings(derandomize=True, deadline=None, max_examples=60)
 
 

@@ -11,12 +11,9 @@ from market.events import (
 from market.messages import CancelRequest
 from market.orders import NOBODY, Berth, Side
 from tests.market.exchange_cases import (
-    CHARGES,
     END,
     GOOD_READING,
-    PRICES,
     START,
-    TARIFF,
     WORDS,
     late,
     order,
@@ -27,10 +24,13 @@ from tests.market.exchange_cases import (
 )
 from tests.market.twin_cases import (
     BUSES,
+    CHARGES,
     GUARDIAN,
     ORACLES,
+    PRICES,
     RICH_NEUR,
     SLOT,
+    TARIFF,
     UTILITY,
     Market,
     market_of,

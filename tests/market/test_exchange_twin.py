@@ -28,12 +28,8 @@ from market.orders import NOBODY, Order, OrderPlaced, OrderRejected, Reject, Sid
 from market.settlement import Member, Substation, Valuation, rule_in_force, slot_identity
 from market.slots import Rule
 from tests.market.exchange_cases import (
-    CHARGES,
     END,
     GOOD_READING,
-    PRICES,
-    TARIFF,
-    TRADERS,
     everybody,
     late,
     metered,
@@ -44,13 +40,17 @@ from tests.market.exchange_cases import (
     traded,
 )
 from tests.market.twin_cases import (
+    CHARGES,
     GUARDIAN,
     ORACLES,
     PENALTIES,
+    PRICES,
     QUORUM,
     RELAYER,
     RICH_NEUR,
     SLOT,
+    TARIFF,
+    TRADERS,
     UTILITY,
     Market,
     berth_of,

@@ -11,11 +11,9 @@ from market.book import RESTING_MAX, VISITS_MAX
 from market.mechanisms.double_auction import Offer, Rule, auction
 from market.mechanisms.matching import Called, Matched, Orders, OrdersError, called, matched
 from market.orders import Flag, Order, OrderPlaced, OrderVoided, Side, VoidReason
-from market.slots import Tariff
 from market.units import TICK_UEUR_PER_KWH, hub_price
-from tests.market.twin_cases import OPENS, SLOT, fills_of, open_book, place, terms, trader
+from tests.market.twin_cases import OPENS, SLOT, TARIFF, fills_of, open_book, place, terms, trader
 
-TARIFF = Tariff(retail=300_000, network_fee=100_000, fit=80_000)
 TRADERS = 8
 EXPIRES = OPENS + 12
 

@@ -33,6 +33,7 @@ from market.slots import Rule, Tariff
 from market.units import hub_price
 from tests.market.twin_cases import (
     BUSES,
+    TARIFF,
     Trade,
     bus_prices,
     charge_values,
@@ -47,7 +48,6 @@ from tests.market.twin_cases import (
 
 deterministic = settings(derandomize=True, deadline=None, max_examples=300)
 energies = st.integers(-3_000, 3_000)
-TARIFF = Tariff(retail=300_000, network_fee=100_000, fit=80_000)
 
 
 @st.composite

@@ -19,12 +19,15 @@ from market.events import (
 )
 from market.orders import Order, Side, VetoFills
 from market.settlement import Basis, Member, Substation, Valuation, rule_in_force, slot_identity
-from market.slots import Tariff
 from tests.market.twin_cases import (
+    CHARGES,
     ORACLES,
     PENALTIES,
+    PRICES,
     RICH_NEUR,
     SLOT,
+    TARIFF,
+    TRADERS,
     UTILITY,
     Market,
     bus_of,
@@ -41,10 +44,6 @@ from tests.market.twin_cases import (
     veto_of,
 )
 
-TRADERS = 5
-TARIFF = Tariff(retail=300_000, network_fee=100_000, fit=80_000)
-CHARGES = (0, 1_000, -2_050, 0, 0)
-PRICES = (120_000, 125_000, 122_000, 115_000, 120_000)
 EVERYBODY = (UTILITY, *(trader(index) for index in range(TRADERS)))
 deterministic = settings(derandomize=True, deadline=None, max_examples=60)
 

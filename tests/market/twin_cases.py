@@ -39,6 +39,11 @@ RICH_NEUR = 10**15
 BUSES = 5
 PENALTIES = (30_000, 90_000)
 INPUT_HASH, CERTIFICATE_HASH = b"\x11" * 32, b"\x22" * 32
+TRADERS = 5
+TARIFF = Tariff(retail=300_000, network_fee=100_000, fit=80_000)
+CHARGES = (0, 1_000, -2_050, 0, 0)
+PRICES = (120_000, 125_000, 122_000, 115_000, 120_000)
+"""By bus, µ€/kWh: the charges of a slot and its prices."""
 
 
 def address(number: int) -> Address:
