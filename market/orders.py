@@ -126,12 +126,20 @@ class Cancel:
     signer: Address | None
 
 
+class VetoReason(IntEnum):
+    """Which limit a vetoed fill would break."""
+
+    VOLTAGE_TOO_LOW = 0
+    VOLTAGE_TOO_HIGH = 1
+    LOADING = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Veto:
     """The utility takes back `cut` Wh of the slot's last fill.
 
     The fill is what `taker`'s order took of a level, `quantity` Wh; `before` is the hash of the fills that
-    came before it. `reason` is 0 for a voltage too low, 1 too high, 2 loading; `element` the bus or line.
+    came before it. `reason` is a VetoReason, `element` the bus or line.
     """
 
     taker: Address

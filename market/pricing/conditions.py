@@ -13,7 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from market.feeder.model import Feeder
-from market.units import Floats, Ints
+from market.slots import Tariff
+from market.units import UEUR_PER_KWH_PER_EUR_PER_MWH, Floats, Ints
 
 VOLL_EUR_PER_MWH = 3_000.0
 """Default value of lost load."""
@@ -45,6 +46,10 @@ class Devices:
     def count(self) -> int:
         """Number of columns."""
         return len(self.bus)
+
+
+NO_DEVICES = Devices(np.zeros(0, dtype=np.int64), *[np.zeros((1, 0))] * 7)
+"""Nobody is flexible in one period."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +99,12 @@ class Hub:
     import_price: Floats
     export_price: Floats
 
+    @classmethod
+    def of(cls, tariff: Tariff) -> Hub:
+        """One period at a tariff's prices."""
+        prices = np.array([[tariff.hub_import], [tariff.hub_export]]) / UEUR_PER_KWH_PER_EUR_PER_MWH
+        return cls(*prices)
+
 
 @dataclass(frozen=True, eq=False)
 class Conditions:
@@ -111,6 +122,17 @@ class Conditions:
     voll: float = VOLL_EUR_PER_MWH
     storages: Storages = NO_STORAGES
     first_slot: int = 0
+
+    @classmethod
+    def firm(cls, feeder: Feeder, share: float, hub: Hub, hours: float) -> Conditions:
+        """One period of a share of the feeder's nominal load; nobody is flexible."""
+        return cls(
+            fixed_p=share * feeder.nominal_p_mw[None] / feeder.base_mw,
+            fixed_q=share * feeder.nominal_q_mvar[None] / feeder.base_mw,
+            hub=hub,
+            devices=NO_DEVICES,
+            hours=hours,
+        )
 
     @property
     def periods(self) -> int:

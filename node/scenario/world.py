@@ -92,10 +92,7 @@ class World:
         return Conditions(
             fixed_p=(view.passive_p[index] + self.by_bus(view.firm_p[index]))[None, :],
             fixed_q=(view.passive_q[index] + self.by_bus(view.firm_q[index]))[None, :],
-            hub=Hub(
-                import_price=np.array([self.tariff.hub_import / UEUR_PER_KWH_PER_EUR_PER_MWH]),
-                export_price=np.array([self.tariff.hub_export / UEUR_PER_KWH_PER_EUR_PER_MWH]),
-            ),
+            hub=Hub.of(self.tariff),
             devices=period(view.devices, index),
             hours=self.hours,
             voll=self.scenario.oracle.voll_eur_per_mwh,

@@ -152,7 +152,7 @@ def _open_chain(world: World, cast: Cast, rpc_url: str | None) -> tuple[Chain, C
     opening = world.terms.opens(world.first_slot) - CHARGES_LEAD_SECONDS
     chain = EmbeddedChain(
         genesis_timestamp=opening - SETUP_SECONDS,
-        funded=(cast.utility.address, cast.guardian.address, cast.relayer.address),
+        funded=cast.payers,
     )
     return chain, chain
 

@@ -57,6 +57,11 @@ class Cast:
             meters=tuple(derive(seed, "meter", i) for i in range(prosumers)),
         )
 
+    @property
+    def payers(self) -> tuple[Address, ...]:
+        """Who needs the chain's own coin."""
+        return self.utility.address, self.guardian.address, self.relayer.address
+
 
 @dataclass(frozen=True, slots=True)
 class Member:

@@ -10,19 +10,17 @@ import numpy as np
 from ledger import eip712
 from ledger.audit import audit
 from ledger.audit.explain import Explanation, explain
-from ledger.chain.embedded import EmbeddedChain
-from ledger.chain.protocol import Reverted
 from ledger.keys import Key
 from market.events import AccountSettled, Event
 from market.feeder import load
 from market.mechanisms.energy_classes import Market
 from market.orders import Order, OrderRejected, OrdersFilled, Side
-from market.pricing.conditions import Conditions, Devices, Hub
+from market.pricing.conditions import Conditions, Hub
 from market.slots import Tariff, Terms
 from market.units import NEUR_PER_EUR, TICK_UEUR_PER_KWH, hub_price, quantise_energy
-from node.oracle.signers import Oracles, Proposal
-from node.simulate.session import Cast, Member, Session
-from node.studies.recorded import record_of
+from node.oracle.signers import Proposal
+from node.simulate.session import Member, Session
+from node.studies.own_market import embedded, opened, record_of, refusal
 
 BUYERS, SUNNY, PLAIN_SELLERS = 6, 3, 2
 PROSUMERS = BUYERS + SUNNY + PLAIN_SELLERS
@@ -40,9 +38,6 @@ CAPACITY_WH = 50_000
 UTILITY_SPARE_WH = 5_000
 """The utility asks for this much more than it sells: rounded orders find their energy."""
 LOAD_SHARE = 0.6
-SIGNERS, QUORUM = 3, 2
-SETUP_SECONDS = 3_600
-"""From the chain's first block until the first slot opens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +79,7 @@ def on_chain(seed: int, markets: tuple[Market, Market]) -> OnChain:
         buses=feeder.buses,
         penalties_ueur_per_kwh=(PENALTY_UEUR_PER_KWH,),
     )
-    cast = Cast.from_seed(seed, SIGNERS, PROSUMERS)
-    payers = (cast.utility.address, cast.guardian.address, cast.relayer.address)
-    chain = EmbeddedChain(genesis_timestamp=terms.opens(FIRST_SLOT) - SETUP_SECONDS, funded=payers)
-    oracles = Oracles(feeder, cast.oracles, QUORUM, "newton")
-    session = Session.open(chain, cast, terms, oracles, quorum=QUORUM, token_decimals=6)
+    session = opened(seed, feeder, terms, FIRST_SLOT, PROSUMERS)
     session.register([_member(k) for k in range(PROSUMERS)])
     session.schedule(FIRST_SLOT, len(markets), TARIFF)
     conditions = _conditions()
@@ -96,21 +87,19 @@ def on_chain(seed: int, markets: tuple[Market, Market]) -> OnChain:
     refusals: list[str] = []
     slots = []
     for i, market in enumerate(markets):
-        chain.advance_to(terms.opens(FIRST_SLOT + i))
+        embedded(session).advance_to(terms.opens(FIRST_SLOT + i))
         events = session.place(_orders(session, FIRST_SLOT + i, market, charges[i]))
         refusals.append(_refused_alone(session, FIRST_SLOT + i, charges[i]))
         slots.append((FIRST_SLOT + i, events))
     done = [_delivered(session, slot, events, conditions) for slot, events in slots]
     record = record_of(session, "energy-classes", seed)
     report = audit(record)
-    bill, buyers_bill = (
-        explain(record, account=cast.prosumers[k].address, slot=GREEN) for k in (LAUNDERER, BUYERS - 1)
-    )
+    own, buyers = (session.cast.prosumers[k].address for k in (LAUNDERER, BUYERS - 1))
     return OnChain(
         slots=(done[0], done[1]),
         refusal=refusals[-1],
-        bill=bill,
-        buyers_bill=buyers_bill,
+        bill=explain(record, account=own, slot=GREEN),
+        buyers_bill=explain(record, account=buyers, slot=GREEN),
         audit_ok=report.ok,
         checks=len(report.checks),
         uncertified_wh=_uncertified(session, GREEN),
@@ -137,15 +126,7 @@ def _member(k: int) -> Member:
 
 def _conditions() -> Conditions:
     """The feeder's own load, which prices it: what is traded here is too little to."""
-    feeder, nothing = load("ieee33"), np.zeros((1, 0))
-    share = LOAD_SHARE / feeder.base_mw
-    return Conditions(
-        fixed_p=share * feeder.nominal_p_mw[None],
-        fixed_q=share * feeder.nominal_q_mvar[None],
-        hub=Hub(np.array([TARIFF.hub_import / 1_000]), np.array([TARIFF.hub_export / 1_000])),
-        devices=Devices(np.zeros(0, dtype=np.int64), *[nothing] * 7),
-        hours=SLOT_SECONDS / 3_600,
-    )
+    return Conditions.firm(load("ieee33"), LOAD_SHARE, Hub.of(TARIFF), SLOT_SECONDS / 3_600)
 
 
 def _orders(session: Session, slot: int, market: Market, charges: Proposal) -> list[tuple[Key, Order]]:
@@ -178,17 +159,12 @@ def _refused_alone(session: Session, slot: int, charges: Proposal) -> str:
     """What the contract says to the same ask outside a batch."""
     key, order = _without_source(session, slot, charges)
     signature = key.sign(eip712.digest(session.domain, order))
-    try:
-        session.exchange.confirm(session.exchange.place_order(order, signature, sender=session.cast.relayer))
-    except Reverted as refused:
-        return refused.reason
-    return ""
+    return refusal(session, session.exchange.place_order(order, signature, sender=session.cast.relayer))
 
 
 def _delivered(session: Session, slot: int, events: Sequence[Event], conditions: Conditions) -> Traded:
     """Gate, prices, delivery of what was contracted, settlement."""
-    chain, terms, exchange = session.chain, session.terms, session.exchange
-    assert isinstance(chain, EmbeddedChain)
+    chain, terms, exchange = embedded(session), session.terms, session.exchange
     chain.advance_to(max(terms.closing(slot), chain.now()))
     session.close_gate(slot)
     prices = session.post_prices(slot, conditions).prices

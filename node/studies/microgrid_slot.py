@@ -10,8 +10,6 @@ import numpy as np
 from ledger import eip712
 from ledger.audit import audit
 from ledger.audit.explain import Explanation, explain
-from ledger.chain.embedded import EmbeddedChain
-from ledger.chain.protocol import Reverted
 from ledger.keccak import keccak
 from ledger.keys import Key
 from market.events import AccountSettled, Event
@@ -20,13 +18,12 @@ from market.feeder.powerflow import Violation, power_flow, violations
 from market.fills import chain as chained
 from market.mechanisms.microgrid import last_on_first_off
 from market.messages import CancelRequest
-from market.orders import FillVetoed, Order, OrdersFilled, Side
-from market.pricing.conditions import Conditions, Devices, Hub
+from market.orders import FillVetoed, Order, OrdersFilled, Side, VetoReason
+from market.pricing.conditions import Conditions, Hub
 from market.slots import Rule, Tariff, Terms
 from market.units import NEUR_PER_EUR
-from node.oracle.signers import Oracles
 from node.simulate.session import Cast, Member, Session
-from node.studies.recorded import record_of
+from node.studies.own_market import embedded, opened, record_of, refusal
 
 PEERS = 10
 TARIFF = Tariff(retail=240_000, network_fee=80_000, fit=70_000)
@@ -43,8 +40,6 @@ LARGE_WH = 14_000
 MISSING_WH = 400
 """What the first seller does not deliver."""
 SELLERS, LAST = range(5), PEERS - 1
-VOLTAGE_LOW, VOLTAGE_HIGH, LOADING = 0, 1, 2
-"""Reasons of a veto, by the contract's numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +81,8 @@ def microgrid() -> Feeder:
 
 def traded(seed: int) -> Platform:
     """The slot from its listing to its audit."""
-    feeder, conditions = microgrid(), _conditions(microgrid())
+    feeder = microgrid()
+    conditions = Conditions.firm(feeder, 1.0, Hub.of(TARIFF), HOURS)
     terms = Terms(
         slot_seconds=SLOT_SECONDS,
         open_lead=OPEN_LEAD_SECONDS,
@@ -95,12 +91,8 @@ def traded(seed: int) -> Platform:
         rule=Rule.TARIFF,
         buses=feeder.buses,
     )
-    cast = Cast.from_seed(seed, 3, PEERS)
-    payers = (cast.utility.address, cast.guardian.address, cast.relayer.address)
-    chain = EmbeddedChain(genesis_timestamp=terms.opens(SLOT) - 3_600, funded=payers)
-    session = Session.open(
-        chain, cast, terms, Oracles(feeder, cast.oracles, 2, "newton"), quorum=2, token_decimals=6
-    )
+    session = opened(seed, feeder, terms, SLOT, PEERS)
+    chain, cast = embedded(session), session.cast
     session.register([Member(k + 1, CAPACITY_WH, CAPACITY_WH, 0, 100 * NEUR_PER_EUR) for k in range(PEERS)])
     session.schedule(SLOT, 1, TARIFF)
     charges = session.post_charges(SLOT, conditions).prices.charges
@@ -140,17 +132,6 @@ def traded(seed: int) -> Platform:
     )
 
 
-def _conditions(feeder: Feeder) -> Conditions:
-    nothing = np.zeros((1, 0))
-    return Conditions(
-        fixed_p=feeder.nominal_p_mw[None] / BASE_MW,
-        fixed_q=feeder.nominal_q_mvar[None] / BASE_MW,
-        hub=Hub(np.array([TARIFF.hub_import / 1_000]), np.array([TARIFF.hub_export / 1_000])),
-        devices=Devices(np.zeros(0, dtype=np.int64), *[nothing] * 7),
-        hours=HOURS,
-    )
-
-
 def _orders(cast: Cast, charges: Sequence[int]) -> list[tuple[Key, Order]]:
     """Listings at the middle price, bids for them, the utility's energy, and the large order last."""
     middle = (TARIFF.hub_import + TARIFF.hub_export) // 2
@@ -170,18 +151,9 @@ def _after_the_gate(session: Session) -> tuple[str, str]:
     cancel = CancelRequest(key.address, SLOT, 0)
     signed, signed_cancel = (key.sign(eip712.digest(session.domain, each)) for each in (order, cancel))
     return (
-        _refusal(session, exchange.place_order(order, signed, sender=sender)),
-        _refusal(session, exchange.cancel_order(cancel, signed_cancel, sender=sender)),
+        refusal(session, exchange.place_order(order, signed, sender=sender)),
+        refusal(session, exchange.cancel_order(cancel, signed_cancel, sender=sender)),
     )
-
-
-def _refusal(session: Session, transaction: bytes) -> str:
-    """Why a transaction reverted; nothing where it did not."""
-    try:
-        session.exchange.confirm(transaction)
-    except Reverted as refused:
-        return refused.reason
-    return ""
 
 
 def _broken(
@@ -212,7 +184,7 @@ def _vetoed(session: Session, events: Sequence[Event], broken: Sequence[Violatio
     return tuple(event for event in told if isinstance(event, FillVetoed))
 
 
-def _reason(broken: Violation) -> int:
+def _reason(broken: Violation) -> VetoReason:
     if broken.what == "current":
-        return LOADING
-    return VOLTAGE_LOW if broken.value < broken.limit else VOLTAGE_HIGH
+        return VetoReason.LOADING
+    return VetoReason.VOLTAGE_TOO_LOW if broken.value < broken.limit else VetoReason.VOLTAGE_TOO_HIGH

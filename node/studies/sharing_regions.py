@@ -15,7 +15,7 @@ from market.atc.upper import UpperLevel
 from market.feeder import Feeder, Limits, load
 from market.feeder.powerflow import Flow, power_flow
 from market.mechanisms.sharing_regions import Peers, Regions
-from market.pricing.conditions import Conditions, Devices, Hub
+from market.pricing.conditions import Conditions, Hub
 from market.units import Floats
 from node.scenario.streams import stream
 from node.studies.study import Claim, Draw, Findings, Source, Study, Table, Value
@@ -126,14 +126,8 @@ def drawn(seed: int) -> Case:
     wants = rng.uniform(size=len(buses)) < np.array(WANTING)[region]
     value = np.where(wants, rng.uniform(200.0, 320.0, len(buses)), rng.uniform(30.0, 110.0, len(buses)))
     peers = Peers(buses, region, value, slope=rng.uniform(1_500.0, 4_000.0, len(buses)))
-    share = PASSIVE_SHARE / feeder.base_mw
-    conditions = Conditions(
-        fixed_p=share * feeder.nominal_p_mw[None],
-        fixed_q=share * feeder.nominal_q_mvar[None],
-        hub=Hub(np.array([HUB_IMPORT]), np.array([HUB_EXPORT])),
-        devices=_none(),
-        hours=1.0,
-    )
+    hub = Hub(np.array([HUB_IMPORT]), np.array([HUB_EXPORT]))
+    conditions = Conditions.firm(feeder, PASSIVE_SHARE, hub, hours=1.0)
     return Case(feeder, conditions, Regions(peers, np.array(FEES_EUR_PER_MWH), FIT, RETAIL))
 
 
@@ -145,11 +139,6 @@ def limited(free: Equilibrium) -> Case:
     current[RATED_BUS] = CARRIED * float(np.sqrt(flow.l[0, RATED_BUS]))
     least = np.full(feeder.buses, float(np.sqrt(flow.v).min()) + RAISED_PU)
     return replace(free.case, feeder=replace(feeder, limits=Limits(least, feeder.limits.v_max, current)))
-
-
-def _none() -> Devices:
-    nothing = np.zeros((1, 0))
-    return Devices(np.zeros(0, dtype=np.int64), *[nothing] * 7)
 
 
 def equilibrium(case: Case, method: Levels = THREE_LEVELS) -> Equilibrium:

@@ -12,11 +12,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from market.atc.levels import FOUR_LEVELS, THREE_LEVELS
+from market.orders import VetoReason
 from node.cli.app import app
 from node.studies.community import AUCTIONS
 from node.studies.cosimulation import over as cosimulated
 from node.studies.decomposition import compared_sizes
-from node.studies.microgrid_slot import LOADING, MISSING_WH
+from node.studies.microgrid_slot import MISSING_WH
 from node.studies.microgrid_slot import traded as platform_slot
 from node.studies.registry import ENTRIES, UnknownStudy, load
 from node.studies.sharing_regions import drawn, equilibrium, limited, searched
@@ -107,7 +108,7 @@ def test_a_slot_of_the_microgrid() -> None:
     assert (slot.late_order, slot.late_cancel) == ("order: slot not open", "book: gate passed")
     (veto,) = slot.vetoed
     assert (veto.taker, veto.quantity) == (slot.filled[-1].taker, slot.filled[-1].quantity)
-    assert (veto.reason, veto.element) == (LOADING, 1) and not slot.left
+    assert (veto.reason, veto.element) == (VetoReason.LOADING, 1) and not slot.left
     assert [each.imbalance for each in slot.settled] == [MISSING_WH * slot.shortfall_price] + [0] * 9
     assert any(line.what.startswith("vetoed: bought") for line in slot.vetoed_bill.lines)
     assert slot.audit_ok

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from market.feeder import Feeder
-from market.pricing.conditions import Conditions, Devices, Hub, Solution
+from market.pricing.conditions import Conditions, Hub, Solution
 from node.bench import stressed as drawing
 
 NO_DEVICES = np.zeros((1, 0))
@@ -18,13 +18,7 @@ def bare(
     feeder: Feeder, import_price: float = 120.0, export_price: float = 40.0, scale: float = 1.0
 ) -> Conditions:
     """One hour at a share of the feeder's nominal load, nobody flexible."""
-    return Conditions(
-        fixed_p=scale * feeder.nominal_p_mw[None] / feeder.base_mw,
-        fixed_q=scale * feeder.nominal_q_mvar[None] / feeder.base_mw,
-        hub=Hub(np.array([import_price]), np.array([export_price])),
-        devices=Devices(np.zeros(0, dtype=np.int64), *[NO_DEVICES] * 7),
-        hours=1.0,
-    )
+    return Conditions.firm(feeder, scale, Hub(np.array([import_price]), np.array([export_price])), hours=1.0)
 
 
 def draw(seed: int, **kind: Any) -> tuple[Feeder, Conditions]:
