@@ -242,3 +242,37 @@ class BillResource(Resource):
     flat_neur: int | None
     """The same meter on retail and feed-in tariff alone; null where there is nothing to compare."""
     flat_sentence: str
+
+
+class FindingResource(Resource):
+    """Something that is wrong with a record."""
+
+    check: str
+    where: str
+    expected: str
+    found: str
+    difference: str
+    next: str
+    """What to look at next."""
+
+
+class CheckResource(Resource):
+    """A check of the audit."""
+
+    name: str
+    description: str
+    ok: bool
+    items: int
+    """How many things it looked at."""
+    findings: list[FindingResource]
+
+
+class AuditResource(Resource):
+    """What the audit says of a finished record."""
+
+    ok: bool
+    checks: list[CheckResource]
+    verified: list[str]
+    """How much was looked at."""
+    assumed: list[str]
+    """What had to be taken for granted."""

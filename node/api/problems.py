@@ -1,7 +1,7 @@
 """What the API answers where it cannot do what it was asked: problem details (RFC 9457), one kind a rule.
 
 `type` names the kind for programs, `title` says it for people, `detail` what was wrong this time. Input is
-never echoed beyond its first 80 characters.
+never echoed beyond its first 80 characters. Browsers that ask for a page are told the same on one.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
@@ -21,6 +21,7 @@ from node.api.bills import UnknownPaymentError
 from node.api.documents import UnknownSlotError
 from node.api.paging import CursorError
 from node.api.sources import UnknownAccountError
+from node.web.pages import render
 
 MEDIA_TYPE = "application/problem+json"
 BLANK = "about:blank"
@@ -81,33 +82,46 @@ def answer_with_problems(app: FastAPI) -> None:
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
 
 
-def _answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def problem_answer(status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """A refusal of which the status says all."""
+    return _document(Problem(type=BLANK, title=status.phrase, status=status, detail=detail), headers)
+
+
+def _document(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
     return JSONResponse(problem.model_dump(exclude_defaults=True), problem.status, headers, MEDIA_TYPE)
 
 
-def _refused(_request: Request, failure: Exception) -> JSONResponse:
+def _answer(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """A page for who asked for a page, else the document."""
+    if "text/html" in request.headers.get("accept", ""):
+        return HTMLResponse(render("problem.html", problem=problem), problem.status, headers)
+    return _document(problem, headers)
+
+
+def _refused(request: Request, failure: Exception) -> Response:
     name, title, status = KINDS[type(failure)]
     detail = str(failure.args[0])[:SHOWN_CHARACTERS]
-    return _answer(Problem(type=URN + name, title=title, status=status, detail=detail))
+    return _answer(request, Problem(type=URN + name, title=title, status=status, detail=detail))
 
 
-def _by_status(_request: Request, failure: Exception) -> JSONResponse:
+def _by_status(request: Request, failure: Exception) -> Response:
     assert isinstance(failure, HTTPException)
     title = HTTPStatus(failure.status_code).phrase
     problem = Problem(type=BLANK, title=title, status=failure.status_code, detail=str(failure.detail))
-    return _answer(problem, failure.headers)
+    return _answer(request, problem, failure.headers)
 
 
-def _invalid(_request: Request, failure: Exception) -> JSONResponse:
+def _invalid(request: Request, failure: Exception) -> Response:
     assert isinstance(failure, RequestValidationError)
     faults = [
         Fault(where=".".join(str(part)[:80] for part in each["loc"]), problem=each["msg"])
         for each in failure.errors()
     ]
     detail = "; ".join(f"{fault.where}: {fault.problem}" for fault in faults)
-    return _answer(
-        Problem(type=URN + "input", title="An input breaks a rule", status=422, detail=detail, faults=faults)
+    problem = Problem(
+        type=URN + "input", title="An input breaks a rule", status=422, detail=detail, faults=faults
     )
+    return _answer(request, problem)
 
 
 def _described(app: FastAPI) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def _add_trading(app: FastAPI, projection: Projection) -> None:
         first: Direction = "oldest",
     ) -> Piece[OrderResource]:
         """Orders by slot, and within a slot as the contract took them."""
-        found = resources.orders(projection, slot, _wanted(account), side, resting)
+        found = resources.orders(projection, slot, wanted(account), side, resting)
         return piece(found, _itself, parts=2, after=after, limit=limit, first=first)
 
     @app.get(f"{VERSION}/fills", tags=["trading"], responses=DESCRIBED)
@@ -135,7 +135,7 @@ def _add_trading(app: FastAPI, projection: Projection) -> None:
         first: Direction = "oldest",
     ) -> Piece[FillResource]:
         """Fills in chain order, of an account on either side."""
-        found = resources.fills(projection, slot, _wanted(account))
+        found = resources.fills(projection, slot, wanted(account))
         return piece(found, resources.fill_resource, parts=3, after=after, limit=limit, first=first)
 
 
@@ -176,7 +176,7 @@ def _add_accounts(app: FastAPI, projection: Projection) -> None:
         first: Direction = "oldest",
     ) -> Piece[SettlementResource]:
         """Payments in chain order."""
-        found = resources.settlements(projection, slot, _wanted(account), kind)
+        found = resources.settlements(projection, slot, wanted(account), kind)
         return piece(found, resources.settlement_resource, parts=2, after=after, limit=limit, first=first)
 
 
@@ -199,7 +199,8 @@ def _add_events(app: FastAPI, projection: Projection) -> None:
         return StreamingResponse(messages(feed, since), media_type=EVENT_STREAM)
 
 
-def _wanted(account: str | None) -> Address | None:
+def wanted(account: str | None) -> Address | None:
+    """The account that a filter names, if any. Raises UnknownAccountError."""
     return None if account is None else address_of(account)
 
 

@@ -60,7 +60,8 @@ def serve(
     ended = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    with serving(create_api(projection, site, finished=Finished(record, bundle)), taken) as url:
+    api = create_api(projection, site, finished=Finished(record, bundle), host=host)
+    with serving(api, taken) as url:
         print(f"{bundle} at {url} (Ctrl-C stops)", flush=True)
         ended.wait()
 

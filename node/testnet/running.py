@@ -103,7 +103,7 @@ def running(
             market.chain, _names(market), lambda line: tell(line) if engine.narrated else None
         )
         outlook = partial(publish, market, horizon=settings.horizon)
-        api = create_api(_projection(market), public(document), outlook)
+        api = create_api(_projection(market), public(document), outlook, host=settings.host)
         stack.enter_context(_serving(create_app(engine, origins=settings.origins), rpc_socket))
         stack.enter_context(_serving(api, api_socket))
         stack.enter_context(_thread("market", operator.run, stop))

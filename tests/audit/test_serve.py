@@ -47,7 +47,7 @@ def visit(url: str, seen: list[httpx.Response]) -> None:
             break
         except httpx.ConnectError:
             time.sleep(0.02)
-    if found := re.search(r'href="(/bills/[0-9:]+)"', seen[0].text if seen else ""):
+    if found := re.search(r'href="(/bills/[0-9:]+)"', httpx.get(f"{url}/settlements").text if seen else ""):
         seen.append(httpx.get(url + found[1]))
     os.kill(os.getpid(), signal.SIGINT)
 

@@ -1,0 +1,59 @@
+"""Files that pages ask for: stylesheets and modules of this package, plotly's JavaScript as installed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+MEDIA_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+PLOTLY = "plotly.min.js"
+SHARED_STYLE = "page.css"
+"""The style that reports and bills carry in themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file's bytes, their media type, and a tag that changes with them."""
+
+    content: bytes
+    media_type: str
+    etag: str
+
+
+@cache
+def _places() -> dict[str, Traversable]:
+    """Where each file is, by the name that pages know."""
+    web = files("node") / "web"
+    found = {each.name: each for each in (web / "static").iterdir() if each.name[-4:] != ".pyc"}
+    found[SHARED_STYLE] = web / "templates" / SHARED_STYLE
+    found[PLOTLY] = files("plotly") / "package_data" / PLOTLY
+    return {name: place for name, place in found.items() if place.is_file()}
+
+
+@cache
+def asset(name: str) -> Asset:
+    """A file by its name. Raises KeyError."""
+    content = _places()[name].read_bytes()
+    return Asset(content, MEDIA_TYPES[name[name.rindex(".") :]], f'"{sha256(content).hexdigest()[:16]}"')
+
+
+def add_assets(app: FastAPI) -> None:
+    """Let an application serve the files."""
+
+    @app.get("/static/{name}", include_in_schema=False)
+    def static(name: str, request: Request) -> Response:
+        """A stylesheet or a module."""
+        try:
+            found = asset(name)
+        except KeyError:
+            raise HTTPException(404) from None
+        headers = {"ETag": found.etag, "Cache-Control": "no-cache"}
+        if request.headers.get("if-none-match") == found.etag:
+            return Response(status_code=304, headers=headers)
+        return Response(found.content, media_type=found.media_type, headers=headers)

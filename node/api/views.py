@@ -1,0 +1,233 @@
+"""What each page shows, as the JSON beside it tells it: resources of version 1, put together by page."""
+
+from __future__ import annotations
+
+import shlex
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from itertools import islice
+from typing import Any, TypeVar
+
+from ledger.audit.report import Report
+from market.orders import Address
+from node.api import resources
+from node.api.bills import Finished
+from node.api.models import (
+    AccountResource,
+    AuditResource,
+    BookResource,
+    CheckResource,
+    FillResource,
+    FindingResource,
+    MarketResource,
+    OrderResource,
+    PaymentKind,
+    PositionResource,
+    PricesResource,
+    Resource,
+    SettlementResource,
+    SlotResource,
+)
+from node.api.paging import Piece, Place, piece
+from node.api.projection import Projection
+from node.api.verification import Verification
+
+FILLS_SHOWN = 30
+SLOTS_SHOWN = 200
+ROWS_SHOWN = 50
+
+T = TypeVar("T")
+
+
+class MarketView(Resource):
+    """A slot's book, tape and prices, and the slots beside it."""
+
+    market: MarketResource
+    slots: list[SlotResource]
+    """Slots to choose from, in order."""
+    chosen: SlotResource | None
+    """The slot that is shown; null where there is none."""
+    book: BookResource | None
+    prices: PricesResource | None
+    fills: list[FillResource]
+    """The newest of the chosen slot, newest first."""
+
+
+class SlotsView(Resource):
+    """The life of every slot."""
+
+    market: MarketResource
+    slots: list[SlotResource]
+    """Newest first."""
+
+
+class AccountView(Resource):
+    """An account with its orders, positions and payments; without an account, those there are."""
+
+    market: MarketResource
+    accounts: list[AccountResource]
+    account: AccountResource | None
+    orders: list[OrderResource]
+    """Newest first, as are the others."""
+    positions: list[PositionResource]
+    payments: list[SettlementResource]
+    explain: str
+    """The command that takes a payment apart, which is named at its end."""
+
+
+class SettlementsView(Resource):
+    """Payments, newest first."""
+
+    market: MarketResource
+    slot: int | None
+    account: str | None
+    kind: PaymentKind | None
+    payments: Piece[SettlementResource]
+
+
+class AuditView(Resource):
+    """Whether the record holds, and how to find out oneself."""
+
+    market: MarketResource
+    command: str
+    """Verifies everything, on any machine that reaches the record."""
+    audit: AuditResource | None
+    """Null while checks run, and where the market goes on."""
+
+
+class Views:
+    """The pages' contents, from a projection; of a record that is finished with its audit."""
+
+    def __init__(
+        self, projection: Projection, deployment: Mapping[str, Any], finished: Finished | None
+    ) -> None:
+        self._projection = projection
+        self._finished = finished
+        self._node = str(deployment.get("rpc_url", "URL"))
+        self._verification = None if finished is None else Verification(finished.record)
+
+    @property
+    def _source_words(self) -> str:
+        """What commands name: a bundle's folder, or a node and the exchange on it."""
+        if self._finished is not None:
+            return shlex.quote(self._finished.name)
+        return f"{shlex.quote(self._node)} --exchange {self._projection.source.exchange}"
+
+    def _market(self) -> MarketResource:
+        return resources.market(self._projection, live=self._finished is None)
+
+    def market(self, slot: int | None) -> MarketView:
+        """A slot, or the first that is open, of a record the first that was traded in.
+
+        Raises UnknownSlotError.
+        """
+        projection = self._projection
+        listed = [found for _, found in resources.slots(projection, None)]
+        if self._finished is None:
+            shown = [each for each in listed if each.state not in ("settled", "scheduled")]
+            first = next((each.slot for each in shown if each.state == "open"), None)
+        else:
+            shown = listed
+            first = next((each.slot for each in shown if each.fills), None)
+        number = first if slot is None else slot
+        if number is None:
+            return MarketView(
+                market=self._market(),
+                slots=shown[:SLOTS_SHOWN],
+                chosen=None,
+                book=None,
+                prices=None,
+                fills=[],
+            )
+        return MarketView(
+            market=self._market(),
+            slots=shown[:SLOTS_SHOWN],
+            chosen=resources.slot_resource(projection, resources.slot_facts(projection, number)),
+            book=resources.book(projection, number, 0),
+            prices=resources.prices(projection, number),
+            fills=[
+                resources.fill_resource(logged)
+                for _, logged in islice(resources.fills(projection, number, None), FILLS_SHOWN)
+            ],
+        )
+
+    def slots(self) -> SlotsView:
+        """Every slot that is known."""
+        found = [each for _, each in resources.slots(self._projection, None)]
+        return SlotsView(market=self._market(), slots=found[: -SLOTS_SHOWN - 1 : -1])
+
+    def account(self, address: Address | None) -> AccountView:
+        """An account, or all there are to choose from. Raises UnknownAccountError."""
+        projection = self._projection
+        explain = f"wattbook audit explain {self._source_words}"
+        if address is None:
+            everybody = [resources.account(projection, each) for each in projection.holders().values()]
+            return AccountView(
+                market=self._market(),
+                accounts=everybody,
+                account=None,
+                orders=[],
+                positions=[],
+                payments=[],
+                explain=explain,
+            )
+        return AccountView(
+            market=self._market(),
+            accounts=[],
+            account=resources.account(projection, address),
+            orders=_newest(resources.orders(projection, None, address, None, False)),
+            positions=_newest(resources.positions(projection, address)),
+            payments=[
+                resources.settlement_resource(logged)
+                for _, logged in islice(resources.settlements(projection, None, address, None), ROWS_SHOWN)
+            ],
+            explain=explain,
+        )
+
+    def settlements(
+        self, slot: int | None, account: Address | None, kind: PaymentKind | None, after: str | None
+    ) -> SettlementsView:
+        """A piece of the payments. Raises CursorError."""
+        found = resources.settlements(self._projection, slot, account, kind)
+        return SettlementsView(
+            market=self._market(),
+            slot=slot,
+            account=account,
+            kind=kind,
+            payments=piece(
+                found, resources.settlement_resource, parts=2, after=after, limit=ROWS_SHOWN, first="newest"
+            ),
+        )
+
+    def audit(self) -> AuditView:
+        """The audit of a finished record, and the command for any."""
+        market = self._market()
+        head = "" if self._finished is None else f" --head {market.head_hash}"
+        report = None if self._verification is None else self._verification.report()
+        return AuditView(
+            market=market,
+            command=f"wattbook audit {self._source_words}{head}",
+            audit=report and _told(report),
+        )
+
+
+def _told(report: Report) -> AuditResource:
+    checks = [
+        CheckResource(
+            name=check.name,
+            description=check.description,
+            ok=check.ok,
+            items=check.items,
+            findings=[FindingResource(**asdict(finding)) for finding in check.findings],
+        )
+        for check in report.checks
+    ]
+    return AuditResource(
+        ok=report.ok, checks=checks, verified=list(report.verified), assumed=list(report.assumed)
+    )
+
+
+def _newest(placed: Iterable[tuple[Place, T]]) -> list[T]:
+    """The last of a list in order, newest first."""
+    return [item for _, item in reversed(deque(placed, maxlen=ROWS_SHOWN))]

@@ -1,0 +1,106 @@
+// Follows the market's events and renews the live parts of a page: what the server renders is what is shown.
+//
+// Parts are elements with an id and `data-live`. The browser goes on after the last event id by itself, also with a
+// server that was started anew; only where it gave up is the stream opened again, and then everything is renewed.
+
+const RENEWED_AT_MOST_EVERY_MS = 500;
+const RENEWED_AT_LEAST_EVERY_MS = 10_000; // slots open and close without an event
+const REOPENED_AFTER_MS = 1_000;
+
+const status = document.getElementById("status");
+const follows = status.querySelector(".follows");
+
+let renewedAt = 0;
+let waiting = null;
+let renewing = false;
+let again = false;
+
+function show(state, words) {
+  if (status.dataset.state === state) return;
+  status.dataset.state = state;
+  follows.textContent = words;
+}
+
+// --- parts ----------------------------------------------------------------------------------------
+
+function isUsed(part) {
+  return part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
+}
+
+function replace(part, fresh) {
+  const opened = [...part.querySelectorAll("details")].map((each) => each.open);
+  const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  part.replaceChildren(...document.importNode(fresh, true).childNodes);
+  part.querySelectorAll("details").forEach((each, place) => (each.open = opened[place] ?? each.open));
+  if (focused) part.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+}
+
+async function renew() {
+  if (renewing) {
+    again = true;
+    return;
+  }
+  renewing = true;
+  renewedAt = performance.now();
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
+    if (!answer.ok) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const part of document.querySelectorAll("[data-live]")) {
+      const fresh = page.getElementById(part.id);
+      if (fresh && !isUsed(part) && !fresh.isEqualNode(part)) replace(part, fresh);
+    }
+    document.dispatchEvent(new Event("renewed"));
+  } catch {
+    // the stream tells when the server is gone
+  } finally {
+    renewing = false;
+    if (again) {
+      again = false;
+      soon();
+    }
+  }
+}
+
+function soon() {
+  if (waiting !== null || document.hidden) return;
+  const rest = Math.max(0, renewedAt + RENEWED_AT_MOST_EVERY_MS - performance.now());
+  waiting = setTimeout(() => {
+    waiting = null;
+    renew();
+  }, rest);
+}
+
+// --- the stream -----------------------------------------------------------------------------------
+
+let lastId = "";
+let gone = false;
+
+function heard(event) {
+  lastId = event.lastEventId;
+  status.dataset.event = lastId;
+  soon();
+}
+
+function follow() {
+  const stream = new EventSource(status.dataset.follow);
+  for (const kind of ["begin", "reset", ...status.dataset.events.split(" ")]) {
+    stream.addEventListener(kind, heard);
+  }
+  stream.addEventListener("open", () => {
+    show("live", "live");
+    if (gone) soon();
+    gone = false;
+  });
+  stream.addEventListener("error", () => {
+    gone = true;
+    show("stale", "stale: the market does not answer; connecting again");
+    if (stream.readyState === EventSource.CLOSED) setTimeout(follow, REOPENED_AFTER_MS);
+  });
+}
+
+show("loading", "connecting");
+follow();
+setInterval(() => status.dataset.state === "live" && soon(), RENEWED_AT_LEAST_EVERY_MS);
+document.addEventListener("visibilitychange", soon);
+document.addEventListener("market-changed", soon);
