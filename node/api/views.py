@@ -208,7 +208,7 @@ class Views:
         return AuditView(
             market=market,
             command=f"wattbook audit {self._source_words}{head}",
-            audit=report and _told(report),
+            audit=None if report is None else _told(report),
         )
 
 
