@@ -20,7 +20,7 @@ from market.agents.policies import AgentView, Policy, Truthful, ZeroIntelligence
 from market.events import AccountSettled
 from market.orders import Order, Side
 from market.pricing.admission import ClearingFailed
-from market.pricing.conditions import Clearing, Components, Conditions, SlotPrices
+from market.pricing.conditions import Clearing, Components, Conditions, Devices, SlotPrices
 from market.units import Floats, Ints
 from node.oracle.signers import OracleError, Proposal, Signer
 from node.scenario.streams import stream
@@ -215,8 +215,9 @@ class TradingDay:
         if slot.charges is None:
             return
         orders: list[tuple[Key, Order]] = []
+        devices = period(self.world.forecast.devices, due.index)
         for k in self._arrivals.permutation(len(self.world.bus)):
-            view = self._view(int(k), due)
+            view = self._view(int(k), due, devices)
             key = self.session.cast.prosumers[k]
             orders.extend((key, order) for order in self._policy.orders(view, self._rngs[k]))
         self._place(slot.view, orders)
@@ -276,7 +277,7 @@ class TradingDay:
         if orders:
             view.apply(self.session.place(orders))
 
-    def _view(self, k: int, due: Due) -> AgentView:
+    def _view(self, k: int, due: Due, devices: Devices) -> AgentView:
         world, slot = self.world, self._slots[due.index]
         assert slot.charges is not None
         view, address = slot.view, self.session.cast.prosumers[k].address
@@ -292,7 +293,7 @@ class TradingDay:
             lot_wh=world.terms.lot_wh,
             hours=world.hours,
             base_mw=world.feeder.base_mw,
-            devices=period(world.forecast.devices, due.index),
+            devices=devices,
             column=k,
             firm_p=float(world.forecast.firm_p[due.index, k]) + self._planned(due.index, k),
             contracted_wh=view.contracted.get(address, 0),

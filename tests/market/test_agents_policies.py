@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from market.agents.curve import DemandCurve
 from market.agents.policies import AgentView, Truthful, ZeroIntelligenceConstrained
 from market.agents.utility import WITHOUT_LIMIT_WH, hub_quotes, passive_bid
 from market.orders import Flag, Side
@@ -253,12 +252,3 @@ def test_passive_load_must_fit_an_order():
     for energy in (-1.0, 5_000.0):
         with pytest.raises(ValueError, match="passive load"):
             passive_bid("utility", 1, TARIFF, 100_000, energy, lot_wh=LOT)
-
-
-def test_a_curve_is_one_column_of_many():
-    view = household()
-    d = view.devices
-    names = ("gen_cost", "gen_slope", "gen_max", "load_value", "load_slope", "load_min", "load_max")
-    two = Devices(np.array([3, 5]), **{n: np.hstack([9 * getattr(d, n), getattr(d, n)]) for n in names})
-    curve = DemandCurve.of(two, 1, 0.010, base_mw=1.0, hours=1.0, lot_wh=LOT)
-    assert curve.net_wh(160_000, 0) == view.curve.net_wh(160_000, 0)
