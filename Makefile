@@ -17,11 +17,12 @@ DEV := .venv/dev.stamp
 PYTEST ?= -n 2 --dist loadfile --no-loadscope-reorder
 FOUNDRY := 1.7.1
 BEANCOUNT := 3.2.3
+AXE := 4.14.1
 ETHERS := 6.17.0
 VIEM := 2.57.20
 HARDHAT := 2.29.1
 PEERS := node_modules/.hardhat/.peers-$(HARDHAT)
-TOOLS := node_modules/.tools-$(FOUNDRY)-$(ETHERS)-$(VIEM)-$(BEANCOUNT)
+TOOLS := node_modules/.tools-$(FOUNDRY)-$(ETHERS)-$(VIEM)-$(BEANCOUNT)-$(AXE)
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -37,17 +38,21 @@ demo: $(RUN) ## a simulated day on the IEEE 33-bus feeder, and its audit
 	@echo "tables:  out/demo/*.csv"
 	@echo "audit:   $(BIN)/wattbook audit out/demo/bundle"
 
-tools: $(TOOLS) ## programs that some tests run beside Wattbook (anvil, cast, ethers, viem, beancount)
+tools: $(TOOLS) ## programs that some tests run beside Wattbook (anvil, cast, ethers, viem, beancount, axe, Chromium)
 
 $(TOOLS):
 	@command -v npm >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && apt-get install -qq -y --no-install-recommends nodejs npm; \
 	else echo "error: tools need npm; on Debian: apt install nodejs npm" >&2; exit 1; fi
 	@npm install --prefix . --no-save --no-package-lock --ignore-scripts --no-audit --no-fund --silent \
-	  @foundry-rs/anvil@$(FOUNDRY) @foundry-rs/cast@$(FOUNDRY) ethers@$(ETHERS) viem@$(VIEM)
+	  @foundry-rs/anvil@$(FOUNDRY) @foundry-rs/cast@$(FOUNDRY) ethers@$(ETHERS) viem@$(VIEM) axe-core@$(AXE)
 	@$(PYTHON) -m venv node_modules/.beancount
 	@node_modules/.beancount/bin/pip install -q --disable-pip-version-check beancount==$(BEANCOUNT)
 	@ln -sf ../.beancount/bin/bean-check node_modules/.bin/bean-check
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; \
+	else echo "note: no Chromium, so its tests are skipped; on Debian: apt install chromium" >&2; fi
 	@node_modules/.bin/anvil --version | head -1
 	@node_modules/.bin/cast --version | head -1
 	@touch $@

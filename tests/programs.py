@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,12 +17,19 @@ COMMANDS = {
     "node": ("node", "nodejs"),
 }
 """The names under which systems install a program."""
-PACKAGES = ("ethers", "viem")
+PACKAGES = ("axe-core", "ethers", "viem")
 """Packages for Node, which are no programs of their own."""
+
+
+MODULES = ("playwright", "schemathesis")
+"""Python's, from the lock for development."""
 
 
 def find(program: str) -> Path | None:
     """Where a program is, or None; `make tools` puts some of them into `node_modules`."""
+    if program in MODULES:
+        module = find_spec(program)
+        return Path(module.origin) if module is not None and module.origin is not None else None
     if program in PACKAGES:
         package = ROOT / "node_modules" / program / "package.json"
         return package if package.exists() else None

@@ -1,4 +1,4 @@
-"""The market's pages and their JSON. Everything is read from the chain's events; nothing here trades."""
+"""The market's pages and its API, over what the chain's events tell; signed orders are relayed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from fastapi import FastAPI, Path, Query
 from node.api import documents
 from node.api.assets import add_assets
 from node.api.bills import Finished
+from node.api.desk import Desk
 from node.api.documents import UnknownSlotError
 from node.api.guard import guard
 from node.api.pages import add_pages
 from node.api.problems import DESCRIBED, answer_with_problems
 from node.api.projection import Projection
+from node.api.trading import add_trading
 from node.api.version1 import TAGS, add_resources, address_of
 from node.api.views import Views
 from node.client.schemas import OutlookBody
@@ -33,12 +35,15 @@ def create_api(
     deployment: Mapping[str, Any],
     outlook: Callable[[int, int], OutlookBody] | None = None,
     finished: Finished | None = None,
+    *,
+    desk: Desk | None = None,
     host: str = "127.0.0.1",
 ) -> FastAPI:
     """The application over a projection. `deployment` is the document that clients start from.
 
     `outlook` gives what the utility publishes for a clearing of a slot, for oracles that are elsewhere.
-    Of a record that is `finished` there are bills and an audit. `host` is where the server is to be found.
+    Of a record that is `finished` there are bills and an audit. The `desk` takes signed orders; without one
+    there is nothing but reading. `host` is where the server is to be found.
     """
     app = FastAPI(
         title="Wattbook market",
@@ -52,7 +57,8 @@ def create_api(
     guard(app, host)
     add_assets(app)
     add_resources(app, projection, finished)
-    add_pages(app, projection, Views(projection, deployment, finished), finished)
+    add_pages(app, projection, Views(projection, deployment, finished, desk), finished)
+    add_trading(app, projection, desk)
 
     @app.get("/health")
     def health() -> dict[str, Any]:

@@ -6,7 +6,7 @@ Energy that is bought or consumed is positive; money is positive when the accoun
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -134,6 +134,56 @@ class OrderResource(Resource):
     expiry_unix_seconds: int | None
     """Null where it has none."""
     immediate_or_cancel: bool
+
+
+class DraftResource(Resource):
+    """An order that is not signed yet, with what it means."""
+
+    trader: str
+    slot: int
+    nonce: int
+    """The lowest above all that the trader has placed in the slot."""
+    side: SideName
+    energy_class: int
+    limit_ueur_per_kwh: int
+    """All-in at the trader's own bus."""
+    quantity_wh: int
+    immediate_or_cancel: bool
+    expiry_unix_seconds: int
+    """0 for none."""
+    relayer: str
+    """Who may submit it; the zero address is anyone."""
+    charge_ueur_per_kwh: int | None
+    """Of the trader's bus; null until it is posted."""
+    price_ueur_per_kwh: int | None
+    """At the hub, where it would stand in the book."""
+    amount_at_limit_neur: int
+    """What all of it costs, or brings, at the limit."""
+    typed_data: dict[str, Any]
+    """For `eth_signTypedData_v4` (EIP-712)."""
+
+
+class PlacedResource(Resource):
+    """An order that was handed in, and is on the chain."""
+
+    transaction_hash: str
+    block: int
+    order: OrderResource
+    """What became of it so far."""
+
+
+class TestAccountResource(Resource):
+    """An account that the testnet's server signs for."""
+
+    address: str
+    bus: int
+
+
+class SignatureResource(Resource):
+    """A signature."""
+
+    signature: str
+    """r ‖ vs (EIP-2098) in hexadecimal."""
 
 
 class FillResource(Resource):

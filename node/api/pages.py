@@ -111,7 +111,7 @@ def _add_bills(app: FastAPI, finished: Finished | None) -> None:
 
 
 def _page(template: str, view: Any) -> HTMLResponse:
-    return HTMLResponse(render(template, view=view, market=view.market, trading=None))
+    return HTMLResponse(render(template, view=view, market=view.market))
 
 
 def _with_own_style(page: str) -> HTMLResponse:

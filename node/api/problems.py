@@ -18,6 +18,14 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from node.api.bills import UnknownPaymentError
+from node.api.desk import (
+    BusyError,
+    NoNonceError,
+    NoTestAccountError,
+    OrderRefusedError,
+    ReadOnlyError,
+    SignatureError,
+)
 from node.api.documents import UnknownSlotError
 from node.api.paging import CursorError
 from node.api.sources import UnknownAccountError
@@ -63,14 +71,34 @@ KINDS: Mapping[type[Exception], tuple[str, str, int]] = {
     UnknownAccountError: ("unknown-account", "The address is not registered", 404),
     UnknownPaymentError: ("unknown-payment", "Nothing was paid there", 404),
     CursorError: ("cursor", "No place in a list", 422),
+    ReadOnlyError: ("read-only", "No orders are taken here", 403),
+    NoTestAccountError: ("no-test-account", "Nobody signs here for the address", 403),
+    SignatureError: ("signature", "The signature is not the trader's", 422),
+    OrderRefusedError: ("order-refused", "The contract refuses the order", 409),
+    NoNonceError: ("no-nonce", "Every nonce of the slot is used", 409),
+    BusyError: ("busy", "The order could not be relayed now", 503),
 }
 """Name, title and status of each exception that is an answer."""
 
-DESCRIBED: dict[int | str, dict[str, Any]] = {
-    404: {"model": Problem, "description": "There is no such thing."},
-    422: {"model": Problem, "description": "An input breaks a rule."},
+WHY: Mapping[int, str] = {
+    403: "Not from here, or not by this server.",
+    404: "There is no such thing.",
+    409: "The market does not allow it now.",
+    413: "The body is too large.",
+    422: "An input breaks a rule.",
+    429: "Too many requests; Retry-After says when to come back.",
+    503: "Not now.",
 }
-"""For the OpenAPI description of routes that can refuse."""
+"""What a status of a refusal says, for the OpenAPI description."""
+
+
+def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For the OpenAPI description of routes that can refuse with these."""
+    return {status: {"model": Problem, "description": WHY[status]} for status in statuses}
+
+
+DESCRIBED = described(404, 422)
+"""How a route that only reads may refuse."""
 
 
 def answer_with_problems(app: FastAPI) -> None:
@@ -137,7 +165,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
         for operations in document["paths"].values():
             for operation in operations.values():
                 for status, answer in operation["responses"].items():
-                    if status in {"404", "422"} and "application/json" in answer.get("content", {}):
+                    if int(status) in WHY and "application/json" in answer.get("content", {}):
                         answer["content"] = {MEDIA_TYPE: answer["content"].pop("application/json")}
         app.openapi_schema = document
     return app.openapi_schema

@@ -6,7 +6,7 @@ Lists are filtered here and cut into pieces by `node.api.paging`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from market.events import AccountResettled, AccountSettled, TradesCleared
 from market.orders import Address, Flag, OrderPlaced, Side, VoidReason
@@ -28,6 +28,7 @@ from node.api.models import (
     SettlementResource,
     SideName,
     SlotResource,
+    TestAccountResource,
 )
 from node.api.paging import Place
 from node.api.projection import LoggedFill, LoggedPayment, Projection, SlotFacts, State
@@ -167,6 +168,12 @@ def orders(
                 yield (facts.view.slot, number), fates.of(placed)
 
 
+def order(projection: Projection, slot: int, trader: Address, nonce: int) -> OrderResource:
+    """One order that the contract took. Raises UnknownSlotError, KeyError."""
+    found = orders(projection, slot, trader, None, False)
+    return {resource.nonce: resource for _, resource in found}[nonce]
+
+
 class _Fates:
     """What became of the orders of a slot, summed once over its events."""
 
@@ -256,6 +263,11 @@ def account(projection: Projection, address: Address) -> AccountResource:
         reserved_neur=standing.reserved,
         wallet_token_units=standing.wallet_units,
     )
+
+
+def test_accounts(projection: Projection, addresses: Sequence[Address]) -> list[TestAccountResource]:
+    """Accounts that the server signs for, with their buses."""
+    return [TestAccountResource(address=each, bus=projection.source.standing(each).bus) for each in addresses]
 
 
 def positions(projection: Projection, address: Address) -> Iterator[tuple[Place, PositionResource]]:

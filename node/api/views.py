@@ -13,6 +13,7 @@ from ledger.audit.report import Report
 from market.orders import Address
 from node.api import resources
 from node.api.bills import Finished
+from node.api.desk import Desk
 from node.api.models import (
     AccountResource,
     AuditResource,
@@ -28,6 +29,7 @@ from node.api.models import (
     Resource,
     SettlementResource,
     SlotResource,
+    TestAccountResource,
 )
 from node.api.paging import Piece, Place, piece
 from node.api.projection import Projection
@@ -40,18 +42,28 @@ ROWS_SHOWN = 50
 T = TypeVar("T")
 
 
+class SlotView(Resource):
+    """A slot's book, tape and prices."""
+
+    slot: SlotResource
+    book: BookResource
+    prices: PricesResource
+    fills: list[FillResource]
+    """The newest, newest first."""
+
+
 class MarketView(Resource):
-    """A slot's book, tape and prices, and the slots beside it."""
+    """A slot, and those beside it."""
 
     market: MarketResource
     slots: list[SlotResource]
     """Slots to choose from, in order."""
-    chosen: SlotResource | None
-    """The slot that is shown; null where there is none."""
-    book: BookResource | None
-    prices: PricesResource | None
-    fills: list[FillResource]
-    """The newest of the chosen slot, newest first."""
+    shown: SlotView | None
+    """The slot that is chosen; null where there is none."""
+    trading: bool
+    """Whether signed orders are taken here."""
+    test_accounts: list[TestAccountResource]
+    """Accounts that the server signs for."""
 
 
 class SlotsView(Resource):
@@ -100,8 +112,13 @@ class Views:
     """The pages' contents, from a projection; of a record that is finished with its audit."""
 
     def __init__(
-        self, projection: Projection, deployment: Mapping[str, Any], finished: Finished | None
+        self,
+        projection: Projection,
+        deployment: Mapping[str, Any],
+        finished: Finished | None,
+        desk: Desk | None,
     ) -> None:
+        self._desk = desk
         self._projection = projection
         self._finished = finished
         self._node = str(deployment.get("rpc_url", "URL"))
@@ -131,25 +148,24 @@ class Views:
             shown = listed
             first = next((each.slot for each in shown if each.fills), None)
         number = first if slot is None else slot
-        if number is None:
-            return MarketView(
-                market=self._market(),
-                slots=shown[:SLOTS_SHOWN],
-                chosen=None,
-                book=None,
-                prices=None,
-                fills=[],
-            )
         return MarketView(
             market=self._market(),
             slots=shown[:SLOTS_SHOWN],
-            chosen=resources.slot_resource(projection, resources.slot_facts(projection, number)),
+            shown=None if number is None else self._slot(number),
+            trading=self._desk is not None,
+            test_accounts=resources.test_accounts(
+                projection, () if self._desk is None else self._desk.test_accounts
+            ),
+        )
+
+    def _slot(self, number: int) -> SlotView:
+        projection = self._projection
+        fills = islice(resources.fills(projection, number, None), FILLS_SHOWN)
+        return SlotView(
+            slot=resources.slot_resource(projection, resources.slot_facts(projection, number)),
             book=resources.book(projection, number, 0),
             prices=resources.prices(projection, number),
-            fills=[
-                resources.fill_resource(logged)
-                for _, logged in islice(resources.fills(projection, number, None), FILLS_SHOWN)
-            ],
+            fills=[resources.fill_resource(logged) for _, logged in fills],
         )
 
     def slots(self) -> SlotsView:

@@ -8,14 +8,14 @@ MalformedError   the bytes are no such message; says where and what was allowed
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ledger.address import checksummed
 from ledger.keys import Signature
 from market.atc.messages import Answer, Question
-from market.orders import Address
+from market.orders import NOBODY, Address, Flag, Order, Side
 from node.rpc.untrusted import parse
 
 ANSWER_MAX_BYTES = 65_536
@@ -25,6 +25,8 @@ PROPOSAL_MAX_BYTES = 64_000_000
 PERIODS_MAX = 700
 FORECASTS_MAX = 256
 """Of 256 accounts each, as many as the contract numbers."""
+RSV_BYTES = 65
+Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 INT64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 Uint8 = Annotated[int, Field(ge=0, lt=2**8)]
@@ -45,6 +47,66 @@ class Body(BaseModel):
     """A JSON object: immutable, no unknown keys, no value of another type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class OrderBody(Body):
+    """An order before it is signed; `limit_ueur_per_kwh` is all-in at the trader's own bus."""
+
+    trader: AddressText
+    slot: Uint32
+    nonce: Uint8
+    side: Literal["bid", "ask"]
+    energy_class: Uint8 = 0
+    limit_ueur_per_kwh: Int32
+    quantity_wh: Uint32
+    immediate_or_cancel: bool = False
+    expiry_unix_seconds: Uint32 = 0
+    relayer: AddressText = NOBODY
+
+    @classmethod
+    def of(cls, order: Order) -> OrderBody:
+        """The message of a record."""
+        return cls(
+            trader=order.trader,
+            slot=order.slot,
+            nonce=order.nonce,
+            side="bid" if order.side == Side.BID else "ask",
+            energy_class=order.energy_class,
+            limit_ueur_per_kwh=order.limit_ueur_per_kwh,
+            quantity_wh=order.quantity_wh,
+            immediate_or_cancel=bool(order.flags & Flag.IMMEDIATE_OR_CANCEL),
+            expiry_unix_seconds=order.expiry,
+            relayer=order.relayer,
+        )
+
+    def order(self) -> Order:
+        """What is signed."""
+        return Order(
+            trader=address(self.trader),
+            slot=self.slot,
+            nonce=self.nonce,
+            side=Side.BID if self.side == "bid" else Side.ASK,
+            energy_class=self.energy_class,
+            limit_ueur_per_kwh=self.limit_ueur_per_kwh,
+            quantity_wh=self.quantity_wh,
+            flags=Flag.IMMEDIATE_OR_CANCEL if self.immediate_or_cancel else Flag.NONE,
+            expiry=self.expiry_unix_seconds,
+            relayer=address(self.relayer),
+        )
+
+
+class SignedOrderBody(OrderBody):
+    """An order with the trader's signature: r ‖ vs, or r ‖ s ‖ v as wallets return it."""
+
+    signature: Annotated[str, Field(pattern=r"^0x([0-9a-fA-F]{128}|[0-9a-fA-F]{130})$")]
+
+    def signed(self) -> Signature:
+        """The signature as a pair; one of no such form signs nothing."""
+        data = octets(self.signature)
+        try:
+            return Signature.from_rsv(data) if len(data) == RSV_BYTES else Signature(data[:32], data[32:])
+        except ValueError:
+            return Signature(bytes(32), bytes(32))
 
 
 class QuestionBody(Body):

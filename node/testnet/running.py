@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
@@ -25,13 +26,23 @@ from ledger.events import topic
 from ledger.keys import Key, mnemonic_keys
 from market.events import SlotsScheduled
 from node.api.app import create_api
+from node.api.desk import Desk
 from node.api.projection import Projection
 from node.api.sources import LiveSource
 from node.rpc.app import create_app
 from node.rpc.engine import Engine, wall_clock
 from node.testnet.chain import HeldClock
 from node.testnet.deployment import describe, public
-from node.testnet.market import SLOT_SECONDS, Market, cast_of, deploy_market, payers, resume_market, world_of
+from node.testnet.market import (
+    SLOT_SECONDS,
+    Market,
+    cast_of,
+    deploy_market,
+    desk_key,
+    payers,
+    resume_market,
+    world_of,
+)
 from node.testnet.narrator import Narrator
 from node.testnet.operator import Operator
 from node.testnet.outlook import publish
@@ -103,7 +114,13 @@ def running(
             market.chain, _names(market), lambda line: tell(line) if engine.narrated else None
         )
         outlook = partial(publish, market, horizon=settings.horizon)
-        api = create_api(_projection(market), public(document), outlook, host=settings.host)
+        api = create_api(
+            _projection(market),
+            public(document),
+            outlook,
+            desk=_desk(market, api_socket),
+            host=settings.host,
+        )
         stack.enter_context(_serving(create_app(engine, origins=settings.origins), rpc_socket))
         stack.enter_context(_serving(api, api_socket))
         stack.enter_context(_thread("market", operator.run, stop))
@@ -191,6 +208,7 @@ def _names(market: Market) -> dict[str, str]:
         cast.utility.address: "utility",
         cast.guardian.address: "guardian",
         cast.relayer.address: "relayer",
+        desk_key().address: "desk",
     }
     return names
 
@@ -198,6 +216,12 @@ def _names(market: Market) -> dict[str, str]:
 def _projection(market: Market) -> Projection:
     session, chain = market.session, market.chain
     return Projection(LiveSource(chain, session.exchange, session.token, market.first_block, clock=chain.now))
+
+
+def _desk(market: Market, listening: socket.socket) -> Desk:
+    """Takes orders; it signs for the accounts only where nobody but this machine can ask it to."""
+    loopback = ip_address(listening.getsockname()[0]).is_loopback
+    return Desk(market.session.exchange, desk_key(), market.accounts if loopback else ())
 
 
 # --- servers and threads ------------------------------------------------------------------------

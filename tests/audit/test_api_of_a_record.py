@@ -253,7 +253,22 @@ def test_refusals_are_problem_documents(api: httpx.Client, path: str, status: in
 
 
 def test_nothing_can_be_changed(api: httpx.Client):
-    answer = api.post("/v1/orders", json={})
+    order = {
+        "trader": NOBODY,
+        "slot": SLOT,
+        "nonce": 0,
+        "side": "bid",
+        "limit_ueur_per_kwh": 0,
+        "quantity_wh": 10,
+    }
+    for path, body in (
+        ("/v1/orders", order | {"signature": "0x" + "00" * 64}),
+        ("/v1/test-signatures", order),
+    ):
+        answer = api.post(path, json=body)
+        assert (answer.status_code, answer.json()["type"]) == (403, "urn:wattbook:problem:read-only")
+    assert get(api, "/v1/test-accounts") == []
+    answer = api.post("/v1/fills", json={})
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
     assert answer.json()["title"] == "Method Not Allowed"
 
@@ -279,11 +294,13 @@ def test_every_resource_is_described_with_its_answers(api: httpx.Client):
     for path, operations in document["paths"].items():
         if not path.startswith("/v1/") or path == "/v1/events":  # a stream: described by its media type
             continue
-        (operation,) = operations.values()
-        assert operation["description"]
-        assert operation["tags"]
-        assert "$ref" in operation["responses"]["200"]["content"]["application/json"]["schema"], path
-        for status in set(operation["responses"]) - {"200"}:
-            assert list(operation["responses"][status]["content"]) == ["application/problem+json"]
+        for operation in operations.values():
+            assert operation["description"]
+            assert operation["tags"]
+            for status, answer in operation["responses"].items():
+                if status in {"200", "201"}:
+                    assert "$ref" in str(answer["content"]["application/json"]["schema"]), path
+                else:
+                    assert list(answer["content"]) == ["application/problem+json"]
     for name, schema in document["components"]["schemas"].items():
         assert schema.get("description"), name

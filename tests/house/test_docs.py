@@ -161,11 +161,15 @@ def test_every_route_is_described():
 
     nothing: Any = None  # routes are asked for nothing here
     app = create_api(nothing, {})
-    routes = {route.path for route in app.routes if isinstance(route, APIRoute)}
+    routes = {
+        route.path if route.methods == {"GET"} else f"{' '.join(sorted(route.methods))} {route.path}"
+        for route in app.routes
+        if isinstance(route, APIRoute)
+    }
     described = {
         cells[0].strip("`").split("?")[0]
         for cells in rows(page("node/api/README.md"))
-        if cells[0].startswith("`/")
+        if re.match("`([A-Z]+ )?/", cells[0])
     }
     assert described == routes
 

@@ -8,6 +8,7 @@ const RENEWED_AT_LEAST_EVERY_MS = 10_000; // slots open and close without an eve
 const REOPENED_AFTER_MS = 1_000;
 
 const status = document.getElementById("status");
+const page = status.dataset.page ?? location.href; // which goes on to the next slot by itself
 const follows = status.querySelector(".follows");
 
 let renewedAt = 0;
@@ -43,12 +44,12 @@ async function renew() {
   renewing = true;
   renewedAt = performance.now();
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
+    const answer = await fetch(page, { headers: { Accept: "text/html" }, cache: "no-store" });
     if (!answer.ok) return;
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of document.querySelectorAll("[data-live]")) {
-      const fresh = page.getElementById(part.id);
-      if (fresh && !isUsed(part) && !fresh.isEqualNode(part)) replace(part, fresh);
+      const now = fresh.getElementById(part.id);
+      if (now && !isUsed(part) && !now.isEqualNode(part)) replace(part, now);
     }
     document.dispatchEvent(new Event("renewed"));
   } catch {

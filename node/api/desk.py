@@ -1,0 +1,117 @@
+"""Where signed orders are handed in: checked, tried without cost, then relayed by who pays the gas.
+
+On a testnet that only this machine reaches, the desk also signs for the test accounts; their keys stay here.
+
+ReadOnlyError         the market takes no orders here: its record is finished, or nobody relays
+SignatureError        the signature is not the trader's
+OrderRefusedError     the contract refuses the order; the message is its rule
+NoTestAccountError    the address is none of the accounts that are signed for here
+NoNonceError          the trader has used every nonce of the slot
+BusyError             too many orders wait for their block
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import BoundedSemaphore
+
+from ledger import calls, eip712
+from ledger.chain.protocol import ChainError, Reverted
+from ledger.exchange import Exchange, gas_of_orders
+from ledger.keys import Key, Signature, recover
+from market.orders import Address, Order
+
+WAITING_MAX = 16
+
+
+class ReadOnlyError(Exception):
+    """The market takes no orders here."""
+
+
+class SignatureError(ValueError):
+    """The signature is not the trader's."""
+
+
+class OrderRefusedError(Exception):
+    """The contract refuses the order."""
+
+
+class NoTestAccountError(LookupError):
+    """Nobody signs here for this address."""
+
+
+class NoNonceError(LookupError):
+    """The trader has used every nonce of the slot."""
+
+
+class BusyError(Exception):
+    """Too many orders wait, or the chain does not take them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """Where an order is on the chain."""
+
+    transaction_hash: bytes
+    block: int
+
+
+class Desk:
+    """Relays signed orders; `relayer` pays, `signed_for` are test accounts. Any thread may ask."""
+
+    def __init__(self, exchange: Exchange, relayer: Key, signed_for: Sequence[Key] = ()) -> None:
+        self._exchange, self._relayer = exchange, relayer
+        self._keys = {key.address: key for key in signed_for}
+        self._waiting = BoundedSemaphore(WAITING_MAX)
+
+    @property
+    def test_accounts(self) -> tuple[Address, ...]:
+        """Addresses that are signed for here."""
+        return tuple(self._keys)
+
+    def sign(self, order: Order) -> Signature:
+        """A test account's signature. Raises NoTestAccountError."""
+        try:
+            key = self._keys[order.trader]
+        except KeyError:
+            raise NoTestAccountError(f"{order.trader}: no test account of this server") from None
+        return key.sign(eip712.digest(self._exchange.domain, order))
+
+    def place(self, order: Order, signature: Signature) -> Relayed:
+        """Relay an order and wait for its block.
+
+        Raises SignatureError, OrderRefusedError, BusyError.
+        """
+        signer = recover(eip712.digest(self._exchange.domain, order), signature)
+        if signer != order.trader:
+            raise SignatureError(f"signed by {signer or 'nobody'}, not by {order.trader}")
+        with self._turn():
+            try:
+                self._try(order, signature)
+                sent = self._exchange.place_order(order, signature, sender=self._relayer)
+                self._exchange.confirm(sent)
+                return Relayed(sent, self._exchange.chain.receipt(sent).block_number)
+            except Reverted as refusal:
+                raise OrderRefusedError(refusal.reason) from None
+            except ChainError as failure:
+                raise BusyError(f"the chain did not take it: {failure}") from None
+
+    def _try(self, order: Order, signature: Signature) -> None:
+        """What the contract would refuse costs nobody gas. Raises Reverted."""
+        self._exchange.chain.call(
+            self._exchange.address,
+            calls.encode(calls.PlaceOrder(order, signature)),
+            sender=self._relayer.address,
+            gas=gas_of_orders(1),
+        )
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._waiting.acquire(blocking=False):
+            raise BusyError(f"{WAITING_MAX} orders wait for their block already")
+        try:
+            yield
+        finally:
+            self._waiting.release()

@@ -1,0 +1,75 @@
+"""A testnet with its pages, and Debian's Chromium to look at them with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from node.testnet.running import Running, running
+from node.testnet.settings import Settings
+from tests.programs import find
+
+PATIENCE_MS = 30_000
+"""Far more than anything here takes."""
+
+
+@pytest.fixture(scope="module")
+def complaints() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def net(complaints: list[str]) -> Iterator[Running]:
+    with running(Settings(port=0, api_port=0), lambda line: None, complaints.append) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """The browser, without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(find("chromium")), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Tab:
+    """A page, and what it complained of."""
+
+    def __init__(self, context: Any) -> None:
+        self.page = context.new_page()
+        self.page.set_default_timeout(PATIENCE_MS)
+        self.wrong: list[str] = []
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("console", self._hear)
+
+    def _hear(self, message: Any) -> None:
+        from_plotly = "plotly.min.js" in message.location.get(
+            "url", ""
+        )  # styles of maps, which are not drawn
+        if message.type == "error" and not from_plotly:
+            self.wrong.append(message.text)
+
+    def sees(self, selector: str, text: str) -> None:
+        """Wait until an element says so."""
+        self.page.locator(selector).filter(has_text=text).first.wait_for()
+
+
+@pytest.fixture
+def open_tab(chromium: Any, net: Running) -> Iterator[Any]:
+    """Opens tabs on the testnet's pages; none may have complained in the end."""
+    contexts, tabs = [], []
+
+    def opened(**options: Any) -> Tab:
+        contexts.append(chromium.new_context(base_url=net.document["api_url"], **options))
+        tabs.append(Tab(contexts[-1]))
+        return tabs[-1]
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert [each for tab in tabs for each in tab.wrong] == []

@@ -1,0 +1,165 @@
+"""Orders that are handed in over the API and in a browser: what is signed, what is refused, what is seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from eth_account import Account
+
+from node.testnet.running import Running
+
+pytestmark = pytest.mark.usefixtures("net")
+WH, UEUR = 1_500, 240_000
+
+
+def get(net: Running, path: str, **query: Any) -> Any:
+    answer = httpx.get(net.document["api_url"] + path, params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def post(net: Running, path: str, body: Any) -> tuple[int, Any]:
+    answer = httpx.post(net.document["api_url"] + path, json=body)
+    return answer.status_code, answer.json()
+
+
+def open_slot(net: Running) -> int:
+    """The last one: nothing of a test's outlives its gate."""
+    return max(slot["slot"] for slot in get(net, "/v1/slots", state="open")["items"])
+
+
+def draft(net: Running, account: int, **changed: Any) -> dict[str, Any]:
+    asked = {"side": "bid", "limit_ueur_per_kwh": UEUR, "quantity_wh": WH, "slot": open_slot(net)}
+    trader = net.document["accounts"][account]["address"]
+    return dict(get(net, "/v1/drafts", trader=trader, **asked | changed))
+
+
+def body_of(drafted: dict[str, Any], signature: str) -> dict[str, Any]:
+    """What is handed in: the draft's own members, and the signature."""
+    message = {
+        *("trader", "slot", "nonce", "side", "energy_class", "limit_ueur_per_kwh", "quantity_wh"),
+        *("immediate_or_cancel", "expiry_unix_seconds", "relayer"),
+    }
+    return {name: drafted[name] for name in message} | {"signature": signature}
+
+
+def signed_elsewhere(net: Running, drafted: dict[str, Any], account: int) -> str:
+    """By eth-account, as a wallet would: 65 bytes r ‖ s ‖ v."""
+    key = Account.from_key(net.document["accounts"][account]["private_key"])
+    signature: bytes = key.sign_typed_data(full_message=drafted["typed_data"]).signature
+    return "0x" + signature.hex().removeprefix("0x")
+
+
+# --- over the API -------------------------------------------------------------------------------
+
+
+def test_draft_says_what_is_signed(net: Running):
+    drafted = draft(net, 1)
+    message = drafted["typed_data"]["message"]
+    assert (message["quantity"], message["limitPrice"], message["side"]) == (WH, UEUR, 0)
+    assert drafted["typed_data"]["domain"]["verifyingContract"] == net.document["exchange"]
+    assert drafted["amount_at_limit_neur"] == WH * UEUR
+    assert 0 <= UEUR - drafted["charge_ueur_per_kwh"] - drafted["price_ueur_per_kwh"] < 100, "a tick at most"
+
+
+def test_order_that_a_wallet_signed_is_placed_and_seen(net: Running):
+    drafted = draft(net, 1)
+    status, placed = post(net, "/v1/orders", body_of(drafted, signed_elsewhere(net, drafted, 1)))
+    assert status == 201, placed
+    assert placed["order"]["filled_wh"] == WH, "the utility sells without limit"
+    fill = get(net, "/v1/fills", slot=drafted["slot"], account=drafted["trader"])["items"][-1]
+    assert (fill["quantity_wh"], fill["price_ueur_per_kwh"], fill["block"]) == (WH, 160_000, placed["block"])
+    assert draft(net, 1)["nonce"] == drafted["nonce"] + 1
+
+
+def test_test_account_is_signed_for_as_its_key_would(net: Running):
+    drafted = draft(net, 2, side="ask", immediate_or_cancel=True)
+    order = body_of(drafted, "")
+    del order["signature"]
+    status, told = post(net, "/v1/test-signatures", order)
+    assert status == 200
+    elsewhere = bytes.fromhex(signed_elsewhere(net, drafted, 2)[2:])
+    r, s, v = elsewhere[:32], elsewhere[32:64], elsewhere[64]
+    assert told["signature"] == "0x" + (r + bytes([s[0] | (v - 27) << 7]) + s[1:]).hex()
+    assert post(net, "/v1/orders", order | told)[0] == 201
+    accounts = get(net, "/v1/test-accounts")
+    assert [each["address"] for each in accounts] == [each["address"] for each in net.document["accounts"]]
+
+
+def test_what_the_contract_refuses_costs_no_block(net: Running):
+    drafted = draft(net, 3)
+    signed = body_of(drafted, signed_elsewhere(net, drafted, 3))
+    assert post(net, "/v1/orders", signed)[0] == 201
+    head = get(net, "/v1/market")["head_block"]
+    status, refusal = post(net, "/v1/orders", signed)
+    assert (status, refusal["type"]) == (409, "urn:wattbook:problem:order-refused")
+    assert refusal["detail"] == "order: nonce used"
+    assert get(net, "/v1/market")["head_block"] == head
+
+
+def test_somebody_else_s_signature_is_refused(net: Running):
+    drafted = draft(net, 3)
+    forged = [signed_elsewhere(net, drafted, 4), "0x" + "00" * 64, "0x" + "ff" * 65]
+    forged.append(signed_elsewhere(net, draft(net, 3, quantity_wh=WH + 100), 3))
+    for signature in forged:
+        status, refusal = post(net, "/v1/orders", body_of(drafted, signature))
+        assert (status, refusal["type"]) == (422, "urn:wattbook:problem:signature"), signature
+
+
+@pytest.mark.parametrize(
+    ("changed", "where"),
+    [
+        ({"quantity_wh": -1}, "body.quantity_wh"),
+        ({"quantity_wh": "1500"}, "body.quantity_wh"),
+        ({"limit_ueur_per_kwh": 0.24}, "body.limit_ueur_per_kwh"),
+        ({"nonce": 256}, "body.nonce"),
+        ({"side": "buy"}, "body.side"),
+        ({"trader": "<b>"}, "body.trader"),
+        ({"signature": "0x12"}, "body.signature"),
+        ({"extra": 1}, "body.extra"),
+    ],
+)
+def test_malformed_order_is_refused_by_the_member_that_is_wrong(
+    net: Running, changed: dict[str, Any], where: str
+):
+    status, refusal = post(net, "/v1/orders", body_of(draft(net, 3), "0x" + "00" * 64) | changed)
+    assert (status, refusal["type"]) == (422, "urn:wattbook:problem:input")
+    assert [fault["where"] for fault in refusal["faults"]] == [where]
+
+
+def test_form_of_another_origin_cannot_post(net: Running):
+    url = net.document["api_url"]
+    other = {"Origin": "https://evil.example"}
+    assert httpx.post(f"{url}/v1/orders", json={}, headers=other).status_code == 403
+    plain = httpx.post(f"{url}/v1/test-signatures", content="{}", headers={"Content-Type": "text/plain"})
+    assert plain.status_code == 422, "what a form can send without being asked is no JSON"
+
+
+# --- in a browser -------------------------------------------------------------------------------
+
+
+@pytest.mark.needs("chromium", "playwright")
+def test_order_is_placed_with_the_keyboard_and_seen_without_reload(net: Running, open_tab: Any):
+    tab = open_tab(color_scheme="dark", viewport={"width": 360, "height": 800})
+    page, slot = tab.page, open_slot(net)
+    page.goto(f"/?slot={slot}")
+    tab.sees("#status", "live")
+    page.evaluate("window.loadedOnce = true")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360, "nothing is wider than a telephone"
+    page.get_by_label("Energy, kWh").focus()
+    page.keyboard.type("0.7")
+    page.keyboard.press("Tab")
+    page.keyboard.type("0.1")
+    page.keyboard.press("Enter")
+    tab.sees(
+        "#sentence", f"You buy up to 0.700 kWh in slot {slot} at no more than 0.1000 €/kWh: at most 0.07 €"
+    )
+    page.keyboard.press("Enter")
+    tab.sees("#answer", "0.000 kWh filled, 0.700 kWh rest.")
+    tab.sees("#book tr.bid", "0.700")
+    drafted = draft(net, 5, slot=slot, quantity_wh=2_300)
+    assert post(net, "/v1/orders", body_of(drafted, signed_elsewhere(net, drafted, 5)))[0] == 201
+    tab.sees("#tape tbody tr", "2.300")
+    assert page.evaluate("window.loadedOnce"), "without reload"
