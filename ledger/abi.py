@@ -332,15 +332,18 @@ class EventCodec:
     record: Callable[..., Any]
 
     def decode(self, topics: Sequence[bytes], data: bytes) -> Any:
-        """The record of a log. Raises AbiDecodeError."""
+        """The record of a log. Raises AbiDecodeError, also where it is not as the contract would write it."""
         if len(topics) != 1 + sum(item is not None for item in self.indexed):
             raise AbiDecodeError(f"{self.name}: {len(topics)} topics")
         offsets = _offsets(self.data)
         unindexed = [_decode_member(item, data, 0, at) for item, at in zip(self.data, offsets, strict=True)]
         rest, keys = iter(unindexed), iter(topics[1:])
-        return self.record(
+        record = self.record(
             *(next(rest) if item is None else item.decode(next(keys), 0) for item in self.indexed)
         )
+        if self.encode(record) != (tuple(topics), data):
+            raise AbiDecodeError(f"{self.name}: not the one encoding of its values")
+        return record
 
     def encode(self, record: Any) -> tuple[tuple[bytes, ...], bytes]:
         """Topics and data of a log, as the contract would write them."""

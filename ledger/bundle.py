@@ -30,7 +30,7 @@ from ledger.chain.encoding import raw_receipt
 from ledger.chain.protocol import Block, Chain, LogFilter, Receipt
 from ledger.checkpoint import Checkpoint, SignerKey, VerifierKey
 from ledger.exchange import Exchange
-from market.events import OraclesRotated
+from market.events import ChargesPosted, OraclesRotated, PricesPosted
 from market.orders import Address
 
 FORMAT = "wattbook-bundle"
@@ -123,6 +123,7 @@ def collect(
 ) -> Bundle:
     """Take everything about an exchange from its chain, from `first_block` (its deployment) to the head.
 
+    Of certificates and inputs those are kept that charges or prices name.
     Raises ChainError, BundleIncompleteError where the chain knows no such exchange.
     """
     chain = exchange.chain
@@ -130,6 +131,11 @@ def collect(
     first = deployed if first_block is None else min(first_block, deployed)
     blocks = [chain.block(number) for number in range(first, chain.head() + 1)]
     head = blocks[-1]
+    named = _proofs_named(chain, exchange.address)
+    kept_certificates, kept_inputs = (
+        {digest: content for content in contents if (digest := sha256(content).digest()) in named}
+        for contents in (certificates, inputs)
+    )
     return Bundle(
         manifest=Manifest(
             chain_id=chain.chain_id,
@@ -146,12 +152,27 @@ def collect(
             tuple(raw_receipt(receipt) for receipt in _receipts(chain, block)) for block in blocks
         ),
         artifacts={name: artifact_bytes(name) for name in contracts.NAMES},
-        certificates={sha256(content).digest(): content for content in certificates},
-        inputs={sha256(content).digest(): content for content in inputs},
+        certificates=kept_certificates,
+        inputs=kept_inputs,
         checkpoint=Checkpoint(chain.chain_id, exchange.address, head.number, head.hash),
         digests={},
         genesis=genesis,
     )
+
+
+def _proofs_named(chain: Chain, exchange: Address) -> set[bytes]:
+    """SHA-256 of the certificates and inputs of an exchange's charges and prices."""
+    topics = tuple(events.topic(kind) for kind in (ChargesPosted, PricesPosted))
+    posted = [
+        events.decode(log.topics, log.data)
+        for log in chain.logs(LogFilter(addresses=(exchange,), topics=(topics,)))
+    ]
+    return {
+        digest
+        for each in posted
+        if isinstance(each, ChargesPosted | PricesPosted)
+        for digest in (each.certificate_hash, each.input_hash)
+    }
 
 
 def _receipts(chain: Chain, block: Block) -> Sequence[Receipt]:
@@ -263,6 +284,15 @@ def encode(bundle: Bundle, signer: SignerKey | None = None) -> dict[str, bytes]:
     return files
 
 
+def file_names(bundle: Bundle) -> set[str]:
+    """Names of the files that hold what this bundle has; a file of another name is read by nobody."""
+    names = {MANIFEST, CHECKPOINT, HEADERS, TRANSACTIONS, RECEIPTS}
+    names |= {f"{ARTIFACTS}/{name}.json" for name in contracts.NAMES}
+    for place, contents in ((CERTIFICATES, bundle.certificates), (INPUTS, bundle.inputs)):
+        names |= {f"{place}/{digest.hex()}.bin" for digest in contents}
+    return names | {name for name, held in ((GENESIS, bundle.genesis), (NOTICE, bundle.notice)) if held}
+
+
 def encode_manifest(manifest: Manifest) -> bytes:
     """The manifest as canonical JSON."""
     return canonical_json(
@@ -327,7 +357,7 @@ def decode(files: Mapping[str, bytes], folder: str = "bundle") -> Bundle:
         inputs=_by_hash(files, INPUTS, folder),
         checkpoint=parsed(CHECKPOINT, checkpoints.decode),
         digests={name: sha256(content).hexdigest() for name, content in files.items()},
-        genesis=files.get(GENESIS, b""),
+        genesis=parsed(GENESIS, _canonical) if GENESIS in files else b"",
         notice=files.get(NOTICE, b""),
     )
 
@@ -346,7 +376,9 @@ def _decode_manifest(content: bytes) -> Manifest:
     fields = json.loads(content)
     if fields["format"] != FORMAT or fields["version"] != VERSION:
         raise ValueError(f"not a {FORMAT} of version {VERSION}")
-    files = fields["files"]
+    scenario, seed, files = fields["scenario"], fields["seed"], fields["files"]
+    if not isinstance(scenario, str | None) or type(seed) not in (int, type(None)):
+        raise ValueError(f"scenario {scenario!r}, seed {seed!r}: not a text and a whole number, or null")
     if not isinstance(files, dict) or not all(
         isinstance(item, str) for entry in files.items() for item in entry
     ):
@@ -360,8 +392,8 @@ def _decode_manifest(content: bytes) -> Manifest:
         token=checksummed(address_bytes(fields["token"])),
         deployment_block=_whole(fields, "deployment_block"),
         first_block=_whole(fields, "first_block"),
-        scenario=fields["scenario"],
-        seed=fields["seed"],
+        scenario=scenario,
+        seed=seed,
         files=tuple(sorted(files.items())),
         checkpoint_key=None if key is None else VerifierKey.parse(str(key)),
     )
@@ -372,6 +404,12 @@ def _whole(fields: Mapping[str, Any], name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{name}: {value!r} is not a whole number")
     return value
+
+
+def _canonical(content: bytes) -> bytes:
+    if content and canonical_json(json.loads(content)) != content:
+        raise ValueError("not canonical JSON")
+    return content
 
 
 def _decode_rlp(content: bytes) -> list[Any]:

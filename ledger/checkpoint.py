@@ -179,6 +179,9 @@ def decode(content: bytes) -> Checkpoint:
         )
     except (ValueError, binascii.Error):
         raise CheckpointError("not the lines of a checkpoint") from None
+    signers = [(each.name, each.key_id) for each in checkpoint.signatures]
+    if len(set(signers)) < len(signers):
+        raise CheckpointError("a key has signed twice")
     if checkpoint.encode() != content or not _DIGEST.fullmatch(checkpoint.manifest_sha256):
         raise CheckpointError("not the one form of a checkpoint")
     return checkpoint

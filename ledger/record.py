@@ -21,7 +21,7 @@ from ledger.abi import AbiError
 from ledger.address import checksummed
 from ledger.bundle import Bundle, BundleError
 from ledger.calls import Call, Deployment
-from ledger.chain.encoding import EncodingError, Header, created_address, decode_header
+from ledger.chain.encoding import BLOOM_BYTES, EncodingError, Header, created_address, decode_header
 from ledger.chain.protocol import Chain, Log, LogFilter
 from ledger.checkpoint import VerifierKey
 from ledger.eip712 import Domain
@@ -33,6 +33,12 @@ from market.events import Event, OraclesRotated
 from market.orders import Address
 
 E = TypeVar("E", bound=Event)
+
+GAS_BYTES = 8
+"""Gas is a number of 64 bits."""
+
+NO_RECEIPT = "no receipt"
+"""What is wrong with a transaction of which only its own bytes are there."""
 
 
 class RecordError(Exception):
@@ -329,7 +335,7 @@ def _read_sent(  # noqa: PLR0917 - the place of one transaction, and its bytes
         gas_used=cumulative - gas_before,
         bloom=bloom,
         logs=logs,
-        problem=problem if raw_receipt is not None else "no receipt",
+        problem=problem if raw_receipt is not None else NO_RECEIPT,
     )
 
 
@@ -351,10 +357,14 @@ def _read_receipt(raw: bytes) -> tuple[int, int, bytes, list[Any]]:
     try:
         items = rlp_bytes.decode(raw[1:] if raw[:1] < b"\x80" else raw)
         status, cumulative, bloom, logs = items
-        if not isinstance(bloom, bytes):
-            raise ValueError("bloom is not bytes")
+        if status not in (b"", b"\1") or not isinstance(bloom, bytes) or len(bloom) != BLOOM_BYTES:
+            raise ValueError("not a status and a bloom")
+        if not isinstance(cumulative, bytes) or cumulative[:1] == b"\0" or len(cumulative) > GAS_BYTES:
+            raise ValueError("cumulative gas is no number in its one form")
         for address, topics, data in logs:
-            if len(address) != 20 or not all(isinstance(part, bytes) for part in (*topics, data)):
+            if [len(part) for part in (address, *topics)] != [20] + [32] * len(topics) or len(topics) > 4:
+                raise ValueError("a log is not address and topics")
+            if not all(isinstance(part, bytes) for part in (address, *topics, data)):
                 raise ValueError("a log is not address, topics and data")
     except (TypeError, ValueError) as error:
         raise ValueError(f"receipt: {error}") from None

@@ -41,6 +41,9 @@ _NUMBERS = {
     *("difficulty", "number", "gas_limit", "gas_used", "timestamp"),
     *("base_fee", "blob_gas_used", "excess_blob_gas"),
 }
+_LENGTHS = {"coinbase": 20, "logs_bloom": BLOOM_BYTES, "nonce": 8}
+_HASH_BYTES = 32
+"""Most bytes of a number, and those of whatever else has no length of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,10 @@ def decode_header(encoded: bytes) -> Header:
         raise EncodingError("header: not a list of 15 to 21 fields")
     if not all(isinstance(item, bytes) for item in items):
         raise EncodingError("header: a field is a list")
+    for name, item in zip(names, items, strict=False):
+        expected = len(item) if name == "extra_data" else _LENGTHS.get(name, _HASH_BYTES)
+        if len(item) > expected or (len(item) < expected and name not in _NUMBERS):
+            raise EncodingError(f"header: {name} has {len(item)} bytes instead of {expected}")
     values: list[Any] = [
         int.from_bytes(item, "big") if name in _NUMBERS else item
         for name, item in zip(names, items, strict=False)
@@ -260,8 +267,13 @@ def _read_receipt(  # noqa: PLR0917 - a receipt and where it stands
     )
 
 
+def envelope_type(raw: bytes) -> int:
+    """Type of a transaction's or a receipt's bytes (EIP-2718), 0 for legacy ones."""
+    return raw[0] if raw and raw[0] < rlp_bytes.STRING else 0
+
+
 def _receipt_items(raw: bytes) -> tuple[int, list[Any]]:
-    kind = raw[0] if raw and raw[0] < 0x80 else 0
+    kind = envelope_type(raw)
     try:
         items = rlp.decode(raw[1:] if kind else raw)
     except rlp.exceptions.RLPException as refusal:

@@ -15,7 +15,7 @@ from tests.audit.small_market import traded
 from tests.audit.tampering import Ground, Kind
 
 FOLDER = Path(__file__).with_name("expected")
-_HASH = re.compile(r"(?:0x)?[0-9a-f]{64}(?![0-9a-f])")
+_HASH = re.compile(r"(?:0x)?[0-9a-fA-F]{64}(?![0-9a-fA-F])")
 
 KINDS: tuple[Kind, ...] = (
     *tamper_files.KINDS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 
 import rlp
 
@@ -15,15 +16,20 @@ from ledger.keccak import keccak
 from market.events import AccountSettled
 from tests.audit.forge import (
     Place,
+    RawLog,
     change_header,
     cut_short,
     edit_receipt,
     found,
+    place_of,
     rebuilt,
     with_headers,
 )
-from tests.audit.tampering import Ground, Kind, Tampered, consistent
+from tests.audit.tampering import Ground, Kind, Tampered, consistent, told_at
 
+SEALS = ("manifest.json", "checkpoint")
+NOTHING = b"nothing"
+OF_NOBODY = f"{sha256(NOTHING).hexdigest()}.bin"
 SIGNER = SignerKey("utility.example/market", bytes(range(32)))
 FORGER = SignerKey("utility.example/market", bytes(32))
 
@@ -144,6 +150,33 @@ def _receipt_bloom(ground: Ground) -> bundles.Bundle:
     return rebuilt(replace(ground.bundle, receipts=receipts), 13)
 
 
+def _receipt_type(ground: Ground) -> bundles.Bundle:
+    """A receipt of another type than its transaction, root and header rebuilt."""
+    receipts = list(ground.bundle.receipts)
+    receipts[13] = (b"\x01" + receipts[13][0][1:], *receipts[13][1:])
+    return rebuilt(replace(ground.bundle, receipts=tuple(receipts)), 13)
+
+
+def _receipt_gas(ground: Ground) -> bundles.Bundle:
+    """A transaction that cost nothing, the next one what both did, root and header rebuilt."""
+    receipts, block = list(ground.bundle.receipts), 24
+    status, _, *rest = rlp.decode(receipts[block][0][1:])
+    receipts[block] = (receipts[block][0][:1] + rlp.encode([status, b"", *rest]), *receipts[block][1:])
+    return rebuilt(replace(ground.bundle, receipts=tuple(receipts)), block)
+
+
+def _log_longer(ground: Ground) -> Tampered:
+    """An event with a word behind its values, root and header rebuilt."""
+    logged, _ = found(ground.record, AccountSettled, 2)
+    place = place_of(ground.record, logged)
+
+    def edit(logs: list[RawLog]) -> list[RawLog]:
+        address, topics, data = logs[place.log]
+        return [*logs[: place.log], (address, topics, data + bytes(32)), *logs[place.log + 1 :]]
+
+    return consistent(rebuilt(edit_receipt(ground.bundle, place, edit), place.block), told_at(logged))
+
+
 def _log_of_another(ground: Ground) -> bundles.Bundle:
     """An event that another contract told, in the exchange's name, filter and root left as they were."""
     edited = edit_receipt(ground.bundle, Place(13, 0, 0), lambda logs: logs[:-1])
@@ -159,6 +192,28 @@ def _renamed(_: Ground, files: Files) -> Files:
     forged = bundles.encode(replace(bundle, certificates=certificates))
     files.pop(name)
     return forged
+
+
+def sealed(name: str, check: str, place: str, added: Callable[[Ground, Files], Files]) -> Kind:
+    """Files more than the format knows or the market posted; manifest and checkpoint are made to fit."""
+
+    def tamper(ground: Ground) -> Tampered:
+        files = bundles.encode(ground.bundle)
+        files |= added(ground, files)
+        listed = ((name, sha256(files[name]).hexdigest()) for name in sorted(files) if name not in SEALS)
+        manifest = replace(ground.bundle.manifest, files=tuple(listed))
+        files["manifest.json"] = bundles.encode_manifest(manifest)
+        digest = sha256(files["manifest.json"]).hexdigest()
+        files["checkpoint"] = replace(ground.bundle.checkpoint, manifest_sha256=digest).encode()
+        return Tampered(files, place)
+
+    return Kind(name, check, tamper, raw=check == "headers")
+
+
+def _in_capitals(_: Ground, files: Files) -> Files:
+    """A proof once more, under its hash in capitals."""
+    name = first_of(files, "certificates")
+    return {f"certificates/{name[len('certificates/') : -len('.bin')].upper()}.bin": files[name]}
 
 
 def _checkpoint(**other: object) -> Callable[[Ground, Files], Files]:
@@ -245,6 +300,31 @@ UNFIT = (
     ),
     unfit("header-time", "block 14 time", lambda ground: change_header(ground.bundle, 13, timestamp=2**33)),
     unfit("header-number", "block 99 number", lambda ground: change_header(ground.bundle, 13, number=99)),
+    unfit(
+        "header-gas-limit", "block 13 gas used", lambda ground: change_header(ground.bundle, 13, gas_limit=1)
+    ),
+    unfit(
+        "header-base-fee",
+        "block 13 transaction 0 base fee",
+        lambda ground: change_header(ground.bundle, 13, base_fee=2**64),
+    ),
+    unfit(
+        "header-uncles",
+        "block 13 uncles",
+        lambda ground: change_header(ground.bundle, 13, uncles_hash=keccak(b"an uncle")),
+    ),
+    unfit(
+        "header-blobs",
+        "block 13 blob gas used",
+        lambda ground: change_header(ground.bundle, 13, blob_gas_used=131_072),
+    ),
+    unfit(
+        "header-of-an-older-fork",
+        "block 13 fields",
+        lambda ground: change_header(ground.bundle, 13, requests_hash=None),
+    ),
+    unfit("receipt-type", "block 13 transaction 0 receipt's type", _receipt_type),
+    unfit("receipt-gas", "block 24 transaction 0 gas used", _receipt_gas),
     unfit("receipt-missing", "block 16 number of receipts", _receipt_missing),
     unfit("receipt-bloom", "block 13 transaction 0 logs bloom", _receipt_bloom),
     unfit("receipt-log-dropped", "block 13 receipts", _log_of_another),
@@ -299,4 +379,21 @@ HEADS = (
 )
 """What only somebody who knows the head, or who signed it, can find."""
 
-KINDS = (*RAW, *UNFIT, *HEADS)
+
+def _of_nobody(folder: str) -> Kind:
+    """A proof under its hash, to which nothing refers."""
+    place = f"{folder}/{OF_NOBODY}"
+    return sealed(f"{folder}-of-nobody", "charges", place, lambda *_: {place: NOTHING})
+
+
+MEANINGLESS = (
+    sealed("file-of-no-meaning", "headers", "notes.txt", lambda *_: {"notes.txt": NOTHING}),
+    sealed("file-empty", "headers", "NOTICE", lambda *_: {"NOTICE": b""}),
+    sealed("file-certificate-in-capitals", "headers", "certificates/", _in_capitals),
+    _of_nobody("certificates"),
+    _of_nobody("inputs"),
+    Kind("log-longer", "artifacts", _log_longer),
+)
+"""Files under the manifest, and bytes under the roots, that say nothing."""
+
+KINDS = (*RAW, *UNFIT, *HEADS, *MEANINGLESS)

@@ -141,3 +141,9 @@ def test_other_forms_are_refused(signed: dict[str, bytes], old: bytes, new: byte
     assert old in content
     with pytest.raises((CheckpointError, BundleFormatError)):
         decode(content.replace(old, new, 1))
+
+
+def test_a_key_signs_once(signed: dict[str, bytes]) -> None:
+    *text, line = signed["checkpoint"].splitlines(keepends=True)
+    with pytest.raises(CheckpointError, match="twice"):
+        decode(b"".join([*text, line, line]))

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import rlp
 
+from ledger import bundle as bundles
 from ledger.bundle import Bundle, BundleError, BundleFormatError, BundleIncompleteError, BundleNotFoundError
+from ledger.chain.encoding import decode_header
 from ledger.record import Record
 from tests.audit.small_market import written
 
@@ -53,6 +59,65 @@ def test_missing_certificate(folder: Path) -> None:
 def test_wrong_path(tmp_path: Path) -> None:
     with pytest.raises(BundleNotFoundError, match="nowhere"):
         Record.from_bundle(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"seed": 7', b'"seed": 7.0'),
+        (b'"seed": 7', b'"seed": true'),
+        (b'"seed": 7', b'"seed": -0.0'),
+        (b'"scenario": "small"', b'"scenario": ["small"]'),
+        (b'"first_block": ', b'"first_block": 0.0e'),
+    ],
+)
+def test_manifest_with_values_of_another_kind(bundle: Bundle, old: bytes, new: bytes) -> None:
+    files = bundles.encode(bundle)
+    assert old in files["manifest.json"]
+    with pytest.raises(BundleFormatError, match=r"manifest\.json"):
+        bundles.decode(files | {"manifest.json": files["manifest.json"].replace(old, new)})
+
+
+@pytest.mark.parametrize("content", [b"{}", b'{"b": 1, "a": 2}\n', b'{\n  "a": 1,\n  "a": 1\n}\n', b"[1"])
+def test_genesis_in_another_form(bundle: Bundle, content: bytes) -> None:
+    with pytest.raises(BundleFormatError, match=r"genesis\.json"):
+        bundles.decode(bundles.encode(bundle) | {"genesis.json": content})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("coinbase", bytes(19)), ("state_root", bytes(31)), ("nonce", bytes(9))]
+)
+def test_header_with_a_field_of_another_length(bundle: Bundle, field: str, value: bytes) -> None:
+    header = replace(decode_header(bundle.headers[3]), **{field: value}).encode()
+    with pytest.raises(BundleError, match=f"block 3: header: {field} has {len(value)} bytes"):
+        Record.of(replace(bundle, headers=(*bundle.headers[:3], header)), proves_itself=False)
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        lambda status, gas, bloom, logs: [b"\2", gas, bloom, logs],
+        lambda status, gas, bloom, logs: [b"\0\1", gas, bloom, logs],
+        lambda status, gas, bloom, logs: [bytes(32), gas, bloom, logs],
+        lambda status, gas, bloom, logs: [status, b"\0" + gas, bloom, logs],
+        lambda status, gas, bloom, logs: [status, bytes([1]) * 9, bloom, logs],
+        lambda status, gas, bloom, logs: [status, gas, bloom[1:], logs],
+        lambda status, gas, bloom, logs: [status, gas, bloom, [[bytes(20), [bytes(31)], b""]]],
+        lambda status, gas, bloom, logs: [status, gas, bloom, [[bytes(20), [bytes(32)] * 5, b""]]],
+        lambda status, gas, bloom, logs: [status, gas, bloom, logs, b""],
+    ],
+)
+def test_receipt_in_another_form(bundle: Bundle, edited: Callable[..., list[Any]]) -> None:
+    block = next(number for number, receipts in enumerate(bundle.receipts) if receipts)
+    raw = bundle.receipts[block][0]
+    forged = raw[:1] + rlp.encode(edited(*rlp.decode(raw[1:])))
+    receipts = (
+        *bundle.receipts[:block],
+        (forged, *bundle.receipts[block][1:]),
+        *bundle.receipts[block + 1 :],
+    )
+    with pytest.raises(BundleError, match=f"block {block}: receipt: "):
+        Record.of(replace(bundle, receipts=receipts), proves_itself=False)
 
 
 def test_header_that_is_none(folder: Path, bundle: Bundle) -> None:

@@ -1,8 +1,8 @@
 """`headers`: every byte of the bundle is what its headers commit to, and the headers are one chain.
 
-Files against the manifest's digests, blocks against their parents, transactions, receipts and blooms
-against the roots in the headers, the checkpoint against head and manifest, and its signature against the key
-that the manifest names. State roots are for `execution`.
+Files against names and digests in the manifest, blocks against their parents, transactions, receipts, blooms
+against the roots in the headers, gas and fees against what block and sender allow, checkpoint against head
+and manifest, and its signature against the key that the manifest names. State roots are for `execution`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from hashlib import sha256
 
 from ledger import bundle as bundles
+from ledger import rlp_bytes
 from ledger.address import address_bytes
 from ledger.audit.verdict import PASSED, Verdict, compare
-from ledger.chain.encoding import BLOOM_BYTES, bloom, ordered_root, union
-from ledger.record import Record, RecordedBlock
+from ledger.chain.encoding import bloom, envelope_type, ordered_root, union
+from ledger.chain.rules import EMPTY_UNCLES_HASH, GAS_PER_BLOB, GAS_TRANSACTION
+from ledger.record import NO_RECEIPT, Record, RecordedBlock
 from market.findings import Finding
 
 NAME = "headers"
@@ -45,6 +47,8 @@ def _files(record: Record) -> Iterator[Verdict]:
                 bundle.digests.get(name, "no such file"),
             )
             yield compare(NAME, name, expected, found, difference="SHA-256 differs", hint=_NEXT)
+        for name in sorted(claimed.keys() - bundles.file_names(bundle)):
+            yield Finding(NAME, name, "a file of the format", "another name, or nothing in it", "no meaning")
     for place, contents in ((bundles.CERTIFICATES, bundle.certificates), (bundles.INPUTS, bundle.inputs)):
         for digest, content in contents.items():
             where = f"{place}/{digest.hex()}.bin"
@@ -74,6 +78,11 @@ def _link(record: Record, previous: RecordedBlock | None, block: RecordedBlock) 
         difference=f"block {previous.number} is not its parent",
         hint=_NEXT,
     )
+    fields, before = (len(rlp_bytes.decode(each.header_rlp)) for each in (block, previous))
+    if fields < before:
+        yield Finding(
+            NAME, f"{where} fields", f"{before} or more", f"{fields}", "forks only add fields", _NEXT
+        )
     # Local clients give several blocks of one second the same time; none goes back.
     if block.header.timestamp < previous.header.timestamp:
         yield compare(NAME, f"{where} time", f"{previous.header.timestamp} or later", block.header.timestamp)
@@ -97,14 +106,42 @@ def _content(block: RecordedBlock) -> Iterator[Verdict]:
         difference="root differs: a receipt was changed, added or dropped",
         hint=_NEXT,
     )
+    difference = "uncles are in no block since the merge"
+    yield compare(NAME, f"{where} uncles", EMPTY_UNCLES_HASH, header.uncles_hash, difference=difference)
     yield compare(NAME, f"{where} number of receipts", len(block.raw_transactions), len(block.raw_receipts))
-    yield compare(NAME, f"{where} gas used", header.gas_used, sum(sent.gas_used for sent in block.sent))
+    for sent, *raws in zip(block.sent, block.raw_transactions, block.raw_receipts, strict=False):
+        expected, found = map(envelope_type, raws)
+        yield compare(
+            NAME, f"{sent.where} receipt's type", expected, found, difference="not the transaction's"
+        )
+    yield from _gas(block)
     for sent in block.sent:
         logs = [logged.log for logged in sent.logs]
         filter_bytes = bloom(value for log in logs for value in (address_bytes(log.address), *log.topics))
         yield compare(NAME, f"{sent.where} logs bloom", filter_bytes, sent.bloom, difference="bloom differs")
-    blooms = [sent.bloom for sent in block.sent if len(sent.bloom) == BLOOM_BYTES]
+    blooms = [sent.bloom for sent in block.sent]
     yield compare(NAME, f"{where} logs bloom", union(blooms), header.logs_bloom, difference="bloom differs")
+
+
+def _gas(block: RecordedBlock) -> Iterator[Verdict]:
+    """What a block used in all, and each transaction by what its sender offered (EIP-1559)."""
+    where, header = f"block {block.number}", block.header
+    yield compare(NAME, f"{where} gas used", header.gas_used, sum(sent.gas_used for sent in block.sent))
+    yield _within(f"{where} gas used", header.gas_used, 0, header.gas_limit)
+    offers = [sent.signed.transaction for sent in block.sent if sent.signed is not None]
+    blobs = sum(len(offered.blob_hashes) for offered in offers)
+    yield compare(NAME, f"{where} blob gas used", blobs * GAS_PER_BLOB, header.blob_gas_used or 0)
+    for sent in block.sent:
+        if sent.signed is not None and sent.problem != NO_RECEIPT:
+            offered = sent.signed.transaction
+            yield _within(f"{sent.where} gas used", sent.gas_used, GAS_TRANSACTION, offered.gas)
+            yield _within(f"{sent.where} base fee, wei", header.base_fee or 0, 0, offered.max_fee_per_gas)
+
+
+def _within(where: str, found: int, least: int, most: int) -> Verdict:
+    if least <= found <= most:
+        return PASSED
+    return Finding(NAME, where, f"{least:_} to {most:_}", f"{found:_}", "out of range", _NEXT)
 
 
 def _checkpoint(record: Record) -> Iterator[Verdict]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ledger import bundle as bundles
 from ledger import vectors
 from ledger.audit.checks import responses
 from ledger.audit.verdict import PASSED, Verdict, at, compare, of_slot
@@ -44,7 +45,8 @@ class Proved:
 
 
 def check_charges(record: Record) -> Iterator[Verdict]:
-    """One verdict a rule, chunk and bus of each slot's firm charges."""
+    """One verdict a rule, chunk and bus of each slot's firm charges, and one a file that proves nothing."""
+    yield from _unnamed(record)
     for slot in history(record):
         if slot.charges_posted is None:
             continue
@@ -90,6 +92,21 @@ def slots_without_certificate(record: Record) -> int:
         for slot in history(record)
     )
     return sum(any(digest not in kept for digest in digests) for digests in posted)
+
+
+def _unnamed(record: Record) -> Iterator[Verdict]:
+    """Certificates and inputs of the bundle that neither charges nor prices name: they prove nothing here."""
+    posted = [each.event for each in record.logged if isinstance(each.event, ChargesPosted | PricesPosted)]
+    for place, contents, named in (
+        (bundles.CERTIFICATES, record.bundle.certificates, {each.certificate_hash for each in posted}),
+        (bundles.INPUTS, record.bundle.inputs, {each.input_hash for each in posted}),
+    ):
+        for digest in contents:
+            if digest in named:
+                yield PASSED
+            else:
+                where = f"{place}/{digest.hex()}.bin"
+                yield Finding(CHARGES, where, "charges or prices that name it", "none", "proves nothing")
 
 
 # --- the vector ---------------------------------------------------------------------------------
