@@ -30,6 +30,7 @@ def explain(
         str | None,
         typer.Argument(
             help="BLOCK:LOG of a settlement, ACCOUNT@SLOT, ACCOUNT@2026-06-23 or @SLOT;"
+            " an ACCOUNT is a number or an address;"
             " utility@SLOT or utility@2026-06-23 is the utility's result by where it comes from.",
             metavar="PAYMENT",
         ),
@@ -81,14 +82,28 @@ def _asked(record: Record, payment: str) -> Explanation | Statement | Result | D
             return result.of_slot(record, slot)
         if not account:
             return statement.of_slot(record, slot)
-        return one(record, account=address_of(account, f"payment {payment}"), slot=slot)
+        return one(record, account=_account(record, account, payment), slot=slot)
     try:
         day = date.fromisoformat(when)
     except ValueError:
         stop(f"payment {payment}: the slot of ACCOUNT@SLOT is a number; {_payments(record)}", USAGE)
     if account == UTILITY:
         return result.of_day(record, day)
-    return statement.of_day(record, address_of(account, f"payment {payment}"), day)
+    return statement.of_day(record, _account(record, account, payment), day)
+
+
+def _account(record: Record, account: str, payment: str) -> str:
+    """The address of an account that is named by it or by its number. Raises ExplainError, NoHistory."""
+    from ledger.audit.explain import ExplainError  # noqa: PLC0415 - loads slowly
+    from ledger.history import history  # noqa: PLC0415
+
+    if not (account.isascii() and account.isdecimal()):
+        return address_of(account, f"payment {payment}")
+    ids = history(record).ids
+    for address, number in ids.items():
+        if number == int(account):
+            return address
+    raise ExplainError(f"payment {payment}: accounts are 0, the utility, to {max(ids.values())}")
 
 
 def _payments(record: Record) -> str:

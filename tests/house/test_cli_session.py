@@ -374,6 +374,12 @@ def test_payment_by_account_and_slot_is_the_same(bundle: Path, payments: list[st
         assert told("audit", "explain", bundle, f"{each['account'].lower()}@{each['slot']}") == each
 
 
+def test_payment_by_number_and_slot_is_the_same(bundle: Path, payments: list[str]):
+    slot = told("audit", "explain", bundle, payments[0])["slot"]
+    numbered = [told("audit", "explain", bundle, f"{number}@{slot}") for number in range(len(payments))]
+    assert sorted(each["place"] for each in numbered) == sorted(payments)
+
+
 def test_day_and_slot_hold_the_same_payments(bundle: Path, payments: list[str]):
     whole = told("audit", "explain", bundle, payments[0])
     slot = told("audit", "explain", bundle, f"@{whole['slot']}")
@@ -408,6 +414,7 @@ def test_explanation_as_text_names_its_sources(bundle: Path, payments: list[str]
         ("1:1", "payment 1:1: no account was settled there"),
         ("first", "payment 'first': a place is BLOCK:LOG"),
         ("0x12@3", "'0x12' is no address"),
+        ("5@3", "payment 5@3: accounts are 0, the utility, to 4"),
         ("0x" + "1" * 40 + "@3", "in slot 3: no account was settled there"),
         ("0x" + "1" * 40 + "@noon", "the slot of ACCOUNT@SLOT is a number"),
     ],
