@@ -12,6 +12,7 @@ from node.api.assets import add_assets
 from node.api.bills import Finished
 from node.api.desk import Desk
 from node.api.documents import UnknownSlotError
+from node.api.flows import NO_PROOFS, Flows, Proofs
 from node.api.guard import guard
 from node.api.pages import add_pages
 from node.api.problems import DESCRIBED, answer_with_problems
@@ -36,13 +37,15 @@ def create_api(
     outlook: Callable[[int, int], OutlookBody] | None = None,
     finished: Finished | None = None,
     *,
+    proofs: Proofs = NO_PROOFS,
     desk: Desk | None = None,
     host: str = "127.0.0.1",
 ) -> FastAPI:
     """The application over a projection. `deployment` is the document that clients start from.
 
     `outlook` gives what the utility publishes for a clearing of a slot, for oracles that are elsewhere.
-    Of a record that is `finished` there are bills and an audit. The `desk` takes signed orders; without one
+    Of a record that is `finished` there are bills and an audit. `proofs` are its clearings',
+    or those that the market's own oracles made so far. The `desk` takes signed orders; without one
     there is nothing but reading. `host` is where the server is to be found.
     """
     app = FastAPI(
@@ -56,8 +59,9 @@ def create_api(
     answer_with_problems(app)
     guard(app, host)
     add_assets(app)
-    add_resources(app, projection, finished)
-    add_pages(app, projection, Views(projection, deployment, finished, desk), finished)
+    flows = Flows(projection, proofs)
+    add_resources(app, projection, flows, finished)
+    add_pages(app, projection, Views(projection, deployment, flows, finished, desk), finished)
     add_trading(app, projection, desk)
 
     @app.get("/health")

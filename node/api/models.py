@@ -112,6 +112,33 @@ class PricesResource(Resource):
     buses: list[BusPriceResource]
 
 
+class BusFlowResource(Resource):
+    """A bus in a clearing, and the line that feeds it."""
+
+    bus: int
+    name: str
+    parent: int | None
+    """The bus that the line comes from; null for the substation, as is all of its line."""
+    voltage_pu: float
+    voltage_min_pu: float
+    voltage_max_pu: float
+    flow_mw: float | None
+    """Active power of the line at its beginning; negative towards the substation."""
+    loading: float | None
+    """Its current as a share of its rating; null where it has none."""
+
+
+class FlowsResource(Resource):
+    """What the feeder carries, as the slot's newest clearing expects it."""
+
+    slot: int
+    state: State
+    clearing: Literal["charges", "prices"]
+    """Which clearing: that of the firm charges, or that of the prices."""
+    feeder: str
+    buses: list[BusFlowResource]
+
+
 class OrderResource(Resource):
     """An order that the contract took. Its energy is filled, rests, was voided, or taken back by a veto."""
 

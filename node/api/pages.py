@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections import OrderedDict
+from collections.abc import Callable
 from hashlib import sha256
+from threading import Lock
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Query, Request
 from fastapi.responses import HTMLResponse
 
 from node.api.bills import Finished, bill_resource, explained
@@ -19,6 +22,7 @@ from node.api.projection import Projection
 from node.api.version1 import OfSlot, PaymentPlace, wanted
 from node.api.views import AccountView, AuditView, MarketView, SettlementsView, Views
 from node.web.bill import bill_page
+from node.web.feeder_map import feeder_map
 from node.web.pages import render
 
 AddressQuery = Annotated[
@@ -28,19 +32,42 @@ AccountQuery = Annotated[
     str | None, Query(alias="account", max_length=80, description="0x and 40 hexadecimal digits")
 ]
 Kind = Annotated[PaymentKind | None, Query(description="only payments of this kind")]
+PAGES_KEPT = 64
 STYLE_BEGINS, STYLE_ENDS = "<style>", "</style>"
+
+
+class _Kept:
+    """Pages as they were rendered for the newest block and second: many who look cost as much as one."""
+
+    def __init__(self, projection: Projection) -> None:
+        self._projection = projection
+        self._pages: OrderedDict[str, tuple[tuple[bytes, int], str]] = OrderedDict()
+        self._lock = Lock()
+
+    def page(self, request: Request, make: Callable[[], str]) -> HTMLResponse:
+        """The page of a request, made if it is not there."""
+        source, url = self._projection.source, str(request.url)
+        with self._lock:
+            moment = source.block_hash(source.head()), source.now()
+            if url not in self._pages or self._pages[url][0] != moment:
+                self._pages[url] = moment, make()
+            self._pages.move_to_end(url)
+            while len(self._pages) > PAGES_KEPT:
+                self._pages.popitem(last=False)
+            return HTMLResponse(self._pages[url][1])
 
 
 def add_pages(app: FastAPI, projection: Projection, views: Views, finished: Finished | None) -> None:
     """Let an application show the pages."""
-    _add_market(app, views)
-    _add_accounts(app, views)
+    kept = _Kept(projection)
+    _add_market(app, views, kept)
+    _add_accounts(app, views, kept)
     _add_bills(app, finished)
 
     @app.get("/slots", response_class=HTMLResponse, responses=DESCRIBED)
-    def slots() -> HTMLResponse:
+    def slots(request: Request) -> HTMLResponse:
         """The life of every slot."""
-        return _page("slots.html", views.slots())
+        return kept.page(request, lambda: _page("slots.html", views.slots()))
 
     @app.get("/slots.json")
     def slots_json() -> Any:
@@ -48,11 +75,11 @@ def add_pages(app: FastAPI, projection: Projection, views: Views, finished: Fini
         return slots_document(projection)
 
 
-def _add_market(app: FastAPI, views: Views) -> None:
+def _add_market(app: FastAPI, views: Views, kept: _Kept) -> None:
     @app.get("/", response_class=HTMLResponse, responses=DESCRIBED)
-    def market(slot: OfSlot = None) -> HTMLResponse:
+    def market(request: Request, slot: OfSlot = None) -> HTMLResponse:
         """The market on one page."""
-        return _page("market.html", views.market(slot))
+        return kept.page(request, lambda: _market_page(views.market(slot)))
 
     @app.get("/market.json", responses=DESCRIBED)
     def market_json(slot: OfSlot = None) -> MarketView:
@@ -62,7 +89,7 @@ def _add_market(app: FastAPI, views: Views) -> None:
     @app.get("/audit", response_class=HTMLResponse, responses=DESCRIBED)
     def audit() -> HTMLResponse:
         """Whether the record holds."""
-        return _page("audit.html", views.audit())
+        return HTMLResponse(_page("audit.html", views.audit()))
 
     @app.get("/audit.json")
     def audit_json() -> AuditView:
@@ -70,11 +97,11 @@ def _add_market(app: FastAPI, views: Views) -> None:
         return views.audit()
 
 
-def _add_accounts(app: FastAPI, views: Views) -> None:
+def _add_accounts(app: FastAPI, views: Views, kept: _Kept) -> None:
     @app.get("/account", response_class=HTMLResponse, responses=DESCRIBED)
-    def account(address: AddressQuery = None) -> HTMLResponse:
+    def account(request: Request, address: AddressQuery = None) -> HTMLResponse:
         """One account, or those there are."""
-        return _page("account.html", views.account(wanted(address)))
+        return kept.page(request, lambda: _page("account.html", views.account(wanted(address))))
 
     @app.get("/account.json", responses=DESCRIBED)
     def account_json(address: AddressQuery = None) -> AccountView:
@@ -83,10 +110,17 @@ def _add_accounts(app: FastAPI, views: Views) -> None:
 
     @app.get("/settlements", response_class=HTMLResponse, responses=DESCRIBED)
     def settlements(
-        slot: OfSlot = None, account: AccountQuery = None, kind: Kind = None, after: After = None
+        request: Request,
+        slot: OfSlot = None,
+        account: AccountQuery = None,
+        kind: Kind = None,
+        after: After = None,
     ) -> HTMLResponse:
         """Payments, newest first."""
-        return _page("settlements.html", views.settlements(slot, wanted(account), kind, after))
+        return kept.page(
+            request,
+            lambda: _page("settlements.html", views.settlements(slot, wanted(account), kind, after)),
+        )
 
     @app.get("/settlements.json", responses=DESCRIBED)
     def settlements_json(
@@ -110,8 +144,14 @@ def _add_bills(app: FastAPI, finished: Finished | None) -> None:
         return _with_own_style(bill_page(found, finished.record, finished.name))
 
 
-def _page(template: str, view: Any) -> HTMLResponse:
-    return HTMLResponse(render(template, view=view, market=view.market))
+def _page(template: str, view: Any, **more: Any) -> str:
+    return render(template, view=view, market=view.market, **more)
+
+
+def _market_page(view: MarketView) -> str:
+    shown = view.shown
+    drawn = None if shown is None or shown.flows is None else feeder_map(shown.flows, shown.prices)
+    return _page("market.html", view, feeder=drawn)
 
 
 def _with_own_style(page: str) -> HTMLResponse:

@@ -64,7 +64,10 @@ class LoggedPayment:
 
 @dataclass(slots=True)
 class SlotFacts:
-    """What the chain holds of a slot. `charges` and `prices` µ€/kWh by bus, None until complete."""
+    """What the chain holds of a slot. `charges` and `prices` µ€/kWh by bus, None until complete.
+
+    `cleared` names the proof of the newest clearing.
+    """
 
     view: SlotView
     chunks: dict[str, dict[int, tuple[int, ...]]] = field(
@@ -73,6 +76,7 @@ class SlotFacts:
     expected: dict[str, int] = field(default_factory=dict)
     charges: tuple[int, ...] | None = None
     prices: tuple[int, ...] | None = None
+    cleared: ChargesPosted | PricesPosted | None = None
     gate_closed: bool = False
     metered: bool = False
     settled: bool = False
@@ -130,6 +134,12 @@ class Projection:
             self._refresh()
             return dict(sorted(self._holders.items()))
 
+    def buses(self) -> dict[Address, int]:
+        """The bus of each registered account, which never changes."""
+        with self._lock:
+            self._refresh()
+            return dict(self._buses)
+
     # --- inside ---------------------------------------------------------------------------------
 
     def _clear(self) -> None:
@@ -137,6 +147,7 @@ class Projection:
         self._fills: deque[LoggedFill] = deque(maxlen=FILLS_KEPT)
         self._payments: deque[LoggedPayment] = deque(maxlen=PAYMENTS_KEPT)
         self._holders: dict[int, Address] = {}
+        self._buses: dict[Address, int] = {}
         self._seen = self.source.first_block - 1
         self._seen_hash = self.source.block_hash(self._seen)
 
@@ -156,6 +167,7 @@ class Projection:
         match told.event:
             case AccountRegistered() as event:
                 self._holders[event.id] = event.account
+                self._buses[event.account] = event.bus
             case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
                 self._holders[UTILITY_ID] = holder
             case SlotsScheduled() as event:
@@ -175,9 +187,9 @@ class Projection:
             return
         match event:
             case ChargesPosted():
-                facts.expected["charges"] = event.chunks
+                facts.expected["charges"], facts.cleared = event.chunks, event
             case PricesPosted():
-                facts.expected["prices"] = event.chunks
+                facts.expected["prices"], facts.cleared = event.chunks, event
             case ChargesChunk():
                 facts.charges = self._vector(facts, "charges", event)
             case PricesChunk():

@@ -267,7 +267,8 @@ def account(projection: Projection, address: Address) -> AccountResource:
 
 def test_accounts(projection: Projection, addresses: Sequence[Address]) -> list[TestAccountResource]:
     """Accounts that the server signs for, with their buses."""
-    return [TestAccountResource(address=each, bus=projection.source.standing(each).bus) for each in addresses]
+    buses = projection.buses() if addresses else {}
+    return [TestAccountResource(address=each, bus=buses[each]) for each in addresses]
 
 
 def positions(projection: Projection, address: Address) -> Iterator[tuple[Place, PositionResource]]:

@@ -12,11 +12,13 @@ from market.orders import Address
 from node.api import resources
 from node.api.bills import Finished, bill_resource, explained
 from node.api.feed import Feed, Moment, messages
+from node.api.flows import Flows
 from node.api.models import (
     AccountResource,
     BillResource,
     BookResource,
     FillResource,
+    FlowsResource,
     MarketResource,
     OrderResource,
     PaymentKind,
@@ -63,9 +65,10 @@ def address_of(text: str) -> Address:
         raise UnknownAccountError(f"{text[:80]}: not an address of 40 hexadecimal digits") from None
 
 
-def add_resources(app: FastAPI, projection: Projection, finished: Finished | None) -> None:
+def add_resources(app: FastAPI, projection: Projection, flows: Flows, finished: Finished | None) -> None:
     """Let an application answer with the market's resources, of a record with its bills."""
     _add_market(app, projection, live=finished is None)
+    _add_flows(app, flows)
     _add_trading(app, projection)
     _add_accounts(app, projection)
 
@@ -107,6 +110,13 @@ def _add_market(app: FastAPI, projection: Projection, *, live: bool) -> None:
     def prices(slot: Slot) -> PricesResource:
         """Charges and prices of a slot by bus."""
         return resources.prices(projection, slot)
+
+
+def _add_flows(app: FastAPI, flows: Flows) -> None:
+    @app.get(f"{VERSION}/slots/{{slot}}/flows", tags=["market"], responses=DESCRIBED)
+    def of_slot(slot: Slot) -> FlowsResource:
+        """Voltages and flows of a slot's newest clearing, from its proof."""
+        return flows.of(slot)
 
 
 def _add_trading(app: FastAPI, projection: Projection) -> None:

@@ -14,6 +14,7 @@ from market.orders import Address
 from node.api import resources
 from node.api.bills import Finished
 from node.api.desk import Desk
+from node.api.flows import Flows
 from node.api.models import (
     AccountResource,
     AuditResource,
@@ -21,6 +22,7 @@ from node.api.models import (
     CheckResource,
     FillResource,
     FindingResource,
+    FlowsResource,
     MarketResource,
     OrderResource,
     PaymentKind,
@@ -48,6 +50,8 @@ class SlotView(Resource):
     slot: SlotResource
     book: BookResource
     prices: PricesResource
+    flows: FlowsResource | None
+    """Null until the slot is cleared, and where its proof is not at hand."""
     fills: list[FillResource]
     """The newest, newest first."""
 
@@ -115,10 +119,12 @@ class Views:
         self,
         projection: Projection,
         deployment: Mapping[str, Any],
+        flows: Flows,
         finished: Finished | None,
         desk: Desk | None,
     ) -> None:
         self._desk = desk
+        self._flows = flows
         self._projection = projection
         self._finished = finished
         self._node = str(deployment.get("rpc_url", "URL"))
@@ -165,6 +171,7 @@ class Views:
             slot=resources.slot_resource(projection, resources.slot_facts(projection, number)),
             book=resources.book(projection, number, 0),
             prices=resources.prices(projection, number),
+            flows=self._flows.find(number),
             fills=[resources.fill_resource(logged) for _, logged in fills],
         )
 

@@ -33,6 +33,7 @@ def serve(
     from ledger.history import NoHistory  # noqa: PLC0415 - these load slowly
     from node.api.app import create_api  # noqa: PLC0415
     from node.api.bills import Finished  # noqa: PLC0415
+    from node.api.flows import Proofs  # noqa: PLC0415
     from node.api.projection import Projection  # noqa: PLC0415
     from node.api.sources import RecordSource  # noqa: PLC0415
     from node.client.serving import PortTakenError, listening, serving  # noqa: PLC0415
@@ -60,7 +61,13 @@ def serve(
     ended = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    api = create_api(projection, site, finished=Finished(record, bundle), host=host)
+    api = create_api(
+        projection,
+        site,
+        finished=Finished(record, bundle),
+        proofs=Proofs(record.bundle.inputs, record.bundle.certificates),
+        host=host,
+    )
     with serving(api, taken) as url:
         print(f"{bundle} at {url} (Ctrl-C stops)", flush=True)
         ended.wait()

@@ -13,6 +13,9 @@ import numpy as np
 
 from market.units import Floats, Ints
 
+WHOLE_MAX, GROUPS_MAX = 400, 200
+"""Feeders with more buses than the first are drawn by groups, of which there are at most the second."""
+
 
 @dataclass(frozen=True, eq=False)
 class Condensed:

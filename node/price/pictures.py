@@ -18,16 +18,12 @@ from matplotlib.lines import Line2D
 
 from market.feeder.three_phase import PHASES, UNBALANCE_MAX
 from node.price.clearing import Cleared
-from node.price.condense import Condensed, condense
+from node.price.condense import GROUPS_MAX, WHOLE_MAX, Condensed, condense
 from node.price.phases import PhaseTable
-from node.simulate.canvas import LABELLED_BUSES, Theme, draw_buses, draw_lines, svg
-from node.simulate.layout import radial_layout
+from node.simulate.canvas import Theme, draw_buses, draw_lines, svg
+from node.simulate.layout import AT_LIMIT, LABELLED_BUSES, line_width, radial_layout
 from node.simulate.wording import power
 
-WHOLE_MAX, GROUPS_MAX = 400, 200
-"""Feeders with more buses than the first are drawn by groups, of which there are at most the second."""
-AT_LIMIT = 1e-6
-"""A voltage as close to its limit, pu, or a loading as close to 1, is at it."""
 SPAN_MIN = 0.1
 """Least height of a scale of prices, €/MWh: rounding is not to look like a price."""
 
@@ -106,7 +102,7 @@ def feeder_by_price(cleared: Cleared, drawn: Condensed, theme: Theme) -> Figure:
         axes,
         layout,
         drawn.parent,
-        width=[_width(float(share)) for share in width],
+        width=[line_width(float(share)) for share in width],
         colour=[theme.worse if each < 0 else theme.other for each in flow],
     )
     low, high = float(price[1:].min()), float(price[1:].max())
@@ -144,20 +140,16 @@ def _at_limit(cleared: Cleared) -> Any:
     return bound | (loading > 1 - AT_LIMIT)
 
 
-def _width(share: float) -> float:
-    return 0.6 + 5.4 * min(share, 1.0)
-
-
 def _legend(widest_mw: float | None, ringed: bool, theme: Theme) -> list[Line2D]:
     """Three widths away from the substation, one towards it, and the ring."""
     shares = (1.0, 0.5, 0.125)
     labels = [f"{share:.0%}" if widest_mw is None else power(share * widest_mw) for share in shares]
     labels[0] += " of the rating" if widest_mw is None else ""
     found = [
-        Line2D([], [], color=theme.other, lw=_width(share), label=label)
+        Line2D([], [], color=theme.other, lw=line_width(share), label=label)
         for share, label in zip(shares, labels, strict=True)
     ]
-    found.append(Line2D([], [], color=theme.worse, lw=_width(0.5), label="towards the substation"))
+    found.append(Line2D([], [], color=theme.worse, lw=line_width(0.5), label="towards the substation"))
     if ringed:
         ring = Line2D([], [], ls="", marker="o", ms=9, mfc="none", mec=theme.market, mew=1.6)
         ring.set_label("at a limit")

@@ -19,16 +19,12 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from market.units import Floats, Ints
-from node.simulate.layout import Layout
+from node.simulate.layout import LABELLED_BUSES, NAME_INSIDE, Layout
 
 POINTS_PER_INCH = 72
 
 SALT = "wattbook"
 """Makes the ids inside an SVG the same every time."""
-LABELLED_BUSES = 60
-"""Feeders with more buses are drawn without their names."""
-NAME_INSIDE = 3
-"""Longer names stand above their bus, not in it."""
 NAMES_IN_A_ROW = 130
 """Characters of names side by side over the width of a picture."""
 

@@ -10,6 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
+LABELLED_BUSES = 60
+"""Feeders with more buses are drawn without their names."""
+NAME_INSIDE = 3
+"""Longer names stand above their bus, not in it."""
+AT_LIMIT = 1e-6
+"""A voltage as close to its limit, pu, or a loading as close to 1, is at it."""
+
+
+def line_width(share: float) -> float:
+    """Width of a line that carries this share of its rating, or of the largest flow; points."""
+    return 0.6 + 5.4 * min(share, 1.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

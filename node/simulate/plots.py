@@ -20,8 +20,8 @@ from matplotlib.lines import Line2D
 from market.orders import Fill
 from market.units import Floats, eur, eur_per_mwh, hub_price
 from node.simulate.bills import accounts
-from node.simulate.canvas import LABELLED_BUSES, LIGHT, Theme, draw_buses, draw_lines, svg
-from node.simulate.layout import radial_layout
+from node.simulate.canvas import LIGHT, Theme, draw_buses, draw_lines, svg
+from node.simulate.layout import LABELLED_BUSES, radial_layout
 from node.simulate.result import DayResult, SlotResult
 from node.simulate.wording import power
 

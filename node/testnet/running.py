@@ -27,6 +27,7 @@ from ledger.keys import Key, mnemonic_keys
 from market.events import SlotsScheduled
 from node.api.app import create_api
 from node.api.desk import Desk
+from node.api.flows import Proofs
 from node.api.projection import Projection
 from node.api.sources import LiveSource
 from node.rpc.app import create_app
@@ -118,6 +119,7 @@ def running(
             _projection(market),
             public(document),
             outlook,
+            proofs=Proofs(market.session.inputs, market.session.certificates),
             desk=_desk(market, api_socket),
             host=settings.host,
         )

@@ -18,6 +18,7 @@ from ledger.token import Token
 from market.orders import NOBODY
 from node.api.app import create_api
 from node.api.bills import Finished
+from node.api.flows import Proofs
 from node.api.projection import Projection
 from node.api.sources import LiveSource, RecordSource, Source
 from node.client.serving import listening, serving
@@ -36,7 +37,9 @@ def source(record: Record) -> RecordSource:
 def visiting(source: Source, finished: Finished | None = None) -> Iterator[httpx.Client]:
     """A visitor of a server over a source."""
     site = {"exchange": source.exchange, "chain_id": source.chain_id}
-    app = create_api(Projection(source), site, finished=finished)
+    bundle = None if finished is None else finished.record.bundle
+    proofs = Proofs() if bundle is None else Proofs(bundle.inputs, bundle.certificates)
+    app = create_api(Projection(source), site, finished=finished, proofs=proofs)
     with serving(app, listening("127.0.0.1", 0)) as url, httpx.Client(base_url=url) as visitor:
         yield visitor
 
@@ -150,6 +153,20 @@ def test_a_record_shows_what_its_chain_shows(api: httpx.Client, traded_market: S
         assert get(live, "/v1/market") == {**get(api, "/v1/market"), "live": True}
 
 
+def test_flows_are_those_of_the_certificate(api: httpx.Client, record: Record):
+    posted = history(record).slots[SLOT].prices_posted
+    assert posted is not None
+    told = get(api, f"/v1/slots/{SLOT}/flows")
+    assert (told["clearing"], told["feeder"]) == ("prices", "two buses")
+    assert [bus["name"] for bus in told["buses"]] == ["hub", "village", "farm"]
+    assert [bus["parent"] for bus in told["buses"]] == [None, 0, 1]
+    assert all(0.9 <= bus["voltage_pu"] <= 1.1 and bus["loading"] is None for bus in told["buses"])
+    import_wh = told["buses"][1]["flow_mw"] * 0.25 * 1e6  # of a quarter of an hour, over the only first line
+    assert import_wh == pytest.approx(posted[1].forecast_import, abs=1), "which is a whole number"
+    drawn = api.get(f"/?slot={SLOT}").text
+    assert all(f"<title>line to {name}: " in drawn for name in ("village", "farm"))
+
+
 def test_positions_of_an_account_are_where_it_traded(api: httpx.Client):
     found = list(items(api, f"/v1/accounts/{BUYER.address.lower()}/positions"))
     assert SLOT in [position["slot"] for position in found]
@@ -227,6 +244,7 @@ def test_filters_keep_what_they_say(api: httpx.Client):
     [
         ("/v1/slots/3", 404, "urn:wattbook:problem:unknown-slot"),
         ("/v1/orders?slot=3", 404, "urn:wattbook:problem:unknown-slot"),
+        (f"/v1/slots/{SILENT - 1}/flows", 404, "urn:wattbook:problem:unknown-flows"),
         (f"/v1/accounts/{NOBODY}", 404, "urn:wattbook:problem:unknown-account"),
         ("/v1/accounts/0x12", 404, "urn:wattbook:problem:unknown-account"),
         ("/v1/fills?account=nobody", 404, "urn:wattbook:problem:unknown-account"),
@@ -280,7 +298,7 @@ def test_every_number_of_the_description_has_its_unit_or_is_a_count(api: httpx.C
     units = ("_wh", "_ueur_per_kwh", "_neur", "_seconds", "_units")
     counts = {
         *("chain_id", "head_block", "buses", "bus", "id", "slot", "orders", "fills", "nonce", "energy_class"),
-        *("block", "log", "item", "maker_nonce", "taker_nonce", "meter_epoch", "status", "items"),
+        *("block", "log", "item", "maker_nonce", "taker_nonce", "meter_epoch", "status", "items", "parent"),
     }
     schemas = get(api, "/openapi.json")["components"]["schemas"]
     for name, schema in schemas.items():

@@ -23,10 +23,10 @@ from market.pricing.surplus import net_consumption
 from node.cli.app import app
 from node.price import Cleared, clear, price
 from node.price.clearing import PENALTIES, ROUNDS
-from node.price.condense import condense
+from node.price.condense import GROUPS_MAX, WHOLE_MAX, condense
 from node.price.page import write_page
 from node.price.phases import three_phases
-from node.price.pictures import GROUPS_MAX, WHOLE_MAX, pictures
+from node.price.pictures import pictures
 from node.scenario import load
 from node.simulate.canvas import DARK, LIGHT
 
