@@ -46,34 +46,34 @@ class Curves:
     price: Floats
     power: Floats
 
-    def devices(self, buses: Ints) -> Devices:
-        """The curves as generators beside a rigid load: the lowest injection may be negative."""
-        rise, run = np.diff(self.power, axis=0), np.diff(self.price, axis=0)
-        base = self.power[0]
-        # a curve that starts above 0 has a generator that always runs
-        always = np.maximum(base, 0.0)
-        gen_max = np.concatenate([always[None], rise])
-        start = np.concatenate([self.price[:1] - 1.0, self.price[:-1]])
-        slope = np.zeros_like(gen_max)
-        slope[1:] = np.where(rise > 0, run / np.where(rise > 0, rise, 1.0), 0.0)
-        kept = (gen_max > 0).any(axis=1)
-        count, width = int(kept.sum()) + 1, len(buses)
-        load = np.zeros((count, width))
-        load[-1] = np.maximum(-base, 0.0)
+    def devices(self, buses: Ints, firm: Floats) -> Devices:
+        """The curves as generators where T + firm is above 0, loads below, and a load that takes `firm`."""
+        power = self.power + firm
+        # who injects at any price always does, and who takes at any price
+        price = np.concatenate([self.price[:1] - 1.0, self.price, self.price[-1:] + 1.0])
+        power = np.concatenate([np.minimum(power[:1], 0.0), power, np.maximum(power[-1:], 0.0)])
+        rise, run = np.diff(power, axis=0), np.diff(price, axis=0)
+        slope = np.where(rise > 0, run / np.where(rise > 0, rise, 1.0), 0.0)
+        above, below = np.maximum(power, 0.0), np.minimum(power, 0.0)
+        gen_max, load_max = np.diff(above, axis=0), np.diff(below, axis=0)
+        # prices at which a piece begins to inject, and at which it ends to take
+        first = price[:-1] + slope * (above[:-1] - power[:-1])
+        last = price[1:] - slope * (power[1:] - below[1:])
+        kept = (rise > 0).any(axis=1)
 
-        def column(rows: Floats) -> Floats:
-            return np.concatenate([rows[kept], np.zeros((1, width))]).reshape(1, -1)
+        def column(rows: Floats, rigid: Floats) -> Floats:
+            return np.concatenate([rows[kept], rigid[None]]).reshape(1, -1)
 
-        nothing = np.zeros((1, count * width))
+        none = np.zeros(len(buses))
         return Devices(
-            bus=np.tile(buses, count),
-            gen_cost=column(start),
-            gen_slope=column(slope),
-            gen_max=column(gen_max),
-            load_value=nothing,
-            load_slope=nothing,
-            load_min=load.reshape(1, -1),
-            load_max=load.reshape(1, -1),
+            bus=np.tile(buses, int(kept.sum()) + 1),
+            gen_cost=column(first, none),
+            gen_slope=column(slope, none),
+            gen_max=column(gen_max, none),
+            load_value=column(last, none),
+            load_slope=column(slope, none),
+            load_min=column(np.zeros_like(load_max), firm),
+            load_max=column(load_max, firm),
         )
 
 

@@ -94,7 +94,7 @@ class Responses:
                 np.asarray(np.bincount(column, each, len(buses)), dtype=np.float64)
                 for each in (2.0 * power - target, 1.0 / weight)
             )
-            pulls.append(pull(buses, 1.0 / share, towards))
+            pulls.append(pull(buses, 1.0 / share, towards, np.zeros(len(buses))))
         return replace(self.firm(), devices=_stacked(buses, pulls))
 
     def measure(self, primal: Primal, duals: Duals) -> Round:

@@ -66,7 +66,7 @@ class SecondOrder:
                     # a price down; power, slope and where it begins and ends up
                     return Agreement(grant, response, tuple(rounds), messages=2 * asked, numbers=5 * asked)
             segments.append(segment(link, at, least, most))
-            known = curves(segments).devices(upper.buses)
+            known = curves(segments).devices(network.buses, network.firm)
             conditions = replace(network.conditions, devices=known)
             warm = None if solution is None else _fitted(solution, known.count)
             solution = network.newton(network.feeder, conditions, warm)

@@ -3,7 +3,8 @@
     min h(import) + shedding + tie-break + Σ_b ½ w_b (T_b − Z_b)²   subject to the branch-flow model
 
 solved by Newton on the true power flow (`market.pricing.newton`). To it the pull ½w(T − Z)² is one quadratic
-generator a bus, so no cost and no limit of a prosumer is needed: device limits belong to the prosumers. The
+generator a bus, so no cost and no limit of a prosumer is needed: device limits belong to the prosumers. Of
+the load that devices must take it knows the sum by bus, since that is shed with the bus's fixed load. The
 answer of one round is where the next one starts; a period starts from nothing, so that oracles with
 different pasts come to the same prices.
 """
@@ -25,7 +26,7 @@ from market.pricing.periods import period_of
 from market.units import Floats, Ints
 
 ROOM_PU = 1.0
-"""How far, at least, an injection may be from its target."""
+"""How far, at least, an injection may be from 0 and from its target."""
 
 
 class UpperLevel:
@@ -36,13 +37,16 @@ class UpperLevel:
         self.buses: Ints = np.unique(injection_buses)
         self.newton = NewtonClearing(feeder) if newton is None else newton
         """The feeder's fast clearing, also for methods that give it the prosumers' curves."""
+        self.firm: Floats = np.zeros(len(self.buses))
+        """What the devices of each injection bus must take at least, pu."""
         self._weight: Floats = np.ones(len(self.buses))
         self._conditions: Conditions | None = None
         self._last: Solution | None = None
 
     def begin(self, conditions: Conditions, period: int) -> None:
         """Turn to a period, forgetting the last one; `reweigh` must follow."""
-        self._conditions = period_of(conditions, period)
+        self._conditions = one = period_of(conditions, period)
+        self.firm = (one.firm_p - one.fixed_p)[0, self.buses]
         self._last = None
 
     @property
@@ -58,7 +62,7 @@ class UpperLevel:
 
     def answer(self, target: Floats) -> Grant:
         """T and the balance duals λ for targets Z_b by injection bus. Raises ClearingFailed."""
-        pulled = replace(self.conditions, devices=pull(self.buses, self._weight, target))
+        pulled = replace(self.conditions, devices=pull(self.buses, self._weight, target, self.firm))
         self._last = self.newton(self.feeder, pulled, self._last)
         return self.grant(self._last, self._last.primal.gen[0] - self._last.primal.load[0])
 
@@ -97,17 +101,17 @@ def single(upper: Utility, method: str) -> UpperLevel:
     return upper
 
 
-def pull(buses: Ints, weight: Floats, target: Floats) -> Devices:
-    """½w(T − Z)² by injection bus as a generator beside a rigid load, which lets T have either sign."""
-    room = 2.0 * (np.abs(target) + ROOM_PU)
-    nothing = np.zeros((1, len(buses)))
+def pull(buses: Ints, weight: Floats, target: Floats, firm: Floats) -> Devices:
+    """½w(T − Z)² by injection bus as a generator of T + firm above 0, and below 0 as a load beside `firm`."""
+    room = 2.0 * (np.abs(target) + firm + ROOM_PU)
+    slope, worth = weight[None], -(weight * target)[None]
     return Devices(
         bus=buses,
-        gen_cost=-(weight * (room + target))[None],
-        gen_slope=weight[None],
-        gen_max=2.0 * room[None],
-        load_value=nothing,
-        load_slope=nothing,
-        load_min=room[None],
+        gen_cost=worth - (weight * firm)[None],
+        gen_slope=slope,
+        gen_max=room[None],
+        load_value=worth,
+        load_slope=slope,
+        load_min=firm[None],
         load_max=room[None],
     )

@@ -13,7 +13,8 @@ P, q, A and b keep their sparsity pattern from slot to slot.
     )
     point = problem.point(solver.solve())
 
-Columns (`Layout`): per line P, Q, l, v (v of the bus it feeds); per bus shed s and the scaled
+Columns (`Layout`): per line P/u, Q/u, l/u², v (v of the bus it feeds), with u = min(1, rating) pu, so that to
+the solver a line that may carry next to nothing is as large as any other; per bus shed s and the scaled
 tie-break τ, with t = √(ε/(n+1))·τ so that the solver sees a curvature of 1; the net import m and the
 premium u ≥ (π_imp − π_exp)·m⁺ paid on it; T of every injection bus.
 Rows: balances (λ, λq), voltage drop (ξ); limits; then (l + v_π, 2P, 2Q, l − v_π) ∈ second-order cone.
@@ -154,6 +155,8 @@ class NetworkProblem:
     def __init__(self, feeder: Feeder, injection_buses: Iterable[int]) -> None:
         self.feeder = feeder
         self.layout = _layout(feeder, injection_buses)
+        self.unit: Floats = np.minimum(feeder.limits.i_max[1:], 1.0)
+        """u by line, pu."""
         self._elastic_scale = float(np.sqrt(tie_break_share(feeder)))
         self._rows, self._columns, self._entries = self._fixed_entries()
 
@@ -186,9 +189,9 @@ class NetworkProblem:
         return q
 
     def matrix(self, conditions: Conditions, period: int) -> sp.csc_array:
-        """A: fixed but for the fixed loads (in the columns of shed) and the hub's spread."""
+        """A: fixed but for the firm loads (in the columns of shed) and the hub's spread."""
         layout, feeder = self.layout, self.feeder
-        p, q = conditions.fixed_p[period], conditions.fixed_q[period]
+        p, q = conditions.firm_p[period], conditions.fixed_q[period]
         spread = conditions.hub.import_price[period] - conditions.hub.export_price[period]
         entries = np.concatenate([self._entries, p, q[1:], [spread]])
         bus = np.arange(feeder.buses)
@@ -208,7 +211,7 @@ class NetworkProblem:
         b[layout.drop] = np.where(from_root, v0, 0.0)
         b[layout.v_low] = -(limits.v_min[1:] ** 2)
         b[layout.v_high] = limits.v_max[1:] ** 2
-        b[layout.rating] = limits.i_max[layout.rated_lines] ** 2
+        b[layout.rating] = (limits.i_max[layout.rated_lines] / self.unit[layout.rated_lines - 1]) ** 2
         b[layout.shed_high] = 1.0
         b[layout.cone][0::4] = np.where(from_root, v0, 0.0)
         b[layout.cone][3::4] = np.where(from_root, -v0, 0.0)
@@ -238,14 +241,15 @@ class NetworkProblem:
         """Turn Clarabel's solution into powers and prices with the signs of README.md."""
         feeder, layout = self.feeder, self.layout
         x, z = np.asarray(answer.x), np.asarray(answer.z)
-        p, q, current = (_lines(x[block]) for block in (layout.flow_p, layout.flow_q, layout.current))
+        p, q = (_lines(self.unit * x[block]) for block in (layout.flow_p, layout.flow_q))
+        current = _lines(self.unit**2 * x[layout.current])
         v = np.concatenate([[feeder.v0**2], x[layout.voltage]])
         injection = np.zeros(feeder.buses)
         injection[layout.injection_buses] = x[layout.injection]
         # Clarabel's Lagrangian is f + zᵀ(Ax − b), ours f − wᵀF
         price, reactive, drop = -z[layout.active], _lines(-z[layout.reactive]), _lines(-z[layout.drop])
         current_dual = np.zeros(feeder.buses)
-        current_dual[layout.rated_lines] = z[layout.rating]
+        current_dual[layout.rated_lines] = z[layout.rating] / self.unit[layout.rated_lines - 1] ** 2
         return NetworkPoint(
             p=p,
             q=q,
@@ -272,6 +276,7 @@ class NetworkProblem:
         feeder, layout = self.feeder, self.layout
         j = np.arange(feeder.lines)
         r, x, parent = feeder.r_pu[1:], feeder.x_pu[1:], feeder.parent[1:]
+        u, u2 = self.unit, self.unit**2
         inner = np.flatnonzero(parent > 0)
         above = parent[inner] - 1
         at = {name: getattr(layout, name).start for name in _STARTS}
@@ -281,9 +286,9 @@ class NetworkProblem:
         one = np.ones
         blocks = [
             # active balance: what arrives at a bus, less what its lines take on; the import at the substation
-            (at["active"] + 1 + j, at["flow_p"] + j, one(len(j))),
-            (at["active"] + parent, at["flow_p"] + j, -one(len(j))),
-            (at["active"] + 1 + j, at["current"] + j, -r),
+            (at["active"] + 1 + j, at["flow_p"] + j, u),
+            (at["active"] + parent, at["flow_p"] + j, -u),
+            (at["active"] + 1 + j, at["current"] + j, -r * u2),
             (at["active"] + bus, at["elastic"] + bus, np.full(len(bus), self._elastic_scale)),
             (
                 at["active"] + layout.injection_buses,
@@ -292,15 +297,15 @@ class NetworkProblem:
             ),
             (np.r_[layout.active][:1], np.r_[layout.net_import], one(1)),
             # reactive balance, free at the substation
-            (at["reactive"] + j, at["flow_q"] + j, one(len(j))),
-            (at["reactive"] + above, at["flow_q"] + inner, -one(len(inner))),
-            (at["reactive"] + j, at["current"] + j, -x),
+            (at["reactive"] + j, at["flow_q"] + j, u),
+            (at["reactive"] + above, at["flow_q"] + inner, -u[inner]),
+            (at["reactive"] + j, at["current"] + j, -x * u2),
             # voltage drop
             (at["drop"] + j, at["voltage"] + j, one(len(j))),
             (at["drop"] + inner, at["voltage"] + above, -one(len(inner))),
-            (at["drop"] + j, at["flow_p"] + j, 2 * r),
-            (at["drop"] + j, at["flow_q"] + j, 2 * x),
-            (at["drop"] + j, at["current"] + j, -(r**2 + x**2)),
+            (at["drop"] + j, at["flow_p"] + j, 2 * r * u),
+            (at["drop"] + j, at["flow_q"] + j, 2 * x * u),
+            (at["drop"] + j, at["current"] + j, -(r**2 + x**2) * u2),
             # limits, as b − Ax ≥ 0
             (at["v_low"] + j, at["voltage"] + j, -one(len(j))),
             (at["v_high"] + j, at["voltage"] + j, one(len(j))),
@@ -309,7 +314,7 @@ class NetworkProblem:
             (at["shed_high"] + bus, at["shed"] + bus, one(len(bus))),
             (np.r_[layout.premium_low], np.r_[layout.premium], -one(1)),
             (np.r_[layout.premium_spread], np.r_[layout.premium], -one(1)),
-            # (l + v_π, 2P, 2Q, l − v_π) in the second-order cone
+            # (l + v_π, 2P, 2Q, l − v_π) in the second-order cone, flows in their units
             (cone, at["current"] + j, -one(len(j))),
             (cone[inner], at["voltage"] + above, -one(len(inner))),
             (cone + 1, at["flow_p"] + j, np.full(len(j), -2.0)),

@@ -119,9 +119,12 @@ def _devices(devices: Devices, period: int, shares: Floats) -> tuple[Floats, Flo
 
 
 def _tangent(problem: NetworkProblem, network: ConicData, around: Flow, period: int) -> ConicData:
-    """Second-order cones replaced by 2P̂·P + 2Q̂·Q − v̂_π·l − l̂·v_π = P̂² + Q̂² − l̂·v̂_π, one row a line."""
-    layout, feeder = problem.layout, problem.feeder
-    p, q, current = (array[period, 1:] for array in (around.p, around.q, around.l))
+    """Second-order cones replaced by 2P̂·P + 2Q̂·Q − v̂_π·l − l̂·v_π = P̂² + Q̂² − l̂·v̂_π, one row a line.
+
+    Flows are in the problem's units.
+    """
+    layout, feeder, unit = problem.layout, problem.feeder, problem.unit
+    p, q, current = around.p[period, 1:] / unit, around.q[period, 1:] / unit, around.l[period, 1:] / unit**2
     parent, v0 = feeder.parent[1:], feeder.v0**2
     v_parent = around.v[period, parent]
     j, inner = np.arange(feeder.lines), np.flatnonzero(parent > 0)

@@ -61,7 +61,7 @@ def conclude(
 
 def _nothing_to_shed(conditions: Conditions, primal: Primal) -> Primal:
     """No share where there is no load, of which any would do."""
-    load = (conditions.fixed_p != 0) | (conditions.fixed_q != 0)
+    load = (conditions.firm_p != 0) | (conditions.fixed_q != 0)
     return replace(primal, shed=np.where(load, primal.shed, 0.0))
 
 

@@ -110,8 +110,9 @@ class Hub:
 class Conditions:
     """Inputs of one clearing over `periods` periods of `hours` each.
 
-    fixed_p, fixed_q: firm load by bus (passive and prosumers'), periods × buses, pu. Storages couple
-    the periods; `first_slot` is then the number on the chain of the slot that period 0 is, 0 if it is none.
+    fixed_p, fixed_q: firm load by bus (passive and prosumers'), periods × buses, pu; beside it devices take
+    at least their `load_min`. Storages couple the periods; `first_slot` is then the number on the chain of
+    the slot that period 0 is, 0 if it is none.
     """
 
     fixed_p: Floats
@@ -139,13 +140,20 @@ class Conditions:
         """Number of periods."""
         return len(self.fixed_p)
 
+    @property
+    def firm_p(self) -> Floats:
+        """All load that shedding alone lowers, periods × buses, pu: fixed, and what devices must take."""
+        bus, buses = self.devices.bus, self.fixed_p.shape[1]
+        return self.fixed_p + [np.bincount(bus, least, buses) for least in self.devices.load_min]
+
 
 @dataclass(frozen=True, eq=False)
 class Primal:
     """The schedule: periods × buses (lines by the bus they feed, entry 0 zero), periods × devices.
 
     p, q: flow into line j at its sending end; l: squared current; v: squared voltage; shed: share of
-    fixed load shed; elastic: the tie-break injection t_b; gen, load: devices; net_import: periods.
+    firm load shed; elastic: the tie-break injection t_b; gen, load: devices, as if nothing were shed of what
+    they must take; net_import: periods.
     charge, discharge, energy (pu·h, at the end of the period): periods × storages.
     """
 

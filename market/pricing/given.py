@@ -19,13 +19,15 @@ from market.units import Floats, Ints
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Given:
-    """fixed: p̄ and q̄, 2 × periods × buses; hub prices: periods; the rest by agent, periods × agents.
+    """fixed: p̄ and q̄, 2 × periods × buses; firm: what of load can be shed, likewise; hub prices:
+    periods; the rest by agent, periods × agents.
 
     Agents are the devices' generation, their load, shedding by bus, and the tie-break by bus. A load's cost
     is −u, of a bus without load nothing can be shed, and the tie-break has no bounds.
     """
 
     fixed: Floats
+    firm: Floats
     bus: Ints
     cost: Floats
     slope: Floats
@@ -41,10 +43,11 @@ class Given:
         """What the agents do at a point."""
         return np.concatenate((*at.devices, *at.buses[3:]), axis=1)
 
-    def prices(self, price: Floats, pays: Floats) -> Floats:
-        """What the agents are paid: λ, −λ, what firm load pays for its bus's energy, λ."""
-        at_device = price.take(self.bus, axis=1)
-        return np.concatenate((at_device, -at_device, pays, price), axis=1)
+    def prices(self, prices: Floats) -> Floats:
+        """What the agents are paid at λ and λq: λ, −λ, what firm load pays for its bus's energy, λ."""
+        at_device = prices[0].take(self.bus, axis=1)
+        pays = np.add.reduce(prices * self.firm, axis=0)
+        return np.concatenate((at_device, -at_device, pays, prices[0]), axis=1)
 
     def by_kind(self, of_agents: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """Generation, load, shedding and tie-break of an array by agent, each 1 × periods × places."""
@@ -65,6 +68,7 @@ def given(feeder: Feeder, conditions: Conditions) -> Given:
     nothing = np.zeros_like(devices.gen_max)
     return Given(
         fixed=np.array((conditions.fixed_p, conditions.fixed_q)),
+        firm=np.array((conditions.firm_p, conditions.fixed_q)),
         bus=devices.bus,
         cost=np.concatenate((devices.gen_cost, -devices.load_value, shedding, centre), axis=1),
         slope=np.concatenate((devices.gen_slope, devices.load_slope, none, none + 1 / share), axis=1),

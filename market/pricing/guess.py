@@ -47,7 +47,7 @@ def as_before(quantities: Quantities, earlier: Solution, period: int) -> Guess:
     point.v[:] = primal.v[period]
     prices = point.prices
     prices[0], prices[1], prices[2] = duals.price[period], duals.reactive[period], duals.voltage[period]
-    point.rating[:] = duals.current[period, 1:][q.network.rated]
+    point.rating[:] = duals.current[period, 1:][q.network.rated] * q.network.l_unit
     # who trades with the hub goes with its price
     imported = float(primal.net_import[period])
     if imported:

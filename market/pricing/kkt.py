@@ -1,8 +1,10 @@
 """The optimality system of one radial feeder: one quasi-definite matrix whose pattern never changes.
 
 Currents are eliminated: l_j = (P_j² + Q_j²)/v_π in every equation, so a point is (P, Q, v) by line with
-prices (λ, λq, ξ) by bus and η by rated line. With a = r·λ + x·λq + (r² + x²)·ξ + η = −σ·v_π, the price of
-squared current, F the balances and voltage drops and g the gradient of the Lagrangian, a step solves
+prices (λ, λq, ξ) by bus and η by rated line, which is of l in a unit u: a small rating's own, or a line
+that carries next to nothing could not be told from one that is overloaded. With the price of squared
+current, a = r·λ + x·λq + (r² + x²)·ξ + η/u = −σ·v_π, F the balances and voltage drops and g the gradient of
+the Lagrangian, a step solves
 
     | H + V   −Jᵀ    G |  dx     −g         H = Σ a_j ∇²l_j, which is positive where σ ≤ 0,
     |  −J     −S       |  dw  =   F         V, S, C: how voltages, what devices and shedding inject, and
@@ -50,7 +52,7 @@ class Point:
     """A point of one period, or a step of one, as a vector; its parts are views.
 
     flow: P and Q, 2 × lines; v: squared voltage by bus; prices: λ, λq, ξ, 3 × buses, entry 0 of the last
-    two being 0; rating: η by rated line.
+    two being 0; rating: η by rated line, of l in the line's unit.
     """
 
     __slots__ = ("flow", "prices", "rating", "v", "vector")
@@ -118,7 +120,10 @@ class Network:
         limits = feeder.limits
         self.v_low, self.v_high = limits.v_min[1:] ** 2, limits.v_max[1:] ** 2
         self.rated = np.flatnonzero(np.isfinite(limits.i_max[1:]))
-        self.l_high = limits.i_max[1:][self.rated] ** 2
+        l_high = limits.i_max[1:][self.rated] ** 2
+        self.l_unit = np.minimum(l_high, 1.0)
+        """What squared currents of rated lines, and η, are measured in, pu²."""
+        self.l_high = l_high / self.l_unit
         self._twice = 2 * self.impedance[:2]
         self._linear = self._without_losses()
 
@@ -147,7 +152,7 @@ class Network:
         price = weighted[0] + weighted[1]
         price += weighted[2]
         if len(self.rated):
-            price[self.rated] += point.rating
+            price[self.rated] += point.rating / self.l_unit
         return Currents(current, slope, per_v, price)
 
     def residual(self, point: Point, at: Currents) -> Residual:
@@ -262,7 +267,7 @@ class Kkt:
         np.negative(bent[:2], out=self._bent)
         np.negative(answers.mixed, out=self._mixed)
         if len(rated):
-            self._rating[:] = at.slope[:, rated]
+            np.divide(at.slope[:, rated], network.l_unit, out=self._rating)
             np.negative(answers.rating, out=self._of_rated)
         np.multiply(curvature, 2.0, out=self._of_flows)
         bent[2] *= -2

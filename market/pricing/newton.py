@@ -152,7 +152,7 @@ class NewtonClearing:
         held = settled.sides[q.voltages]
         v_force = force[q.voltages]
         rating = np.zeros(network.lines)
-        rating[network.rated] = point.rating
+        rating[network.rated] = point.rating / network.l_unit
         duals = {
             "price": prices[0],
             "reactive": prices[1],

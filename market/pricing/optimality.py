@@ -253,7 +253,7 @@ def _terms(network: Network, has: Given, at: Point) -> Terms:
         leaving=network.leaving(np.array((p, q, drop + current * sigma))),
         impedance_current=network.impedance * current,
         pays=pays,
-        price=has.prices(at.buses[1], pays),
+        price=has.prices(at.buses[1:3]),
         amount=amount,
         curve=has.slope * amount,
     )
@@ -293,7 +293,7 @@ def _flows(network: Network, has: Given, at: Point, terms: Terms, v_above: Float
     v, _, _, shed, elastic = at.buses
     gen, load = at.devices
     flows = at.lines[:2]
-    served = has.fixed * (1 - shed)
+    served = has.fixed - has.firm * shed
     served += terms.leaving[:2]
     arriving = flows - terms.impedance_current[:2]
     arriving[0] += elastic

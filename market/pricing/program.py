@@ -2,8 +2,9 @@
 
 Written as a modeller would, and apart from the assembly in `branchflow`, so that each can check the
 other. cvxpy compiles a problem once for its shape (disciplined parametrised programming) and only
-fills in numbers after. Devices are scaled to shares of their range, as in `direct`. Where storages couple
-periods, one problem holds a model of each period, and the storages as they are, unscaled.
+fills in numbers after. Devices are scaled to shares of their range, flows to what their lines may carry,
+as in `direct`. Where storages couple periods, one problem holds a model of each period, and the storages
+as they are, unscaled.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from market.units import Floats, Ints
 PARAMETERS = {
     "fixed_p": "buses",
     "fixed_q": "buses",
+    "firm_p": "buses",
     "shed_cost": "buses",
     "export_price": "one",
     "spread": "one",
@@ -41,6 +43,8 @@ PARAMETERS = {
 """What changes from period to period, and its length; devices are scaled to shares of their range."""
 SIZES = {"gen_max", "gen_curvature", "load_span", "load_curvature", "spread", "shed_cost"}
 """Parameters that are never negative, which is what makes the problem convex."""
+UNITS = {"p": 1, "q": 1, "l": 2}
+"""Variables of lines in units of what these may carry, and to which power."""
 STORED = {
     "charge_max": "states",
     "discharge_max": "states",
@@ -129,21 +133,23 @@ def _compile(feeder: Feeder, device_bus: Ints, *, lossless: bool) -> _Program:
 
 def _model(feeder: Feeder, device_bus: Ints, *, lossless: bool, injected: Any = None) -> tuple[_Program, Any]:
     """Parameters, variables, constraints and cost of a period; storages may add to the injections by bus."""
+    unit = _unit(feeder)
     length = {"buses": feeder.buses, "devices": max(len(device_bus), 1), "one": 1}
     given = {
         name: cp.Parameter(length[per], name=name, nonneg=name in SIZES) for name, per in PARAMETERS.items()
     }
-    var = {name: cp.Variable(feeder.lines, name=name) for name in ("p", "q", "v")}
-    var |= {name: cp.Variable(feeder.buses, name=name) for name in ("shed", "tie")}
-    var |= {name: cp.Variable(length["devices"], name=name) for name in ("gen_share", "load_share")}
-    var["net_import"] = cp.Variable(1, name="net_import")
+    found = {name: cp.Variable(feeder.lines, name=name) for name in ("p", "q", "v")}
+    found |= {name: cp.Variable(feeder.buses, name=name) for name in ("shed", "tie")}
+    found |= {name: cp.Variable(length["devices"], name=name) for name in ("gen_share", "load_share")}
+    found["net_import"] = cp.Variable(1, name="net_import")
     # without losses there is no current: 0 in balances and drops
-    var["l"] = cp.Constant(np.zeros(feeder.lines)) if lossless else cp.Variable(feeder.lines, name="l")
+    found["l"] = cp.Constant(np.zeros(feeder.lines)) if lossless else cp.Variable(feeder.lines, name="l")
+    var = found | {name: cp.multiply(unit**power, found[name]) for name, power in UNITS.items()}
     constraints = {
         **_balances(feeder, device_bus, given, var, injected),
-        **_limits(feeder, var, lossless=lossless),
+        **_limits(feeder, var, found, lossless=lossless),
     }
-    return _Program(None, given, var, constraints), _cost(feeder, given, var)
+    return _Program(None, given, found, constraints), _cost(feeder, given, var)
 
 
 def _compile_jointly(
@@ -204,7 +210,7 @@ def _balances(
         - leaving @ var["p"]
         + at_bus @ (gen - load)
         + np.sqrt(tie_break_share(feeder)) * var["tie"]
-        + cp.multiply(given["fixed_p"], var["shed"])
+        + cp.multiply(given["firm_p"], var["shed"])
     )
     if injected is not None:
         active = active + injected
@@ -219,8 +225,8 @@ def _balances(
     }
 
 
-def _limits(feeder: Feeder, var: dict[str, Any], *, lossless: bool) -> dict[str, Any]:
-    """Voltage drops, the current's cone, limits of voltages, ratings and shares."""
+def _limits(feeder: Feeder, var: dict[str, Any], found: dict[str, Any], *, lossless: bool) -> dict[str, Any]:
+    """Voltage drops; with flows in units: the current's cone, limits of voltages, ratings and shares."""
     r, x, limits = feeder.r_pu[1:], feeder.x_pu[1:], feeder.limits
     p, q, current, v = (var[name] for name in ("p", "q", "l", "v"))
     v_parent = cp.hstack([np.array([feeder.v0**2]), v])[feeder.parent[1:]]
@@ -234,7 +240,8 @@ def _limits(feeder: Feeder, var: dict[str, Any], *, lossless: bool) -> dict[str,
         "shares_top": shares <= 1,
     }
     rated = np.flatnonzero(np.isfinite(limits.i_max[1:]))
-    rating = limits.i_max[1:][rated] ** 2
+    rating = (limits.i_max[1:] / _unit(feeder))[rated] ** 2
+    p, q, current = (found[name] for name in UNITS)
     if not lossless:
         constraints["cone"] = cp.SOC(current + v_parent, cp.vstack([2 * p, 2 * q, current - v_parent]))
     if len(rated) and lossless:
@@ -260,6 +267,11 @@ def _cost(feeder: Feeder, given: dict[str, Any], var: dict[str, Any]) -> Any:
     )
 
 
+def _unit(feeder: Feeder) -> Floats:
+    """What flows are measured in by line, pu: what it may carry, 1 at most."""
+    return np.minimum(feeder.limits.i_max[1:], 1.0)
+
+
 def _fill(program: _Program, conditions: Conditions, t: int) -> None:
     """Give the parameters their numbers for a period; a curvature is the root of its coefficient."""
     devices, hub = conditions.devices, conditions.hub
@@ -269,6 +281,7 @@ def _fill(program: _Program, conditions: Conditions, t: int) -> None:
     numbers = {
         "fixed_p": conditions.fixed_p[t],
         "fixed_q": conditions.fixed_q[t],
+        "firm_p": conditions.firm_p[t],
         # a bus without load has nothing to shed; a cost keeps its idle share at 0
         "shed_cost": np.where(shedding > 0, shedding, 1.0),
         "export_price": hub.export_price[t : t + 1],
@@ -354,7 +367,7 @@ def _stack(
     feeder: Feeder, program: _Program, conditions: Conditions, answers: list[dict[str, Any]]
 ) -> tuple[Primal, Duals]:
     """Turn the answers into powers and prices with the signs of README.md."""
-    devices = conditions.devices
+    devices, unit = conditions.devices, _unit(feeder)
 
     def of(name: str) -> Floats:
         return np.array([answer[name] for answer in answers])
@@ -366,13 +379,15 @@ def _stack(
     price, reactive, drop = -of("dual_active"), -of_lines("dual_reactive"), -of_lines("dual_drop")
     current = np.zeros_like(price)
     if "current" in program.constraints:
-        current[:, np.isfinite(feeder.limits.i_max) & (np.arange(feeder.buses) > 0)] = of("dual_current")
+        rated = np.flatnonzero(np.isfinite(feeder.limits.i_max[1:]))
+        current[:, 1 + rated] = of("dual_current") / unit[rated] ** 2
     v = of_lines("v", feeder.v0**2)
+    p, q, squared = (np.insert(of(name) * unit**power, 0, 0.0, axis=1) for name, power in UNITS.items())
     span = devices.load_max - devices.load_min
     primal = Primal(
-        p=of_lines("p"),
-        q=of_lines("q"),
-        l=of_lines("l"),
+        p=p,
+        q=q,
+        l=squared,
         v=v,
         shed=of("shed"),
         elastic=np.sqrt(tie_break_share(feeder)) * of("tie"),

@@ -2,8 +2,8 @@
 
 A quantity u has bounds low ≤ u ≤ high and costs linear·u + ½·curve·u². Four kinds stand one after the
 other: units (generators; loads, as negative injections; the hub's import and export), the shares of
-firm load that are shed, squared voltages by line, squared currents of rated lines. A unit answers to λ of
-its bus, a share to λ·p̄ + λq·q̄, a voltage to the gradient that it leaves, a current to η.
+firm load that are shed, squared voltages by line, squared currents of rated lines in their units. A unit
+answers to λ of its bus, a share to λ·p̄ + λq·q̄, a voltage to the gradient that it leaves, a current to η.
 
 Newton's methods differ in how they hold quantities within their bounds. Both say it in the same two
 words, to be fed to the same matrix: a quantity in which the force stiffness·du + pull acts against its
@@ -111,7 +111,7 @@ class Quantities:
             of_units, bus = of_units.take(order, axis=1), bus.take(order)
             place[order] = np.arange(len(bus))
         self.of_generators, self.of_loads = place[: len(generators)], place[len(generators) :]
-        self.firm_p, self.firm_q = conditions.fixed_p[period], conditions.fixed_q[period]
+        self.firm_p, self.firm_q = conditions.firm_p[period], conditions.fixed_q[period]
         whole = np.hypot(self.firm_p, self.firm_q)
         # a bus without load has a share too, of nothing, which costs something
         worth = np.where(whole > 0, whole, NOTHING / network.buses)
@@ -142,11 +142,14 @@ class Quantities:
         self.count = len(self.low)
         self.scale = np.ones(self.count)
         self.scale[self.shares] = worth
+        self.scale[self.currents] = np.sqrt(network.l_unit)
         self.tie_share = tie_break_share(feeder)
         self.centre = (self.import_price + self.export_price) / 2
         self.still_load = np.where(load_max > load_min, 0.0, load_min)
         still = np.bincount(devices.bus, self.still_load, buses)
-        self._firm = np.array([-self.firm_p - still - self.tie_share * self.centre, -self.firm_q])
+        self._firm = np.array(
+            [-conditions.fixed_p[period] - still - self.tie_share * self.centre, -self.firm_q]
+        )
         self._firm[1, 0] = 0.0
 
     @cached_property
@@ -225,7 +228,7 @@ class Quantities:
     def network_amounts(self, point: Point, at: Currents, amount: Floats) -> None:
         """Write the point's voltages and rated currents into the amounts."""
         amount[self.voltages] = point.v[1:]
-        amount[self.currents] = at.l[self.network.rated]
+        amount[self.currents] = at.l[self.network.rated] / self.network.l_unit
 
     def factor(
         self, kkt: Kkt, at: Currents, stiffness: Floats, others: Floats | float = 0.0, *, convex: bool = False

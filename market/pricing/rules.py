@@ -20,5 +20,5 @@ def tie_break_centre(conditions: Conditions) -> Floats:
 
 
 def shed_cost(conditions: Conditions) -> Floats:
-    """Cost of shedding a bus's whole fixed load, VOLL·|p̄ + jq̄|, periods × buses, €/h per pu of base."""
-    return np.asarray(conditions.voll * np.hypot(conditions.fixed_p, conditions.fixed_q))
+    """Cost of shedding a bus's whole firm load, VOLL·|p̄ + jq̄|, periods × buses, €/h per pu of base."""
+    return np.asarray(conditions.voll * np.hypot(conditions.firm_p, conditions.fixed_q))

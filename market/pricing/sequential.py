@@ -17,7 +17,7 @@ from market.pricing.admission import ClearingFailed
 from market.pricing.branchflow import NetworkProblem
 from market.pricing.central import network_problem, solve_jointly, solve_period, stack
 from market.pricing.conditions import Conditions, Duals, Primal
-from market.pricing.optimality import injections
+from market.pricing.surplus import net_consumption
 from market.units import Floats
 
 ROUNDS = 40
@@ -56,6 +56,4 @@ def _solve(problem: NetworkProblem, conditions: Conditions, around: Flow) -> tup
 
 def _consumption(feeder: Feeder, conditions: Conditions, primal: Primal) -> tuple[Floats, Floats]:
     """Net consumption of a schedule, active and reactive, periods × buses, pu."""
-    served = 1 - primal.shed
-    active = conditions.fixed_p * served - injections(feeder, conditions, primal) - primal.elastic
-    return active, conditions.fixed_q * served
+    return net_consumption(feeder, conditions, primal), conditions.fixed_q * (1 - primal.shed)

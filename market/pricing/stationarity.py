@@ -3,8 +3,9 @@
     ∇f(x) − J(x)ᵀw = 0 on what is free,  x = bound on what is pinned,  F(x) = 0,
 
 with F the balances, voltage drops and P² + Q² = l·v_π. `Period` has the columns of Layout up to the import,
-then generation and load of the devices. `Coupled` has its periods one after the other, then charge,
-discharge and state of the storages, each periods × storages, and a row for each state,
+flows and currents in its units, then generation and load of the devices. `Coupled` has its periods one
+after the other, then charge, discharge and state of the storages, each periods × storages, and a row for
+each state,
 
     (θ) η_c·c − d/η_d − (e_t − e_{t−1})/hours − drain/hours = 0.
 """
@@ -90,6 +91,7 @@ class Period:
     def __init__(self, problem: NetworkProblem, conditions: Conditions) -> None:
         layout, devices = problem.layout, conditions.devices
         self.feeder, self.layout, self.conditions = problem.feeder, layout, conditions
+        self.unit = problem.unit
         self.network = layout.net_import.stop
         self.gen = slice(self.network, self.network + devices.count)
         self.load = slice(self.gen.stop, self.gen.stop + devices.count)
@@ -116,7 +118,7 @@ class Period:
         """Bounds of x; the import has none, but may be pinned at 0."""
         layout, limits, devices = self.layout, self.feeder.limits, self.conditions.devices
         low, high = np.full(self.load.stop, -np.inf), np.full(self.load.stop, np.inf)
-        high[layout.current] = limits.i_max[1:] ** 2
+        high[layout.current] = (limits.i_max[1:] / self.unit) ** 2
         low[layout.voltage], high[layout.voltage] = limits.v_min[1:] ** 2, limits.v_max[1:] ** 2
         low[layout.shed], high[layout.shed] = 0.0, 1.0
         low[self.gen], high[self.gen] = 0.0, devices.gen_max[0]
@@ -176,17 +178,19 @@ class Period:
 
     def start(self, primal: Primal, duals: Duals) -> tuple[Floats, Floats, Floats]:
         """x and w of a point, and the scale of what each multiplier may be."""
-        lines = [array[0, 1:] for array in (primal.p, primal.q, primal.l, primal.v)]
-        tie = primal.elastic[0] / np.sqrt(tie_break_share(self.feeder))
+        unit, tie = self.unit, primal.elastic[0] / np.sqrt(tie_break_share(self.feeder))
+        lines = primal.p[0, 1:] / unit, primal.q[0, 1:] / unit, primal.l[0, 1:] / unit**2, primal.v[0, 1:]
         x = np.r_[*lines, primal.shed[0], tie, primal.net_import, primal.gen[0], primal.load[0]]
-        w = np.r_[duals.price[0], *(array[0, 1:] for array in (duals.reactive, duals.voltage, duals.cone))]
+        of_lines = duals.reactive[0, 1:], duals.voltage[0, 1:], duals.cone[0, 1:] * unit**2
+        w = np.r_[duals.price[0], *of_lines]
         weight = np.full(len(x), max(1.0, float(np.abs(duals.price).max())))
+        weight[self.layout.current] *= unit
         weight[self.layout.shed] = self.cost[self.layout.shed]
         return x, w, weight
 
     def read(self, point: Point) -> tuple[Primal, Duals]:
         """Powers and prices of a settled point."""
-        layout, feeder, x = self.layout, self.feeder, point.x
+        layout, feeder, unit, x = self.layout, self.feeder, self.unit, point.x
         held = self.gradient(point)
         low, high = np.where(point.pins == LOW, held, 0.0), np.where(point.pins == HIGH, -held, 0.0)
 
@@ -194,9 +198,9 @@ class Period:
             return np.concatenate([[first], values])[None]
 
         primal = Primal(
-            p=lines(x[layout.flow_p]),
-            q=lines(x[layout.flow_q]),
-            l=lines(x[layout.current]),
+            p=lines(x[layout.flow_p] * unit),
+            q=lines(x[layout.flow_q] * unit),
+            l=lines(x[layout.current] * unit**2),
             v=lines(x[layout.voltage], feeder.v0**2),
             shed=x[layout.shed][None],
             elastic=np.sqrt(tie_break_share(feeder)) * x[layout.elastic][None],
@@ -208,10 +212,10 @@ class Period:
             price=point.w[layout.active][None],
             reactive=lines(point.w[layout.reactive]),
             voltage=lines(point.w[layout.drop]),
-            cone=lines(point.w[layout.equalities :]),
+            cone=lines(point.w[layout.equalities :] / unit**2),
             v_low=lines(low[layout.voltage]),
             v_high=lines(high[layout.voltage]),
-            current=lines(high[layout.current]),
+            current=lines(high[layout.current] / unit**2),
         )
         return primal, duals
 

@@ -44,8 +44,8 @@ class Surplus:
 
 
 def net_consumption(feeder: Feeder, conditions: Conditions, primal: Primal) -> Floats:
-    """n_b: served fixed load and devices, less the tie-break's injection, periods × buses, pu."""
-    served = conditions.fixed_p * (1 - primal.shed)
+    """n_b: served firm load and devices, less the tie-break's injection, periods × buses, pu."""
+    served = conditions.fixed_p - conditions.firm_p * primal.shed
     return np.asarray(served - injections(feeder, conditions, primal) - primal.elastic)
 
 

@@ -77,7 +77,7 @@ def _marginal(solution: Solution, conditions: Conditions, bus: int) -> float:
     price, shed = solution.duals.price[0, bus], solution.primal.shed[0, bus]
     if not shed > 0:
         return float(price)
-    load = conditions.fixed_p[0, bus]
+    load = conditions.firm_p[0, bus]
     lost = conditions.voll * load / np.hypot(load, conditions.fixed_q[0, bus])
     return float((1 - shed) * price + shed * lost)
 

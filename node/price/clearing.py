@@ -50,7 +50,7 @@ class BusPrice:
 
 @dataclass(frozen=True, slots=True)
 class PriceTable:
-    """A cleared slot; `shed_mw` is fixed load that is not served.
+    """A cleared slot; `shed_mw` is firm load that is not served.
 
     `certified`: its certificate holds for the NumPy-only checker; else `doubt` says why. LinDistFlow has no
     losses, so its certificate of the exact equations cannot hold.
@@ -179,7 +179,7 @@ def _cleared(scenario: ScenarioFile, slot: int, name: str, make: Callable[[Feede
     solution = clearing(world.feeder, conditions)
     seconds = time.perf_counter() - started
     findings = check(certificate(solution, world.feeder, conditions), world.feeder, conditions)
-    shed = float(solution.primal.shed[period] @ conditions.fixed_p[period])
+    shed = float(solution.primal.shed[period] @ conditions.firm_p[period])
     table = PriceTable(
         scenario=scenario.name,
         slot=slot,

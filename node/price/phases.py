@@ -131,7 +131,8 @@ def _powers(cleared: Cleared) -> _Powers:
     world, solution, t = cleared.world, cleared.solution, cleared.period
     view, index, primal = world.forecast, cleared.table.slot, solution.primal
     served = 1.0 - primal.shed[t]
-    own = served[world.bus] * view.firm_p[index] + primal.load[t] - primal.gen[t]
+    lost = primal.shed[t, world.bus] * (view.firm_p[index] + view.devices.load_min[index])
+    own = view.firm_p[index] + primal.load[t] - primal.gen[t] - lost
     if world.stores.storages.count:
         own = own + world.stores.by_owner(primal.charge[t] - primal.discharge[t], len(world.bus))
     return _Powers(

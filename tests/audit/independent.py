@@ -86,7 +86,9 @@ def prove(where, told, name, posted):
     (gen, load), drawn, allowed = point[13 * n : -1].reshape(2, k), point[-1], 5e-5 if proof[7] else 1e-10
     below, line, value = up == np.arange(n)[:, None], np.arange(n) > 0, max(1, abs(lam).max())
     S, Z, price, firm = P + 1j * Q, r + 1j * x, lam + 1j * mu, firm[0] + 1j * firm[1]
-    power = S - Z * l + np.bincount(dev, gen - load, n) + tie + drawn * ~line - below @ S - firm * (1 - shed)
+    power = S - Z * l + np.bincount(dev, gen - load, n) + tie + drawn * ~line - below @ S - firm
+    firm = firm + np.bincount(dev, d_min, n)  # what devices must take is shed with it
+    power += firm * shed
     gain = np.r_[lam[dev], worth - fall * load, (firm.conj() * price).real]
     loss, does = np.r_[cost + slope * gen, lam[dev], voll * abs(firm)], np.r_[gen, load, shed]
     better = does + (gain - loss) / np.maximum(1, np.maximum(abs(gain), abs(loss)))

@@ -28,6 +28,7 @@ from node.price.page import write_page
 from node.price.phases import three_phases
 from node.price.pictures import pictures
 from node.scenario import load
+from node.scenario.world import period
 from node.simulate.canvas import DARK, LIGHT
 
 FILES = {"price.html", "buses.csv", "feeder.svg", "components.svg"}
@@ -344,6 +345,30 @@ def test_three_phases_without_the_extra_name_it(monkeypatch: pytest.MonkeyPatch)
     done = wattbook("price", "ieee33-day", "--method", "newton", "--three-phase")
     assert (done.exit_code, done.stdout) == (2, "")
     assert "pip install 'wattbook[three-phase]'" in done.stderr
+
+
+@pytest.mark.parametrize("rating_mva", [0.0001, 0.001, 0.005])
+@pytest.mark.parametrize("slot", [3, 19])
+def test_lines_that_carry_next_to_nothing_leave_every_bus_to_itself(rating_mva: float, slot: int) -> None:
+    day = load("ieee33-day", {"feeder.line_rating_mva": str(rating_mva)})
+    cleared = clear(day, slot, "newton")
+    table, loading = cleared.table, [bus.loading for bus in cleared.table.buses if bus.loading is not None]
+    assert (table.status, table.certified) == ("optimal", True)
+    assert max(loading) == pytest.approx(1.0, abs=1e-9)
+    # all that comes from outside passes the one line at the substation
+    assert 0.0 <= table.import_mw <= rating_mva * 1.001
+    assert table.shed_mw > 0.5
+
+
+@pytest.mark.parametrize("method", ["newton", "direct", "atc"])
+def test_what_prosumers_must_take_is_shed_too(method: str) -> None:
+    # nothing flows where the least voltage is the substation's own
+    cleared = clear(load("ieee33-day", {"feeder.v_min_pu": "1.0"}), 19, method)
+    table, world = cleared.table, cleared.world
+    devices = period(world.forecast.devices, 19)
+    fixed = cleared.conditions.fixed_p[0].sum() * world.feeder.base_mw
+    assert (table.status, table.certified) == ("optimal", True)
+    assert fixed < table.shed_mw <= fixed + devices.load_min.sum() * world.feeder.base_mw
 
 
 def test_every_coordination_has_its_name_in_the_command() -> None:

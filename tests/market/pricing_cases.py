@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from market.feeder import Feeder
-from market.pricing.conditions import Conditions, Hub, Solution
+from market.pricing.conditions import Conditions, Hub, Primal, Solution
+from market.pricing.optimality import injections
 from node.bench import stressed as drawing
 
 NO_DEVICES = np.zeros((1, 0))
@@ -54,9 +55,23 @@ def add_load(conditions: Conditions, bus: int, power: float, *, reactive: bool =
     return replace(conditions, **{name: changed})
 
 
+def firm(conditions: Conditions) -> np.ndarray:
+    """What is firm of the active load, and can be shed: fixed, and the least of every device, by bus."""
+    found = conditions.fixed_p.copy()
+    for column, bus in enumerate(conditions.devices.bus):
+        found[:, bus] += conditions.devices.load_min[:, column]
+    return found
+
+
+def consumption(feeder: Feeder, conditions: Conditions, primal: Primal) -> tuple[np.ndarray, np.ndarray]:
+    """Net consumption of a schedule by bus, active and reactive, periods × buses."""
+    given = conditions.fixed_p - injections(feeder, conditions, primal) - primal.elastic
+    return given - primal.shed * firm(conditions), conditions.fixed_q * (1 - primal.shed)
+
+
 CASES: dict[str, dict[str, Any]] = {
     "no devices": {"count": 0, "scale": 0.5},
-    "plenty": {"scale": 0.5},
+    "plenty": {"scale": 0.5, "seed": 3},
     "voltage low": {"scale": 2.0},
     "shedding": {"scale": 50.0},
     "export": {"generation": 1.0, "scale": 0.1},

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from market.feeder import load
+from market.feeder import Feeder, load
 from market.feeder.powerflow import power_flow, violations
 from market.pricing import direct
 from market.pricing.admission import ConditionsError, StorageError
@@ -15,8 +15,7 @@ from market.pricing.certificate import certificate, check
 from market.pricing.components import components, total
 from market.pricing.conditions import Conditions, Devices, Solution
 from market.pricing.newton import NewtonClearing
-from market.pricing.optimality import injections
-from tests.market.pricing_cases import CASES, add_load, bare, case, draw
+from tests.market.pricing_cases import CASES, add_load, bare, case, consumption, draw, firm
 from tests.market.storage_cases import batteries, with_storages
 
 EXACT = 1e-11
@@ -149,15 +148,8 @@ def test_reverse_flow_at_the_upper_voltage_limit_is_a_local_optimum():
     assert (solution.status, solution.residual < EXACT) == ("local", True)
     assert solution.duals.cone.max() > 0.0
     assert (solution.duals.v_high > 1e-3).any()
-    assert violations(feeder, power_flow(feeder, *consumption(feeder, conditions, solution))) == ()
+    assert violations(feeder, power_flow(feeder, *consumption(feeder, conditions, solution.primal))) == ()
     assert price_difference(solution, direct.clear(feeder, conditions)) < AGREE
-
-
-def consumption(feeder, conditions, solution) -> tuple[np.ndarray, np.ndarray]:
-    """Net consumption of the schedule by bus, active and reactive."""
-    primal, served = solution.primal, 1 - solution.primal.shed
-    active = conditions.fixed_p * served - injections(feeder, conditions, primal) - primal.elastic
-    return active, conditions.fixed_q * served
 
 
 @pytest.mark.parametrize(("loads", "reactive"), [(50.0, 1.0), (1.0, 2.5), (50.0, 2.5)])
@@ -167,7 +159,7 @@ def test_too_much_load_is_shed(loads, reactive):
     solution = NewtonClearing(feeder)(feeder, conditions)
     assert (solution.status, solution.residual < EXACT) == ("optimal", True)
     assert solution.primal.shed.max() > 0.0
-    assert violations(feeder, power_flow(feeder, *consumption(feeder, conditions, solution))) == ()
+    assert violations(feeder, power_flow(feeder, *consumption(feeder, conditions, solution.primal))) == ()
 
 
 def test_a_feeder_that_balances_itself_has_a_price_in_between():
@@ -177,15 +169,26 @@ def test_a_feeder_that_balances_itself_has_a_price_in_between():
     assert -500.0 < solution.duals.price[0, 0] < 3000.0
 
 
-def test_a_load_that_nobody_can_serve_is_told():
-    feeder, conditions = case("no devices")
-    one = np.ones((1, 1))
-    nothing = dict.fromkeys(("gen_cost", "gen_slope", "gen_max", "load_value", "load_slope"), 0 * one)
-    devices = replace(
-        conditions.devices, bus=np.array([17]), **nothing, load_min=30.0 * one, load_max=30.0 * one
-    )
-    conditions = replace(conditions, devices=devices)
-    assert NewtonClearing(feeder)(feeder, conditions).status == "infeasible"
+def tiny(rating_pu: float, seed: int) -> tuple[Feeder, Conditions]:
+    """Lines that carry next to nothing: every bus is nearly on its own."""
+    feeder, conditions = draw(seed, scale=0.7, generation=1.0, linear=0.3)
+    limits = replace(feeder.limits, i_max=np.full(feeder.buses, rating_pu))
+    return replace(feeder, limits=limits), conditions
+
+
+@pytest.mark.parametrize("rating_pu", [1e-3, 5e-3])
+@pytest.mark.parametrize("seed", [1, 4])
+def test_tiny_ratings_shed_and_curtail_what_the_lines_cannot_carry(rating_pu, seed):
+    feeder, conditions = tiny(rating_pu, seed)
+    solution, reference = NewtonClearing(feeder)(feeder, conditions), direct.clear(feeder, conditions)
+    for each in (solution, reference):
+        assert (each.status, each.residual < EXACT) == ("optimal", True)
+        assert check(certificate(each, feeder, conditions), feeder, conditions) == ()
+    assert price_difference(solution, reference) < AGREE
+    assert solution.primal.shed.max() > 0.5
+    loading = np.sqrt(solution.primal.l[0, 1:]) / rating_pu
+    assert loading.max() == pytest.approx(1.0, abs=1e-9)
+    assert violations(feeder, power_flow(feeder, *consumption(feeder, conditions, solution.primal))) == ()
 
 
 # prices are derivatives of the optimal cost
@@ -204,8 +207,9 @@ def one_sided(clearing, feeder, conditions, bus: int, *, reactive: bool) -> tupl
 
 def marginal(solution: Solution, conditions: Conditions, bus: int, *, reactive: bool) -> float:
     """Cost of one more unit of firm load: served at its price, and the share that is shed at VOLL."""
-    own, load = ("reactive", conditions.fixed_q) if reactive else ("price", conditions.fixed_p)
-    whole = float(np.hypot(conditions.fixed_p, conditions.fixed_q)[0, bus])
+    active = firm(conditions)
+    own, load = ("reactive", conditions.fixed_q) if reactive else ("price", active)
+    whole = float(np.hypot(active, conditions.fixed_q)[0, bus])
     shed = float(solution.primal.shed[0, bus])
     lost = conditions.voll * float(load[0, bus]) / whole if shed > 0 else 0.0
     return float(getattr(solution.duals, own)[0, bus]) * (1 - shed) + lost * shed

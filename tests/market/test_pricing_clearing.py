@@ -9,9 +9,9 @@ from market.feeder.powerflow import power_flow, violations
 from market.pricing import direct
 from market.pricing.conditions import TIE_BREAK_PU_PER_EUR_PER_MWH, Conditions, Solution
 from market.pricing.lindistflow import LinDistFlowClearing
-from market.pricing.optimality import injections
+from market.pricing.newton import NewtonClearing
 from market.pricing.socp import SocpClearing
-from tests.market.pricing_cases import CASES, add_load, bare, case, draw, stressed
+from tests.market.pricing_cases import CASES, add_load, bare, case, consumption, draw, firm, stressed
 
 POLISHED = 1e-9
 """Largest optimality residual of a polished point; 1e-14 is usual, degenerate points keep fewer digits."""
@@ -124,9 +124,7 @@ def test_newton_that_has_no_more_digits_is_done():
 def test_schedule_is_the_power_flow_and_keeps_the_limits(cleared, name):
     feeder, conditions = case(name)
     primal = cleared[name].primal
-    served = 1 - primal.shed
-    taken = conditions.fixed_p * served - injections(feeder, conditions, primal) - primal.elastic
-    flow = power_flow(feeder, taken, conditions.fixed_q * served)
+    flow = power_flow(feeder, *consumption(feeder, conditions, primal))
     # the relaxation is exact, so an AC power flow of the schedule finds the same state
     np.testing.assert_allclose(flow.v, primal.v, atol=1e-9)
     np.testing.assert_allclose(flow.l, primal.l, atol=1e-9 * max(1.0, primal.l.max()))
@@ -137,9 +135,10 @@ def test_schedule_is_the_power_flow_and_keeps_the_limits(cleared, name):
 def test_load_times_fifty_is_shed_and_still_served_within_limits(cleared):
     _, conditions = case("shedding")
     solution = cleared["shedding"]
-    worth = solution.duals.price * conditions.fixed_p + solution.duals.reactive * conditions.fixed_q
-    cost = conditions.voll * np.hypot(conditions.fixed_p, conditions.fixed_q)
-    shed, some = solution.primal.shed, conditions.fixed_p > 0
+    load = firm(conditions)
+    worth = solution.duals.price * load + solution.duals.reactive * conditions.fixed_q
+    cost = conditions.voll * np.hypot(load, conditions.fixed_q)
+    shed, some = solution.primal.shed, load > 0
     # shed fully where power is worth more than VOLL for the whole of it, not at all where less
     assert np.all(worth[some & (shed == 1.0)] >= cost[some & (shed == 1.0)] * (1 - 1e-9))
     assert np.all(worth[some & (shed == 0.0)] <= cost[some & (shed == 0.0)] * (1 + 1e-9))
@@ -330,8 +329,7 @@ def test_reverse_flow_at_the_upper_voltage_limit_is_a_local_optimum(name, method
     assert solution.duals.cone.max() > 0.0
     assert (solution.duals.v_high > 1e-3).any()
     primal = solution.primal
-    taken = conditions.fixed_p * (1 - primal.shed) - injections(feeder, conditions, primal) - primal.elastic
-    flow = power_flow(feeder, taken, conditions.fixed_q * (1 - primal.shed))
+    flow = power_flow(feeder, *consumption(feeder, conditions, primal))
     np.testing.assert_allclose(flow.v, primal.v, atol=1e-9)
     assert violations(feeder, flow) == ()
 
@@ -354,18 +352,23 @@ def test_negative_prices_never_burn_power():
     assert solution.duals.price.min() < 0.0
 
 
-@pytest.mark.parametrize(
-    ("must_pu", "status"), [(0.05, "optimal"), (1.0, "infeasible"), (30.0, "infeasible")]
-)
-def test_firm_device_that_no_shedding_can_serve_is_infeasible(must_pu, status):
-    # a device's lower bound is hard: nothing but the tie-break could serve it
+@pytest.mark.parametrize(("must_pu", "sheds"), [(0.05, False), (1.0, True), (30.0, True)])
+def test_what_a_device_must_take_is_shed_like_fixed_load(must_pu, sheds):
     feeder, conditions = case("no devices")
     one = np.ones((1, 1))
     nothing = dict.fromkeys(("gen_cost", "gen_slope", "gen_max", "load_value", "load_slope"), 0 * one)
     bounds = {"load_min": must_pu * one, "load_max": must_pu * one}
     devices = replace(conditions.devices, bus=np.array([17]), **nothing, **bounds)
-    for clear in (direct.clear, SocpClearing(feeder)):
-        assert clear(feeder, replace(conditions, devices=devices)).status == status
+    must = replace(conditions, devices=devices)
+    fixed = replace(conditions, fixed_p=firm(must))
+    for clear in (direct.clear, SocpClearing(feeder), NewtonClearing(feeder)):
+        found, same = clear(feeder, must), clear(feeder, fixed)
+        assert found.status == "optimal"
+        assert (found.primal.shed[0, 17] > 0) == sheds
+        np.testing.assert_allclose(found.primal.shed, same.primal.shed, atol=1e-9)
+        np.testing.assert_allclose(found.duals.price, same.duals.price, rtol=1e-9)
+        flow = power_flow(feeder, *consumption(feeder, must, found.primal))
+        assert violations(feeder, flow) == ()
 
 
 # LinDistFlow
@@ -379,7 +382,7 @@ def test_lindistflow_is_the_model_without_losses(name):
     assert solution.residual < 1e-6
     np.testing.assert_allclose(solution.components.loss, 0.0, atol=1e-9)
     primal = solution.primal
-    taken = conditions.fixed_p * (1 - primal.shed) - injections(feeder, conditions, primal) - primal.elastic
+    taken, _ = consumption(feeder, conditions, primal)
     np.testing.assert_allclose(primal.net_import, taken.sum(axis=1), atol=1e-7)
 
 

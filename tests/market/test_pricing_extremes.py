@@ -12,9 +12,8 @@ from market.pricing import direct, newton
 from market.pricing.certificate import Accuracy, Claim, certificate, check, decode, prices
 from market.pricing.components import trade_charge, usage_charges
 from market.pricing.conditions import Conditions, Solution
-from market.pricing.optimality import injections
 from market.pricing.quantise import quantise
-from tests.market.pricing_cases import add_load, case, draw
+from tests.market.pricing_cases import add_load, case, consumption, draw
 
 CLEARINGS = {"direct": direct.clear, "newton": newton.clear}
 
@@ -42,9 +41,7 @@ def slack(feeder, primal) -> float:
 def assert_true_flow(feeder, conditions: Conditions, solution: Solution) -> None:
     """An AC power flow of the schedule finds the same state, and no limit broken."""
     primal = solution.primal
-    served = 1 - primal.shed
-    taken = conditions.fixed_p * served - injections(feeder, conditions, primal) - primal.elastic
-    flow = power_flow(feeder, taken, conditions.fixed_q * served)
+    flow = power_flow(feeder, *consumption(feeder, conditions, primal))
     np.testing.assert_allclose(flow.v, primal.v, atol=1e-9)
     np.testing.assert_allclose(flow.net_import, primal.net_import, atol=1e-9)
     assert violations(feeder, flow) == ()
