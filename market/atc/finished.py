@@ -2,7 +2,8 @@
 
 The first rounds need no more of a prosumer than powers and a weight, and come near from anywhere. The last
 ones ask for slopes too and end exactly, also where the first get stuck: linear costs, load that is shed,
-prices many times apart. Where storages couple periods the first rounds are all there are.
+prices many times apart, lines that carry next to nothing, where the utility's solver may fail at targets on
+the way. Where storages couple periods the first rounds are all there are.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from market.atc.prosumers import LowerLevel
 from market.atc.rounds import Agreement, Link, Utility
 from market.atc.second_order import SECOND_ORDER, SecondOrder
 from market.atc.upper import UpperLevel
+from market.pricing.admission import ClearingFailed
 from market.units import Floats
 
 
@@ -30,11 +32,11 @@ class Finished:
         """Rounds until both levels agree; see Method."""
         if not isinstance(upper, UpperLevel):
             return self.first(upper, lower, price)
-        near = replace(self.first, max_rounds=self.handover)(upper, lower, price)
-        # what cannot be served has the tie-break's prices, millions, which are no place to go on from
-        lost = near.grant.points[0].status == "infeasible"
-        start = price if lost else Link.between(upper, lower).spread(near.grant.price)
-        exact = self.finish(upper, lower, start)
+        try:
+            near = replace(self.first, max_rounds=self.handover)(upper, lower, price)
+        except ClearingFailed:
+            return self.finish(upper, lower, price)
+        exact = self.finish(upper, lower, Link.between(upper, lower).spread(near.grant.price))
         return replace(
             exact,
             rounds=near.rounds + exact.rounds,

@@ -5,7 +5,8 @@ PricingError (ValueError)
 │   └── StorageError   a storage's own numbers contradict each other, or it cannot meet its needs
 ├── HubError           π_imp < π_exp in a period, so the hub would be a money pump
 ├── SubstationVoltage  v0 lies outside a bus's limits, so shedding everything would not help
-└── ClearingFailed     the solver ended without an answer
+├── Infeasible         no schedule brings storages what they need: proven, of the relaxation
+└── ClearingFailed     the solver ended without an answer, or with one that is none
 """
 
 from __future__ import annotations
@@ -38,8 +39,12 @@ class SubstationVoltage(PricingError):  # noqa: N818 - named by the rule
     """The substation's voltage is outside the limits of a bus."""
 
 
+class Infeasible(PricingError):  # noqa: N818 - named by the rule
+    """Not even the relaxed problem has a schedule, so the true power flow has none."""
+
+
 class ClearingFailed(PricingError):  # noqa: N818 - named by the rule
-    """The solver ended without an answer; the message carries its status."""
+    """The solver ended without an answer; the message carries its status, or the residual it left."""
 
 
 def admit(feeder: Feeder, conditions: Conditions) -> None:

@@ -79,11 +79,8 @@ def solve_jointly(
     problem: NetworkProblem, conditions: Conditions, around: Flow | None = None
 ) -> tuple[Primal, Duals, int]:
     """All periods at once, coupled by their storages; schedule, prices, rounds. Raises ClearingFailed."""
-    blocks = [_period(problem, conditions, t, around) for t in range(conditions.periods)]
-    data = _with_storages(problem, [block for block, _ in blocks], conditions)
-    cones = [cone for _, of_period in blocks for cone in of_period]
-    states = conditions.periods * conditions.storages.count
-    cones += [clarabel.ZeroConeT(states), clarabel.NonnegativeConeT(6 * states)]
+    blocks, cones = _periods(problem, conditions, around)
+    data = _with_storages(problem, blocks, conditions)
     solver = clarabel.DefaultSolver(
         data.hessian, data.linear, data.matrix, data.bound, cones, problem.settings()
     )
@@ -92,7 +89,37 @@ def solve_jointly(
         raise ClearingFailed(
             f"feeder {problem.feeder.name}: {conditions.periods} periods: solver says {answer.status}"
         )
-    return _read_jointly(problem, conditions, answer, [block.matrix.shape for block, _ in blocks])
+    return _read_jointly(problem, conditions, answer, [block.matrix.shape for block in blocks])
+
+
+def no_schedule(feeder: Feeder, conditions: Conditions) -> bool:
+    """Whether it is proven that no schedule is feasible: the relaxation without the tie-break has no point.
+
+    Without storages there always is one, since everything firm can be shed.
+    """
+    if not conditions.storages.count:
+        return False
+    problem = network_problem(feeder, conditions)
+    blocks, cones = _periods(problem, conditions)
+    data = _with_storages(problem, blocks, conditions)
+    width, elastic = blocks[0].matrix.shape[1], np.r_[problem.layout.elastic]
+    kept = np.ones(len(data.linear))
+    kept[(width * np.arange(conditions.periods)[:, None] + elastic).ravel()] = 0.0
+    matrix = sp.csc_array(data.matrix @ sp.diags_array(kept))
+    nothing = np.zeros(len(data.linear))
+    solver = clarabel.DefaultSolver(data.hessian, nothing, matrix, data.bound, cones, problem.settings())
+    return str(solver.solve().status) == "PrimalInfeasible"
+
+
+def _periods(
+    problem: NetworkProblem, conditions: Conditions, around: Flow | None = None
+) -> tuple[list[ConicData], list[Any]]:
+    """Every period's problem with its devices; their cones and those of the storages."""
+    each = [_period(problem, conditions, t, around) for t in range(conditions.periods)]
+    states = conditions.periods * conditions.storages.count
+    cones = [cone for _, of_period in each for cone in of_period]
+    cones += [clarabel.ZeroConeT(states), clarabel.NonnegativeConeT(6 * states)]
+    return [data for data, _ in each], cones
 
 
 def _period(

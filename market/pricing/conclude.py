@@ -7,12 +7,15 @@ from dataclasses import replace
 import numpy as np
 
 from market.feeder.model import Feeder
+from market.pricing.admission import ClearingFailed, Infeasible
+from market.pricing.central import no_schedule
 from market.pricing.components import components
 from market.pricing.conditions import Conditions, Duals, Primal, Solution
 from market.pricing.given import given
 from market.pricing.network import Network
 from market.pricing.optimality import (
     BALANCE_TOLERANCE,
+    GLOBAL,
     PRICE_TOLERANCE,
     SERVED,
     costs,
@@ -38,8 +41,8 @@ def conclude(
     `polished` takes it to machine precision first, with every device's costs: for central clearings,
     not for those that must not know them. The status is
     'optimal' where every condition holds: flows are exact and σ ≤ 0, so the point is the global
-    optimum; 'infeasible' where firm devices can be served by nothing but the tie-break; else 'local',
-    which with a small residual is a local optimum of the true power flow, with a large one no answer.
+    optimum; else 'local', which with a small residual is a local optimum of the true power flow, with a large
+    one no answer. Of a polished point the latter raises ClearingFailed, or Infeasible where that is proven.
     """
     if polished:
         primal, duals = polish(feeder, conditions, primal, duals)
@@ -47,12 +50,19 @@ def conclude(
     measured = measure_point(Network(feeder), given(feeder, conditions), point(primal, duals))
     _, broken = measured.wrong()
     wrong = {each.check for each, _ in broken}
+    left = residual(measured.comparisons())
+    if polished and not wrong <= GLOBAL:
+        where = f"feeder {feeder.name}: {method}"
+        if no_schedule(feeder, conditions):
+            raise Infeasible(f"{where}: no schedule brings the storages what they need within the limits")
+        if not wrong <= GLOBAL | {SERVED}:
+            raise ClearingFailed(f"{where}: not solved, residual {left:.1e}")
     return Solution(
         primal=primal,
         duals=duals,
         components=components(feeder, primal, duals),
-        status="infeasible" if SERVED in wrong else "local" if wrong else "optimal",
-        residual=residual(measured.comparisons()),
+        status="local" if wrong else "optimal",
+        residual=left,
         cost=float(costs(feeder, conditions, primal).sum()),
         iterations=iterations,
         method=method,

@@ -215,10 +215,9 @@ class Components:
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """A cleared feeder. `status` is 'optimal', 'local' or 'infeasible'; `residual` the largest KKT residual.
+    """A cleared feeder. `status` is 'optimal' or 'local'; `residual` the largest KKT residual.
 
-    'optimal' is proven global; 'local' with a small residual meets the exact first-order conditions;
-    'infeasible' serves what it must by the tie-break alone.
+    'optimal' is proven global; 'local' with a small residual meets the exact first-order conditions.
 
     `cost` is the objective in €/h per pu of base, summed over periods; `iterations` the method's rounds.
     """

@@ -27,7 +27,7 @@ from market.pricing.admission import ConditionsError, admit, refuse_storages
 from market.pricing.conditions import Components, Conditions, Duals, Primal, Solution
 from market.pricing.guess import Guess, as_before, without_lines
 from market.pricing.kkt import Currents, Kkt, Network, SingularStep
-from market.pricing.optimality import TIE_BREAK_VOLL, costs
+from market.pricing.optimality import costs
 from market.pricing.periods import period_of
 from market.pricing.point import STORAGES
 from market.pricing.quantities import FREE, HIGH, LOW, Quantities
@@ -87,7 +87,7 @@ class NewtonClearing:
             primal=primal,
             duals=duals,
             components=Components(**{name: stacked("components", name) for name in periods[0].components}),
-            status=next(status for status in ("infeasible", "local", "optimal") if status in statuses),
+            status="local" if "local" in statuses else "optimal",
             residual=max(period.residual for period in periods),
             cost=float(costs(feeder, conditions, primal).sum()),
             iterations=sum(period.steps for period in periods),
@@ -173,12 +173,11 @@ class NewtonClearing:
             "load": load,
             "net_import": amount[curved:][q.hubs].sum(),
         }
-        unserved = np.abs(elastic).sum() > TIE_BREAK_VOLL * conditions.voll * q.tie_share * network.buses
         return _Period(
             primal=primal,
             duals=duals,
             components=self._components(currents, duals),
-            status="infeasible" if unserved else "local" if _burns(settled) else "optimal",
+            status="local" if _burns(settled) else "optimal",
             residual=settled.residual,
             steps=settled.steps,
         )

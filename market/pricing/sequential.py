@@ -26,24 +26,26 @@ STANDS_STILL_PU = 1e-9
 
 
 def exact_period(feeder: Feeder, conditions: Conditions, primal: Primal) -> tuple[Primal, Duals] | None:
-    """A local optimum from a relaxed schedule; None where none is reached.
+    """Near a local optimum, from a relaxed schedule; None where the first step leads nowhere.
 
-    Of one period's conditions, or of several that storages couple.
+    Of one period's conditions, or of several that storages couple. Where a later step fails, as steps of
+    a millionth may, it is the last that did not.
     """
     problem = network_problem(feeder, conditions)
     active, reactive = _consumption(feeder, conditions, primal)
+    found = None
     for _ in range(ROUNDS):
         try:
             flow = power_flow(feeder, active, reactive)
-            primal, duals = _solve(problem, conditions, flow)
+            found = _solve(problem, conditions, flow)
         except (PowerFlowError, ClearingFailed):
-            return None
+            return found
         last = active, reactive
-        active, reactive = _consumption(feeder, conditions, primal)
+        active, reactive = _consumption(feeder, conditions, found[0])
         moved = max(np.abs(active - last[0]).max(), np.abs(reactive - last[1]).max())
         if moved <= STANDS_STILL_PU:
             break
-    return primal, duals
+    return found
 
 
 def _solve(problem: NetworkProblem, conditions: Conditions, around: Flow) -> tuple[Primal, Duals]:

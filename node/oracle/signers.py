@@ -128,9 +128,6 @@ def clear_and_prove(feeder: Feeder, conditions: Conditions, clearing: Clearing) 
         except PricingError as failure:
             doubts.append(str(failure))
             continue
-        if solution.status == "infeasible":
-            doubts.append(f"{solution.method}: the feeder has no feasible schedule")
-            continue
         proof = certificate(solution, feeder, conditions)
         findings = check(proof, feeder, conditions)
         if not findings:

@@ -12,18 +12,40 @@ from ledger.audit import audit
 from ledger.record import Record
 from market.atc.alternating import ACCELERATED
 from market.atc.clearing import AtcClearing
+from market.feeder import Feeder
+from market.pricing.conditions import Clearing, Conditions
 from node.oracle import signers
 from node.scenario.loading import load
+from node.scenario.world import build
 from node.simulate.run import simulate
 from node.simulate.summary import Summary
 
-# at this rating the feeder cannot carry what prosumers insist on between 20:00 and 21:00
+# what the feeder cannot carry between 20:00 and 21:00 by far
 RATED = {"feeder.line_rating_mva": "0.1"}
 
 
+def day(start: str, count: int) -> dict[str, str]:
+    return {"slots.start": f"2026-06-23T{start}:00Z", "slots.count": str(count), "bidding.rounds": "2"}
+
+
 def session(out: Path | None, start: str, count: int, settings: dict[str, str]) -> Summary:
-    day = {"slots.start": f"2026-06-23T{start}:00Z", "slots.count": str(count), "bidding.rounds": "2"}
-    return simulate(load("ieee33-day", day | settings), out)
+    return simulate(load("ieee33-day", day(start, count) | settings), out)
+
+
+def without_proof_at(monkeypatch: pytest.MonkeyPatch, start: str, count: int, slots: tuple[int, ...]) -> None:
+    """Oracles find no prices for some slots of a session, on neither forecast."""
+    world = build(load("ieee33-day", day(start, count) | RATED))
+    lost = {
+        world.conditions(k, view).fixed_p.tobytes() for k in slots for view in (world.forecast, world.last)
+    }
+    prove = signers.clear_and_prove
+
+    def or_not(feeder: Feeder, conditions: Conditions, clearing: Clearing) -> signers.Proven:
+        if conditions.fixed_p.tobytes() in lost:
+            raise signers.NotClearedError("no answer")
+        return prove(feeder, conditions, clearing)
+
+    monkeypatch.setattr(signers, "clear_and_prove", or_not)
 
 
 def assert_settled(summary: Summary) -> None:
@@ -32,7 +54,8 @@ def assert_settled(summary: Summary) -> None:
     assert summary.utility_unexplained_neur == 0
 
 
-def test_a_slot_without_prices_settles_by_the_tariff_rule(tmp_path):
+def test_a_slot_without_prices_settles_by_the_tariff_rule(tmp_path, monkeypatch):
+    without_proof_at(monkeypatch, "19:00", 2, (1,))
     summary = session(tmp_path / "out", "19:00", 2, RATED)
     assert (summary.fallback_slots, summary.uncharged_slots, summary.unpriced_slots) == (0, 1, 1)
     assert_settled(summary)
@@ -49,7 +72,8 @@ def test_a_slot_without_prices_settles_by_the_tariff_rule(tmp_path):
     assert "IN 1 SLOT NO PRICES COULD BE PROVEN" in report
 
 
-def test_a_day_without_any_prices_costs_what_the_tariff_does():
+def test_a_day_without_any_prices_costs_what_the_tariff_does(monkeypatch):
+    without_proof_at(monkeypatch, "20:00", 1, (0,))
     summary = session(None, "20:00", 1, RATED)
     assert (summary.orders, summary.unpriced_slots) == (0, 1)
     assert_settled(summary)

@@ -9,8 +9,8 @@ import pytest
 
 from market.feeder import Feeder, load
 from market.feeder.powerflow import power_flow, violations
-from market.pricing import direct
-from market.pricing.admission import ConditionsError, StorageError
+from market.pricing import central, direct, newton, polish
+from market.pricing.admission import ClearingFailed, ConditionsError, StorageError
 from market.pricing.certificate import certificate, check
 from market.pricing.components import components, total
 from market.pricing.conditions import Conditions, Devices, Solution
@@ -189,6 +189,20 @@ def test_tiny_ratings_shed_and_curtail_what_the_lines_cannot_carry(rating_pu, se
     loading = np.sqrt(solution.primal.l[0, 1:]) / rating_pu
     assert loading.max() == pytest.approx(1.0, abs=1e-9)
     assert violations(feeder, power_flow(feeder, *consumption(feeder, conditions, solution.primal))) == ()
+
+
+@pytest.mark.parametrize("clear", [newton.clear, direct.clear], ids=["newton", "direct"])
+def test_what_is_not_solved_is_said_and_not_priced(clear, monkeypatch):
+    # a solver that ends anywhere, and a polish that mends nothing
+    monkeypatch.setattr(newton, "settle", lambda *given: None)
+    monkeypatch.setattr(direct, "solve", lambda *given: half_way(*central.solve(*given)))
+    monkeypatch.setattr(polish, "stationary", lambda *given, patient=False: None)
+    with pytest.raises(ClearingFailed, match=r"ieee33: direct: not solved, residual \d"):
+        clear(*case("plenty"))
+
+
+def half_way(primal, duals, rounds):
+    return primal, replace(duals, price=duals.price / 2), rounds
 
 
 # prices are derivatives of the optimal cost

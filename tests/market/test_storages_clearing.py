@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from market.pricing import central, direct
-from market.pricing.admission import ConditionsError, StorageError, admit
+from market.feeder import Feeder
+from market.pricing import central, direct, socp
+from market.pricing.admission import ConditionsError, Infeasible, StorageError, admit
 from market.pricing.certificate import certificate, check
 from market.pricing.components import total
 from market.pricing.conditions import Conditions, Devices, Hub, Storages
@@ -182,6 +183,20 @@ def test_a_departure_is_met_and_costs_what_it_must() -> None:
 
 
 # --- where the clearing is not convex -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("clear", [direct.clear, socp.clear], ids=["direct", "socp"])
+def test_a_departure_that_the_lines_cannot_serve_is_proven_infeasible(clear) -> None:
+    feeder, conditions = draw(1, periods=6, scale=0.5, count=10)
+
+    def rated(rating_pu: float) -> Feeder:
+        return replace(feeder, limits=replace(feeder.limits, i_max=np.full(feeder.buses, rating_pu)))
+
+    conditions = replace(conditions, storages=vehicles(feeder, 6, 5))
+    # the largest car takes 3 % of the feeder's load for an hour or two
+    assert clear(rated(0.1), conditions).status == "optimal"
+    with pytest.raises(Infeasible, match=r"(direct|socp): no schedule brings the storages what they need"):
+        clear(rated(0.001), conditions)
 
 
 def test_nothing_is_burnt_in_storages_at_negative_prices() -> None:
