@@ -80,21 +80,19 @@ def prove(where, told, name, posted):
     if [1, n, k, 0] != sizes or [1, n, k, 0] != [counts[0], buses, counts[1], counts[2]]:
         sys.exit(f"{where}: more than one period, or storages, are not judged here")
     (r, x, low, high, most, *_), (base, v0), (hours, voll, dear, cheap) = lines, scale, money
-    cost, slope, g_max, worth, fall, d_min, d_max = devices
+    (cost, slope, g_max, worth, fall, d_min, d_max), must = devices, np.bincount(dev, devices[5], n)
     point = np.frombuffer(proof, "<f8", offset=56)
     P, Q, l, xi, s, m_low, m_high, eta, v, lam, mu, shed, tie = point[: 13 * n].reshape(13, n)  # noqa: E741
     (gen, load), drawn, allowed = point[13 * n : -1].reshape(2, k), point[-1], 5e-5 if proof[7] else 1e-10
     below, line, value = up == np.arange(n)[:, None], np.arange(n) > 0, max(1, abs(lam).max())
-    S, Z, price, firm = P + 1j * Q, r + 1j * x, lam + 1j * mu, firm[0] + 1j * firm[1]
-    power = S - Z * l + np.bincount(dev, gen - load, n) + tie + drawn * ~line - below @ S - firm
-    firm = firm + np.bincount(dev, d_min, n)  # what devices must take is shed with it
-    power += firm * shed
+    S, Z, price, firm = P + 1j * Q, r + 1j * x, lam + 1j * mu, firm[0] + must + 1j * firm[1]
+    power = S - Z * l + tie + drawn * ~line - below @ S - firm * (1 - shed) + must
     gain = np.r_[lam[dev], worth - fall * load, (firm.conj() * price).real]
     loss, does = np.r_[cost + slope * gen, lam[dev], voll * abs(firm)], np.r_[gen, load, shed]
     better = does + (gain - loss) / np.maximum(1, np.maximum(abs(gain), abs(loss)))
     best = np.clip(better, np.r_[0 * gen, d_min, 0 * shed], np.r_[g_max, d_max, abs(firm) > 0])
     for what, off in {
-        "power": np.where(line, power, power.real),
+        "power": np.where(line, power, power.real) + np.bincount(dev, gen - load, n),
         "voltage": v - np.where(line, v[up] - 2 * (Z.conj() * S).real + abs(Z) ** 2 * l, v0**2),
         "current": l * v[up] - abs(S) ** 2,
         "price of power": np.where(line, price - price[up] + 2 * Z * xi + 2 * S * s, mu) / value,
