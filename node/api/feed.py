@@ -11,7 +11,8 @@ import asyncio
 import json
 import re
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any
@@ -27,12 +28,17 @@ QUIET_POLLS = 60
 """Polls without news after which a comment keeps the connection from being taken for dead."""
 BLOCKS_AT_ONCE = 100
 BLOCKS_KEPT = 512
+LISTENERS_MAX = 500
 MARK_BYTES = 4
 END_OF_BLOCK = 2**31
 """A log number behind every log of a block."""
 SAFE_INTEGER = 2**53
 """Whole numbers from here on are text, since JavaScript would round them (RFC 8259 §6)."""
 _ID = re.compile(r"([0-9]{1,10}):([0-9]{1,10}):([0-9a-f]{8})", re.ASCII)
+
+
+class TooManyListenersError(Exception):
+    """As many listen as the server can serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,21 @@ class Feed:
         self._projection = projection
         self._blocks: OrderedDict[tuple[int, str], tuple[tuple[Moment, bytes], ...]] = OrderedDict()
         self._lock = Lock()
+        self._listeners = 0
+
+    @contextmanager
+    def listened(self) -> Iterator[None]:
+        """One more listens meanwhile. For the one thread of the event loop."""
+        self._listeners += 1
+        try:
+            yield
+        finally:
+            self._listeners -= 1
+
+    def check_room(self) -> None:
+        """Raises TooManyListenersError where nobody else can be served."""
+        if self._listeners >= LISTENERS_MAX:
+            raise TooManyListenersError(f"{LISTENERS_MAX} listen already: come back later")
 
     @property
     def _source(self) -> Source:
@@ -116,6 +137,12 @@ class Feed:
 
 async def messages(feed: Feed, since: Moment | None) -> AsyncIterator[bytes]:
     """What a listener is sent, without end: first where it stands, then every event behind it."""
+    with feed.listened():
+        async for told in _messages(feed, since):
+            yield told
+
+
+async def _messages(feed: Feed, since: Moment | None) -> AsyncIterator[bytes]:
     if since is None:
         at = await run_in_threadpool(feed.now)
         yield _message("begin", at, {})

@@ -27,6 +27,7 @@ from node.api.desk import (
     SignatureError,
 )
 from node.api.documents import UnknownSlotError
+from node.api.feed import TooManyListenersError
 from node.api.flows import UnknownFlowsError
 from node.api.paging import CursorError
 from node.api.sources import UnknownAccountError
@@ -78,6 +79,7 @@ KINDS: Mapping[type[Exception], tuple[str, str, int]] = {
     SignatureError: ("signature", "The signature is not the trader's", 422),
     OrderRefusedError: ("order-refused", "The contract refuses the order", 409),
     NoNonceError: ("no-nonce", "Every nonce of the slot is used", 409),
+    TooManyListenersError: ("listeners", "No room for another listener", 503),
     BusyError: ("busy", "The order could not be relayed now", 503),
 }
 """Name, title and status of each exception that is an answer."""
@@ -99,6 +101,9 @@ def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Problem, "description": WHY[status]} for status in statuses}
 
 
+PROBLEM_CONTENT = {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}
+PAGE = "text/html"
+PAGE_CONTENT = {PAGE: {"schema": {"type": "string"}}}
 DESCRIBED = described(404, 422)
 """How a route that only reads may refuse."""
 
@@ -122,8 +127,10 @@ def _document(problem: Problem, headers: Mapping[str, str] | None = None) -> JSO
 
 
 def _answer(request: Request, problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    """A page for who asked for a page, else the document."""
-    if "text/html" in request.headers.get("accept", ""):
+    """A page for who asked for a page where there are pages, else the document."""
+    path = request.url.path
+    of_data = path.startswith("/v1/") or path.endswith(".json")
+    if not of_data and PAGE in request.headers.get("accept", ""):
         return HTMLResponse(render("problem.html", problem=problem), problem.status, headers)
     return _document(problem, headers)
 
@@ -167,7 +174,8 @@ def _described(app: FastAPI) -> dict[str, Any]:
         for operations in document["paths"].values():
             for operation in operations.values():
                 for status, answer in operation["responses"].items():
-                    if int(status) in WHY and "application/json" in answer.get("content", {}):
-                        answer["content"] = {MEDIA_TYPE: answer["content"].pop("application/json")}
+                    if int(status) in WHY:
+                        page = PAGE_CONTENT if PAGE in answer["content"] else {}
+                        answer["content"] = {MEDIA_TYPE: PROBLEM_CONTENT} | page
         app.openapi_schema = document
     return app.openapi_schema

@@ -29,7 +29,7 @@ from node.api.models import (
     SlotResource,
 )
 from node.api.paging import After, Direction, Limit, Piece, piece
-from node.api.problems import DESCRIBED
+from node.api.problems import DESCRIBED, described
 from node.api.projection import Projection, State
 from node.api.sources import UnknownAccountError
 
@@ -197,7 +197,11 @@ def _add_events(app: FastAPI, projection: Projection) -> None:
         f"{VERSION}/events",
         tags=["market"],
         response_class=StreamingResponse,
-        responses={**DESCRIBED, 200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}}},
+        responses={
+            **DESCRIBED,
+            **described(503),
+            200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}},
+        },
     )
     async def events(
         last_event_id: Annotated[
@@ -205,6 +209,7 @@ def _add_events(app: FastAPI, projection: Projection) -> None:
         ] = None,
     ) -> StreamingResponse:
         """Every event of the contract as it happens (server-sent events), from now or from an id on."""
+        feed.check_room()
         since = None if last_event_id is None else Moment.parse(last_event_id)
         return StreamingResponse(messages(feed, since), media_type=EVENT_STREAM)
 

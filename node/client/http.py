@@ -9,7 +9,10 @@ ServiceError
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import requests
 
@@ -23,12 +26,15 @@ from node.client.schemas import (
     ProposalBody,
     QuestionBody,
     RefusalBody,
+    SignedOrderBody,
     TakenBody,
     VoteBody,
     read,
 )
 
 CONNECT_SECONDS = 3.0
+QUIET_SECONDS = 60.0
+"""A stream that says nothing for longer is dead: the market sends a comment every 15 seconds."""
 PIECE_BYTES = 65_536
 NOTHING = 204
 SHOWN_CHARACTERS = 200
@@ -55,6 +61,15 @@ class AnswerError(ServiceError):
     """The service answered what nobody can read."""
 
 
+@dataclass(frozen=True, slots=True)
+class HeardEvent:
+    """One event of the market; `id` is what a listener goes on from, `kind` the contract's name of it."""
+
+    id: str
+    kind: str
+    data: dict[str, Any]
+
+
 class Client:
     """Talks to one service. For one thread; `patience_seconds` is how long it waits for an answer."""
 
@@ -76,6 +91,42 @@ class Client:
     def outlook(self, slot: int, purpose: int) -> OutlookBody:
         """What the utility publishes for a clearing."""
         return self._get(OutlookBody, f"/outlook/{slot}/{purpose}.json")
+
+    # --- resources, version 1 -------------------------------------------------------------------
+
+    def resource(self, path: str, **query: str | int | bool) -> dict[str, Any]:
+        """A resource by its path under the version, as `slots/7/book`. Raises ServiceError."""
+        return self._document(_path(path, query))
+
+    def items(self, path: str, **query: str | int | bool) -> Iterator[dict[str, Any]]:
+        """Every item of a list, as `orders`, piece by piece while they are asked for. Raises ServiceError."""
+        while True:
+            found = self.resource(path, **query)
+            yield from found["items"]
+            if found["next"] is None:
+                return
+            query["after"] = found["next"]
+
+    def place(self, order: SignedOrderBody) -> dict[str, Any]:
+        """Hand in a signed order; what became of it. Raises RefusedError."""
+        return self._document(_path("orders", {}), order.model_dump_json().encode())
+
+    def events(self, since: str = "") -> Iterator[HeardEvent]:
+        """The market's events as they happen, from now or from an id on; ends where the connection does.
+
+        Raises ServiceError.
+        """
+        url = self.url + _path("events", {})
+        headers = {"Last-Event-ID": since} if since else {}
+        try:
+            with self._session.get(
+                url, headers=headers, timeout=(CONNECT_SECONDS, QUIET_SECONDS), stream=True
+            ) as answer:
+                if not answer.ok:
+                    raise self._refused(url, answer.status_code, _body(answer, url))
+                yield from heard(answer.iter_lines(1))
+        except requests.RequestException as failure:
+            raise UnreachableError(f"{self.url}: does not answer: {_why(failure)}") from None
 
     # --- oracles --------------------------------------------------------------------------------
 
@@ -100,8 +151,8 @@ class Client:
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _document(self, path: str) -> dict[str, Any]:
-        data = self._send("GET", path)
+    def _document(self, path: str, body: bytes | None = None) -> dict[str, Any]:
+        data = self._send("GET" if body is None else "POST", path, body)
         try:
             document = json.loads(data or b"")
         except ValueError:
@@ -148,6 +199,27 @@ class Client:
         except MalformedError:
             return _problem(url, status, found)
         return RefusedError(url, refusal.refusal, refusal.reason)
+
+
+def _path(path: str, query: Mapping[str, str | int | bool]) -> str:
+    told = {name: str(value).lower() if isinstance(value, bool) else value for name, value in query.items()}
+    return f"/v1/{path}" + (f"?{urlencode(told)}" if told else "")
+
+
+def heard(lines: Iterable[bytes]) -> Iterator[HeardEvent]:
+    """Events from the lines of a stream (WHATWG HTML §9.2), as the market sends them. Raises AnswerError."""
+    members: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.decode(errors="replace").partition(": ")
+        if line:
+            members[name] = value
+            continue
+        if members.keys() >= {"id", "event", "data"}:
+            try:
+                yield HeardEvent(members["id"], members["event"], json.loads(members["data"]))
+            except ValueError:
+                raise AnswerError(f"event {members['id'][:80]}: no JSON") from None
+        members = {}
 
 
 def _problem(url: str, status: int, found: bytes) -> RefusedError:

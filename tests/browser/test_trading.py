@@ -8,6 +8,8 @@ import httpx
 import pytest
 from eth_account import Account
 
+from node.client.http import Client, RefusedError
+from node.client.schemas import SignedOrderBody
 from node.testnet.running import Running
 
 pytestmark = pytest.mark.usefixtures("net")
@@ -135,6 +137,36 @@ def test_form_of_another_origin_cannot_post(net: Running):
     assert httpx.post(f"{url}/v1/orders", json={}, headers=other).status_code == 403
     plain = httpx.post(f"{url}/v1/test-signatures", content="{}", headers={"Content-Type": "text/plain"})
     assert plain.status_code == 422, "what a form can send without being asked is no JSON"
+
+
+# --- the shared client --------------------------------------------------------------------------
+
+
+def test_client_reads_places_and_follows(net: Running):
+    client = Client(net.document["api_url"])
+    slot, start = open_slot(net), next(client.events()).id
+    drafted = client.resource(
+        "drafts",
+        trader=net.document["accounts"][8]["address"],
+        slot=slot,
+        side="bid",
+        limit_ueur_per_kwh=UEUR,
+        quantity_wh=WH,
+        immediate_or_cancel=True,
+    )
+    body = body_of(drafted, signed_elsewhere(net, drafted, 8))
+    placed = client.place(SignedOrderBody.model_validate(body))
+    heard = []
+    for event in client.events(start):
+        heard.append(event.kind)
+        if event.data.get("block") == placed["block"]:
+            break
+    assert "OrderPlaced" in heard
+    assert placed["order"] in client.items("orders", slot=slot, limit=2)
+    with pytest.raises(RefusedError, match="nonce used"):
+        client.place(SignedOrderBody.model_validate(body))
+    with pytest.raises(RefusedError, match="no id of these events"):
+        next(client.events("here"))
 
 
 # --- in a browser -------------------------------------------------------------------------------

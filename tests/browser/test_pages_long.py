@@ -1,0 +1,194 @@
+"""The pages in Chromium: a wallet, a server that restarts, no JavaScript, and what axe finds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from eth_account import Account
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from node.api.app import create_api
+from node.api.flows import Proofs
+from node.api.projection import Projection
+from node.api.sources import LiveSource
+from node.client.serving import listening, serving
+from node.testnet.running import Running
+from tests.programs import find
+
+pytestmark = [pytest.mark.long, pytest.mark.needs("chromium", "playwright")]
+WALLET = """
+window.ethereum = {
+  request: async ({ method, params }) => {
+    if (method === "eth_requestAccounts") return [%(address)s];
+    if (method === "eth_chainId") return %(chain)s;
+    if (method === "eth_signTypedData_v4") return window.signTyped(params[1]);
+    throw Object.assign(new Error(method), { code: -32601 });
+  },
+};
+"""
+
+
+def pages(net: Running) -> list[str]:
+    account = net.document["accounts"][0]["address"]
+    return ["/", "/slots", "/account", f"/account?address={account}", "/settlements", "/audit", "/nothing"]
+
+
+def open_slot(net: Running) -> int:
+    slots = httpx.get(net.document["api_url"] + "/v1/slots?state=open").json()["items"]
+    return max(slot["slot"] for slot in slots)
+
+
+def buy(net: Running, slot: int, quantity_wh: int) -> dict[str, Any]:
+    """A test account buys from the utility; the order as it was placed."""
+    with httpx.Client(base_url=net.document["api_url"]) as api:
+        trader = net.document["accounts"][7]["address"]
+        asked = {"slot": slot, "side": "bid", "limit_ueur_per_kwh": 240_000, "quantity_wh": quantity_wh}
+        drafted = api.get("/v1/drafts", params={"trader": trader, **asked}).json()
+        order = {"trader": trader, "nonce": drafted["nonce"], **asked}
+        signature = api.post("/v1/test-signatures", json=order).json()
+        return dict(api.post("/v1/orders", json=order | signature).json())
+
+
+# --- a wallet -----------------------------------------------------------------------------------
+
+
+def test_wallet_signs_what_is_shown(net: Running, open_tab: Any):
+    key = Account.from_key(net.document["accounts"][6]["private_key"])
+    asked: list[dict[str, Any]] = []
+
+    def sign(typed: str) -> str:
+        asked.append(json.loads(typed))
+        signature: bytes = key.sign_typed_data(full_message=asked[-1]).signature
+        return "0x" + signature.hex().removeprefix("0x")
+
+    tab, slot = open_tab(), open_slot(net)
+    wallet = {"address": json.dumps(key.address.lower()), "chain": json.dumps(hex(net.document["chain_id"]))}
+    tab.page.add_init_script(WALLET % wallet)
+    tab.page.expose_function("signTyped", sign)
+    tab.page.goto(f"/?slot={slot}")
+    tab.page.get_by_label("Account").select_option("wallet")
+    tab.page.get_by_label("sell").check()
+    tab.page.get_by_label("Energy, kWh").fill("0.3")
+    tab.page.get_by_label("Limit, €/kWh").fill("0.2")
+    tab.page.get_by_role("button", name="Review").click()
+    tab.sees("#sentence", f"You sell up to 0.300 kWh in slot {slot} at no less than 0.2000 €/kWh")
+    assert asked == [], "nothing is signed before it is shown"
+    tab.page.get_by_role("button", name="Sign and send").click()
+    tab.sees("#answer", "0.000 kWh filled, 0.300 kWh rest.")
+    tab.sees("#book tr.ask", "0.300")
+    (typed,) = asked
+    assert (typed["primaryType"], typed["message"]["trader"]) == ("Order", key.address)
+    assert (typed["message"]["quantity"], typed["message"]["limitPrice"]) == (300, 200_000)
+
+
+def test_wallet_on_another_chain_signs_nothing(net: Running, open_tab: Any):
+    key = Account.from_key(net.document["accounts"][6]["private_key"])
+    tab = open_tab()
+    tab.page.add_init_script(WALLET % {"address": json.dumps(key.address), "chain": '"0x1"'})
+    tab.page.goto(f"/?slot={open_slot(net)}")
+    tab.page.get_by_label("Account").select_option("wallet")
+    tab.page.get_by_label("Energy, kWh").fill("0.3")
+    tab.page.get_by_label("Limit, €/kWh").fill("0.1")
+    tab.page.get_by_role("button", name="Review").click()
+    tab.page.get_by_role("button", name="Sign and send").click()
+    tab.sees("#answer", f"the wallet is on chain 1, the market on {net.document['chain_id']}")
+
+
+# --- a server that restarts ---------------------------------------------------------------------
+
+
+class Noting:
+    """Notes the id from which each listener goes on."""
+
+    def __init__(self, app: ASGIApp, resumed: list[str | None]) -> None:
+        self.app, self.resumed = app, resumed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("path") == "/v1/events":
+            self.resumed.append(Headers(scope=scope).get("last-event-id"))
+        await self.app(scope, receive, send)
+
+
+@contextmanager
+def served_again(net: Running, port: int, resumed: list[str | None]) -> Iterator[int]:
+    """The market's pages by a server of its own, which knows nothing of an earlier one; its port.
+
+    Ids from which listeners go on are noted in `resumed`.
+    """
+    market = net.market
+    session = market.session
+    source = LiveSource(
+        market.chain, session.exchange, session.token, market.first_block, clock=market.chain.now
+    )
+    proofs = Proofs(session.inputs, session.certificates)
+    taken = listening("127.0.0.1", port)
+    app = create_api(Projection(source), {}, proofs=proofs)
+    app.add_middleware(Noting, resumed=resumed)
+    with serving(app, taken):
+        yield taken.getsockname()[1]
+
+
+def test_page_goes_on_after_a_restart_without_a_gap(net: Running, open_tab: Any):
+    slot, tab = open_slot(net), open_tab()
+    tab.forgiven = ("Failed to load resource: net::ERR_",)  # while the server is away
+    resumed: list[str | None] = []
+    with served_again(net, 0, resumed) as port:
+        tab.page.goto(f"http://127.0.0.1:{port}/?slot={slot}")
+        tab.sees("#status", "live")
+        buy(net, slot, 1_100)
+        tab.sees("#tape tbody tr", "1.100")
+        seen = tab.page.locator("#status").get_attribute("data-event")
+    tab.sees("#status", "stale")
+    while_away = buy(net, slot, 1_200)
+    with served_again(net, port, resumed):
+        tab.sees("#status", "block")
+        tab.sees("#tape tbody tr", "1.200")
+        tab.page.locator("#status[data-state=live]").wait_for()
+        buy(net, slot, 1_300)
+        tab.sees("#tape tbody tr", "1.300")
+        told = tab.page.locator("#tape tbody tr td:nth-child(3)").all_inner_texts()
+        assert told[:3] == ["1.300", "1.200", "1.100"]
+        assert seen in resumed, "the browser resumed by the id it saw last"
+        assert (
+            int(tab.page.locator("#status").get_attribute("data-event").split(":")[0]) > while_away["block"]
+        )
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def test_first_paint_needs_no_javascript(net: Running, open_tab: Any):
+    tab, slot = open_tab(java_script_enabled=False), open_slot(net)
+    tab.page.goto(f"/?slot={slot}")
+    tab.sees("h1", f"Slot {slot}")
+    tab.sees("#book tr.ask", "0.1600")
+    tab.sees("#slots tr.chosen", "open")
+    tab.page.locator(".feeder svg[role=img] circle.bus").first.wait_for()
+    assert tab.page.locator("#order").is_hidden()
+    for place in pages(net)[:-1]:
+        tab.page.goto(place)
+        tab.page.locator("main h1").wait_for()
+
+
+@pytest.mark.needs("axe-core")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1200])
+def test_axe_finds_nothing(net: Running, open_tab: Any, scheme: str, width: int):
+    axe = find("axe-core")
+    assert axe is not None
+    source = (axe.parent / "axe.min.js").read_text("utf-8")
+    tab = open_tab(color_scheme=scheme, viewport={"width": width, "height": 800})
+    tab.forgiven = ("Failed to load resource: the server responded with a status of 404",)
+    for place in pages(net):
+        tab.page.goto(place)
+        tab.page.evaluate(source)
+        found = tab.page.evaluate("axe.run()")["violations"]
+        told = [(each["id"], [node["html"][:120] for node in each["nodes"]]) for each in found]
+        assert told == [], place
+        assert tab.page.evaluate("document.documentElement.scrollWidth") <= width, place
