@@ -76,7 +76,11 @@ def _kwh(energy_wh: int | None) -> str:
 
 
 def _eur(amount_neur: int | None) -> str:
-    return NOTHING if amount_neur is None else euros(amount_neur).replace("-", MINUS).replace(" ", NBSP)
+    """To the last unit, without zeros that say nothing after the cents."""
+    if amount_neur is None:
+        return NOTHING
+    whole, _, part = euros(amount_neur).removesuffix(" €").partition(".")
+    return f"{whole}.{part.rstrip('0'):0<2}{NBSP}€".replace("-", MINUS)
 
 
 def _short(address: str) -> str:
