@@ -60,10 +60,13 @@ class Trader:
         self._nonces: dict[int, int] = {}
         self._unread: set[int] = set()
         self._unbilled: set[int] = set()
+        self._resumed = False
 
     def step(self) -> None:
-        """Everything that is due now. Raises ChainError, ServiceError."""
+        """Everything that is due now; what fails is tried again. Raises ChainError, ServiceError."""
         now, terms = self._chain.now(), self._terms
+        if not self._resumed:
+            self._resume(now)
         for slot in range((now + terms.gate_lead) // terms.slot_seconds, self._newest(now) + 1):
             self._trade(slot, now)
         for slot in sorted(self._unread):
@@ -76,6 +79,18 @@ class Trader:
     def _newest(self, now: int) -> int:
         """The last slot that has opened."""
         return (now + self._terms.open_lead) // self._terms.slot_seconds
+
+    def _resume(self, now: int) -> None:
+        """Find what an agent before this one left open: slots without its reading, and without a bill."""
+        terms, exchange = self._terms, self._exchange
+        first = (now - terms.resettle_grace) // terms.slot_seconds - 1
+        for slot in range(max(first, 0), self._newest(now) + 1):
+            state = exchange.slot_of(slot)
+            if state.charges_complete and not state.settled:
+                self._unbilled.add(slot)
+            if state.charges_complete and not exchange.reading_of(slot, self._key.address).found:
+                self._unread.add(slot)
+        self._resumed = True
 
     # --- orders ---------------------------------------------------------------------------------
 
@@ -157,8 +172,12 @@ class Trader:
     # --- after delivery -------------------------------------------------------------------------
 
     def _read(self, slot: int, now: int) -> None:
-        """Devices followed the price, the storage its plan; all the contract where there is no price."""
-        if self._meter is None or now >= self._terms.final(slot):
+        """Devices followed the price, the storage its plan; all the contract where there is no price.
+
+        A reading is kept until the chain has one, or refuses it by a rule.
+        """
+        posted = self._exchange.reading_of(slot, self._key.address).found
+        if posted or self._meter is None or now >= self._terms.final(slot):
             self._unread.discard(slot)
             return
         hours = self._terms.slot_seconds / SECONDS_PER_HOUR
@@ -169,9 +188,13 @@ class Trader:
             net_wh = self._exchange.position_of(slot, self._key.address).net
         reading = Reading(self._key.address, slot, net_wh, (), self._account.meter_epoch)
         signature = self._meter.sign(eip712.digest(self._exchange.domain, reading))
+        told: Event = {"event": "reading", "slot": slot, "net_energy_wh": net_wh}
+        try:
+            self._exchange.confirm(self._exchange.post_reading(reading, signature, sender=self._key))
+        except Reverted as refusal:
+            told["refused"] = str(refusal)
         self._unread.discard(slot)
-        self._exchange.confirm(self._exchange.post_reading(reading, signature, sender=self._key))
-        self._told({"event": "reading", "slot": slot, "net_energy_wh": net_wh})
+        self._told(told)
 
     def _bill(self, slot: int) -> None:
         """What the slot came to, once it is settled."""

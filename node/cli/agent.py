@@ -25,6 +25,8 @@ from node.cli.joining import (
 if TYPE_CHECKING:
     from market.agents.policies import Policy
     from node.agent.devices import DeviceFile
+    from node.agent.trading import Trader
+    from node.client.complaints import Complaints
     from node.client.joining import Joined
 
 LOOK_SECONDS = 2.0
@@ -88,6 +90,7 @@ def agent(
         from node.agent.answering import Answering  # noqa: PLC0415 - these load slowly
         from node.agent.household import Household  # noqa: PLC0415
         from node.agent.trading import SECONDS_PER_HOUR, Habits, Trader  # noqa: PLC0415
+        from node.client.complaints import Complaints  # noqa: PLC0415
         from node.client.joining import join, keystore_key, known_key  # noqa: PLC0415
 
         joined = join(market, rpc_url)
@@ -103,7 +106,7 @@ def agent(
             meter_key = known_key(document, "--meter", ("accounts", account or 0, "meter_private_key"))
         hours = joined.exchange.terms().slot_seconds / SECONDS_PER_HOUR
         household = Household(_devices(devices, joined, account), hours)
-        answering = Answering(key, household, joined.exchange, complain)
+        answering = Answering(joined.chain, joined.exchange, key, household, complain)
         trader = Trader(
             joined.chain,
             joined.exchange,
@@ -121,19 +124,21 @@ def agent(
         for thread in threads:
             thread.start()
         tell({"event": "ready", "account": key.address, "oracles": len(threads)})
+        complaints = Complaints(complain)
         while not stopped.wait(LOOK_SECONDS):
-            _step(trader, complain)
+            _step(trader, complaints)
 
 
-def _step(trader: Any, complain: Any) -> None:
-    """Trade on whatever happens: a node that is gone for a while is told, and asked again."""
+def _step(trader: Trader, complaints: Complaints) -> None:
+    """Trade on whatever happens: a node that is gone for a while is told once, and asked again."""
     from ledger.chain.protocol import ChainError  # noqa: PLC0415
     from node.client.http import ServiceError  # noqa: PLC0415
 
     try:
         trader.step()
+        complaints.well("agent: goes on")
     except (ChainError, ServiceError) as failure:
-        complain(f"agent: {failure}")
+        complaints.wrong(f"agent: {failure}")
 
 
 def _devices(path: Path | None, joined: Joined, account: int | None) -> DeviceFile:

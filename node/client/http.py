@@ -130,9 +130,9 @@ class Client:
 
     # --- oracles --------------------------------------------------------------------------------
 
-    def question(self, agent: Address, seen: str, wait_seconds: float) -> QuestionBody | None:
-        """The question that waits for an agent, other than the one `seen` already; None if none comes."""
-        path = f"/question/{agent}?seen={seen}&wait={wait_seconds:g}"
+    def question(self, agent: Address, wait_seconds: float) -> QuestionBody | None:
+        """The question that waits for an agent's answer; None if none comes."""
+        path = f"/question/{agent}?wait={wait_seconds:g}"
         data = self._send("GET", path, patience_seconds=wait_seconds + self._patience_seconds)
         return None if data is None else self._read(QuestionBody, data)
 

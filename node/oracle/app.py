@@ -13,7 +13,6 @@ from typing import Annotated, Any, Protocol
 from fastapi import FastAPI, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from ledger.eip712 import struct_hash
 from ledger.keys import Key
 from node.client.schemas import (
     ANSWER_MAX_BYTES,
@@ -121,12 +120,12 @@ def create_app(oracle: Serves) -> FastAPI:
 
     @app.get("/question/{agent}")
     async def question(
-        agent: str, seen: str = "", wait: Annotated[float, Query(ge=0, le=WAIT_MAX_SECONDS)] = 0.0
+        agent: str, wait: Annotated[float, Query(ge=0, le=WAIT_MAX_SECONDS)] = 0.0
     ) -> Response:
-        """What an agent is asked, waited for; 204 where it is asked nothing new."""
+        """What an agent is asked, waited for, until its answer is taken; 204 where it is asked nothing."""
         ends = asyncio.get_running_loop().time() + wait
         while True:
-            found = _question(oracle, agent, seen)
+            found = _question(oracle, agent)
             if found is not None:
                 return _json(found)
             left = ends - asyncio.get_running_loop().time()
@@ -172,15 +171,13 @@ def receive(opened: OpenClearing | None, data: bytes) -> None:
     opened.take(body.record(), signature_of(body.signature))
 
 
-def _question(oracle: Serves, agent: str, seen: str) -> QuestionBody | None:
+def _question(oracle: Serves, agent: str) -> QuestionBody | None:
     opened = oracle.opened
     try:
         found = None if opened is None else opened.question(address(agent))
     except ValueError:
         raise MalformedError(f"{agent[:80]}: not an address") from None
-    if found is None or struct_hash(found[0]).hex() == seen:
-        return None
-    return QuestionBody.of(*found)
+    return None if found is None else QuestionBody.of(*found)
 
 
 async def _read(request: Request, limit: int) -> bytes:

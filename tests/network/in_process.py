@@ -160,7 +160,10 @@ def network(
             clock,
             operator,
             processes,
-            [Answering(key, each, exchange, said.append) for key, each in zip(keys, households, strict=True)],
+            [
+                Answering(market.chain, exchange, key, each, said.append)
+                for key, each in zip(keys, households, strict=True)
+            ],
             [],
             said=said,
         )

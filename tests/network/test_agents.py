@@ -1,0 +1,269 @@
+"""Agents when oracles, nodes and messages fail them, and when an oracle asks what it should not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event, Thread
+from types import SimpleNamespace
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from ledger import eip712
+from ledger.chain.protocol import ChainUnavailable, Reverted
+from market.atc.messages import Purpose, Question
+from market.atc.responses import Stand
+from market.slots import Terms
+from node.agent.answering import QUESTIONS_MAX, Answering, QuestionRefusedError
+from node.agent.devices import DeviceFile
+from node.agent.household import Household
+from node.agent.trading import Habits, Trader
+from node.client.complaints import Complaints
+from node.client.http import Client, UnreachableError
+from node.client.schemas import AnswerBody, QuestionBody
+from node.client.serving import listening, serving
+from node.oracle.app import create_app
+from node.oracle.coordinate import coordinate
+from node.oracle.rounds import OpenClearing
+from tests.network.clearing_case import (
+    CAPACITY_MW,
+    DOMAIN,
+    FILES,
+    KEYS,
+    ORACLE,
+    ORACLE_KEY,
+    PURPOSE,
+    SLOT,
+    members,
+    newton,
+    outlook,
+)
+from tests.network.test_refusals import Serving
+
+TERMS = Terms()
+
+
+@dataclass
+class Node:
+    """Chain and exchange as far as an agent asks them: one slot, and readings, the first ones lost."""
+
+    second: int = TERMS.closing(SLOT) + 1
+    outages: int = 0
+    refusal: str = ""
+    state: Any = field(
+        default_factory=lambda: SimpleNamespace(
+            scheduled=True, settled=False, gate_closed=True, charges_complete=True, prices_complete=False
+        )
+    )
+    readings: set[int] = field(default_factory=set)
+    domain = DOMAIN
+
+    def now(self) -> int:
+        return self.second
+
+    def terms(self) -> Terms:
+        return TERMS
+
+    def oracle_set(self) -> Any:
+        return SimpleNamespace(oracles=(ORACLE_KEY.address,))
+
+    def slot_of(self, slot: int) -> Any:
+        nothing = SimpleNamespace(
+            scheduled=True, settled=False, gate_closed=False, charges_complete=False, prices_complete=False
+        )
+        return self.state if slot == SLOT else nothing
+
+    def account_of(self, agent: str) -> Any:
+        return SimpleNamespace(bus=3, meter_epoch=0, import_capacity=10**5, export_capacity=10**5)
+
+    def price_of(self, slot: int, bus: int) -> int:
+        return 100_000
+
+    def position_of(self, slot: int, agent: str) -> Any:
+        return SimpleNamespace(net=0)
+
+    def reading_of(self, slot: int, agent: str) -> Any:
+        return SimpleNamespace(found=slot in self.readings)
+
+    def post_reading(self, reading: Any, signature: Any, *, sender: Any) -> Any:
+        if self.outages:
+            self.outages -= 1
+            raise ChainUnavailable("the node is gone")
+        if self.refusal:
+            raise Reverted(self.refusal)
+        self.readings.add(reading.slot)
+
+    def confirm(self, sent: Any) -> None:
+        pass
+
+
+def answering(node: Node, number: int = 0, file: DeviceFile | None = None) -> Answering:
+    household = Household(file or FILES[number], 0.25)
+    return Answering(cast(Any, node), cast(Any, node), KEYS[number], household, lambda line: None)
+
+
+def asked(
+    targets: tuple[int, ...] = (0,), weights: tuple[int, ...] | None = None, **changes: Any
+) -> QuestionBody:
+    """A question to the first agent, signed by the oracle."""
+    about = {"slot": SLOT, "purpose": PURPOSE, "round": 1} | changes
+    question = Question(
+        KEYS[0].address,
+        oracle=ORACLE,
+        weights=weights or (10**8,) * len(targets),
+        targets=targets,
+        **about,
+    )
+    return QuestionBody.of(question, ORACLE_KEY.sign(eip712.digest(DOMAIN, question)))
+
+
+# --- answers that are lost, oracles that begin again ----------------------------------------------
+
+
+@contextmanager
+def agents(url: str, node: Node) -> Iterator[None]:
+    """All six, each on a thread of its own."""
+    stop = Event()
+    threads = [Thread(target=answering(node, k).run, args=(url, stop), daemon=True) for k in range(len(KEYS))]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+
+
+def opened(serves: Serving) -> OpenClearing:
+    """A clearing that a server has opened; its rounds wait long enough for a busy machine."""
+    serves.opened = OpenClearing(
+        DOMAIN,
+        ORACLE_KEY,
+        slot=SLOT,
+        purpose=PURPOSE,
+        oracle=ORACLE,
+        members=members(),
+        answer_seconds=30.0,
+        on_round=lambda: serves.on_round(),  # noqa: PLW0108 - set later
+    )
+    return serves.opened
+
+
+def test_an_answer_lost_on_the_way_is_sent_again(monkeypatch: pytest.MonkeyPatch):
+    lost: list[AnswerBody] = []
+    answer = Client.answer
+
+    def flaky(self: Client, body: AnswerBody) -> None:
+        if body.agent == KEYS[2].address and not lost:
+            lost.append(body)
+            raise UnreachableError("connection reset")
+        answer(self, body)
+
+    monkeypatch.setattr(Client, "answer", flaky)
+    serves = Serving(None)
+    clearing = opened(serves)
+    with serving(create_app(serves), listening("127.0.0.1", 0)) as url, agents(url, Node()):
+        ended = coordinate(clearing, outlook(), newton())
+    assert lost and {each.stand for each in ended.standings} == {Stand.ANSWERED}
+
+
+def test_an_oracle_that_begins_again_has_its_first_question_answered_again():
+    """Word for word the same question: an agent that remembered it would be held for silent."""
+    serves = Serving(None)
+    with serving(create_app(serves), listening("127.0.0.1", 0)) as url, agents(url, Node()):
+        agent = KEYS[0].address
+        weights, targets = {agent: (10**8,)}, {agent: (CAPACITY_MW,)}
+        first = opened(serves).ask(weights, targets)
+        assert httpx.get(f"{url}/question/{agent}").status_code == 204, "it has answered"
+        assert opened(serves).ask(weights, targets) == first
+
+
+# --- questions that no clearing would ask ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (asked(()), "0 weights and 0 targets"),
+        (asked((0, 0), (10**8,)), "1 weights and 2 targets"),
+        (asked((0,), (10**8, 10**8)), "2 weights and 1 targets"),
+        (asked(slot=SLOT + 1), "nothing of the kind is due"),
+        (asked(purpose=Purpose.CHARGES), "nothing of the kind is due"),
+    ],
+)
+def test_a_question_that_no_clearing_asks_is_refused(body: QuestionBody, why: str):
+    with pytest.raises(QuestionRefusedError, match=why):
+        answering(Node()).answer(body)
+
+
+def test_a_clearing_keeps_its_periods_and_has_so_many_questions():
+    agent = answering(Node())
+    agent.answer(asked((0, 0)))
+    with pytest.raises(QuestionRefusedError, match="3 periods, before they were 2"):
+        agent.answer(asked((0, 0, 0), round=2))
+    for number in range(1, QUESTIONS_MAX):
+        agent.answer(asked((number, 0)))
+    agent.answer(asked((1, 0)))  # again, as where the first answer was lost
+    with pytest.raises(QuestionRefusedError, match="more than 400 questions"):
+        agent.answer(asked((-1, 0)))
+
+
+def test_nobody_is_asked_about_a_slot_whose_prices_are_posted():
+    node = Node()
+    agent = answering(node)
+    agent.answer(asked())
+    node.state.prices_complete = True
+    with pytest.raises(QuestionRefusedError, match="nothing of the kind is due"):
+        agent.answer(asked((5,), round=2))
+
+
+# --- readings ---------------------------------------------------------------------------------------
+
+
+def trader(node: Node, told: list[Any]) -> Trader:
+    node.second = TERMS.end(SLOT) + 5
+    return Trader(
+        cast(Any, node),
+        cast(Any, node),
+        KEYS[0],
+        meter=KEYS[1],
+        household=Household(DeviceFile(), 0.25),
+        habits=Habits(None),
+        market=cast(Any, SimpleNamespace(account=lambda agent: {"slots": []})),
+        told=told.append,
+    )
+
+
+def test_a_reading_is_kept_until_the_chain_has_it_also_by_an_agent_that_is_begun_anew():
+    node, told = Node(outages=2), []
+    first = trader(node, told)
+    for again in (first, trader(node, told)):
+        with pytest.raises(ChainUnavailable):
+            again.step()
+    assert not told
+    trader(node, told).step()
+    assert node.readings == {SLOT}
+    assert [(each["event"], each["slot"]) for each in told] == [("reading", SLOT)]
+    first.step()
+    assert len(told) == 1, "there is one, whoever sent it"
+
+
+def test_a_reading_that_the_contract_refuses_is_told_and_not_sent_for_ever():
+    node, told = Node(refusal="readings: out of range"), []
+    again = trader(node, told)
+    again.step()
+    again.step()
+    assert [each["refused"] for each in told] == ["readings: out of range"]
+
+
+def test_what_goes_wrong_again_and_again_is_told_once():
+    told: list[str] = []
+    complaints = Complaints(told.append)
+    for line in ("gone", "gone", "slow", "slow"):
+        complaints.wrong(line)
+    complaints.well("is there")
+    complaints.well("is there")
+    complaints.wrong("slow")
+    assert told == ["gone", "slow", "is there", "slow"]
