@@ -1,14 +1,14 @@
-"""Write the report of `make long` that is committed: `report.py LIVES REPORT [--first LIFE] [--junit FILE]`.
+"""Write the committed report of `make long`: `report.py LIVES REPORT [--first LIFE] [--junit FILE...]`.
 
-LIVES is the folder of `lives.py`; FILE is what pytest made of the other long tests. What depends on the
-machine or the hour is left out, so that the same run gives the same page.
+LIVES is the folder of `lives.py`; FILE is what pytest made of the other long tests, several where they were
+run in parts. What depends on the machine or the hour is left out, so that the same run gives the same page.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -21,7 +21,7 @@ from tests.twins.tally import Tally, rules
 VERSIONS = ("vyper", "py-evm")
 
 
-def page(lives: Path, first: int, junit: Path | None) -> str:
+def page(lives: Path, first: int, junit: Sequence[Path]) -> str:
     """The whole report."""
     heading = "# The long tests\n\nWritten by `make long`. Every draw follows from a number."
     return "\n\n".join([heading, *lives_part(lives, first), *tests_part(junit)]) + "\n"
@@ -83,18 +83,18 @@ def table(what: str, number: str, counts: Mapping[str, int]) -> str:
     return "\n".join([f"| {what} | {number} |", "|---|---|", *rows])
 
 
-def tests_part(junit: Path | None) -> Iterator[str]:
+def tests_part(junit: Sequence[Path]) -> Iterator[str]:
     """One row for each of the other long tests."""
     yield "## Other long tests"
-    if junit is None:
+    if not junit:
         yield "Not run for this report."
         return
     rows = [f"| `{case.get('name')}` | {outcome(case)} | {counted_by(case)} |" for case in cases(junit)]
     yield "\n".join(["| test | outcome | counted |", "|---|---|---|", *rows])
 
 
-def cases(junit: Path) -> list[ElementTree.Element]:
-    return list(ElementTree.parse(junit).getroot().iter("testcase"))
+def cases(junit: Sequence[Path]) -> list[ElementTree.Element]:
+    return [case for path in junit for case in ElementTree.parse(path).getroot().iter("testcase")]
 
 
 def counted_by(case: ElementTree.Element) -> str:
@@ -114,11 +114,11 @@ def main() -> int:
     parser.add_argument("lives", type=Path)
     parser.add_argument("report", type=Path)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--junit", type=Path)
+    parser.add_argument("--junit", type=Path, nargs="+", default=[])
     asked = parser.parse_args()
     asked.report.write_text(page(asked.lives, asked.first, asked.junit), "utf-8")
     print(asked.report.read_text("utf-8"))
-    if asked.junit is None:
+    if not asked.junit:
         return 0
     outcomes = [outcome(case) for case in cases(asked.junit)]
     return int(not outcomes or any(found != "passed" for found in outcomes))
