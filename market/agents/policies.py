@@ -9,7 +9,7 @@ only what is within the registered capacity and neither contracted nor resting a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -31,7 +31,8 @@ class AgentView:
     round: from 0 to rounds − 1; charge: ν of its bus, µ€/kWh; devices: one period, of which `column` is
     its own; firm_p: its firm load, pu; energies Wh, bought positive; best_bid, best_ask: hub ticks, None
     where nothing rests; hub_price: λ_0 of the forecast clearing, µ€/kWh, which the utility's bid for the
-    passive load shows to everybody (None: read the book instead).
+    passive load shows to everybody (None: read the book instead); partners: the same of each of those who
+    trade together with it.
     """
 
     trader: Address
@@ -57,6 +58,7 @@ class AgentView:
     export_capacity_wh: int
     hub_price: int | None = None
     energy_class: int = 0
+    partners: tuple[AgentView, ...] = ()
 
     @cached_property
     def curve(self) -> DemandCurve:
@@ -113,6 +115,18 @@ class AgentView:
     def wanted_wh(self, price: float) -> int:
         """What it would still buy (negative: sell) at a price, in whole lots."""
         return self.curve.net_wh(price, self.position_wh) - self.position_wh
+
+    def limited_to(self, energy_wh: int) -> AgentView:
+        """The same view of one who may still trade so much, either way."""
+        return replace(
+            self,
+            import_capacity_wh=min(
+                self.import_capacity_wh, self.contracted_wh + self.resting_bid_wh + energy_wh
+            ),
+            export_capacity_wh=min(
+                self.export_capacity_wh, self.resting_ask_wh - self.contracted_wh + energy_wh
+            ),
+        )
 
     @property
     def bid_room_wh(self) -> int:
@@ -201,6 +215,30 @@ class Truthful:
         """An equal share for each round before the last."""
         parts = (view.rounds - 1 - view.round) * view.lot_wh
         return -(-quantity // parts) * view.lot_wh
+
+
+@dataclass(frozen=True, slots=True)
+class Coalition:
+    """Trades its part of what a coalition wants together, and leaves inside what its members have.
+
+    W. Tushar et al., IEEE Transactions on Smart Grid 11(2):1407–1418, 2020: prosumers who form a coalition
+    trade inside it, and with others only what is left. Here nobody signs an order for what one member wants
+    and another has: each takes it at the meter, and settlement pays and charges it at the DLMP of the
+    member's bus (rule dlmp). Of the rest each member on the coalition's side trades a part in proportion.
+    """
+
+    rest: Policy = Truthful()
+
+    def orders(self, view: AgentView, rng: np.random.Generator) -> Sequence[Order]:
+        """Those of `rest`, for no more than the part."""
+        wanted = view.wanted_wh(view.anchor)
+        everybody = [wanted, *(each.wanted_wh(each.anchor) for each in view.partners)]
+        together = sum(everybody)
+        if wanted * together <= 0:
+            return ()
+        same_side = sum(each for each in everybody if each * together > 0)
+        part = abs(wanted * together) // abs(same_side * view.lot_wh) * view.lot_wh
+        return self.rest.orders(view.limited_to(part), rng)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ either what the contract can store or a range beyond which the key means nothing
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -46,6 +47,10 @@ Kilowatts = Annotated[float, Field(ge=0.1, le=10_000)]
 """kW or kWh of one storage: from a power tool's to the largest at a distribution bus."""
 Hour = Annotated[float, Field(ge=0, le=24)]
 Wear = Annotated[float, Field(ge=0, le=1_000)]
+Load = Annotated[float, Field(ge=0, le=100_000)]
+"""kW of one prosumer: the largest is more than a distribution bus carries."""
+LoadRange = Annotated[tuple[Load, Load], Field(strict=False)]
+Coalition = Annotated[tuple[Annotated[int, Field(ge=1, le=10_000)], ...], Field(strict=False)]
 ShareRange = Annotated[tuple[Share, Share], Field(strict=False)]  # TOML's lists become tuples
 WorthRange = Annotated[tuple[Worth, Worth], Field(strict=False)]
 Efficiency = Annotated[float, Field(ge=0.5, le=1)]
@@ -174,6 +179,26 @@ class ProsumersSection(Section):
         return self
 
 
+class ToldProsumer(Section):
+    """`[[prosumer]]`: one prosumer, the same in every slot. With any of these nobody is drawn."""
+
+    bus: str
+    """Name of its bus."""
+    firm_kw: Load = 0.0
+    flexible_kw: LoadRange = (0.0, 0.0)
+    """Least and greatest flexible load."""
+    flexible_value_eur_per_mwh: WorthRange = (100.0, 200.0)
+    """Marginal value of flexible load at its greatest and at its least."""
+    generator_kw: Load = 0.0
+    generator_cost_eur_per_mwh: WorthRange = (0.0, 10.0)
+    """Marginal cost of generation at nothing and at all of it."""
+
+    @model_validator(mode="after")
+    def _ranges(self) -> ToldProsumer:
+        _ordered(self, "flexible_kw", "flexible_value_eur_per_mwh", "generator_cost_eur_per_mwh")
+        return self
+
+
 class BatteriesSection(Section):
     """`[batteries]`: who has one, and what it can do; drawn from the seed."""
 
@@ -243,6 +268,11 @@ class VehiclesSection(Section):
         return self
 
 
+def _lists(coalitions: Sequence[Sequence[int]]) -> list[list[int]]:
+    """As TOML writes them."""
+    return [list(coalition) for coalition in coalitions]
+
+
 def _ordered(section: Section, *keys: str) -> None:
     """Ranges are [low, high]."""
     for key in keys:
@@ -279,10 +309,23 @@ class ForecastSection(Section):
 class BiddingSection(Section):
     """`[bidding]`: the policy of the prosumers' agents."""
 
-    policy: Literal["truthful", "zic"] = "truthful"
+    policy: Literal["truthful", "zic", "coalition"] = "truthful"
     rounds: Annotated[int, Field(ge=1, le=12)] = 4
     markup: Share = 0.10
     """First mark-up on the true value; it decays to 0 in the last round."""
+    coalitions: Annotated[tuple[Coalition, ...], Field(strict=False)] = ()
+    """Prosumers by number who trade together what they want of others; who is in none trades alone."""
+
+    @model_validator(mode="after")
+    def _coalitions(self) -> BiddingSection:
+        members = [number for coalition in self.coalitions for number in coalition]
+        if len(set(members)) < len(members):
+            raise ValueError(f"coalitions = {_lists(self.coalitions)}: nobody is in two")
+        if (self.policy == "coalition") != bool(members):
+            raise ValueError(
+                f'coalitions = {_lists(self.coalitions)}: some with policy = "coalition", and none without'
+            )
+        return self
 
 
 class OracleSection(Section):
@@ -347,6 +390,7 @@ class ScenarioFile(Section):
     prosumers: ProsumersSection = ProsumersSection()
     batteries: BatteriesSection = BatteriesSection()
     vehicles: VehiclesSection = VehiclesSection()
+    prosumer: Annotated[tuple[ToldProsumer, ...], Field(strict=False, max_length=10_000)] = ()
     profiles: ProfilesSection = ProfilesSection()
     forecast: ForecastSection = ForecastSection()
     bidding: BiddingSection = BiddingSection()
@@ -371,11 +415,29 @@ class ScenarioFile(Section):
                 f"prosumers.deposit_eur = {self.prosumers.deposit_eur}: no more decimals than the token's,"
                 f" market.token_decimals = {self.market.token_decimals}"
             )
-        if self.slots.count * self.prosumers.count > CELLS_MAX:
+        if self.slots.count * self.population > CELLS_MAX:
             raise ValueError(
-                f"slots.count = {self.slots.count} times prosumers.count = {self.prosumers.count}"
+                f"slots.count = {self.slots.count} times prosumers.count = {self.population}"
                 f" is above {CELLS_MAX}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _told(self) -> ScenarioFile:
+        """Numbers of prosumers that there are, and a load and a generator that fit 32 bits of Wh."""
+        number = max((max(coalition, default=0) for coalition in self.bidding.coalitions), default=0)
+        if number > self.population:
+            raise ValueError(
+                f"bidding.coalitions: number {number}, and there are {self.population} prosumers"
+            )
+        largest_kw = (UINT32_MAX - self.market.lot_wh) / 1_000 * 3_600 / self.slots.seconds
+        for each in self.prosumer:
+            for load in (2 * (each.firm_kw + each.flexible_kw[1]), PV_CAPACITY * each.generator_kw):
+                if load > largest_kw:
+                    raise ValueError(
+                        f"prosumer at bus {each.bus}: a capacity of {load:.0f} kW for slots.seconds ="
+                        f" {self.slots.seconds} is above all that the contract's 32 bits of Wh hold"
+                    )
         return self
 
     @model_validator(mode="after")
@@ -397,6 +459,11 @@ class ScenarioFile(Section):
                 ' the slots of a day: use "atc", "socp" or "direct"'
             )
         return self
+
+    @property
+    def population(self) -> int:
+        """How many prosumers there are."""
+        return len(self.prosumer) or self.prosumers.count
 
     @property
     def stores(self) -> bool:

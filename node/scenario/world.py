@@ -1,4 +1,4 @@
-"""The world of a scenario: prosumers drawn onto the feeder, and what they and the weather do.
+"""The world of a scenario: its people on the feeder, and what they and the weather do.
 
 Everything is a function of the scenario and its seed. Each kind of draw has a stream of its own,
 named by the seed and a word, so that one more prosumer does not change the weather.
@@ -18,8 +18,8 @@ from market.pricing.storages import reachable, tube, window
 from market.slots import Rule, Tariff, Terms
 from market.units import UEUR_PER_KWH_PER_EUR_PER_MWH, WH_PER_MWH, Floats, Ints
 from node.scenario import feeders
+from node.scenario.people import People, people
 from node.scenario.schema import PV_CAPACITY, ScenarioFile
-from node.scenario.shapes import AZIMUTHS_DEG, shapes
 from node.scenario.storages import Stores, draw
 from node.scenario.streams import stream
 
@@ -57,7 +57,8 @@ class World:
     wholesale: Ints
     bus: Ints
     load_peak: Floats
-    pv_peak: Floats
+    flexible_share: Floats
+    generator_peak: Floats
     import_capacity_wh: Ints
     export_capacity_wh: Ints
     actual: Outlook
@@ -161,28 +162,27 @@ DEVICE_ARRAYS = (
 def build(scenario: ScenarioFile) -> World:
     """Draw the world of a scenario. Raises FeederError for a feeder that cannot be used."""
     feeder = feeders.find(scenario.feeder)
-    rng = stream(scenario.seed, "prosumers")
-    bus = _place(scenario.prosumers.count, feeder, rng)
-    load_peak = _split_load(scenario.prosumers.load_share, bus, feeder, rng)
-    pv_peak = _split_pv(scenario, len(bus), feeder, rng)
-    actual = _actual(scenario, feeder, bus, load_peak, pv_peak)
-    errors = _forecast_errors(scenario, len(bus))
+    those = people(scenario, feeder)
+    count = len(those.bus)
+    actual = _actual(feeder, those)
+    errors = _forecast_errors(scenario, count)
     hours = scenario.slots.seconds / 3_600
     slot_wh = feeder.base_mw * hours * WH_PER_MWH
     lot = scenario.market.lot_wh
-    stores = draw(scenario, bus, feeder.base_mw)
-    taking, giving = (_peak(stores, power, len(bus)) for power in ("charge_max", "discharge_max"))
+    stores = draw(scenario, those.bus, feeder.base_mw)
+    taking, giving = (_peak(stores, power, count) for power in ("charge_max", "discharge_max"))
     return World(
         scenario=scenario,
         feeder=feeder,
         terms=_terms(scenario, feeder),
         tariff=_tariff(scenario),
         wholesale=_wholesale(scenario),
-        bus=bus,
-        load_peak=load_peak,
-        pv_peak=pv_peak,
-        import_capacity_wh=_capacity(2.0 * load_peak + taking, slot_wh, lot),
-        export_capacity_wh=_capacity(PV_CAPACITY * pv_peak + giving, slot_wh, lot),
+        bus=those.bus,
+        load_peak=those.load_peak,
+        flexible_share=those.flexible_share,
+        generator_peak=those.generator_peak,
+        import_capacity_wh=_capacity(2.0 * those.load_peak + taking, slot_wh, lot),
+        export_capacity_wh=_capacity(PV_CAPACITY * those.generator_peak + giving, slot_wh, lot),
         actual=actual,
         forecast=_seen(actual, errors, 1.0),
         last=_seen(actual, errors, scenario.forecast.last),
@@ -233,46 +233,14 @@ def _wholesale(scenario: ScenarioFile) -> Ints:
     return np.array([_ueur(prices[hour % len(prices)]) for hour in hours], dtype=np.int64)
 
 
-def _place(count: int, feeder: Feeder, rng: np.random.Generator) -> Ints:
-    """One prosumer on each loaded bus first, in random order, then by the buses' load."""
-    loaded = np.flatnonzero(feeder.nominal_p_mw > 0)
-    loaded = loaded[loaded > 0]
-    first = rng.permutation(loaded)[:count]
-    weights = feeder.nominal_p_mw[loaded] / feeder.nominal_p_mw[loaded].sum()
-    rest = rng.choice(loaded, count - len(first), p=weights)
-    return np.sort(np.concatenate([first, rest])).astype(np.int64)
-
-
-def _split_load(share: float, bus: Ints, feeder: Feeder, rng: np.random.Generator) -> Floats:
-    """Each bus's prosumer share of the nominal load, split unevenly among its prosumers, pu."""
-    weight = rng.uniform(0.5, 1.5, len(bus))
-    total = np.bincount(bus, weight, feeder.buses)
-    return weight / total[bus] * feeder.nominal_p_mw[bus] * share / feeder.base_mw
-
-
-def _split_pv(scenario: ScenarioFile, count: int, feeder: Feeder, rng: np.random.Generator) -> Floats:
-    """Peak of each prosumer's PV, pu; at least one has some where the scenario wants any."""
-    weight = rng.uniform(0.5, 1.5, count) * (rng.random(count) < scenario.prosumers.pv_share)
-    if scenario.prosumers.pv_mw == 0:
-        return np.zeros(count)
-    if not weight.any():
-        weight[0] = 1.0
-    return cast(Floats, weight / weight.sum() * scenario.prosumers.pv_mw / feeder.base_mw)
-
-
 def _capacity(peak: Floats, slot_wh: float, lot: int) -> Ints:
     """Registered capacity a slot: the peak with its margin, in whole lots."""
     return (np.ceil(peak * slot_wh / lot) * lot).astype(np.int64)
 
 
-def _actual(scenario: ScenarioFile, feeder: Feeder, bus: Ints, load_peak: Floats, pv_peak: Floats) -> Outlook:
-    """Delivery: load profiles with individual noise, PV under one sky."""
-    section, draws = scenario.prosumers, _draws(scenario, len(bus))
-    rng = stream(scenario.seed, "load")
-    shape = shapes(scenario, bus, draws.roof)
-    noise = np.exp(rng.normal(0.0, 0.15, (scenario.slots.count, len(bus))))
-    load = shape.own * noise * load_peak
-    taken = np.bincount(bus, load_peak, feeder.buses)
+def _actual(feeder: Feeder, those: People) -> Outlook:
+    """What is delivered: theirs, and what their load leaves of each bus's own."""
+    taken = np.bincount(those.bus, those.load_peak, feeder.buses)
     passive_peak = np.maximum(feeder.nominal_p_mw / feeder.base_mw - taken, 0.0)
     tan_phi = np.divide(
         feeder.nominal_q_mvar,
@@ -280,56 +248,12 @@ def _actual(scenario: ScenarioFile, feeder: Feeder, bus: Ints, load_peak: Floats
         out=np.zeros(feeder.buses),
         where=feeder.nominal_p_mw > 0,
     )
-    firm_p = load * (1.0 - section.flexible_share)
     return Outlook(
-        passive_p=shape.passive * passive_peak,
-        passive_q=shape.passive_q * passive_peak * tan_phi,
-        firm_p=firm_p,
-        firm_q=firm_p * tan_phi[bus],
-        devices=_devices(draws, bus, load * section.flexible_share, shape.sun * pv_peak, pv_peak),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Draws:
-    """What each prosumer's devices are like: one entry each."""
-
-    low: Floats
-    high: Floats
-    floor: Floats
-    gen_cost: Floats
-    gen_rise: Floats
-    roof: Ints
-
-
-def _draws(scenario: ScenarioFile, count: int) -> _Draws:
-    section, rng = scenario.prosumers, stream(scenario.seed, "devices")
-    return _Draws(
-        low=rng.uniform(*section.flexible_value_low_eur_per_mwh, count),
-        high=rng.uniform(*section.flexible_value_high_eur_per_mwh, count),
-        floor=rng.uniform(*section.flexible_floor, count),
-        gen_cost=rng.uniform(0.0, 5.0, count),
-        gen_rise=rng.uniform(5.0, 15.0, count),
-        roof=rng.integers(0, len(AZIMUTHS_DEG), count),
-    )
-
-
-def _devices(draws: _Draws, bus: Ints, flexible: Floats, gen_max: Floats, pv_peak: Floats) -> Devices:
-    count = len(bus)
-    load_min = draws.floor * flexible
-    width = flexible - load_min
-    slope = np.divide(draws.high - draws.low, width, out=np.zeros_like(width), where=width > 0)
-    rise = np.divide(draws.gen_rise, pv_peak, out=np.zeros(count), where=pv_peak > 0)
-    ones = np.ones((len(flexible), 1))
-    return Devices(
-        bus=bus,
-        gen_cost=ones * draws.gen_cost,
-        gen_slope=ones * rise,
-        gen_max=gen_max,
-        load_value=draws.low + slope * flexible,
-        load_slope=slope,
-        load_min=load_min,
-        load_max=flexible,
+        passive_p=those.shapes.passive * passive_peak,
+        passive_q=those.shapes.passive_q * passive_peak * tan_phi,
+        firm_p=those.firm_p,
+        firm_q=those.firm_p * tan_phi[those.bus],
+        devices=those.devices,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from ledger.chain.protocol import Clock
 from ledger.keys import Key
-from market.agents.policies import AgentView, Policy, Truthful, ZeroIntelligenceConstrained
+from market.agents.policies import AgentView, Coalition, Policy, Truthful, ZeroIntelligenceConstrained
 from market.events import AccountSettled
 from market.orders import Order, Side
 from market.pricing.admission import ClearingFailed
@@ -108,6 +108,7 @@ class TradingDay:
         self._rngs = [stream(world.scenario.seed, "agents", k) for k in range(len(world.bus))]
         self._arrivals = stream(world.scenario.seed, "arrivals")
         self._policy = _policy(world)
+        self._partners = _partners(world)
         self._storing = _storing(world, reference, self.chain_slot(0))
         self._days: dict[int, tuple[Proposal, tuple[Signer, ...]] | str] = {}
         self._day_conditions: dict[int, Conditions] = {}
@@ -216,8 +217,11 @@ class TradingDay:
             return
         orders: list[tuple[Key, Order]] = []
         devices = period(self.world.forecast.devices, due.index)
-        for k in self._arrivals.permutation(len(self.world.bus)):
-            view = self._view(int(k), due, devices)
+        views = [self._view(k, due, devices) for k in range(len(self.world.bus))]
+        for k in self._arrivals.permutation(len(views)):
+            view, partners = views[k], self._partners[k]
+            if partners:
+                view = replace(view, partners=tuple(views[other] for other in partners))
             key = self.session.cast.prosumers[k]
             orders.extend((key, order) for order in self._policy.orders(view, self._rngs[k]))
         self._place(slot.view, orders)
@@ -450,4 +454,14 @@ def _policy(world: World) -> Policy:
     section = world.scenario.bidding
     if section.policy == "zic":
         return ZeroIntelligenceConstrained()
-    return Truthful(markup=section.markup)
+    truthful = Truthful(markup=section.markup)
+    return Coalition(truthful) if section.policy == "coalition" else truthful
+
+
+def _partners(world: World) -> list[tuple[int, ...]]:
+    """By prosumer, who else is in its coalition."""
+    partners: list[tuple[int, ...]] = [()] * len(world.bus)
+    for coalition in world.scenario.bidding.coalitions:
+        for number in coalition:
+            partners[number - 1] = tuple(other - 1 for other in coalition if other != number)
+    return partners

@@ -48,10 +48,23 @@ def simulate(
     """
     if out is not None:
         check_output(out)
+    result, session, first_block = traded_on_chain(build(scenario), rpc_url, progress)
+    if out is not None:
+        site = None if rpc_url is None else MarketSite.of(session.exchange, session.token, first_block)
+        _write(result, session, out, first_block, notice(scenario.feeder), site, signer)
+    return summarise(result)
+
+
+def traded_on_chain(
+    world: World,
+    rpc_url: str | None = None,
+    progress: Progress = lambda done, total, what: None,
+) -> tuple[DayResult, Session, int]:
+    """Trade a world's session on a chain: what happened, the market, the first block that is its own."""
     started = time.perf_counter()
-    world = build(scenario)
     marketable(world.feeder)
-    cast = Cast.from_seed(scenario.seed, scenario.oracle.signers, scenario.prosumers.count)
+    scenario = world.scenario
+    cast = Cast.from_seed(scenario.seed, scenario.oracle.signers, len(world.bus))
     chain, clock = _open_chain(world, cast, rpc_url)
     first_block = chain.head() + 1
     method, quorum = scenario.oracle.method, scenario.oracle.quorum
@@ -80,11 +93,8 @@ def simulate(
         head_hash="0x" + head.hash.hex(),
         exchange_address=session.exchange.address,
     )
-    result = _result(world, cast, slots, day.rejected, ledger, time.perf_counter() - started)
-    if out is not None:
-        site = None if rpc_url is None else MarketSite.of(session.exchange, session.token, first_block)
-        _write(result, session, out, first_block, notice(scenario.feeder), site, signer)
-    return summarise(result)
+    seconds = time.perf_counter() - started
+    return _result(world, cast, slots, day.rejected, ledger, seconds), session, first_block
 
 
 def simulate_without_ledger(
@@ -108,7 +118,7 @@ def traded_without_ledger(world: World, progress: Progress = lambda done, total,
     started = time.perf_counter()
     marketable(world.feeder)
     scenario = world.scenario
-    cast = Cast.from_seed(scenario.seed, 1, scenario.prosumers.count)
+    cast = Cast.from_seed(scenario.seed, 1, len(world.bus))
     clock = SimulatedClock(world.terms.opens(world.first_slot) - CHARGES_LEAD_SECONDS)
     oracles = Oracles(world.feeder, cast.oracles, 1, scenario.oracle.method)
     session = TwinSession(clock, cast, world.terms, oracles, scenario.market.token_decimals)
@@ -167,15 +177,15 @@ def _shift(world: World, clock: Clock) -> int:
 
 def _participants(world: World, cast: Cast) -> tuple[Participant, ...]:
     base_kw = world.feeder.base_mw * KW_PER_MW
-    flexible = world.scenario.prosumers.flexible_share
+    flexible = world.flexible_share
     return tuple(
         Participant(
             name=name,
             address=key.address,
             bus=int(world.bus[k]),
-            pv_kw=float(world.pv_peak[k] * base_kw),
-            firm_kw=float(world.load_peak[k] * (1 - flexible) * base_kw),
-            flexible_kw=float(world.load_peak[k] * flexible * base_kw),
+            pv_kw=float(world.generator_peak[k] * base_kw),
+            firm_kw=float(world.load_peak[k] * (1 - flexible[k]) * base_kw),
+            flexible_kw=float(world.load_peak[k] * flexible[k] * base_kw),
             import_capacity_wh=int(world.import_capacity_wh[k]),
             export_capacity_wh=int(world.export_capacity_wh[k]),
         )

@@ -192,7 +192,7 @@ def _tariff_bills(found: Compare) -> list[float]:
 
 def _owners_money(found: Compare) -> dict[str, float]:
     """What owners of PV get less what they pay, €."""
-    own = np.flatnonzero(found.world.pv_peak > 0)
+    own = np.flatnonzero(found.world.generator_peak > 0)
     alone_bills = _tariff_bills(found)
     earned = {ALONE: -sum(alone_bills[k] for k in own)}
     for rule, bills in ((UNBOUND, found.wide), *found.bills.items()):
@@ -297,7 +297,7 @@ def _bills_table(found: Compare) -> Table:
     for k, (name, paid) in enumerate(zip(found.world.names, _tariff_bills(found), strict=True)):
         days = [found.bills[rule][k].day for rule in RULES]
         bus = found.world.feeder.bus_names[int(found.world.bus[k])]
-        own = f"{found.world.pv_peak[k] * found.world.feeder.base_mw * 1_000:.0f}"
+        own = f"{found.world.generator_peak[k] * found.world.feeder.base_mw * 1_000:.0f}"
         rows.append((name, bus, own, f"{paid:.2f}",
                      *(f"{day.total_neur / NEUR_PER_EUR:.2f} ({day.tariff_neur / NEUR_PER_EUR:.2f})"
                        for day in days)))  # fmt: skip

@@ -221,13 +221,18 @@ def keys() -> Iterator[tuple[str, str, dict[str, Any], bool]]:
     """Section ("" for the top), key, its JSON schema, and whether it must be given."""
     schema = ScenarioFile.model_json_schema()
     for name, entry in schema["properties"].items():
-        if "$ref" not in entry:
+        if not _table(entry):
             yield "", name, entry, name in schema["required"]
-    for section, entry in schema["properties"].items():
-        if "$ref" in entry:
-            table = schema["$defs"][entry["$ref"].split("/")[-1]]
-            for name, field in table["properties"].items():
-                yield section, name, field, name in table.get("required", ())
+    for name, entry in schema["properties"].items():
+        if of := _table(entry):
+            table, section = schema["$defs"][of], name if "$ref" in entry else f"[{name}]"
+            for key, field in table["properties"].items():
+                yield section, key, field, key in table.get("required", ())
+
+
+def _table(entry: Mapping[str, Any]) -> str:
+    """The definition of a table, or of the tables of an array; nothing of other keys."""
+    return str(entry.get("$ref") or entry.get("items", {}).get("$ref", "")).split("/")[-1]
 
 
 def shown_default(field: Mapping[str, Any], required: bool) -> str:

@@ -125,10 +125,10 @@ def test_a_simbench_day_goes_by_its_profiles_and_tells_its_licence() -> None:
     np.testing.assert_allclose(
         np.sort((share / shapes.active)[0, loaded]), [*[0.4] * 12, 1.0][-loaded.sum() :], atol=1e-9
     )
-    peaks = world.pv_peak > 0
+    peaks = world.generator_peak > 0
     np.testing.assert_allclose(
         world.actual.devices.gen_max[:, peaks],
-        (shapes.sun[:, world.bus] * world.pv_peak)[:, peaks],
+        (shapes.sun[:, world.bus] * world.generator_peak)[:, peaks],
     )
     assert price(day, 12, "newton").certified
     assert "Open Database" in notice(day.feeder)

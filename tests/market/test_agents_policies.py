@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from market.agents.policies import AgentView, Truthful, ZeroIntelligenceConstrained
+from market.agents.policies import AgentView, Coalition, Truthful, ZeroIntelligenceConstrained
 from market.agents.utility import WITHOUT_LIMIT_WH, hub_quotes, passive_bid
 from market.orders import Flag, Side
 from market.pricing.conditions import Devices
@@ -252,3 +252,21 @@ def test_passive_load_must_fit_an_order():
     for energy in (-1.0, 5_000.0):
         with pytest.raises(ValueError, match="passive load"):
             passive_bid("utility", 1, TARIFF, 100_000, energy, lot_wh=LOT)
+
+
+# coalitions
+
+
+def test_a_coalition_trades_what_its_members_cannot_give_one_another():
+    """Of what two want a third has a part: they bid for the rest in proportion, and it offers nothing."""
+    large, small, has = household(), household(firm=0.0), household(pv=0.030)
+    wanted = {view: view.wanted_wh(view.anchor) for view in (large, small, has)}
+    assert list(wanted.values()) == [19_900, 9_900, -10_100]
+    together = 19_900 + 9_900 - 10_100
+    parts = {large: together * 19_900 // 29_800 // LOT * LOT, small: together * 9_900 // 29_800 // LOT * LOT}
+    for view in wanted:
+        partners = tuple(other for other in wanted if other is not view)
+        placed = orders(Coalition(), replace(view, round=3, partners=partners))
+        assert sum(order.quantity_wh for order in placed) == parts.get(view, 0)
+        assert all(order.side is Side.BID for order in placed)
+    assert sum(order.quantity_wh for order in orders(Coalition(), replace(has, round=3))) == 10_100
