@@ -195,6 +195,7 @@ class ProposalBody(Body):
     oracle: Uint8
     inputs: Octets
     certificate: Octets
+    rounds: Octets
     signature: SignatureText
 
 

@@ -30,6 +30,7 @@ from node.client.schemas import (
     signature_of,
 )
 from node.oracle.rounds import AnswerRefusedError, OpenClearing, WrongSlotError
+from node.oracle.verify import ObjectionError
 
 WAIT_MAX_SECONDS = 30.0
 BAD_REQUEST, NOT_FOUND, CONFLICT, TOO_LARGE, NOTHING = 400, 404, 409, 413, 204
@@ -110,6 +111,10 @@ def create_app(oracle: Serves) -> FastAPI:
     def refused(_request: object, failure: Exception) -> Response:
         rule = failure.rule if isinstance(failure, AnswerRefusedError) else ""
         return _refusal(rule, str(failure), CONFLICT)
+
+    @app.exception_handler(ObjectionError)
+    def objects(_request: object, failure: Exception) -> Response:
+        return _refusal("not-an-oracle", str(failure), CONFLICT)
 
     @app.get("/health")
     def health() -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """A clearing with agents elsewhere: rounds of alternating directions, without slopes, to the residual stop.
 
 `market.atc.alternating` as it is, with messages in place of the prosumers' closed forms. Weights come from
-registered capacities, which everybody knows, so that they tell nothing about an agent; every device counts as
-spread over Δ = 100 €/MWh at first, and rebalancing adapts the weights bus by bus to what is seen.
+registered capacities, which everybody knows, as if each were spread over Δ = 100 €/MWh, and stay as they are:
+a weight that follows what an agent answers tells the slope of its costs. Every question follows from what is
+published and from the answers before it, so whoever has those can ask again (`replay`).
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from market.orders import Address
 from market.pricing.conditions import Conditions
 from market.pricing.newton import NewtonClearing
 from market.units import Floats, Ints
-from node.oracle.rounds import AgentsLostError, EndlessError, Member, OpenClearing
+from node.oracle.rounds import AgentsLostError, EndlessError, Member, Rounds
 from node.oracle.signers import OracleError
 
-METHOD = replace(ACCELERATED, name="network", patience=60, max_rounds=200)
+METHOD = replace(ACCELERATED, name="network", rebalance=False, patience=60, max_rounds=200)
 
 
 class NotSettledError(OracleError):
@@ -45,7 +46,7 @@ class Outlook:
 class AskedAgents:
     """The agents of one clearing; implements LowerLevel. Entries are agents, period by period."""
 
-    def __init__(self, opened: OpenClearing, members: Sequence[Member], feeder: Feeder, periods: int) -> None:
+    def __init__(self, opened: Rounds, members: Sequence[Member], feeder: Feeder, periods: int) -> None:
         self._opened, self._members = opened, members
         self._base_mw, self._periods = feeder.base_mw, periods
         at = np.array([member.bus for member in members], dtype=np.int64)
@@ -111,7 +112,7 @@ class _Watched:
         return self.granted
 
 
-def coordinate(opened: OpenClearing, outlook: Outlook, newton: NewtonClearing) -> Responses:
+def coordinate(opened: Rounds, outlook: Outlook, newton: NewtonClearing) -> Responses:
     """Rounds until utility and agents agree. Raises NotSettledError, PricingError."""
     feeder, conditions = outlook.feeder, outlook.conditions
     price = _first_price(conditions, feeder, opened.present)

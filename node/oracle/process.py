@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event as Flag
 from threading import Lock
@@ -25,32 +25,26 @@ from market.feeder.model import Feeder
 from market.messages import ChargesHeader, OracleSet, PricesHeader
 from market.pricing.admission import PricingError
 from market.pricing.newton import NewtonClearing
+from node.client.complaints import Complaints
 from node.client.http import Client, ServiceError
 from node.client.schemas import ProposalBody, VoteBody, octets, signature_of, signature_text
 from node.oracle import forecasts
+from node.oracle.attendance import Attendance
 from node.oracle.coordinate import coordinate
 from node.oracle.duty import due, is_over, proposer, slots_in_question
-from node.oracle.forecasts import Words, forecasts_of
+from node.oracle.forecasts import forecasts_of
 from node.oracle.known import Knowledge
+from node.oracle.quorum import Ballot, Foretold, Quorum
+from node.oracle.replay import encode
 from node.oracle.rounds import OpenClearing
-from node.oracle.signers import Brought, NoQuorumError, OracleError, charges_header, prices_header
-from node.oracle.verify import ObjectionError, bring, verify
+from node.oracle.signers import Brought, OracleError, charges_header, prices_header
+from node.oracle.verify import ObjectionError, bring, claimed, verify
 
 LOOK_SECONDS = 1.0
 
-Foretold = tuple[tuple[Words, tuple[OracleSignature, ...]], ...]
-"""Forecasts of accounts by index, each with its quorum."""
 Told = Callable[[str, Question | Answer], None]
 Clearings = tuple[int, int]
 """Slot and purpose."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Quorum:
-    """What a quorum signed of a clearing; forecasts only with prices, and where all of it signed them."""
-
-    signatures: tuple[OracleSignature, ...]
-    forecasts: Foretold
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +80,7 @@ class OracleProcess:
         self._timing, self._data = timing, data
         self._tell, self._told, self._monotonic = tell, told, monotonic
         self._knowledge = Knowledge(exchange, market)
+        self._attendance = Attendance()
         self._since: dict[Clearings, float] = {}
         self._tried: set[tuple[Clearings, int]] = set()
         self._over: set[int] = set()
@@ -97,15 +92,20 @@ class OracleProcess:
     # --- in its turn ----------------------------------------------------------------------------
 
     def run(self, stop: Flag) -> None:
-        """Do what is due, until `stop` is set."""
+        """Do what is due, until `stop` is set; what keeps it from that is told once."""
+        complaints = Complaints(self._tell)
         while not stop.wait(LOOK_SECONDS):
             try:
                 self.step()
-            except (ChainError, ServiceError) as failure:
-                self._tell(f"oracle: {failure}")
+                complaints.well("oracle: goes on")
+            except (ChainError, ServiceError, ObjectionError) as failure:
+                complaints.wrong(f"oracle: {failure}")
 
     def step(self) -> None:
-        """Look at every slot of which something may be due, and do what is ours."""
+        """Look at every slot of which something may be due, and do what is ours.
+
+        Raises ChainError, ServiceError, and ObjectionError where something is due and we are no oracle.
+        """
         now = self._chain.now()
         for slot in slots_in_question(self._terms, now):
             if slot in self._over:
@@ -120,9 +120,9 @@ class OracleProcess:
     def _serve(self, slot: int, purpose: Purpose, state: SlotState, members: OracleSet) -> None:
         """Take our turn, if it is ours and was not taken; whoever has the values completes a vector."""
         clearing = slot, int(purpose)
+        index = self._index(members)
         since = self._since.setdefault(clearing, self._monotonic())
         turn = int((self._monotonic() - since) / self._timing.turn_seconds)
-        index = members.oracles.index(self.key.address)
         if proposer(slot, turn, len(members.oracles)) != index or (clearing, turn) in self._tried:
             return
         self._tried.add((clearing, turn))
@@ -170,60 +170,31 @@ class OracleProcess:
             f"slot {slot} {purpose.name.lower()}: settled in {responses.round} rounds,"
             f" {len(responses.answered)} answered, {silent} held or forecast"
         )
-        return self._keep(slot, purpose, bring(responses, newton))
+        self._attendance.asked(responses)
+        self._attendance.require(responses)
+        brought = replace(
+            bring(responses, newton), rounds=encode(opened.history, responses.conditions.periods)
+        )
+        return self._keep(slot, purpose, brought)
 
-    def _votes(
-        self, slot: int, purpose: Purpose, brought: Brought, members: OracleSet, index: int
-    ) -> _Quorum:
-        """Signatures of a quorum, ours among them, in the set's order. Raises NoQuorumError."""
-        domain = self._exchange.domain
-        digest = eip712.digest(domain, header(slot, purpose, members.epoch, brought))
-        own = self.key.sign(digest)
+    def _votes(self, slot: int, purpose: Purpose, brought: Brought, members: OracleSet, index: int) -> Quorum:
+        """Signatures of a quorum, ours among them. Raises NoQuorumError."""
+        domain, signed = self._exchange.domain, header(slot, purpose, members.epoch, brought)
         foretold = forecasts_of(brought.inputs) if purpose is Purpose.PRICES else ()
-        expected = forecasts.headers(slot, members.epoch, foretold)
+        ballot = Ballot(domain, members, self.key, signed, foretold)
         body = ProposalBody(
             slot=slot,
             purpose=purpose,
             oracle=index,
             inputs="0x" + brought.inputs.hex(),
             certificate="0x" + brought.certificate.hex(),
-            signature=signature_text(own),
+            rounds="0x" + brought.rounds.hex(),
+            signature=signature_text(self.key.sign(eip712.digest(domain, signed))),
         )
-        found = {index: OracleSignature(index, *own)}
-        also = {index: forecasts.signed(domain, self.key, index, expected)}
-        doubts = []
         pool = ThreadPoolExecutor(max(len(self._peers), 1))
-        asked = {pool.submit(self._vote_of, url, body): url for url in self._peers}
-        for done in as_completed(asked):
-            if len(found) >= members.quorum:
-                break
-            try:
-                vote = done.result()
-            except ServiceError as failure:
-                doubts.append(str(failure))
-                continue
-            if vote.signature is None:
-                doubts.append(f"oracle {vote.oracle}: {vote.objection}")
-                continue
-            signature = signature_of(vote.signature)
-            if vote.oracle >= len(members.oracles) or (
-                recover(digest, signature) != members.oracles[vote.oracle]
-            ):
-                doubts.append(f"oracle {vote.oracle}: signed something else")
-                continue
-            found[vote.oracle] = OracleSignature(vote.oracle, *signature)
-            of_forecasts = [signature_of(each) for each in vote.forecasts]
-            also[vote.oracle] = forecasts.by_oracle(domain, members, vote.oracle, expected, of_forecasts)
+        ballot.gather(pool.submit(self._vote_of, url, body) for url in self._peers)
         pool.shutdown(wait=False, cancel_futures=True)  # whoever hangs is not waited for
-        if len(found) < members.quorum:
-            raise NoQuorumError(f"{len(found)} of {members.quorum} needed agree; " + "; ".join(doubts))
-        agreed = sorted(found)[: members.quorum]
-        return _Quorum(
-            tuple(found[each] for each in agreed),
-            tuple(zip(foretold, zip(*(also[each] for each in agreed), strict=True), strict=True))
-            if all(also[each] for each in agreed)
-            else (),
-        )
+        return ballot.quorum()
 
     def _vote_of(self, url: str, body: ProposalBody) -> VoteBody:
         return Client(url, self._timing.turn_seconds).vote(body)
@@ -282,9 +253,9 @@ class OracleProcess:
     # --- for the others -------------------------------------------------------------------------
 
     def vote(self, body: ProposalBody) -> VoteBody:
-        """Our signature of another oracle's proposal, or why not."""
+        """Our signature of another oracle's proposal, or why not. Raises ObjectionError where we are none."""
         members = self._exchange.oracle_set()
-        index = members.oracles.index(self.key.address)
+        index = self._index(members)
         try:
             with self._voting:
                 signed = self._judged(body, members)
@@ -313,12 +284,14 @@ class OracleProcess:
             raise ObjectionError(f"no {purpose.name.lower()} of slot {body.slot} are due")
         with self._looking:
             known = self._knowledge.of(body.slot, purpose, body.oracle, state)
-        newton = self._newton(known.outlook.feeder, voting=True)
-        brought = verify(octets(body.inputs), octets(body.certificate), known, newton)
+        brought = claimed([octets(each) for each in (body.inputs, body.certificate, body.rounds)], known)
         signed = header(body.slot, purpose, members.epoch, brought)
         by = recover(eip712.digest(self._exchange.domain, signed), signature_of(body.signature))
         if body.oracle >= len(members.oracles) or by != members.oracles[body.oracle]:
             raise ObjectionError(f"not signed by oracle {body.oracle}")
+        responses = verify(brought, known, self._newton(known.outlook.feeder, voting=True))
+        self._attendance.shown(responses)
+        self._attendance.require(responses)
         self._keep(body.slot, purpose, brought)
         return signed
 
@@ -327,6 +300,12 @@ class OracleProcess:
         return self._proofs.get((kind, digest))
 
     # --- inside ---------------------------------------------------------------------------------
+
+    def _index(self, members: OracleSet) -> int:
+        """Our place in the set, which rotates. Raises ObjectionError."""
+        if self.key.address not in members.oracles:
+            raise ObjectionError(f"{self.key.address} is none of the market's oracles any more")
+        return members.oracles.index(self.key.address)
 
     def _keep(self, slot: int, purpose: Purpose, brought: Brought) -> Brought:
         """Keep the bytes, without which nobody can audit what was signed."""

@@ -104,7 +104,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class Given:
     """An answer that was taken."""
 
     question: Question
@@ -112,44 +112,25 @@ class _Given:
     signature: Signature
 
 
-class OpenClearing:
-    """One clearing as the agents see it. `ask` blocks its caller; the others may be called from any thread.
+class Rounds:
+    """Who was asked what in one clearing, and who is held; where answers come from is for those below."""
 
-    `told` hears of every question and answer, for a transcript; `on_round` when new questions are there.
-    """
-
-    def __init__(
-        self,
-        domain: eip712.Domain,
-        key: Key,
-        *,
-        slot: int,
-        purpose: int,
-        oracle: int,
-        members: Sequence[Member],
-        answer_seconds: float,
-        told: Callable[[str, Question | Answer], None] = lambda kind, message: None,
-        on_round: Callable[[], None] = lambda: None,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, *, slot: int, purpose: int, oracle: int, members: Sequence[Member]) -> None:
         self.slot, self.purpose, self.oracle = slot, purpose, oracle
         self.round = 0
-        self._domain, self._key = domain, key
         self._members = {member.agent: member for member in members}
-        self._answer_seconds = answer_seconds
-        self._told, self._on_round, self._monotonic = told, on_round, monotonic
-        self._changed = Condition()
-        self._questions: dict[Address, tuple[Question, Signature]] = {}
-        self._answers: dict[Address, _Given] = {}
-        self._history: dict[Address, list[_Given]] = {agent: [] for agent in self._members}
+        self._history: dict[Address, list[Given]] = {agent: [] for agent in self._members}
         self._held: set[Address] = set()
-
-    # --- the coordinator's side -----------------------------------------------------------------
 
     @property
     def present(self) -> tuple[Member, ...]:
         """Who is asked: everybody who is not held, in order of registration."""
         return tuple(member for member in self._members.values() if member.agent not in self._held)
+
+    @property
+    def history(self) -> tuple[tuple[Given, ...], ...]:
+        """Every answer that was taken, by account in order of registration."""
+        return tuple(tuple(each) for each in self._history.values())
 
     def ask(
         self, weights: Mapping[Address, tuple[int, ...]], targets: Mapping[Address, tuple[int, ...]]
@@ -157,29 +138,19 @@ class OpenClearing:
         """One round: powers of everybody who is present. Raises AgentsLostError, EndlessError."""
         if self.round >= ROUNDS_MAX:
             raise EndlessError(f"not settled after {self.round} rounds")
-        with self._changed:
-            self.round += 1
-            self._answers = {}
-            self._questions = {agent: self._asked(agent, weights[agent], targets[agent]) for agent in weights}
-            self._on_round()
-            ends = self._monotonic() + self._answer_seconds
-            while len(self._answers) < len(self._questions):
-                left = ends - self._monotonic()
-                if left <= 0:
-                    break
-                self._changed.wait(left)
-            late = self._questions.keys() - self._answers.keys()
-            if late:
-                self._held |= late
-                raise AgentsLostError(f"round {self.round}: {len(late)} did not answer")
-            return {agent: given.powers for agent, given in self._answers.items()}
+        self.round += 1
+        about = self.slot, self.purpose, self.oracle, self.round
+        questions = {agent: Question(agent, *about, weights[agent], targets[agent]) for agent in weights}
+        answers = self._answers_to(questions)
+        late = questions.keys() - answers.keys()
+        if late:
+            self._held |= late
+            raise AgentsLostError(f"round {self.round}: {len(late)} did not answer")
+        return {agent: given.powers for agent, given in answers.items()}
 
-    def _asked(
-        self, agent: Address, weights: tuple[int, ...], targets: tuple[int, ...]
-    ) -> tuple[Question, Signature]:
-        question = Question(agent, self.slot, self.purpose, self.oracle, self.round, weights, targets)
-        self._told("question", question)
-        return question, self._key.sign(eip712.digest(self._domain, question))
+    def _answers_to(self, questions: Mapping[Address, Question]) -> Mapping[Address, Given]:
+        """Answers to a round's questions, each kept; nothing of who did not answer."""
+        raise NotImplementedError
 
     def last(self, member: Member) -> tuple[int, ...]:
         """What an agent answered last, or what is forecast of it."""
@@ -199,6 +170,71 @@ class OpenClearing:
         both = given.signature.r + given.signature.vs
         return Standing(member.agent, member.bus, stand, given.powers, given.question, both)
 
+    def _check(self, member: Member, given: Given) -> None:
+        """What is said must be possible, and one rising curve with what was said before."""
+        if len(given.powers) != len(given.question.targets):
+            raise WrongShapeError(f"{len(given.powers)} powers for {len(given.question.targets)} periods")
+        for power in given.powers:
+            if not member.least <= power <= member.most:
+                raise OutOfRangeError(
+                    f"{power} mW is beyond the registered {member.least} to {member.most} mW"
+                )
+        for earlier in self._history[member.agent]:
+            if _contradict(earlier, given):
+                raise ContradictionError(f"with the answer of round {earlier.question.round}")
+
+
+class OpenClearing(Rounds):
+    """One clearing as the agents see it. `ask` blocks its caller; the others may be called from any thread.
+
+    `told` hears of every question and answer, for a transcript; `on_round` when new questions are there.
+    """
+
+    def __init__(
+        self,
+        domain: eip712.Domain,
+        key: Key,
+        *,
+        slot: int,
+        purpose: int,
+        oracle: int,
+        members: Sequence[Member],
+        answer_seconds: float,
+        told: Callable[[str, Question | Answer], None] = lambda kind, message: None,
+        on_round: Callable[[], None] = lambda: None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(slot=slot, purpose=purpose, oracle=oracle, members=members)
+        self._domain, self._key = domain, key
+        self._answer_seconds = answer_seconds
+        self._told, self._on_round, self._monotonic = told, on_round, monotonic
+        self._changed = Condition()
+        self._questions: dict[Address, tuple[Question, Signature]] = {}
+        self._answers: dict[Address, Given] = {}
+
+    # --- the coordinator's side -----------------------------------------------------------------
+
+    def ask(
+        self, weights: Mapping[Address, tuple[int, ...]], targets: Mapping[Address, tuple[int, ...]]
+    ) -> dict[Address, tuple[int, ...]]:
+        """One round, whose time is over before anybody else looks; see Rounds."""
+        with self._changed:
+            return super().ask(weights, targets)
+
+    def _answers_to(self, questions: Mapping[Address, Question]) -> Mapping[Address, Given]:
+        """What comes in until everybody answered, or the round's time is over."""
+        self._answers = {}
+        self._questions = {agent: self._signed(question) for agent, question in questions.items()}
+        self._on_round()
+        ends = self._monotonic() + self._answer_seconds
+        while len(self._answers) < len(questions) and (left := ends - self._monotonic()) > 0:
+            self._changed.wait(left)
+        return self._answers
+
+    def _signed(self, question: Question) -> tuple[Question, Signature]:
+        self._told("question", question)
+        return question, self._key.sign(eip712.digest(self._domain, question))
+
     # --- the agents' side -----------------------------------------------------------------------
 
     def question(self, agent: Address) -> tuple[Question, Signature] | None:
@@ -212,7 +248,7 @@ class OpenClearing:
         """Count an answer. Raises AnswerRefusedError, and then nothing has changed."""
         with self._changed:
             question = self._expected(answer, signature)
-            given = _Given(question, answer.powers, signature)
+            given = Given(question, answer.powers, signature)
             self._check(self._members[answer.agent], given)
             self._answers[answer.agent] = given
             self._history[answer.agent].append(given)
@@ -240,21 +276,8 @@ class OpenClearing:
             raise RepeatedError(f"round {self.round} has an answer of {agent}")
         return question
 
-    def _check(self, member: Member, given: _Given) -> None:
-        """What is said must be possible, and one rising curve with what was said before."""
-        if len(given.powers) != len(given.question.targets):
-            raise WrongShapeError(f"{len(given.powers)} powers for {len(given.question.targets)} periods")
-        for power in given.powers:
-            if not member.least <= power <= member.most:
-                raise OutOfRangeError(
-                    f"{power} mW is beyond the registered {member.least} to {member.most} mW"
-                )
-        for earlier in self._history[member.agent]:
-            if _contradict(earlier, given):
-                raise ContradictionError(f"with the answer of round {earlier.question.round}")
 
-
-def _contradict(one: _Given, other: _Given) -> bool:
+def _contradict(one: Given, other: Given) -> bool:
     """Whether no convex cost gives both answers: Σ_t (μ_t − μ'_t)(p_t − p'_t) < 0, exact in integers.
 
     Powers are rounded to a mW, and marginal prices by a mW's worth of the weight.

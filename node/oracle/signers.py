@@ -60,11 +60,15 @@ class Proven:
 
 @dataclass(frozen=True, eq=False)
 class Brought:
-    """What a clearing brings before the oracles: integer prices and the bytes that prove them."""
+    """What a clearing brings before the oracles: integer prices and the bytes that prove them.
+
+    `rounds` is what the others ask again, where agents elsewhere were asked; only oracles see it.
+    """
 
     prices: SlotPrices
     inputs: bytes
     certificate: bytes
+    rounds: bytes = b""
 
     @property
     def input_hash(self) -> bytes:

@@ -2,8 +2,9 @@
 
 The bytes hold the responses of every account and a certificate. An oracle signs where the responses are
 those of all registered accounts, each signed by its key; what the utility published is what it published to
-this oracle too; the rounds had settled; the certificate holds; and its own clearing of the responses gives
-the same integer prices within ±1 unit. It cannot know whether somebody who is held was asked in time.
+this oracle too; the rounds, asked again from the answers (`replay`), have the same questions and end with the
+same responses; they had settled; the certificate holds; and its own clearing of the responses gives the same
+integer prices within ±1 unit. It cannot know whether somebody who is held was asked in time.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from market.pricing.admission import PricingError
 from market.pricing.certificate import check, decode, encode_inputs, prices
 from market.pricing.newton import NewtonClearing
 from market.pricing.wire import FormatError
-from node.oracle.coordinate import Outlook
+from node.oracle.coordinate import Outlook, coordinate
+from node.oracle.replay import NotAskedError, Replay
 from node.oracle.rounds import Member
-from node.oracle.signers import Brought, NotClearedError, clear_and_prove, difference
+from node.oracle.signers import Brought, OracleError, clear_and_prove, difference
 
 
 class ObjectionError(Exception):
@@ -48,24 +50,49 @@ def bring(responses: Responses, newton: NewtonClearing) -> Brought:
     return Brought(prices(proof, responses.feeder, hours=given.hours), responses.encode(), proof)
 
 
-def verify(inputs: bytes, proof: bytes, known: Known, newton: NewtonClearing) -> Brought:
-    """What another oracle brings, found right. Raises ObjectionError."""
+def claimed(brought: Sequence[bytes], known: Known) -> Brought:
+    """Inputs, certificate and rounds with the prices the certificate has, unproven. Raises ObjectionError."""
+    inputs, proof, rounds = brought
     try:
-        responses = Responses.decode(inputs, checksummed)
+        found = prices(proof, known.outlook.feeder, hours=known.outlook.conditions.hours)
+    except FormatError as failure:
+        raise ObjectionError(str(failure)) from None
+    return Brought(found, inputs, proof, rounds)
+
+
+def verify(brought: Brought, known: Known, newton: NewtonClearing) -> Responses:
+    """The responses behind what another oracle brings, all found right. Raises ObjectionError."""
+    proof = brought.certificate
+    try:
+        responses = Responses.decode(brought.inputs, checksummed)
         _check_responses(responses, known)
+        _check_rounds(brought, known, newton)
         given = responses.given()
         findings = check(proof, responses.feeder, given)
         if findings:
             raise ObjectionError(f"certificate: {findings[0]}")
         _require_settled(responses, proof)
-        found = prices(proof, responses.feeder, hours=given.hours)
         own = clear_and_prove(responses.feeder, given, newton).certificate
-    except (FormatError, FeederError, PricingError, NotClearedError) as failure:
+    except (FormatError, FeederError, PricingError, OracleError, NotAskedError) as failure:
         raise ObjectionError(str(failure)) from None
-    apart = difference(prices(own, responses.feeder, hours=given.hours), found)
+    apart = difference(prices(own, responses.feeder, hours=given.hours), brought.prices)
     if apart is not None:
         raise ObjectionError(apart)
-    return Brought(found, inputs, proof)
+    return responses
+
+
+def _check_rounds(brought: Brought, known: Known, newton: NewtonClearing) -> None:
+    """Every question was the method's own, and the rounds ended with these responses."""
+    replay = Replay(
+        known.domain,
+        brought.rounds,
+        slot=known.slot,
+        purpose=known.purpose,
+        oracle=known.oracle,
+        members=known.members,
+    )
+    if coordinate(replay, known.outlook, newton).encode() != brought.inputs:
+        raise ObjectionError("the rounds end with other responses")
 
 
 def _check_responses(responses: Responses, known: Known) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 
 import numpy as np
@@ -21,6 +21,7 @@ from node.agent.devices import DeviceFile, Flexible, Generator
 from node.agent.household import powers
 from node.client.schemas import AnswerBody
 from node.oracle.coordinate import Outlook, coordinate
+from node.oracle.replay import encode
 from node.oracle.rounds import Member, OpenClearing
 
 DOMAIN = Domain(31_337, "0x" + "22" * 20)
@@ -70,6 +71,15 @@ def outlook() -> Outlook:
 
 
 @cache
+def balanced() -> Outlook:
+    """The same with next to no passive load between far hub prices: a price in between, and many rounds."""
+    given = outlook().conditions
+    hub = Hub(np.array([300.0]), np.array([20.0]))
+    fixed = {"fixed_p": 0.1 * given.fixed_p, "fixed_q": 0.1 * given.fixed_q}
+    return Outlook(feeder_33(), replace(given, hub=hub, **fixed))
+
+
+@cache
 def feeder_33() -> Feeder:
     return load("ieee33")
 
@@ -104,8 +114,12 @@ class Case:
 
     opened: OpenClearing
 
-    def run(self) -> Responses:
-        return coordinate(self.opened, outlook(), newton())
+    def run(self, published: Outlook | None = None) -> Responses:
+        return coordinate(self.opened, published or outlook(), newton())
+
+    def rounds(self) -> bytes:
+        """Every answer so far, as other oracles are shown them."""
+        return encode(self.opened.history, 1)
 
 
 def case(

@@ -17,6 +17,7 @@ from ledger import eip712
 from ledger.keys import Key
 from market.atc.messages import Question, answer_to
 from market.atc.responses import Responses, Stand
+from market.pricing.newton import NewtonClearing
 from node.client.schemas import (
     ANSWER_MAX_BYTES,
     AnswerBody,
@@ -28,8 +29,10 @@ from node.client.schemas import (
 )
 from node.client.serving import listening, serving
 from node.oracle.app import OversizedError, create_app, receive
+from node.oracle.attendance import Attendance
 from node.oracle.rounds import AnswerRefusedError, OpenClearing
-from node.oracle.verify import Known, ObjectionError, bring, verify
+from node.oracle.signers import Brought
+from node.oracle.verify import Known, ObjectionError, bring, claimed, verify
 from tests.network.clearing_case import (
     CAPACITY_MW,
     DOMAIN,
@@ -40,7 +43,9 @@ from tests.network.clearing_case import (
     PURPOSE,
     SLOT,
     STRANGER,
+    Case,
     case,
+    feeder_33,
     honest,
     members,
     newton,
@@ -191,11 +196,12 @@ def test_who_contradicts_itself_is_held_at_what_it_said_before():
         else:
             receive(opened, sent(question))
 
-    ended = case(respond).run()
+    clearing = case(respond)
+    ended = clearing.run()
     assert [each.agent for each in ended.of(Stand.HELD)] == [KEYS[0].address]
     (held,) = ended.of(Stand.HELD)
     assert held.question is not None and held.question.round == 2
-    assert known_right(ended)
+    assert known_right(ended, clearing)
 
 
 def test_silent_and_vanished_agents_are_held_and_the_clearing_ends():
@@ -208,18 +214,20 @@ def test_silent_and_vanished_agents_are_held_and_the_clearing_ends():
         elif question.round > last_rounds[question.agent] + 1:
             assert refusal(opened, sent(question)) == "too-late"
 
-    ended = case(respond).run()
+    clearing = case(respond)
+    ended = clearing.run()
     stands = {each.agent: (each.stand, each.question and each.question.round) for each in ended.standings}
     assert stands[KEYS[1].address] == (Stand.FORECAST, None)
     assert stands[KEYS[2].address] == (Stand.HELD, 3)
     assert len(ended.answered) >= 3
-    assert known_right(ended)
+    assert known_right(ended, clearing)
 
 
 def test_a_clearing_in_which_nobody_answers_ends_too():
-    ended = case(lambda opened, question: None).run()
+    clearing = case(lambda opened, question: None)
+    ended = clearing.run()
     assert {each.stand for each in ended.standings} == {Stand.FORECAST}
-    assert known_right(ended)
+    assert known_right(ended, clearing)
 
 
 # --- what other oracles say to it ---------------------------------------------------------------
@@ -229,14 +237,37 @@ def known(oracle: int = ORACLE) -> Known:
     return Known(SLOT, PURPOSE, oracle, outlook(), members(), DOMAIN)
 
 
-def known_right(ended: Responses) -> bool:
-    """Another oracle finds the same prices from the bytes alone."""
-    brought = bring(ended, newton())
-    return verify(brought.inputs, brought.certificate, known(), newton()).prices == brought.prices
+def known_right(ended: Responses, clearing: Case) -> bool:
+    """Another oracle, with a solver of its own, finds the same prices from the bytes alone."""
+    brought = replace(bring(ended, newton()), rounds=clearing.rounds())
+    found = verify(brought, known(), NewtonClearing(feeder_33()))
+    return found.encode() == brought.inputs and claims(brought).prices == brought.prices
+
+
+def claims(brought: Brought) -> Brought:
+    """What another oracle reads in the bytes."""
+    return claimed((brought.inputs, brought.certificate, brought.rounds), known())
+
+
+@cache
+def finished() -> tuple[Responses, bytes]:
+    """What a clearing ends with, and its rounds."""
+    clearing = case(lambda opened, question: receive(opened, sent(question)))
+    return clearing.run(), clearing.rounds()
 
 
 def ended() -> Responses:
-    return case(lambda opened, question: receive(opened, sent(question))).run()
+    return finished()[0]
+
+
+def shown(responses: Responses) -> Brought:
+    """Responses with the proof and the rounds of the true ones, put before another oracle."""
+    return Brought(bring(ended(), newton()).prices, responses.encode(), proof(), finished()[1])
+
+
+@cache
+def proof() -> bytes:
+    return bring(ended(), newton()).certificate
 
 
 def with_first(found: Responses, **changes: Any) -> Responses:
@@ -269,9 +300,8 @@ LIES: dict[str, tuple[str, Callable[[Responses], Responses]]] = {
 @pytest.mark.parametrize("lie", LIES)
 def test_a_lie_about_the_responses_is_objected_to(lie: str):
     expected, tell = LIES[lie]
-    told = tell(ended())
     with pytest.raises(ObjectionError) as objection:
-        verify(told.encode(), bring(ended(), newton()).certificate, known(), newton())
+        verify(shown(tell(ended())), known(), newton())
     assert expected in str(objection.value)
 
 
@@ -291,15 +321,54 @@ def test_answers_that_had_not_settled_are_objected_to():
 
 
 def test_another_certificate_is_objected_to():
-    found = ended()
-    brought = bring(found, newton())
-    other = bring(with_everybody_at_forecast(found), newton())
+    brought = shown(ended())
+    other = bring(with_everybody_at_forecast(ended()), newton())
     with pytest.raises(ObjectionError, match="certificate"):
-        verify(brought.inputs, other.certificate, known(), newton())
-    with pytest.raises(ObjectionError, match="bytes"):
-        verify(brought.inputs, brought.certificate[:-3], known(), newton())
-    with pytest.raises(ObjectionError):
-        verify(brought.inputs[:-1], brought.certificate, known(), newton())
+        verify(replace(brought, certificate=other.certificate), known(), newton())
+    with pytest.raises(ObjectionError, match="more expected"):
+        claims(replace(brought, certificate=brought.certificate[:-3]))
+    for cut in ({"inputs": brought.inputs[:-1]}, {"rounds": brought.rounds[:-1]}):
+        with pytest.raises(ObjectionError):
+            verify(replace(brought, **cut), known(), newton())
+
+
+def test_an_answer_to_a_question_that_the_method_would_not_ask_is_objected_to():
+    """A proposer solicits what it wants, and holds the agents at the true answers they gave."""
+    steered = case(lambda opened, question: receive(opened, sent(question)))
+    victims = [key.address for key in KEYS[:2]]
+    steered.opened.ask(dict.fromkeys(victims, (10**13,)), dict.fromkeys(victims, (CAPACITY_MW,)))
+    steered.opened._held |= set(victims)
+    brought = bring(steered.run(), newton())
+    with pytest.raises(ObjectionError, match="asked what the method does not ask"):
+        verify(replace(brought, rounds=steered.rounds()), known(), newton())
+    with pytest.raises(ObjectionError, match="the rounds end with other responses"):
+        verify(replace(brought, rounds=finished()[1]), known(), newton())
+
+
+def test_enough_accounts_must_have_answered():
+    """Half of those not known as silent; an oracle knows that only of clearings it coordinated itself."""
+
+    def after(answering: int) -> Responses:
+        named = {key.address for key in KEYS[:answering]}
+        return case(
+            lambda opened, question: question.agent in named and receive(opened, sent(question))
+        ).run()  # type: ignore[func-returns-value]
+
+    everybody, half, two, nobody = (after(count) for count in (6, 3, 2, 0))
+    fresh = Attendance()
+    fresh.require(everybody)
+    fresh.require(half)
+    for few in (two, nobody):
+        fresh.asked(nobody)  # whom nobody answers is cut off itself, and learns nothing
+        with pytest.raises(ObjectionError, match="of 6 that are not known as silent"):
+            fresh.require(few)
+    fresh.asked(two)
+    fresh.require(two)
+    with pytest.raises(ObjectionError, match="0 accounts answered"):
+        fresh.require(nobody)
+    fresh.shown(everybody)
+    with pytest.raises(ObjectionError, match="2 accounts answered"):
+        fresh.require(two)
 
 
 def with_everybody_at_forecast(found: Responses) -> Responses:

@@ -18,6 +18,7 @@ from node.agent.household import Household
 from node.client.schemas import AnswerBody
 from node.oracle.app import receive
 from node.oracle.coordinate import Outlook, coordinate
+from node.oracle.replay import encode
 from node.oracle.rounds import Member, OpenClearing
 from node.oracle.verify import Known, bring, verify
 from tests.network import clearing_case
@@ -94,7 +95,12 @@ def members() -> tuple[Member, ...]:
 
 
 def cleared(households: list[Household], purpose: int = PURPOSE) -> Responses:
-    """A clearing in which everybody answers at once."""
+    """What a clearing ends with in which everybody answers at once."""
+    return run(households, purpose)[0]
+
+
+def run(households: list[Household], purpose: int = PURPOSE) -> tuple[Responses, bytes]:
+    """The same, with its rounds as other oracles are shown them."""
 
     def everybody() -> None:
         for key in KEYS:
@@ -116,7 +122,7 @@ def cleared(households: list[Household], purpose: int = PURPOSE) -> Responses:
         answer_seconds=0.0,
         on_round=everybody,
     )
-    return coordinate(opened, outlook(), newton())
+    return coordinate(opened, outlook(), newton()), encode(opened.history, SLOTS)
 
 
 def central() -> Conditions:
@@ -165,10 +171,10 @@ def test_prices_are_those_of_a_solver_that_is_told_everything():
 
 
 def test_other_oracles_verify_it_and_sign_the_first_slot():
-    ended = cleared([Household(file, HOURS) for file in files()])
-    brought = bring(ended, newton())
+    ended, rounds = run([Household(file, HOURS) for file in files()])
+    brought = replace(bring(ended, newton()), rounds=rounds)
     known = Known(SLOT, PURPOSE, ORACLE, outlook(), members(), DOMAIN)
-    assert verify(brought.inputs, brought.certificate, known, newton()).prices == brought.prices
+    assert verify(brought, known, newton()).encode() == brought.inputs
     first = reference().duals.price[0] * 1_000
     # µ€/kWh: 1e-4 of 200 €/MWh
     np.testing.assert_allclose(brought.prices.bus_price, first, atol=20)
