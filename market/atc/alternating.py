@@ -65,6 +65,7 @@ class AlternatingDirections:
         progress = _Progress(link)
         acceleration = self._reweighed(upper, link, rho)
         rounds: list[Round] = []
+        asked_beside = 1  # for where the rounds begin
         grant: Grant | None = None
         while True:
             response = lower.respond(state, rho)
@@ -90,11 +91,12 @@ class AlternatingDirections:
             if self.rebalance and _is_rebalance(len(rounds)):
                 # the same powers and prices, seen through other weights
                 last = lower.respond(state, rho)
+                asked_beside += 1
                 rho = np.clip(rho * progress.factor(rho), FLATTEST, STEEPEST)
                 state = last.power + last.price / rho
                 progress = _Progress(link)
                 acceleration = self._reweighed(upper, link, rho)
-        return Agreement.by_one_number(grant, response, rounds, len(rho))
+        return Agreement.by_one_number(grant, response, rounds, len(rho), beside=asked_beside)
 
     def _reweighed(self, upper: Utility, link: Link, rho: Floats) -> Anderson | None:
         """Tell the utility w_b = 1/Σ(1/ρ_k), and forget what was learnt under other weights."""

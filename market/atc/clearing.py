@@ -21,6 +21,10 @@ from market.pricing.periods import period_of
 from market.pricing.storages import states
 from market.units import Floats
 
+RESIDUAL_MAX = 1e-3
+"""Of the exact conditions: a hundred times what the stopping rule leaves. Methods whose utility solves the
+relaxed problem (`extended`) can settle far beyond, where the relaxation is not tight."""
+
 
 class AtcClearing:
     """Prices one feeder by ATC; implements Clearing.
@@ -80,8 +84,11 @@ class AtcClearing:
 
     def _concluded(self, conditions: Conditions, primal: Primal, duals: Duals) -> Solution:
         """The solution of the rounds in `trace`."""
-        rounds = max(len(rounds) for rounds in self.trace)
-        return conclude(self.feeder, conditions, primal, duals, method=self.method.name, iterations=rounds)
+        name, rounds = self.method.name, max(len(rounds) for rounds in self.trace)
+        solution = conclude(self.feeder, conditions, primal, duals, method=name, iterations=rounds)
+        if not solution.residual <= RESIDUAL_MAX:
+            raise ClearingFailed(f"{name}: settled, but on no power flow, residual {solution.residual:.1e}")
+        return solution
 
     def agreement(self, conditions: Conditions, period: int = 0, warm: Solution | None = None) -> Agreement:
         """Where the levels meet in one period, settled or not; for those who study the rounds."""

@@ -46,4 +46,4 @@ class Finished:
 
 
 ATC = Finished("atc", ACCELERATED, SECOND_ORDER, handover=20)
-"""What the oracles use."""
+"""What the oracles of a simulation use; between processes nobody is asked for slopes."""

@@ -49,7 +49,7 @@ class OrdinaryLagrangian:
             response = lower.at_price(link.spread(multiplier))
             rounds.append(link.measure(grant, response))
             if rounds[-1].settled or is_over(rounds, self.patience, self.max_rounds):
-                return Agreement.by_one_number(grant, response, rounds, len(price))
+                return Agreement.by_one_number(grant, response, rounds, len(price), beside=0)
             missing = grant.injection - link.total(response.power)
             multiplier = multiplier + self.step / np.sqrt(len(rounds)) * weight * missing
 

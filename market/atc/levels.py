@@ -59,8 +59,9 @@ class Levels:
             grant, response = cascade.found
             rounds.append(link.measure(grant, response))
             if rounds[-1].excess <= self.closeness or is_over(rounds, self.patience, self.max_rounds):
-                said = 2 * len(rounds) * sum(len(each) for each in states)
-                messages = 2 * len(rounds) * cascade.pairs
+                begun = 2 * len(price)
+                said = begun + 2 * len(rounds) * sum(len(each) for each in states)
+                messages = begun + 2 * len(rounds) * cascade.pairs
                 return Agreement(grant, response, tuple(rounds), messages, numbers=said)
             flat = np.concatenate(states)
             residual = self.relaxation * (np.concatenate(odd) - np.concatenate(even))

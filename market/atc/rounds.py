@@ -76,8 +76,8 @@ class Utility(Protocol):
 class Agreement:
     """Where the levels met: what the utility granted, the prosumers' response, the rounds it took.
 
-    numbers: how many numbers went from one level to another, both ways, all rounds together; messages: how
-    many messages carried them, one a sender and receiver in each round.
+    numbers: how many numbers went from one level to another, both ways, all rounds together and where they
+    began; messages: how many messages carried them, one a sender and receiver each time.
     """
 
     grant: Grant
@@ -87,9 +87,14 @@ class Agreement:
     numbers: int
 
     @staticmethod
-    def by_one_number(grant: Grant, response: Response, rounds: Sequence[Round], prosumers: int) -> Agreement:
-        """Where each round takes one number down to every prosumer and one up."""
-        said = 2 * len(rounds) * prosumers
+    def by_one_number(
+        grant: Grant, response: Response, rounds: Sequence[Round], prosumers: int, *, beside: int = 1
+    ) -> Agreement:
+        """Where each question takes one number down to every prosumer and one up.
+
+        One a round, and those beside: where the rounds begin, and wherever all are asked once more.
+        """
+        said = 2 * (len(rounds) + beside) * prosumers
         return Agreement(grant, response, tuple(rounds), messages=said, numbers=said)
 
     @property

@@ -15,12 +15,13 @@ from market.atc.clearing import AtcClearing
 from market.atc.finished import ATC
 from market.atc.methods import DEEPER, METHODS
 from market.atc.penalties import Augmented, Exponential, Quadratic
-from market.atc.prosumers import Prosumers
+from market.atc.prosumers import Prosumers, Response
 from market.atc.second_order import SECOND_ORDER
 from market.pricing.admission import ClearingFailed, StorageError
 from market.pricing.certificate import certificate, check
-from market.pricing.conditions import Conditions, Devices, Solution
+from market.pricing.conditions import Conditions, Devices, Hub, Solution
 from market.pricing.newton import NewtonClearing
+from market.units import Floats
 from tests.market.pricing_cases import CASES, case, draw, price_error, stressed, usual
 from tests.market.storage_cases import batteries, with_storages
 
@@ -45,6 +46,15 @@ def test_methods_settle_at_the_central_prices(name: str) -> None:
     assert error <= RESIDUAL_STOP
     assert solution.method == name
     assert check(certificate(solution, feeder, conditions), feeder, conditions) == ()
+
+
+def test_a_relaxed_network_that_is_no_network_is_refused() -> None:
+    """Below 0 the relaxation burns energy: cuts settle there, at prices of no power flow."""
+    feeder, conditions = draw(5, count=20, linear=0.0, scale=0.7)
+    below = replace(conditions, hub=Hub(np.array([-10.0]), np.array([-60.0])))
+    with pytest.raises(ClearingFailed, match="benders: settled, but on no power flow"):
+        AtcClearing(feeder, METHODS["benders"])(feeder, below)
+    assert cleared(feeder, below, ATC)[1] <= EXACT
 
 
 @pytest.mark.parametrize("name", sorted(NEVER))
@@ -90,12 +100,28 @@ def test_regions_between_utility_and_prosumers_change_no_price(name: str, count:
 
 def test_every_round_counts_what_was_said() -> None:
     feeder, conditions = draw(5, count=32, linear=0.0, scale=0.7)
+    asked: list[str] = []
+
+    class Counted(Prosumers):
+        def at_price(self, price: Floats) -> Response:
+            asked.append("at a price")
+            return super().at_price(price)
+
+        def respond(self, target: Floats, weight: Floats) -> Response:
+            asked.append("at a target")
+            return super().respond(target, weight)
+
+    for name in ("al-ad", "accelerated", "tdqa", "augmented", "admm", "app"):
+        asked.clear()
+        found = AtcClearing(feeder, METHODS[name], Counted).agreement(conditions)
+        asked_for_a_guess = 2  # of the first price, alike for all methods, and not counted
+        assert found.messages == found.numbers == 2 * 32 * (len(asked) - asked_for_a_guess), name
     two, three = (
         AtcClearing(feeder, METHODS[name]).agreement(conditions) for name in ("al-ad", "three-levels")
     )
-    assert two.messages == two.numbers == 2 * 32 * len(two.rounds)
+    assert two.messages == two.numbers == 2 * 32 * (len(two.rounds) + 1)
     buses = len(np.unique(conditions.devices.bus))
-    assert three.messages == three.numbers == 2 * (32 + buses) * len(three.rounds)
+    assert three.messages == three.numbers == 2 * 32 + 2 * (32 + buses) * len(three.rounds)
 
 
 @pytest.mark.parametrize("name", ["second-order", "lagrangian", "benders"])
@@ -178,7 +204,7 @@ def test_200_random_slots_by_the_residual_stop_and_exactly(
     record_property("rounds of atc, median, 95 %, most", _spread(rounds))
     if without:
         # where all that flexes at a bus is at its bounds, balances say little about its price
-        assert loose <= 2
+        assert loose <= 1
         record_property("DLMPs beyond 1e-4 by the residual stop", loose)
         assert np.percentile(without, 95) <= 25
         record_property("rounds by the residual stop, median, 95 %, most", _spread(without))

@@ -13,7 +13,7 @@ from ledger.exchange import Exchange
 from market.messages import OracleSet, PricesHeader
 from node.client.http import Client, RefusedError
 from node.client.schemas import ProposalBody, VoteBody, signature_text
-from node.oracle import forecasts
+from node.oracle import forecasts, rounds
 from node.oracle.quorum import Ballot
 from node.oracle.signers import NoQuorumError
 from node.oracle.verify import ObjectionError
@@ -63,6 +63,24 @@ def test_prices_go_without_forecasts_where_no_quorum_signed_those():
 def test_votes_on_something_else_are_none():
     with pytest.raises(NoQuorumError, match="1 of 2 needed agree; oracle 1: signed something else"):
         gathered(vote(1, prices=False)).quorum()
+
+
+def test_rounds_that_do_not_settle_bring_nothing_and_the_turn_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """No oracle clears centrally for it: without charges by opening the slot is not traded."""
+    with network(files()[:2], tmp_path, oracles=3) as net:
+        exchange, terms = net.exchange, net.market.terms
+        slot = (net.clock.chain.now() + 1_200 + terms.open_lead) // terms.slot_seconds + 1
+        monkeypatch.setattr(rounds, "ROUNDS_MAX", 2)
+        with pytest.raises(AssertionError, match="never"):
+            net.to(terms.opens(slot) - 900, lambda: exchange.slot_of(slot).charges_complete)
+        ends = [line for line in net.said if f"slot {slot} charges: not posted in turn" in line]
+        assert len(ends) > 3, "each oracle had its turns"
+        assert all("not settled after 2 rounds" in line for line in ends)
+        net.to(terms.opens(slot) + 1)
+        assert not exchange.slot_of(slot).charges_posted
+        assert not any(event["event"] == "order" and event["slot"] == slot for _, event in net.events)
 
 
 def test_an_oracle_that_was_rotated_out_says_so_and_an_oracle_without_agents_brings_nothing(
