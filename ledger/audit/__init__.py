@@ -30,7 +30,7 @@ from ledger.audit.checks import (
 )
 from ledger.audit.checks.execution import CannotReplay
 from ledger.audit.epochs import epochs
-from ledger.audit.replay import failed_outside
+from ledger.audit.replay import replay
 from ledger.audit.report import CheckResult, Report
 from ledger.audit.verdict import Check, Passed
 from ledger.checkpoint import VerifierKey
@@ -186,7 +186,10 @@ def _assumed(record: Record, results: Iterable[CheckResult]) -> list[str]:
 def _unexecuted(record: Record) -> Iterator[str]:
     """What receipts and headers are believed as long as nobody executes the chain again."""
     yield "state roots: transactions were not executed again by an Ethereum client (--replay)"
-    failed = [sent.where for sent in record.sent if sent.call is not None and failed_outside(sent)]
+    try:
+        failed = [step.sent.where for step in replay(record).steps if step.believed]
+    except NoHistory:
+        failed = []
     if failed:
         yield f"calls failed for want of gas or tokens, as their receipts say: {_places(failed)}"
     unread = [sent.where for sent in record.sent if sent.signed is None and sent.raw and not sent.events]

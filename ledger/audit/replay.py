@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from copy import copy, deepcopy
 from dataclasses import dataclass, fields
 from functools import lru_cache
 
@@ -31,11 +32,16 @@ OUT_OF_GAS_SHARE = (62, 64)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One transaction: what the twin answers, or by which rule it refuses (then there are no events)."""
+    """One transaction: what the twin answers, or by which rule it refuses (then there are no events).
+
+    `believed`: that it failed is what its receipt says, for the twin knows no rule that it breaks, and
+    nothing of gas or of the token's refusals.
+    """
 
     sent: Sent
     expected: tuple[Event, ...]
     refused: str | None = None
+    believed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +81,35 @@ def _steps(record: Record) -> Iterator[Step]:
             yield Step(sent, twin.deployed())
         elif sent.call is None or sent.sender is None:
             yield Step(sent, ())
-        elif not failed_outside(sent):
-            try:
-                yield Step(sent, _answer(record, twin, sent.call, Caller(sent.sender, sent.time)))
-            except Refused as refusal:
-                yield Step(sent, (), refusal.rule)
+        else:
+            yield _step(record, twin, sent, sent.call, Caller(sent.sender, sent.time))
 
 
-def failed_outside(sent: Sent) -> bool:
-    """Whether a call failed by what the twin knows nothing of: gas, or the token's refusal.
+def _step(record: Record, twin: Exchange, sent: Sent, call: Call, by: Caller) -> Step:
+    """What the twin answers to one call, which changes it only where the call may have succeeded."""
+    if _ran_out_of_gas(sent):
+        return Step(sent, (), believed=True)
+    stopped_by_token = sent.status != 1 and isinstance(call, calls.Deposit | calls.Withdraw)
+    try:
+        expected = _answer(record, _with_own_accounts(twin) if stopped_by_token else twin, call, by)
+    except Refused as refusal:
+        return Step(sent, (), refusal.rule)
+    return Step(sent, (), believed=True) if stopped_by_token else Step(sent, expected)
 
-    That it failed is then what its receipt says, and the report lists it as assumed.
-    """
+
+def _with_own_accounts(twin: Exchange) -> Exchange:
+    """A twin in which money may move without moving in the other."""
+    other = copy(twin)
+    other.accounts = deepcopy(twin.accounts)
+    return other
+
+
+def _ran_out_of_gas(sent: Sent) -> bool:
+    """Whether a call may have failed for want of gas."""
     if sent.status == 1 or sent.signed is None:
         return False
     part, whole = OUT_OF_GAS_SHARE
-    return isinstance(sent.call, calls.Deposit) or sent.gas_used * whole >= sent.signed.transaction.gas * part
+    return sent.gas_used * whole >= sent.signed.transaction.gas * part
 
 
 def _answer(record: Record, twin: Exchange, call: Call, by: Caller) -> tuple[Event, ...]:

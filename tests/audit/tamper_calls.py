@@ -357,7 +357,38 @@ def _invented_deposit(ground: Ground) -> Bundle:
     return change_event(ground.bundle, ground.record, registration, deposit)
 
 
+def _transfer_of_another(kind: type, number: int, **parties: str) -> Callable[[Ground], Bundle]:
+    """The token's own log of a deposit or withdrawal names somebody else."""
+
+    def forge(ground: Ground) -> Bundle:
+        sent, _ = call_of(ground.record, kind, number)
+        codec = transfer_codec()
+        at = next(i for i, logged in enumerate(sent.logs) if logged.log.topics[0] == codec.topic)
+        log = sent.logs[at].log
+        other = codec.encode(replace(codec.decode(log.topics, log.data), **parties))
+        bundle = edit_receipt(
+            ground.bundle,
+            Place(sent.block, sent.index, at),
+            lambda logs: [*logs[:at], (logs[at][0], *other), *logs[at + 1 :]],
+        )
+        return rebuilt(bundle, sent.block)
+
+    return forge
+
+
 TOKENS = (
+    forged(
+        "withdrawal-to-a-thief",
+        "conservation",
+        "block 42 log 0 Withdrawn",
+        _transfer_of_another(calls.Withdraw, 0, receiver=RELAYER.address),
+    ),
+    forged(
+        "deposit-from-a-stranger",
+        "conservation",
+        "block 6 log 5 Deposited",
+        _transfer_of_another(calls.Deposit, 1, sender=RELAYER.address),
+    ),
     forged("deposit-without-tokens", "conservation", "block 6 log 5 Deposited", _transfer_hidden),
     forged("tokens-taken", "conservation", "token balance", _tokens_taken),
     forged("deposit-invented", "conservation", "block 6 log 2 Deposited", _invented_deposit),

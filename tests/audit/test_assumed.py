@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
+from ledger import calls
 from ledger.audit import audit
 from ledger.bundle import Bundle
 from ledger.record import Record
+from ledger.transactions import LEGACY, Transaction, sign_transaction
+from market.slots import Rule
 from tests.audit.forge import change_status, cut_short, with_unreadable, without_transaction
+from tests.audit.small_market import RELAYER, SELLER, UTILITY, SmallMarket
 
 
 def test_omission_shows_nowhere_but_at_the_head(bundle: Bundle) -> None:
@@ -13,12 +21,28 @@ def test_omission_shows_nowhere_but_at_the_head(bundle: Bundle) -> None:
     assert audit(Record.of(cut_short(bundle, 2), proves_itself=False)).ok
 
 
-def test_a_deposit_that_is_said_to_have_failed_is_named_as_assumed(bundle: Bundle, record: Record) -> None:
+@pytest.mark.parametrize("kind", [calls.Deposit, calls.Withdraw])
+def test_money_that_is_said_not_to_have_moved_is_named_as_assumed(
+    bundle: Bundle, record: Record, kind: type
+) -> None:
     """Of tokens and gas the record knows what receipts say, so the report says where it believed them."""
-    deposit = next(each for each in reversed(record.sent) if type(each.call).__name__ == "Deposit")
-    lie = change_status(bundle, deposit.block, deposit.index, 0)
-    assumed = audit(Record.of(lie, proves_itself=False)).assumed
-    assert any("want of gas or tokens" in line and deposit.where in line for line in assumed)
+    moved = [each for each in record.sent if isinstance(each.call, kind)][-1]
+    lie = change_status(bundle, moved.block, moved.index, 0)
+    report = audit(Record.of(lie, proves_itself=False))
+    assert any("want of gas or tokens" in line and moved.where in line for line in report.assumed)
+    assert report.ok
+
+
+def test_what_a_chain_also_brings_is_no_finding() -> None:
+    """A transfer of before EIP-155 between others, and a deposit that a rule refuses, not the token."""
+    market = SmallMarket(Rule.DLMP)
+    legacy = Transaction(None, market.chain.nonce(RELAYER.address), SELLER.address, type=LEGACY)
+    sent = market.chain.send(sign_transaction(RELAYER, replace(legacy, max_fee_per_gas=10**10)))
+    odd = market.exchange.deposit(UTILITY.address, 1, sender=UTILITY)
+    assert [market.chain.receipt(each).status for each in (sent, odd)] == [1, 0]
+    report = audit(Record.of(market.bundle(), proves_itself=False))
+    assert report.ok
+    assert not any("want of gas or tokens" in line for line in report.assumed)
 
 
 def test_bytes_that_cannot_be_read_hide_no_missing_transaction(bundle: Bundle, record: Record) -> None:

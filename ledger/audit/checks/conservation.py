@@ -2,8 +2,9 @@
 
 In each settled slot the trades of all accounts sum to exactly 0, and the utility's result is what the
 slot's identity says it comes from (`market.settlement.slot_identity` derives it for both
-rules). Each deposit and withdrawal moved exactly that many tokens, at one scale, and the exchange holds
-the tokens that its balances promise (it may hold more: anyone can send it some).
+rules). Each deposit moved exactly that many tokens from its payer, each withdrawal to its account, at one
+scale, and the exchange holds the tokens that its balances promise (it may hold more: anyone can send it
+some).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ledger.vectors import unpack
 from market.accounts import UTILITY_ID
 from market.events import AccountResettled, AccountSettled, Deposited, Withdrawn
 from market.findings import Finding
+from market.orders import Address
 from market.settlement import Identity, Member, Substation, slot_identity
 
 NAME = "conservation"
@@ -108,41 +110,54 @@ def substation_of(slot: SlotHistory) -> Substation:
 
 # --- the token ----------------------------------------------------------------------------------
 
+Moved = tuple[Address, int]
+"""Token units, with who paid them to the exchange or got them from it."""
+
 
 def _token(record: Record) -> Iterator[Verdict]:
     """Deposits and withdrawals against the ERC-20's own transfers, then the sum of all."""
     promised = 0
     scale: tuple[int, int] | None = None  # neur, token units
     incoming, outgoing = _moved(record)
-    held = sum(map(sum, incoming.values())) - sum(map(sum, outgoing.values()))
+    held = sum(units for moved in incoming.values() for _, units in moved)
+    held -= sum(units for moved in outgoing.values() for _, units in moved)
     for logged in record.logged:
-        if not isinstance(logged.event, Deposited | Withdrawn):
+        event = logged.event
+        if not isinstance(event, Deposited | Withdrawn):
             continue
-        amount, comes_in = logged.event.amount, isinstance(logged.event, Deposited)
-        promised += amount if comes_in else -amount
+        comes_in = isinstance(event, Deposited)
+        promised += event.amount if comes_in else -event.amount
+        other = event.payer if isinstance(event, Deposited) else event.account
         moved = (incoming if comes_in else outgoing)[logged.log.transaction_hash]
-        match = next((units for units in moved if _same_scale(scale, amount, units)), None)
+        match = next(
+            (each for each in moved if each[0] == other and _same_scale(scale, event.amount, each[1])), None
+        )
         if match is None:
-            what = f"{at(logged)} {type(logged.event).__name__}"
-            wanted, found = f"a transfer of {amount:_} neur", f"token units {moved}"
-            yield Finding(NAME, what, wanted, found, "not this amount")
+            yield _no_transfer(logged, event.amount, f"{'from' if comes_in else 'to'} {other}", moved)
         else:
             moved.remove(match)
-            scale = scale or ((amount, match) if amount else None)
+            scale = scale or ((event.amount, match[1]) if event.amount else None)
             yield PASSED
     if scale is not None:
         yield _covered(promised, held, scale)
 
 
-def _moved(record: Record) -> tuple[dict[bytes, list[int]], dict[bytes, list[int]]]:
-    """Token units that came into and went out of the exchange, by transaction."""
-    incoming: defaultdict[bytes, list[int]] = defaultdict(list)
-    outgoing: defaultdict[bytes, list[int]] = defaultdict(list)
+def _no_transfer(logged: Logged, amount: int, whom: str, moved: list[Moved]) -> Finding:
+    """A deposit or withdrawal for which the token tells no transfer of this amount with this party."""
+    what = f"{at(logged)} {type(logged.event).__name__}"
+    found = ", ".join(f"{units:_} token units, {other}" for other, units in moved) or "none"
+    return Finding(NAME, what, f"a transfer of {amount:_} neur {whom}", found, "not this transfer")
+
+
+def _moved(record: Record) -> tuple[dict[bytes, list[Moved]], dict[bytes, list[Moved]]]:
+    """What came into and went out of the exchange, by transaction."""
+    incoming: defaultdict[bytes, list[Moved]] = defaultdict(list)
+    outgoing: defaultdict[bytes, list[Moved]] = defaultdict(list)
     for log, transfer in record.transfers:
         if transfer.receiver == record.exchange != transfer.sender:
-            incoming[log.transaction_hash].append(transfer.amount)
+            incoming[log.transaction_hash].append((transfer.sender, transfer.amount))
         elif transfer.sender == record.exchange != transfer.receiver:
-            outgoing[log.transaction_hash].append(transfer.amount)
+            outgoing[log.transaction_hash].append((transfer.receiver, transfer.amount))
     return incoming, outgoing
 
 

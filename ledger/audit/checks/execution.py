@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ledger.audit.verdict import PASSED, Verdict, compare, text
 from ledger.chain.encoding import make_block, read_receipts
-from ledger.chain.protocol import ChainError, Receipt
+from ledger.chain.protocol import ChainError, Log, Receipt
 from ledger.chain.tries import EMPTY_ROOT
 from ledger.keccak import keccak
 from ledger.record import Record, RecordedBlock, Sent
@@ -118,7 +118,13 @@ def _receipt(sent: Sent, receipt: Receipt) -> Iterator[Verdict]:
         log = logged.log
         if (executed.address, executed.topics, executed.data) != (log.address, log.topics, log.data):
             where = f"{sent.where}, block {log.block_number} log {log.log_index}"
-            yield Finding(NAME, where, text(executed.data), text(log.data), "another log", _NEXT)
+            yield Finding(NAME, where, _shown(executed), _shown(log), "another log", _NEXT)
             return
     if not differing:
         yield PASSED
+
+
+def _shown(log: Log) -> str:
+    """Everything of a log that execution decides."""
+    topics = " ".join(map(text, log.topics))
+    return f"{log.address} topics {topics or 'none'} data {text(log.data)}"
