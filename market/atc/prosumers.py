@@ -69,7 +69,7 @@ class LowerLevel(Protocol):
         ...
 
     def range(self) -> tuple[Floats, Floats]:
-        """Least and greatest power of each prosumer, as registered."""
+        """Least and greatest power of each prosumer that its devices' limits allow."""
         ...
 
 

@@ -260,7 +260,7 @@ class OpenClearing(Rounds):
         agent = answer.agent
         if agent not in self._members:
             raise UnknownAgentError(f"{agent} has no account in this market")
-        wanted, found = ((each.slot, each.purpose, each.oracle) for each in (self, answer))
+        wanted, found = ((each.slot, int(each.purpose), each.oracle) for each in (self, answer))
         if wanted != found:
             raise WrongSlotError(f"slot, purpose, oracle {found}: the open clearing is {wanted}")
         if recover(eip712.digest(self._domain, answer), signature) != agent:

@@ -74,7 +74,7 @@ def test_a_slot_is_charged_traded_and_priced(tmp_path: Path):
     for number in range(AGENTS):
         secret = secrets(load(tmp_path / f"agent-{number}.toml"))
         assert not disclosed(secret, (0.25, 2.0, 4.0), as_said(transcript))
-    assert_each_edit_is_found(record, found.responses)
+    assert_inputs_are_these(record, found.responses)
 
 
 MILLIWATTS_PER_WATT = 1_000
@@ -132,7 +132,7 @@ def test_batteries_are_cleared_over_several_slots_traded_and_metered(tmp_path: P
     assert metered[0] > without_wh[0] + 100 and metered[1] < without_wh[1] - 100
 
 
-def assert_each_edit_is_found(record: Record, responses: Responses) -> None:
+def assert_inputs_are_these(record: Record, responses: Responses) -> None:
     """The bytes that the chain has the hash of are those of this clearing, and read back as they were."""
     encoded = responses.encode()
     assert encoded in record.bundle.inputs.values()
