@@ -101,11 +101,8 @@ class AtcClearing:
 def _require_settled(name: str, what: str, agreement: Agreement) -> None:
     """Raise ClearingFailed where the levels did not agree."""
     if not agreement.settled:
-        last = agreement.rounds[-1]
-        raise ClearingFailed(
-            f"{name}: {what}: no agreement after {len(agreement.rounds)} rounds,"
-            f" prices {last.price_residual:.1e} and balances {last.balance_residual:.1e} pu apart"
-        )
+        rounds = agreement.rounds
+        raise ClearingFailed(f"{name}: {what}: no agreement after {len(rounds)} rounds, {rounds[-1].apart}")
 
 
 def _guess(lower: LowerLevel, conditions: Conditions, period: int, warm: Solution | None) -> Floats:

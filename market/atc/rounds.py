@@ -40,6 +40,11 @@ class Round:
         """Both residuals are within the stopping rule."""
         return self.excess <= 1.0
 
+    @property
+    def apart(self) -> str:
+        """How far apart the levels are, in words."""
+        return f"prices {self.price_residual:.1e} and balances {self.balance_residual:.1e} pu apart"
+
 
 @dataclass(frozen=True, eq=False)
 class Grant:

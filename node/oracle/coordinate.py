@@ -163,11 +163,8 @@ def _first_price(conditions: Conditions, feeder: Feeder, members: Sequence[Membe
 
 def _require_settled(agreement: Agreement) -> None:
     if not agreement.settled:
-        last = agreement.rounds[-1]
-        raise NotSettledError(
-            f"no agreement after {len(agreement.rounds)} rounds, prices {last.price_residual:.1e}"
-            f" and balances {last.balance_residual:.1e} pu apart"
-        )
+        rounds = agreement.rounds
+        raise NotSettledError(f"no agreement after {len(rounds)} rounds, {rounds[-1].apart}")
 
 
 def _response(power: Floats, price: Floats) -> Response:

@@ -130,7 +130,4 @@ def _require_settled(responses: Responses, proof: bytes) -> None:
     """The answers and the certificate are of one mind. Raises ObjectionError."""
     at = decode(proof)
     if not responses.settled(at.primal, at.duals):
-        left = responses.measure(at.primal, at.duals)
-        raise ObjectionError(
-            f"not settled: prices {left.price_residual:.1e} and balances {left.balance_residual:.1e} pu apart"
-        )
+        raise ObjectionError(f"not settled: {responses.measure(at.primal, at.duals).apart}")
