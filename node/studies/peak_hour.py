@@ -233,7 +233,7 @@ def _draw(found: Mapping[str, Hour]) -> Draw:
 
 STUDY = Study(
     name="peak-hour",
-    about="the price that leaves a grid's peak alone, as the utility's quote in the market of one hour",
+    about="the price that leaves a grid's peak alone, the utility's quote in one hour's book",
     source=Source(
         citation="Tushar et al., Grid Influenced Peer-to-Peer Energy Trading, IEEE TSG 11(2):1407-1418, 2020",
         taken="the leader's price in the peak hour; followers who trade inside a coalition first",

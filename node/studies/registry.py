@@ -25,7 +25,11 @@ ENTRIES = (
     Entry("baselines", "one day under FiT/retail, the mid-market rate, and any auction", "baselines"),
     Entry("double-auction", "one-shot auctions of a coalition, and the continuous one", "double_auction"),
     Entry("stackelberg", "a grid that prices its peak away, and peers who trade instead", "stackelberg"),
-    Entry("peak-hour", "that price as the utility's quote in the market of one hour", "peak_hour"),
+    Entry(
+        "peak-hour",
+        "the price that leaves a grid's peak alone, the utility's quote in one hour's book",
+        "peak_hour",
+    ),
     Entry("coalitions", "which coalitions of peers are stable, and against what", "coalitions"),
     Entry(
         "sharing-regions",

@@ -42,7 +42,9 @@ def assert_sound(rows: list[Row]) -> None:
     for row in rows:
         assert row.unit
         # Of what there may be none of, none is the goal.
-        assert math.isfinite(row.value) and (row.value > 0 or row.goal == 0), row.name
+        # an error may be none at all, what is timed or counted may not
+        none = row.value == 0 and (row.goal == 0 or row.unit == "relative")
+        assert math.isfinite(row.value) and (row.value > 0 or none), row.name
         assert (row.peer is None) == (row.peer_value is None) == (row.ratio is None), row.name
         if row.peer_value is not None:
             assert row.ratio == row.value / row.peer_value > 0

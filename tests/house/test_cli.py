@@ -251,7 +251,9 @@ def test_missing_scenario_names_those_there_are(tmp_path: Path):
         status, line = refused("simulate", str(path))
         assert status == 2
         assert line.startswith(f"{path}: ")
-        assert line.endswith("a TOML file or one of: ieee33-day, ieee33-storage-day, simbench-lv-day")
+        assert line.endswith(
+            "a TOML file or one of: ieee33-day, ieee33-storage-day, peak-hour, simbench-lv-day"
+        )
 
 
 # --- doctor -------------------------------------------------------------------------------------
