@@ -41,13 +41,12 @@ def assert_sound(rows: list[Row]) -> None:
     assert len({row.name for row in rows}) == len(rows)
     for row in rows:
         assert row.unit
-        # Of what there may be none of, none is the goal.
-        # an error may be none at all, what is timed or counted may not
+        # Of what there may be none of, none is the goal, and an error may be none at all.
         none = row.value == 0 and (row.goal == 0 or row.unit == "relative")
         assert math.isfinite(row.value) and (row.value > 0 or none), row.name
         assert (row.peer is None) == (row.peer_value is None) == (row.ratio is None), row.name
         if row.peer_value is not None:
-            assert row.ratio == row.value / row.peer_value > 0
+            assert row.ratio == row.value / row.peer_value and (row.ratio > 0 or none)
 
 
 # --- the command --------------------------------------------------------------------------------
