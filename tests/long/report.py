@@ -89,6 +89,7 @@ def tests_part(junit: Sequence[Path]) -> Iterator[str]:
     if not junit:
         yield "Not run for this report."
         return
+    yield "Those that were run for this report:"
     rows = [f"| `{case.get('name')}` | {outcome(case)} | {counted_by(case)} |" for case in cases(junit)]
     yield "\n".join(["| test | outcome | counted |", "|---|---|---|", *rows])
 
