@@ -1,8 +1,8 @@
 """An audit that shares nothing with Wattbook: `python independent.py BUNDLE` says what is wrong, if anything.
 
-By Python, NumPy and eth-account with what that brings, from pages of the formats: signatures of orders; fills
-by price and time; certificates by hash, by every optimality condition, against charges, prices and imports;
-payments by rule `dlmp`. Which orders were good is believed; at a veto, estimate, storage or class it stops.
+By pages of the formats: orders' signatures, fills, certificates by every condition, prices and imports by
+these, everybody's payment once by rule `dlmp`; it stops at a veto, estimate, storage, class. Believed: blocks,
+times, funds, tokens, early clearing, good orders, all other signatures, inputs, the utility's result.
 """
 
 import json
@@ -24,7 +24,7 @@ ABI = [e for e in json.loads((FOLDER / "artifacts/Exchange.json").read_text())["
 FORMS = {event_abi_to_log_topic(e)[: 32 if e["type"] == "event" else 4]: e for e in ABI}
 ORDER = next(e for e in ABI if e["name"] == "placeOrder")["inputs"][0]["components"]
 DOMAIN = {"name": "Wattbook", "version": "1", "chainId": CHAIN, "verifyingContract": HERE}
-UNJUDGED, VISITS = ("FillVetoed", "ReadingEstimated"), 5  # VISITS: an order met too many, the rest is void
+BOTH, UNJUDGED = ("Charges", "Prices"), ("FillVetoed", "ReadingEstimated", "AccountResettled")
 
 
 def read(key, topics, data):
@@ -36,9 +36,9 @@ def read(key, topics, data):
 
 def place(slot, time, order, r, vs):
     """Who signed an order (EIP-712, EIP-2098), and its fills by price, then time, as events name them."""
-    trader, _, nonce, side, _, limit, left, at_once, expiry, _ = order
+    trader, when, nonce, side, _, limit, left, at_once, expiry, _ = order
     named, sign, fills = dict(zip([e["name"] for e in ORDER], order, strict=True)), 1 - 2 * side, []
-    odd, s = divmod(int.from_bytes(vs, "big"), 2**255)
+    (odd, s), taker = divmod(int.from_bytes(vs, "big"), 2**255), (when, trader, nonce, side, 0)
     message = messages.encode_typed_data(DOMAIN, {"Order": ORDER}, named)
     tick = max(-32767, min(32767, sign * (sign * (limit - slot["Charges"][ACCOUNTS[trader][1]]) // 100)))
     for entry in sorted(slot[1 - side], key=lambda entry: sign * entry[3]):
@@ -47,20 +47,20 @@ def place(slot, time, order, r, vs):
             break
         filled = 0 if maker == trader or 0 < until <= time else min(left, rests)
         left, entry[2] = left - filled, filled and rests - filled  # who meets itself is out, as who is late
-        fills += [(trader, nonce, at, ACCOUNTS[maker][0] << 40 | number << 32 | filled)] * (filled > 0)
+        fills += [(*taker, at, ACCOUNTS[maker][0] << 40 | number << 32 | filled)] * (filled > 0)
         slot["trades"] += [(trader, sign * filled, at), (maker, -sign * filled, at)]
     slot[side].append([trader, nonce, 0 if at_once else left, tick, expiry])
     return Account.recover_message(message, vrs=(27 + odd, r, s)).lower(), fills
 
 
-def payment(slot, account):
+def payment(slot, who):
     """An account's payment by rule `dlmp`, as events list it; the utility, number 0, has its trades alone."""
-    (number, bus), mine = ACCOUNTS[account], [trade[1:] for trade in slot["trades"] if trade[0] == account]
+    (number, bus), mine = ACCOUNTS[who], [trade[1:] for trade in slot["trades"] if trade[0] == who]
     nu, price, hub = [slot["Charges"][bus], slot["Prices"][bus], slot["Prices"][0]] if number else [0, 0, 0]
     c, paid = sum(wh for wh, _ in mine), sum(100 * wh * tick for wh, tick in mine)
-    m = next((f["netEnergy"] for f in slot["ReadingPosted"] if f["account"] == account), 0)
+    m, basis = [*[(f["netEnergy"], 0) for f in slot["ReadingPosted"] if f["account"] == who], (0, -number)][0]
     d = sorted((0, c, m))[1]  # what was both contracted and metered
-    return [c, m, d, paid, nu * d, (price - hub) * (c - d), price * (m - c), 0]
+    return [who, 0, basis, c, m, d, paid, nu * d, (price - hub) * (c - d), price * (m - c), 0]
 
 
 def prove(where, told, name, posted):
@@ -94,14 +94,12 @@ def prove(where, told, name, posted):
     for what, off in {
         "power": np.where(line, power, power.real) + np.bincount(dev, gen - load, n),
         "voltage": v - np.where(line, v[up] - 2 * (Z.conj() * S).real + abs(Z) ** 2 * l, v0**2),
-        "current": l * v[up] - abs(S) ** 2,
+        "current, convexity": np.r_[l * v[up] - abs(S) ** 2, np.maximum(s, 0) / value],
         "price of power": np.where(line, price - price[up] + 2 * Z * xi + 2 * S * s, mu) / value,
         "price of current": line * (v[up] * s + (Z.conj() * price).real + abs(Z) ** 2 * xi + eta) / value,
         "price of voltage": line * (xi - below @ (xi + l * s) + m_low - m_high) / value,
         "limits": np.minimum([v - low**2, high**2 - v, most**2 - l], np.divide([m_low, m_high, eta], value)),
-        "convexity": np.maximum(s, 0) / value,
-        "response": does - best,
-        "tie-break": tie - 1e-6 / n * (lam - (dear + cheap) / 2),
+        "response, tie-break": np.r_[does - best, tie - 1e-6 / n * (lam - (dear + cheap) / 2)],
         "hub price": (lam[:1] - np.clip(lam[:1] + 10 * value * drawn, cheap, dear)) / value,
     }.items():
         COMPARED.append((f"{where} certificate: {what}", [], off[~(abs(off) <= allowed)].tolist()))
@@ -117,33 +115,35 @@ for header, transactions, receipts in zip(*FILES, strict=True):
         logs = [log for log in rlp.decode(receipt[1:])[3] if log[0].hex() == HERE[2:].lower()]
         where, data, expected, found = f"block {block} transaction {index}", rlp.decode(raw[1:])[7], [], []
         _, asked = read(data[:4], (), data[4:]) if logs and data[:4] in FORMS else ("", {})
-        batch = asked.get("batch", [tuple(asked.values())] if "order" in asked else [])
-        signed = {each[0][:3]: each for each in batch}  # by trader, slot and nonce
+        signed = {each[0][:3]: each for each in asked.get("batch", [tuple(asked.values())] * ("vs" in asked))}
         for entry in SLOTS[asked["cancel"][1]][asked["berth"][1]] if "cancel" in asked else ():
             entry[2] *= (entry[0], entry[1]) != asked["cancel"][::2]
         for name, f in (read(topics[0], topics[1:], words) for _, topics, words in logs):
             slot = SLOTS[f["slot"]] if "slot" in f else defaultdict(list)
             slot[name].append(f)
-            if name in UNJUDGED or f.get("energyClass") or f.get("reason") == VISITS:
+            if name in UNJUDGED or f.get("energyClass") or f.get("reason") == 5:  # met too many orders
                 sys.exit(f"{where}: {name} is not judged here")
             if name in ("AccountRegistered", "RoleAccepted") and not f.get("role"):
                 ACCOUNTS[f.get("account") or f["holder"]] = f.get("id", 0), f.get("bus", 0)
             elif name in ("ChargesChunk", "PricesChunk"):  # eight numbers a word
-                chunks = sorted(slot[name], key=lambda chunk: chunk["index"])
-                words = [word.to_bytes(32, "little") for chunk in chunks for word in chunk["words"]]
+                parts = sorted([*each.values()] for each in slot[name])
+                words = [word.to_bytes(32, "little") for *_, words in parts for word in words]
                 slot[name[:-5]] = np.frombuffer(b"".join(words), "<i4").tolist()
             elif name == "OrderPlaced":
                 signer, fills = place(slot, time, *signed[f["trader"], f["slot"], f["nonce"]])
                 expected, found = [*expected, f["trader"], *fills], [*found, signer]
             elif name == "OrdersFilled":
-                found += [(f["taker"], f["takerNonce"], f["tick"], each) for each in f["makers"]]
+                found += [(*[*f.values()][:-1], each) for each in f["makers"]]
             elif name == "AccountSettled":
-                due, paid = payment(slot, f["account"]), list(f.values())[-8:]
-                COMPARED.append((f"{where} payment of {f['account']}", due, paid))
+                COMPARED.append((f"{where} payment", payment(slot, f["account"]), [*f.values()][1:]))
         COMPARED.append((where, expected, found))
-for slot in SLOTS.values():
-    for name, told in [(e, f) for e in ("Charges", "Prices") for f in slot[f"{e}Posted"]]:
-        prove(f"slot {told['slot']} {name.lower()}", told, name, slot[name])
+for number, slot in SLOTS.items():
+    told = [(name, posted) for name in BOTH for posted in slot[f"{name}Posted"]]
+    due = [each for f in slot["GateClosed"] for each in range(f["accounts"])], [f["chunks"] for _, f in told]
+    paid = sorted(ACCOUNTS[f["account"]][0] for f in slot["AccountSettled"])
+    COMPARED.append((f"slot {number} accounts, chunks", due, (paid, [len(slot[f"{e}Chunk"]) for e in BOTH])))
+    for name, posted in told:
+        prove(f"slot {number} {name.lower()}", posted, name, slot[name])
 wrong = ["{}: expected {}, found {}".format(*each) for each in COMPARED if each[1] != each[2]]
 print(*wrong, f"{len(SLOTS)} slots, {len(ACCOUNTS)} accounts: {len(wrong)} wrong", sep="\n")
 sys.exit(bool(wrong))

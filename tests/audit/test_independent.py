@@ -13,13 +13,13 @@ import pytest
 from ledger import bundle as bundles
 from ledger.bundle import Bundle
 from ledger.record import Record
-from market.events import AccountSettled
+from market.events import AccountSettled, PricesPosted
 from market.orders import OrdersFilled
 from node.scenario.loading import load
 from node.simulate.run import simulate
-from tests.audit.forge import change_event, found
+from tests.audit.forge import change_event, found, insert_event
 from tests.audit.tamper_quorum import A_MILLIONTH, CERTIFICATE_HEADER
-from tests.audit.tampering import add
+from tests.audit.tampering import add, put
 
 SCRIPT = Path(__file__).with_name("independent.py")
 SESSION = {
@@ -79,6 +79,26 @@ def test_fill_at_another_price(honest: Path, tmp_path: Path) -> None:
     forged = change_event(bundle, record, logged, add("tick", 1)(event))
     [wrong] = verdict(written(forged, tmp_path / "bundle"))
     assert wrong.startswith(f"block {logged.log.block_number} transaction {logged.log.transaction_index}: ")
+
+
+def test_what_is_left_out_or_told_twice(honest: Path, tmp_path: Path) -> None:
+    """A payment that is gone or there twice, prices without a header to name their proof, a fill turned."""
+    bundle = bundles.read(honest)
+    record = Record.of(bundle, proves_itself=False)
+    settled, payment = found(record, AccountSettled, 3)
+    posted, _ = found(record, PricesPosted)
+    filled, fill = found(record, OrdersFilled)
+    for turn, (forged, where) in enumerate(
+        (
+            (change_event(bundle, record, settled, None), "slot"),
+            (insert_event(bundle, record, settled, payment), "slot"),
+            (change_event(bundle, record, posted, None), "slot"),
+            (change_event(bundle, record, settled, put(basis=2)(payment)), "block"),
+            (change_event(bundle, record, filled, add("taker_side", -1)(fill)), "block"),
+        )
+    ):
+        [wrong] = verdict(written(forged, tmp_path / str(turn)))
+        assert wrong.startswith(where)
 
 
 def test_certificate_a_millionth_off(honest: Path, tmp_path: Path) -> None:
