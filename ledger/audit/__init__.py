@@ -139,7 +139,8 @@ def _verified(record: Record, results: Iterable[CheckResult]) -> list[str]:
     """How much was looked at; only checks that passed count."""
     first, last = record.blocks[0], record.blocks[-1]
     lines = [
-        f"blocks {first.number} to {last.number} of chain {record.domain.chain_id}, head 0x{last.hash.hex()}"
+        f"blocks {first.number} to {last.number} of chain {record.domain.chain_id}, head 0x{last.hash.hex()}",
+        f"exchange {record.exchange}",
     ]
     try:
         slots = list(history(record))
@@ -170,6 +171,7 @@ def _assumed(record: Record, results: Iterable[CheckResult]) -> list[str]:
         lines += _unexecuted(record)
     if names & {"charges", "prices"}:
         lines.append("prosumers' responses, which certificates take as given, were truthful")
+        lines.append("feeder, limits and loads, which certificates take as given, are what the oracles say")
         try:
             unproved = pricing.slots_without_certificate(record)
         except NoHistory:
@@ -179,6 +181,7 @@ def _assumed(record: Record, results: Iterable[CheckResult]) -> list[str]:
         lines += _stood_in(record)
     if names & {"readings", "settlement"}:
         lines.append("meters measured what they signed")
+        lines.append("the utility's word on its wholesale price and on the reading of the substation")
         lines += _estimated(record)
     return lines
 
@@ -186,6 +189,8 @@ def _assumed(record: Record, results: Iterable[CheckResult]) -> list[str]:
 def _unexecuted(record: Record) -> Iterator[str]:
     """What receipts and headers are believed as long as nobody executes the chain again."""
     yield "state roots: transactions were not executed again by an Ethereum client (--replay)"
+    if record.bundle.genesis:
+        yield "genesis.json, which only --replay holds to the chain"
     try:
         failed = [step.sent.where for step in replay(record).steps if step.believed]
     except NoHistory:

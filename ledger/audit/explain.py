@@ -57,8 +57,8 @@ class Explanation:
     """One account's payment in one slot.
 
     `flat_neur` is what its metered energy costs at retail, or earns at the feed-in tariff, without the
-    market; None for the utility and for a resettlement. `flat_sentence` says so, and of the utility where
-    its result is told.
+    market; None for the utility. A resettlement has what the reading changes of it, its sentence compares
+    the slot's payments in all. `flat_sentence` says so, and of the utility where its result is told.
     """
 
     account: Address
@@ -121,9 +121,11 @@ def explain(
     flat_neur, flat_sentence = None, ""
     if isinstance(posted, AccountSettled):
         if number != UTILITY_ID:
-            flat_neur, flat_sentence = _flat(of_slot, posted, total)
+            flat_neur, flat_sentence = _flat(of_slot, posted.metered, total)
         else:
             flat_sentence = f"Its result of the slot, term by term: utility@{posted.slot}"
+    elif isinstance(posted, AccountResettled):
+        flat_neur, flat_sentence = _flat_corrected(of_slot, posted, total)
     return Explanation(
         account=posted.account,
         slot=posted.slot,
@@ -283,11 +285,20 @@ def _chunk(chunks: Mapping[int, tuple[Logged, Event]], bus: int) -> str:
 # --- without the market -------------------------------------------------------------------------
 
 
-def _flat(slot: SlotHistory, posted: AccountSettled, total: int) -> tuple[int | None, str]:
+def _flat_corrected(slot: SlotHistory, posted: AccountResettled, change: int) -> tuple[int | None, str]:
+    """What the reading changes of the flat bill, and the comparison of both payments with it."""
+    settled = next((event for _, event in slot.settled if event.account == posted.account), None)
+    if settled is None:
+        return None, ""
+    before, _ = _flat(slot, settled.metered, 0)
+    final, sentence = _flat(slot, posted.metered, _posted_neur(settled) + change)
+    return (None if before is None or final is None else final - before), sentence
+
+
+def _flat(slot: SlotHistory, metered: int, total: int) -> tuple[int | None, str]:
     """Bill at retail or the feed-in tariff, and the comparison in a sentence."""
     if slot.tariff is None:
         return None, ""
-    metered = posted.metered
     price = slot.tariff.retail if metered >= 0 else slot.tariff.fit
     flat, used = metered * price, "retail" if metered >= 0 else "the feed-in tariff"
     verb = "would have paid" if flat >= 0 else "would have received"

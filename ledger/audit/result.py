@@ -145,8 +145,9 @@ def _result(record: Record, slot: SlotHistory) -> Result | None:
 def _posted(slot: SlotHistory, tariff: Tariff, utilities: Sequence[str]) -> Iterator[Line]:
     assert slot.finished is not None
     for cause, what in TAKEN.items():
-        events = chain(slot.settled, slot.resettled)
-        yield Line(what, sum(getattr(event, cause.value) for _, event in events), slot.finished.where)
+        parts = [(where, getattr(event, cause.value)) for where, event in chain(slot.settled, slot.resettled)]
+        places = ", ".join(logged.where for logged, amount in parts if amount)
+        yield Line(what, sum(amount for _, amount in parts), places or slot.finished.where)
     for logged, event in slot.settled:
         if event.account in utilities:
             yield Line("its own trades", -event.trades, logged.where)
@@ -161,8 +162,8 @@ def _posted(slot: SlotHistory, tariff: Tariff, utilities: Sequence[str]) -> Iter
 
 def _sources(slot: SlotHistory, sources: Sources) -> Iterator[Line]:
     """A line a term that is not 0, with the places of the prices and of the reading it rests on."""
-    posted = (slot.charges_posted, slot.prices_posted, slot.substation)
-    places = ", ".join(found[0].where for found in posted if found is not None)
+    chunks = (*slot.charges_chunks.values(), *slot.prices_chunks.values())
+    places = ", ".join(logged.where for logged, _ in (*chunks, *filter(None, [slot.substation])))
     for name, what in TERMS.items():
         if amount := getattr(sources, name):
             yield Line(what, amount, places)

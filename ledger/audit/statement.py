@@ -63,11 +63,33 @@ def of_day(record: Record, account: Address, day: date) -> Statement:
         for slot in known
         if day_of(slot) == day
         for place, payer in _postings(slot, known.ids)
-        if payer == account
+        if account in known.ids and known.ids.get(payer) == known.ids[account]
     ]
     if not found:
         raise ExplainError(f"{account} on {day}: no account was settled there")
     return Statement(f"{_who(known, account)}, {account}, on {day}:", tuple(found))
+
+
+def of_account(record: Record, account: Address, number: int) -> Explanation | Statement:
+    """What an account pays for a slot: its payment, or where a late reading corrected it the old bill, the
+    difference, and the comparison with tariffs on the final reading.
+
+    An account is meant by any address it ever had. Raises ExplainError, NoHistory.
+    """
+    known = history(record)
+    slot, account_id = known.slots.get(number), known.ids.get(account)
+    places = (
+        []
+        if slot is None or account_id is None
+        else [place for place, payer in _postings(slot, known.ids) if known.ids.get(payer) == account_id]
+    )
+    if slot is None or not places:
+        raise ExplainError(f"payment of {account} in slot {number}: no account was settled there")
+    payments = tuple(explain(record, place) for place in places)
+    if len(payments) == 1:
+        return payments[0]
+    heading = f"{_who(known, account)}, {account}, in slot {number}, by an estimate, then by its reading:"
+    return Statement(heading, payments)
 
 
 def of_slot(record: Record, number: int) -> Statement:

@@ -82,7 +82,7 @@ def _asked(record: Record, payment: str) -> Explanation | Statement | Result | D
             return result.of_slot(record, slot)
         if not account:
             return statement.of_slot(record, slot)
-        return one(record, account=_account(record, account, payment), slot=slot)
+        return statement.of_account(record, _account(record, account, payment), slot)
     try:
         day = date.fromisoformat(when)
     except ValueError:
@@ -100,9 +100,9 @@ def _account(record: Record, account: str, payment: str) -> str:
     if not (account.isascii() and account.isdecimal()):
         return address_of(account, f"payment {payment}")
     ids = history(record).ids
-    for address, number in ids.items():
-        if number == int(account):
-            return address
+    addresses = [address for address, number in ids.items() if number == int(account)]
+    if addresses:
+        return addresses[-1]
     raise ExplainError(f"payment {payment}: accounts are 0, the utility, to {max(ids.values())}")
 
 

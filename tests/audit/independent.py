@@ -1,8 +1,8 @@
 """An audit that shares nothing with Wattbook: `python independent.py BUNDLE` says what is wrong, if anything.
 
 By pages of the formats: orders' signatures, fills, certificates by every condition, prices and imports by
-these, everybody's payment once by rule `dlmp`; it stops at a veto, estimate, storage, class. Believed: blocks,
-times, funds, tokens, early clearing, good orders, all other signatures, inputs, the utility's result.
+these, everybody's payment once by `dlmp`. It stops at veto, estimate, storage or class. Believed: times,
+blocks, funds, tokens, early clearing, good orders, all other signatures, inputs, the utility's result.
 """
 
 import json

@@ -53,3 +53,10 @@ def test_bytes_that_cannot_be_read_hide_no_missing_transaction(bundle: Bundle, r
     report = audit(Record.of(lie, proves_itself=False))
     assert [each.difference for each in report.findings if each.check == "nonces"]
     assert any("kinds that are not read here" in line for line in report.assumed)
+
+
+def test_what_oracles_and_the_utility_may_invent_is_named(record: Record) -> None:
+    report = audit(record)
+    for words in ("feeder, limits and loads", "wholesale price", "genesis.json"):
+        assert any(words in line for line in report.assumed)
+    assert f"exchange {record.exchange}" in report.verified

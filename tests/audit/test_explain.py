@@ -87,7 +87,7 @@ def test_resettlement_is_the_reading_less_the_estimate(record: Record) -> None:
     [(logged, _)] = history(record).slots[SILENT].resettled
     told = explain(record, logged.where)
     assert "a reading took the place of its estimate" in told.heading
-    assert told.flat_neur is None
+    assert told.flat_neur == (800 - 700) * TARIFF.fit, "fed in less than was estimated"
     [charge, closeout, imbalance, estimated] = told.lines
     assert "100 Wh contracted and not delivered" in closeout.what
     assert "100 Wh more net consumption" in imbalance.what

@@ -8,13 +8,13 @@ import pytest
 
 from ledger.audit import audit
 from ledger.audit.explain import ExplainError, explain
-from ledger.audit.statement import of_day, of_slot
+from ledger.audit.statement import Statement, of_account, of_day, of_slot
 from ledger.history import history
 from ledger.journal import CLEARING, balances, entries
 from ledger.record import Record
 from market.accounts import UTILITY_ID
 from market.settlement import Cause, settle
-from tests.audit.small_market import BUYER, SELLER, SILENT, SLOT
+from tests.audit.small_market import BUYER, NEW_UTILITY, SELLER, SILENT, SLOT, TARIFF, UTILITY
 
 
 @pytest.fixture
@@ -97,3 +97,19 @@ def test_where_nothing_was_settled(record: Record) -> None:
     for slot in (SLOT + 2, 7):
         with pytest.raises(ExplainError, match=f"slot {slot}: no account"):
             of_slot(record, slot)
+
+
+def test_a_resettled_payment_shows_both_and_compares_the_reading(record: Record) -> None:
+    """The seller's estimate and its 700 Wh: the old bill, the difference, the tariff on what was read."""
+    both = of_account(record, SELLER.address, SILENT)
+    assert isinstance(both, Statement)
+    old, change = both.payments
+    assert both.total_neur == old.posted_neur + change.posted_neur
+    assert both.flat_neur == -700 * TARIFF.fit
+    assert "Without the market its 700 Wh" in change.flat_sentence
+
+
+def test_the_utility_is_one_account_at_all_its_addresses(record: Record) -> None:
+    """Its first address was settled, its second one asks."""
+    first, second = (of_account(record, key.address, SLOT) for key in (UTILITY, NEW_UTILITY))
+    assert first == second
