@@ -28,6 +28,7 @@ Ints = npt.NDArray[np.int64]
 UEUR_PER_KWH_PER_EUR_PER_MWH = 1_000
 NEUR_PER_EUR = 1_000_000_000
 WH_PER_MWH = 1_000_000
+KW_PER_MW = 1_000.0
 
 TICK_UEUR_PER_KWH = 100
 """Book tick: 0.1 €/MWh."""

@@ -19,9 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from market.atc.prosumers import Prosumers
 from market.pricing.conditions import Devices, Storages
-from market.units import Floats
+from market.units import KW_PER_MW, Floats
 
-KW_PER_MW = 1_000.0
 WEAR_RISE_EUR_PER_MWH = 1.0
 """How much more the last watt at full power wears a storage than the first: one schedule is cheapest."""
 Power = Annotated[float, Field(ge=0, le=1e6)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from node.agent.devices import KW_PER_MW, DeviceFile, Firm, Flexible, Generator
+from market.units import KW_PER_MW
+from node.agent.devices import DeviceFile, Firm, Flexible, Generator
 from node.scenario.world import World
 
 

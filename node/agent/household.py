@@ -18,8 +18,8 @@ from market.atc.messages import Purpose, Question, milliwatts, per_unit, weights
 from market.atc.metered import Meter, Metered
 from market.atc.prosumers import Prosumers
 from market.pricing.storages import reachable
-from market.units import Floats
-from node.agent.devices import KW_PER_MW, DeviceFile, Own, in_a_row, of_slot, storage_of
+from market.units import KW_PER_MW, Floats
+from node.agent.devices import DeviceFile, Own, in_a_row, of_slot, storage_of
 
 IN_MW = 1.0
 """Base of the agent's own units."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, time
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -88,13 +88,16 @@ def _override(source: str, document: dict[str, Any], key: str, value: str) -> No
 
 
 def _first_line(error: ValidationError) -> str:
-    """The first broken rule as `key = value: what is allowed`, and how many more there are."""
+    """The first broken rule as `key = value: what is allowed`, and how many more there are.
+
+    Places in lists count from 1, as prosumers do.
+    """
     problems = error.errors(include_url=False)
     first = problems[0]
     location, kind = first["loc"], first["type"]
     if kind == "missing" and isinstance(location[-1], int):
         location, kind = location[:-1], "too_short_pair"
-    key = ".".join(str(part) for part in location)
+    key = ".".join(str(part + 1) if isinstance(part, int) else part for part in location)
     if kind == "extra_forbidden":
         text = f"{key}: unknown key; allowed here: {', '.join(_allowed(location))}"
     elif kind == "missing":
@@ -136,8 +139,9 @@ def _shown(value: object) -> str:
 
 
 def _allowed(location: tuple[int | str, ...]) -> list[str]:
+    """The keys of the table in which an unknown one stands; of `[[…]]` tables each has the same."""
     model: Any = ScenarioFile
-    for part in location[:-1]:
-        field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
-        model = field.annotation if field else None
-    return sorted(model.model_fields) if hasattr(model, "model_fields") else []
+    for name in (part for part in location[:-1] if isinstance(part, str)):
+        told = model.model_fields[name].annotation
+        model = get_args(told)[0] if get_origin(told) is tuple else told
+    return sorted(model.model_fields)

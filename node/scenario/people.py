@@ -14,12 +14,10 @@ import numpy as np
 from market.feeder import FeederError
 from market.feeder.model import Feeder
 from market.pricing.conditions import Devices
-from market.units import Floats, Ints
+from market.units import KW_PER_MW, Floats, Ints
 from node.scenario.schema import ScenarioFile, ToldProsumer
 from node.scenario.shapes import AZIMUTHS_DEG, Shapes, shapes
 from node.scenario.streams import stream
-
-KW_PER_MW = 1_000.0
 
 
 @dataclass(frozen=True, eq=False)

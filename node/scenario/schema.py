@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from market.feeder import is_simbench
-from market.units import NEUR_PER_EUR, WH_PER_MWH
+from market.units import KW_PER_MW, NEUR_PER_EUR, WH_PER_MWH
 
 UINT32_MAX = 2**32 - 1
 """The largest energy an order or a capacity can have, Wh, and the last second an expiry can name."""
@@ -318,7 +318,7 @@ class BiddingSection(Section):
 
     @model_validator(mode="after")
     def _coalitions(self) -> BiddingSection:
-        members = [number for coalition in self.coalitions for number in coalition]
+        members = self.members
         if len(set(members)) < len(members):
             raise ValueError(f"coalitions = {_lists(self.coalitions)}: nobody is in two")
         if (self.policy == "coalition") != bool(members):
@@ -326,6 +326,11 @@ class BiddingSection(Section):
                 f'coalitions = {_lists(self.coalitions)}: some with policy = "coalition", and none without'
             )
         return self
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """Who is in a coalition, by number from 1."""
+        return tuple(number for coalition in self.coalitions for number in coalition)
 
 
 class OracleSection(Section):
@@ -401,7 +406,8 @@ class ScenarioFile(Section):
     def _storable(self) -> ScenarioFile:
         """What no table can check alone: energy in 32 bits, whole token units, the world's size."""
         largest_mwh = (UINT32_MAX - self.market.lot_wh) / WH_PER_MWH
-        storing_mw = sum(each.power_kw[1] for each in (self.batteries, self.vehicles) if each.share) / 1_000
+        storing = (each for each in (self.batteries, self.vehicles) if each.share)
+        storing_mw = sum(each.power_kw[1] for each in storing) / KW_PER_MW
         if (PV_CAPACITY * self.prosumers.pv_mw + storing_mw) * self.slots.seconds / 3_600 > largest_mwh:
             raise ValueError(
                 f"prosumers.pv_mw = {self.prosumers.pv_mw}: {PV_CAPACITY} times that"
@@ -425,7 +431,7 @@ class ScenarioFile(Section):
     @model_validator(mode="after")
     def _told(self) -> ScenarioFile:
         """Numbers of prosumers that there are, and a load and a generator that fit 32 bits of Wh."""
-        number = max((max(coalition, default=0) for coalition in self.bidding.coalitions), default=0)
+        number = max(self.bidding.members, default=0)
         if number > self.population:
             raise ValueError(
                 f"bidding.coalitions: number {number}, and there are {self.population} prosumers"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from market.pricing.conditions import NO_STORAGES, Storages
-from market.units import Floats, Ints
+from market.units import KW_PER_MW, Floats, Ints
 from node.scenario.schema import BatteriesSection, ScenarioFile, VehiclesSection
 from node.scenario.streams import stream
 
@@ -41,7 +41,7 @@ def draw(scenario: ScenarioFile, bus: Ints, base_mw: float) -> Stores:
     """The storages of a scenario; `bus` has one entry a prosumer."""
     if not scenario.stores:
         return NO_STORES
-    kw = 1 / (1_000 * base_mw)
+    kw = 1 / (KW_PER_MW * base_mw)
     parts = [
         _batteries(scenario, bus, kw) if scenario.batteries.share else None,
         _vehicles(scenario, bus, kw) if scenario.vehicles.share else None,

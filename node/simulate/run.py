@@ -13,6 +13,7 @@ from ledger.chain.protocol import Chain, Clock
 from ledger.chain.rpc import RpcChain
 from ledger.checkpoint import SignerKey
 from ledger.deployment import MarketSite
+from market.units import KW_PER_MW
 from node.oracle.signers import Oracles
 from node.scenario.feeders import marketable, notice
 from node.scenario.schema import ScenarioFile
@@ -28,7 +29,6 @@ from node.simulate.summary import Summary, summarise
 DAY_SECONDS = 86_400
 SETUP_SECONDS = 1_200
 """Chain time that deployment and registration may take, one second a transaction."""
-KW_PER_MW = 1_000.0
 
 Progress = Callable[[int, int, str], None]
 
@@ -228,7 +228,7 @@ def _write(  # noqa: PLR0917 - a result and what goes with it
             scenario=result.scenario_name,
             seed=result.seed,
             first_block=first_block,
-            genesis=_genesis(session.chain),
+            genesis=genesis_of(session.chain),
             notice=told,
             signer=signer,
         )
@@ -237,7 +237,7 @@ def _write(  # noqa: PLR0917 - a result and what goes with it
         write_manifest(partial, result)
 
 
-def _genesis(chain: Chain) -> bytes:
+def genesis_of(chain: Chain) -> bytes:
     """How a chain of our own began; nothing of a node, which does not tell."""
     begun = chain.begun if isinstance(chain, EmbeddedChain) else None
     return b"" if begun is None else canonical_json(genesis_document(begun))

@@ -10,7 +10,7 @@ import numpy as np
 
 from market.feeder.powerflow import VOLTAGE_TOLERANCE_PU
 from market.feeder.three_phase import UNBALANCE_MAX, PhaseFlow, three_phase_flow
-from market.units import Floats
+from market.units import KW_PER_MW, Floats
 from node.studies.community import AUCTIONS, Day, alone, traded, wh_per_pu
 from node.studies.streets import EUROPEAN_LV, Plan, Street, street
 from node.studies.study import Claim, Draw, Findings, Source, Study, Table, Value
@@ -146,7 +146,7 @@ def _log(place: Street, share: float, mode: str, day: Day) -> Log:
         current=np.array([flow.current.max(axis=0) for flow in flows]),
         unbalance=np.array([flow.unbalance.max() for flow in flows]),
         broken=sum(beyond),
-        base_kw=1_000 * world.feeder.base_mw,
+        base_kw=KW_PER_MW * world.feeder.base_mw,
         hours=world.hours,
         traded_kwh=day.traded_wh / 1_000,
         taken_kwh=float(np.maximum(day.net_wh, 0).sum()) / 1_000,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ledger.bundle import canonical_json, collect, decode, encode
+from ledger.bundle import collect, decode, encode
 from ledger.chain.embedded import EmbeddedChain
-from ledger.chain.genesis import genesis_document
 from ledger.chain.protocol import Reverted
 from ledger.record import Record
 from market.feeder.model import Feeder
 from market.slots import Terms
 from node.oracle.signers import Oracles
+from node.simulate.run import genesis_of
 from node.simulate.session import Cast, Session
 
 SIGNERS, QUORUM = 3, 2
@@ -42,8 +42,6 @@ def refusal(session: Session, transaction: bytes) -> str:
 
 def record_of(session: Session, scenario: str, seed: int) -> Record:
     """The market's record, taken from a bundle that was written out and read again."""
-    begun = embedded(session).begun
-    assert begun is not None
     bundle = collect(
         session.exchange,
         certificates=session.certificates.values(),
@@ -51,6 +49,6 @@ def record_of(session: Session, scenario: str, seed: int) -> Record:
         scenario=scenario,
         seed=seed,
         first_block=0,
-        genesis=canonical_json(genesis_document(begun)),
+        genesis=genesis_of(session.chain),
     )
     return Record.of(decode(encode(bundle)), proves_itself=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ledger.audit import audit
 from market.mechanisms.stackelberg import Equilibrium, equilibrium
-from market.units import NEUR_PER_EUR, WH_PER_MWH
+from market.units import KW_PER_MW, NEUR_PER_EUR, WH_PER_MWH
 from node.scenario.loading import load
 from node.scenario.schema import ScenarioFile, TariffSection, ToldProsumer
 from node.scenario.world import World, build
@@ -18,7 +18,7 @@ from node.simulate.bills import Account, accounts
 from node.simulate.result import DayResult
 from node.simulate.run import traded_on_chain
 from node.studies.own_market import record_of
-from node.studies.stackelberg import BUYERS, SURPLUS, leader
+from node.studies.stackelberg import BUYERS, OTHER_PRICE, SURPLUS, leader
 from node.studies.study import Claim, Draw, Findings, Source, Study, Table
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ KWH = 10.0
 """One unit of the case's energy."""
 EUR_PER_MWH = 10.0
 """One unit of the case's price, a cent for a kWh."""
-USUAL_PRICE = 24.6
-"""What the leader asks of everybody else: p_r."""
 LOCAL_SHARE = 0.6
 """Of demand that knows no price, in the case that asks what a price can do about it."""
 USUAL, LED, ALONE, INELASTIC = (
@@ -73,11 +71,21 @@ class Hour:
         """Energy of all fills."""
         return sum(fill.quantity for fill in self.day.slots[0].fills)
 
+    @property
+    def bills_neur(self) -> int:
+        """What all prosumers together pay."""
+        return sum(account.day.total_neur for account in self.bills)
+
+    @property
+    def tariff_neur(self) -> int:
+        """What they would have paid on FiT/retail for the same readings."""
+        return sum(account.day.tariff_neur for account in self.bills)
+
 
 def game(world: World) -> Equilibrium:
     """The equilibrium where the leader's other customers are the scenario's passive load."""
     passive_mwh = float(world.actual.passive_p[0].sum()) * world.feeder.base_mw * world.hours
-    return equilibrium(leader(passive_mwh * 1_000 / KWH), BUYERS, SURPLUS)
+    return equilibrium(leader(passive_mwh * KW_PER_MW / KWH), BUYERS, SURPLUS)
 
 
 def scenarios(seed: int) -> Mapping[str, ScenarioFile]:
@@ -86,7 +94,7 @@ def scenarios(seed: int) -> Mapping[str, ScenarioFile]:
     led = _at(told, game(build(told)).price)
     bidding = told.bidding.model_copy(update={"policy": "truthful", "coalitions": ()})
     return {
-        USUAL: _at(told, USUAL_PRICE),
+        USUAL: _at(told, OTHER_PRICE),
         LED: led,
         ALONE: led.model_copy(update={"bidding": bidding}),
         INELASTIC: led.model_copy(update={"prosumer": _inelastic(told)}),
@@ -167,8 +175,8 @@ def _to_json(hour: Hour) -> dict[str, int | bool]:
         "demand_wh": hour.demand_wh,
         "import_wh": hour.import_wh,
         "traded_wh": hour.traded_wh,
-        "bills_neur": sum(account.day.total_neur for account in hour.bills),
-        "tariff_bills_neur": sum(account.day.tariff_neur for account in hour.bills),
+        "bills_neur": hour.bills_neur,
+        "tariff_bills_neur": hour.tariff_neur,
         "audit_ok": hour.audit_ok,
     }
 
@@ -190,8 +198,8 @@ def _table(found: Mapping[str, Hour]) -> Table:
             f"{hour.net_wh / 1e3:+.1f}",
             f"{hour.import_wh / WH_PER_MWH:.4f}",
             f"{hour.traded_wh / 1e3:.1f}",
-            f"{sum(each.day.total_neur for each in hour.bills) / NEUR_PER_EUR:.2f}",
-            f"{sum(each.day.tariff_neur for each in hour.bills) / NEUR_PER_EUR:.2f}",
+            f"{hour.bills_neur / NEUR_PER_EUR:.2f}",
+            f"{hour.tariff_neur / NEUR_PER_EUR:.2f}",
         )
         for name, hour in found.items()
     )

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BUYERS = tuple(Buyer(v, beta) for v, beta in zip((30, 34, 38, 42, 46), (6, 5, 4, 5, 6), strict=True))
 SURPLUS = 8.0
+OTHER_PRICE = 24.6
+"""What the leader asks of everybody else: p_r."""
 LOADS = (160.0, 60.0)
 """Of the leader's other customers: above and below the threshold."""
 GRID = np.linspace(0.0, 46.0, 46_001)
@@ -27,8 +29,8 @@ SEARCH_AGREES = 1e-4
 
 
 def leader(load: float) -> Leader:
-    """The case's leader: C(E) = 0.15E² + 2E, and 24.6 from everybody else."""
-    return Leader(a=0.15, b=2.0, other_load=load, other_price=24.6)
+    """The case's leader: C(E) = 0.15E² + 2E, and OTHER_PRICE from everybody else."""
+    return Leader(a=0.15, b=2.0, other_load=load, other_price=OTHER_PRICE)
 
 
 def run(seed: int) -> Findings:

@@ -46,11 +46,11 @@ def world(**changes: str) -> World:
 REFUSED = {
     "batteries.start": ("0.05", "batteries: start = 0.05 is below reserve = 0.1"),
     "batteries.energy_kwh": ("[200, 100]", "batteries: energy_kwh = [200.0, 100.0] must be ordered"),
-    "batteries.power_kw": ("[0, 100]", "batteries.power_kw.0 = 0: must be greater than or equal to 0.1"),
+    "batteries.power_kw": ("[0, 100]", "batteries.power_kw.1 = 0: must be greater than or equal to 0.1"),
     "batteries.efficiency": ("1.01", "batteries.efficiency = 1.01: must be less than or equal to 1"),
     "batteries.capacity": ("1", "batteries.capacity: unknown key; allowed here: efficiency"),
     "vehicles.departure_hour": ("[6, 17]", "must lie before arrival_hour = [16.0, 20.0]"),
-    "vehicles.arrival_hour": ("[16, 25]", "vehicles.arrival_hour.1 = 25: must be less than or equal to 24"),
+    "vehicles.arrival_hour": ("[16, 25]", "vehicles.arrival_hour.2 = 25: must be less than or equal to 24"),
     "vehicles.trip": ("[0.2, 0.7]", "trip = [0.2, 0.7] must not exceed need = [0.6, 0.9]"),
     "vehicles.gives_back": ("1", "vehicles.gives_back = 1"),
     "oracle.method": ("newton", 'oracle.method = "newton" clears one slot at a time'),
