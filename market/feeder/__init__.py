@@ -19,7 +19,8 @@ def load(name: str, v_min: float = 0.90, v_max: float = 1.10, *, rated: bool = F
     """Feeder by name, with voltage limits in pu; `rated` applies the ratings that come with it.
 
     Names: those of BUILT_IN; `pandapower:NET` for what pandapower ships; `simbench:CODE` or the bare code;
-    `random:BUSES:SEED`. Raises FeederError for an unknown name, and for what is not radial.
+    `random:BUSES:SEED`. `#PART` behind NET or CODE chooses where a network has several parts. Raises
+    FeederError for an unknown name, and for what is not radial.
     """
     kind, colon, rest = name.partition(":")
     if kind == "pandapower" and colon:
@@ -40,5 +41,5 @@ def load(name: str, v_min: float = 0.90, v_max: float = 1.10, *, rated: bool = F
 
 
 def is_simbench(name: str) -> bool:
-    """Whether a name is a SimBench code, with `simbench:` before it or without."""
-    return name.startswith("simbench:") or re.fullmatch(r"\d-[A-Za-z_]+-.*-(no_)?sw", name) is not None
+    """Whether a name is a SimBench code, with `simbench:` before it and `#PART` behind it, or without."""
+    return re.fullmatch(r"simbench:.*|\d-[A-Za-z_]+-.*-(no_)?sw(#.*)?", name, re.DOTALL) is not None

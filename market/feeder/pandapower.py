@@ -24,7 +24,8 @@ FeederError
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,12 +44,13 @@ __all__ = [
     "SourcesError",
     "from_json",
     "imported",
+    "name_and_part",
 ]
 
 Complexes = npt.NDArray[np.complex128]
 
 NAMED_MAX = 12
-"""Buses that a message names before it counts the others."""
+"""Buses, or parts, that a message names before it counts the others."""
 SAME_RATIO = 1e-9
 """Transformers in parallel whose ratios differ by more drive a current around their loop."""
 
@@ -107,6 +109,19 @@ def from_json(
     if not isinstance(net, pandapower.pandapowerNet):
         raise FeederError(f"feeder {name}: not a pandapower JSON file: it holds no network")
     return imported(net, name, v_min, v_max, rated=rated, part=part)
+
+
+def name_and_part(name: str) -> tuple[str, int]:
+    """A network's name without the `#PART` behind it, and that number, 0 where there is none.
+
+    Raises FeederError where what stands behind the `#` is no whole number from 1.
+    """
+    network, mark, part = name.rpartition("#")
+    if not mark or "/" in part:  # of a file's folder
+        return name, 0
+    if not re.fullmatch("[1-9][0-9]{0,8}", part):
+        raise FeederError(f"feeder {name!r}: #{part} is no part; parts are numbered from #1")
+    return network, int(part)
 
 
 class _Import:
@@ -197,22 +212,23 @@ class _Import:
         }
 
     def _choose(self, nodes: Sequence[int], part: int) -> int:
-        listed = ", ".join(f"#{k + 1} (at {self._names([node])})" for k, node in enumerate(nodes))
         if not nodes:
             raise SourcesError(f"feeder {self.name}: no external grid feeds it")
         if part == 0 and len(nodes) > 1:
-            raise SourcesError(f"feeder {self.name} has {len(nodes)} parts, name one: {listed}")
+            raise SourcesError(f"feeder {self.name} has {len(nodes)} parts, name one: {self._parts(nodes)}")
         if part > len(nodes):
-            raise SourcesError(f"feeder {self.name} has no part #{part}; there are {listed}")
+            raise SourcesError(f"feeder {self.name}: no part #{part}; parts are {self._parts(nodes)}")
         return nodes[max(part, 1) - 1]
 
-    def _tree(self, root: int, sources: Iterable[int]) -> Tree:
+    def _tree(self, root: int, sources: Collection[int]) -> Tree:
         ends = [(each.one, each.other) for each in self.branches]
         try:
             tree = rooted(root, max(self.elements.kv) + 1, ends)
         except LoopError as loop:
+            parts = f"; parts are {self._parts(sources)}" if len(sources) > 1 else ""
             raise MeshedError(
-                f"feeder {self.name} is meshed: a loop through {self._names(loop.nodes)}; open a switch in it"
+                f"feeder {self.name} is meshed: a loop through {self._names(loop.nodes)};"
+                f" open a switch in it{parts}"
             ) from None
         fed = sorted(set(tree.node.tolist()).intersection(sources))
         if len(fed) > 1:
@@ -238,9 +254,17 @@ class _Import:
 
     def _names(self, buses: Iterable[int]) -> str:
         labels = [self.elements.label[int(bus)] for bus in buses]
-        more = len(labels) - NAMED_MAX
-        shown = ", ".join(labels[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
-        return f"{'bus' if len(labels) == 1 else 'buses'} {shown}"
+        return f"{'bus' if len(labels) == 1 else 'buses'} {_listed(labels)}"
+
+    def _parts(self, sources: Iterable[int]) -> str:
+        """The parts by number, each with the bus that its external grid is at."""
+        return _listed([f"#{k} (at {self._names([node])})" for k, node in enumerate(sources, start=1)])
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - NAMED_MAX
+    return ", ".join(names[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 class _Fusion:

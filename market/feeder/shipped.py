@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from market.feeder.model import FeederError
-from market.feeder.pandapower import Imported, imported
+from market.feeder.pandapower import Imported, imported, name_and_part
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "case33bw": ("case33bw", {}),
@@ -65,10 +65,10 @@ DRAWN_WITH = 1
 
 def shipped(name: str, v_min: float = 0.90, v_max: float = 1.10, *, rated: bool = False) -> Imported:
     """The feeder of a shipped network, `NAME` or `NAME#PART`. Raises FeederError as `imported` does."""
-    known, _, part = name.partition("#")
-    if known not in NETWORKS or (part and not part.isdecimal()):
+    known, part = name_and_part(name)
+    if known not in NETWORKS:
         raise FeederError(f"feeder 'pandapower:{name}' is not shipped; known: {', '.join(sorted(NETWORKS))}")
-    return imported(network(known), f"pandapower:{name}", v_min, v_max, rated=rated, part=int(part or 0))
+    return imported(network(known), f"pandapower:{name}", v_min, v_max, rated=rated, part=part)
 
 
 @lru_cache(maxsize=4)

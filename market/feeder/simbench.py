@@ -13,18 +13,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from market.feeder.model import FeederError
-from market.feeder.pandapower import Imported, imported
+from market.feeder.pandapower import Imported, imported, name_and_part
 from market.units import Floats
 
 PROFILE_YEAR = 2016
 CENTRAL_EUROPE = timezone(timedelta(hours=1))
 QUARTER_SECONDS = 900
+EXAMPLE = "1-LV-rural1--0-sw"
+"""What a code looks like."""
+NEAR_MAX = 6
+"""Codes that are shown to who wrote none."""
 NOTICE = """\
 Contains information from SimBench (www.simbench.net), which is made available here under the Open Database
 License (ODbL) v1.0, https://opendatacommons.org/licenses/odbl/1-0/. Rights in individual contents of the
@@ -47,16 +52,17 @@ class Shapes:
 
 
 def feeder(name: str, v_min: float = 0.90, v_max: float = 1.10, *, rated: bool = False) -> Imported:
-    """The feeder of a code, `simbench:1-LV-rural1--0-sw` or bare. Raises FeederError as `imported` does.
+    """The feeder of a code, `simbench:1-LV-rural1--0-sw` or bare, with `#PART` where it has several.
 
-    Also where the extra is not installed, and for what is no code.
+    Raises FeederError as `imported` does, where the extra is not installed, and for what is no code.
     """
-    return imported(network(_code(name)), name, v_min, v_max, rated=rated)
+    code, part = _code_and_part(name)
+    return imported(network(code), name, v_min, v_max, rated=rated, part=part)
 
 
 def shapes(name: str, start: datetime, seconds: int, count: int) -> Shapes:
     """Profiles of a code's feeder by slot, means over each. Raises FeederError where there is no PV."""
-    net, found = network(_code(name)), feeder(name)
+    net, found = network(_code_and_part(name)[0]), feeder(name)
     buses = found.feeder.buses
     loads = net.load[net.load.in_service.astype(bool) & net.load.bus.isin(list(found.position))]
     roofs = net.sgen[net.sgen.in_service.astype(bool) & net.sgen.bus.isin(list(found.position))]
@@ -103,14 +109,15 @@ class _Clock:
         return np.asarray(np.diff(energy) / self._quarters)
 
 
-def _code(name: str) -> str:
-    """The bare code. Raises FeederError where it is none, or the extra is missing."""
-    code = name.removeprefix("simbench:")
+def _code_and_part(name: str) -> tuple[str, int]:
+    """The bare code and the part's number. Raises FeederError where it is none, or the extra is missing."""
+    code, part = name_and_part(name.removeprefix("simbench:"))
     if code not in codes():
-        near = [each for each in codes() if each.split("-")[1:2] == code.split("-")[1:2]]
-        listed = ", ".join(near or codes())
-        raise FeederError(f"feeder {name!r} is no SimBench code; known: {listed}")
-    return code
+        near = get_close_matches(code, codes(), NEAR_MAX) or [EXAMPLE]
+        raise FeederError(
+            f"feeder {name!r} is no SimBench code; of {len(codes())} the closest: {', '.join(near)}"
+        )
+    return code, part
 
 
 @lru_cache(maxsize=1)

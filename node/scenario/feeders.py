@@ -29,16 +29,16 @@ def _named(section: FeederSection) -> Feeder:
     name, v_min, v_max = section.name, section.v_min_pu, section.v_max_pu
     if not section.names_file(name):
         return feeders.load(name, v_min, v_max, rated=section.rated)
-    place, _, part = name.partition("#")
+    from market.feeder.pandapower import from_json, name_and_part  # noqa: PLC0415 - slow to import
+
+    place, part = name_and_part(name)
     try:
         text = Path(place).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise FeederError(f"{place}: {reason}; a pandapower JSON file or a feeder's name") from None
-    from market.feeder.pandapower import from_json  # noqa: PLC0415 - slow to import
-
     own = Path(place).name + (f"#{part}" if part else "")  # where the file lies is no part of the feeder
-    return from_json(text, own, v_min, v_max, rated=section.rated, part=int(part or 0)).feeder
+    return from_json(text, own, v_min, v_max, rated=section.rated, part=part).feeder
 
 
 def marketable(feeder: Feeder) -> None:

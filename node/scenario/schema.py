@@ -79,7 +79,7 @@ class FeederSection(Section):
     @staticmethod
     def names_file(name: str) -> bool:
         """A feeder's name is a pandapower file's, with the number of a part behind it or without."""
-        return re.search(r"\.json(#\d+)?$", name) is not None
+        return re.search(r"\.json(#[^#/]*)?$", name) is not None
 
     @model_validator(mode="after")
     def _one_rating(self) -> FeederSection:

@@ -13,6 +13,7 @@ from market.feeder.pandapower import (
     SourcesError,
     from_json,
     imported,
+    name_and_part,
 )
 from market.feeder.shipped import NETWORKS, network, shipped
 from tests.market.feeder_flows import assert_equal_flows, nominal_flow
@@ -55,9 +56,13 @@ def test_flow_is_pandapowers_on_every_other_network(name):
 def test_parts_are_chosen_by_number():
     with pytest.raises(SourcesError, match=r"oberrhein has 2 parts, name one: #1 \(at bus Bus 38\), #2"):
         load("pandapower:oberrhein")
-    with pytest.raises(SourcesError, match="has no part #3"):
+    with pytest.raises(SourcesError, match=r"no part #3; parts are #1 \(at bus Bus 38\), #2 \(at "):
         load("pandapower:oberrhein#3")
+    for part in ("0", "-1", "two", ""):
+        with pytest.raises(FeederError, match=f"#{part} is no part; parts are numbered from #1"):
+            load(f"pandapower:oberrhein#{part}")
     assert load("pandapower:oberrhein#1").hash != load("pandapower:oberrhein#2").hash
+    assert name_and_part("a#b/grid.json") == ("a#b/grid.json", 0)  # a folder's name is no part
     with pytest.raises(FeederError, match="'pandapower:cigre' is not shipped; known: case33bw, cigre-lv"):
         load("pandapower:cigre")
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from market.feeder import FeederError, is_simbench, load
+from market.feeder.pandapower import MeshedError, SourcesError
 
 CODE = "1-LV-rural1--0-sw"
 
@@ -21,7 +22,7 @@ def simbench():
 
 
 def test_codes_are_told_from_other_names():
-    for name in (CODE, f"simbench:{CODE}", "1-MVLV-urban-all-2-no_sw", "simbench:anything"):
+    for name in (CODE, f"simbench:{CODE}", f"{CODE}#1", "1-MVLV-urban-all-2-no_sw", "simbench:anything"):
         assert is_simbench(name)
     for name in ("ieee33", "pandapower:cigre-mv", "random:100:1", "1-LV-rural1", "grid.json"):
         assert not is_simbench(name)
@@ -78,11 +79,31 @@ def test_longer_slots_are_means_and_the_year_goes_on(simbench):
     assert 0 < leap.active.mean() < 1
 
 
-def test_what_is_no_code_is_refused_with_what_is():
-    with pytest.raises(
-        FeederError, match=r"'1-LV-rural9--0-sw' is no SimBench code; known: 1-LV-rural1--0-sw"
-    ):
+def test_who_writes_no_code_is_shown_the_closest():
+    closest = r"of \d+ the closest: (1-LV-rural\d--0-sw, ){3}1-MV-rural--0-sw(, [^, ]*){2}$"
+    with pytest.raises(FeederError, match=f"'1-LV-rural9--0-sw' is no SimBench code; {closest}"):
         load("1-LV-rural9--0-sw")
+    with pytest.raises(FeederError, match=f"'simbench:anything' is no SimBench code; .*: {CODE}$"):
+        load("simbench:anything")
+
+
+def test_parts_are_chosen_by_number(simbench):
+    np.testing.assert_array_equal(load(f"{CODE}#1").r_pu, load(CODE).r_pu)
+    start = datetime(2026, 6, 23, 10, tzinfo=UTC)
+    np.testing.assert_array_equal(
+        simbench.shapes(f"{CODE}#1", start, 900, 2).sun, simbench.shapes(CODE, start, 900, 2).sun
+    )
+    with pytest.raises(SourcesError, match=r"no part #2; parts are #1 \(at bus MV1.101 Bus 4\)$"):
+        load(f"{CODE}#2")
+    with pytest.raises(FeederError, match="#first is no part; parts are numbered from #1"):
+        load(f"simbench:{CODE}#first")
+
+
+def test_a_meshed_part_is_refused_with_all_parts():
+    with pytest.raises(SourcesError, match=r"has 3 parts, name one: #1 \(at bus EHV Bus 143\)"):
+        load("1-HV-mixed--0-sw")
+    with pytest.raises(MeshedError, match=r"a loop through .*; parts are #1 \(at .*\), #2 .*, #3 \("):
+        load("1-HV-mixed--0-sw#1")
 
 
 def test_without_the_extra_it_is_named(simbench, monkeypatch):
