@@ -113,7 +113,7 @@ def three_phase_flow(
     ratio that is not above 0; UnbalancedFlowError where no solution is found.
     """
     if not (np.isfinite(zero_sequence) and zero_sequence > 0):
-        raise ThreePhaseError(f"zero_sequence = {zero_sequence}: a number above 0")
+        raise ThreePhaseError(f"zero_sequence = {zero_sequence:g}: a ratio above 0")
     for bus in np.flatnonzero(~np.all(np.isfinite(p) & np.isfinite(q), axis=1))[:1]:
         raise ThreePhaseError(f"feeder {feeder.name}: power at bus {feeder.bus_names[bus]} is not finite")
     for bus in np.flatnonzero((feeder.r_pu[1:] == 0) & (feeder.x_pu[1:] == 0))[:1] + 1:

@@ -11,12 +11,32 @@ PricingError (ValueError)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from market.feeder.model import Feeder
-from market.pricing.conditions import Conditions
+from market.pricing.conditions import Conditions, Devices, Storages
 from market.pricing.storages import BY_PERIOD, BY_STORAGE, tube
 from market.units import Floats
+
+DEVICE_FLOORS = (
+    ("gen_slope", "", "€/MWh per pu"),
+    ("load_slope", "", "€/MWh per pu"),
+    ("gen_max", "", "pu"),
+    ("load_max", "load_min", "pu"),
+    ("load_min", "", "pu"),
+)
+STORAGE_FLOORS = (
+    ("wear", "", "€/MWh"),
+    ("wear_slope", "", "€/MWh per pu"),
+    ("charge_max", "", "pu"),
+    ("discharge_max", "", "pu"),
+    ("drain", "", "pu·h"),
+    ("energy_min", "", "pu·h"),
+    ("energy_max", "energy_min", "pu·h"),
+)
+"""What is not below 0, or not below another array, and its unit."""
 
 
 class PricingError(ValueError):
@@ -63,7 +83,8 @@ def admit_conditions(feeder: Feeder, conditions: Conditions) -> None:
     for t in range(conditions.periods):
         if hub.import_price[t] < hub.export_price[t]:
             raise HubError(
-                f"hub: period {t} asks {hub.import_price[t]:g} €/MWh, below its bid {hub.export_price[t]:g}"
+                f"hub: period {t} asks {hub.import_price[t]:g} €/MWh,"
+                f" below its bid {hub.export_price[t]:g} €/MWh"
             )
 
 
@@ -96,9 +117,9 @@ def _admit_shapes(feeder: Feeder, conditions: Conditions) -> None:
     if not np.isfinite(np.concatenate([array.ravel() for array, _ in expected.values()])).all():
         name, array = next((n, a) for n, (a, _) in expected.items() if not np.isfinite(a).all())
         raise ConditionsError(f"conditions: {name} is not finite at {np.argwhere(~np.isfinite(array))[0]}")
-    for name, number in (("voll", conditions.voll), ("hours", conditions.hours)):
+    for name, number, unit in (("voll", conditions.voll, "€/MWh"), ("hours", conditions.hours, "h")):
         if not 0 < number < np.inf:
-            raise ConditionsError(f"conditions: {name} is {number}, expected above 0")
+            raise ConditionsError(f"conditions: {name} is {number} {unit}, expected above 0")
     outside = (devices.bus < 0) | (devices.bus >= feeder.buses)
     if outside.any():
         column = int(np.flatnonzero(outside)[0])
@@ -108,17 +129,29 @@ def _admit_shapes(feeder: Feeder, conditions: Conditions) -> None:
 def _admit_devices(conditions: Conditions) -> None:
     """Convex costs and bounds in order."""
     devices = conditions.devices
-    least = {
-        "gen_slope below 0": devices.gen_slope,
-        "load_slope below 0": devices.load_slope,
-        "gen_max below 0": devices.gen_max,
-        "load_max below load_min": devices.load_max - devices.load_min,
-        "load_min below 0": devices.load_min,
-    }
-    if np.minimum.reduce(np.concatenate([array.ravel() for array in least.values()]), initial=0.0) < 0:
-        rule, array = next((rule, array) for rule, array in least.items() if (array < 0).any())
-        period, column = np.argwhere(array < 0)[0]
-        raise ConditionsError(f"conditions: device {column} in period {period} has {rule}")
+    room = (
+        devices.gen_slope,
+        devices.load_slope,
+        devices.gen_max,
+        devices.load_max - devices.load_min,
+        devices.load_min,
+    )
+    # all at once, and one by one only to say where
+    if np.minimum.reduce(np.concatenate([array.ravel() for array in room]), initial=0.0) < 0:
+        _refuse_below(devices, DEVICE_FLOORS, "device")
+
+
+def _refuse_below(record: Devices | Storages, floors: Sequence[tuple[str, str, str]], kind: str) -> None:
+    """Raise for the first number below 0, or below its own in another array."""
+    error = StorageError if isinstance(record, Storages) else ConditionsError
+    for name, floor, unit in floors:
+        array = getattr(record, name)
+        least = getattr(record, floor) if floor else np.zeros_like(array)
+        for *period, column in np.argwhere(array < least)[:1]:
+            at = (*period, column)
+            when = f" in period {period[0]}" if period else ""
+            limit = f"{floor}, {least[at]:g} {unit}" if floor else "0"
+            raise error(f"conditions: {kind} {column}{when} has {name} {array[at]:g} {unit}, below {limit}")
 
 
 def refuse_storages(conditions: Conditions, method: str) -> None:
@@ -126,7 +159,7 @@ def refuse_storages(conditions: Conditions, method: str) -> None:
     if conditions.storages.count:
         raise StorageError(
             f"{method} clears one period at a time, and {conditions.storages.count} storages couple"
-            f" {conditions.periods}; use socp or direct"
+            f" {conditions.periods} periods; use socp or direct"
         )
 
 
@@ -146,23 +179,16 @@ def _admit_storages(feeder: Feeder, conditions: Conditions) -> None:
             raise StorageError(f"conditions: storages.{name} has shape {np.shape(array)}, expected {shape}")
         if not np.all(np.isfinite(array)):
             raise StorageError(f"conditions: storages.{name} is not finite")
-    rules = {
-        f"a bus outside 0 to {feeder.buses - 1}": (storages.bus < 0) | (storages.bus >= feeder.buses),
-        "a charge efficiency outside (0, 1]": _not_a_share(storages.charge_efficiency),
-        "a discharge efficiency outside (0, 1]": _not_a_share(storages.discharge_efficiency),
-        "wear below 0": storages.wear < 0,
-        "wear_slope below 0": storages.wear_slope < 0,
-        "charge_max below 0": storages.charge_max < 0,
-        "discharge_max below 0": storages.discharge_max < 0,
-        "drain below 0": storages.drain < 0,
-        "energy_min below 0": storages.energy_min < 0,
-        "energy_max below energy_min": storages.energy_max < storages.energy_min,
-    }
-    for rule, broken in rules.items():
-        if np.any(broken):
-            *period, column = np.argwhere(broken)[0]
-            where = f" in period {period[0]}" if period else ""
-            raise StorageError(f"conditions: storage {column}{where} has {rule}")
+    outside = (storages.bus < 0) | (storages.bus >= feeder.buses)
+    for column in np.flatnonzero(outside)[:1]:
+        raise StorageError(
+            f"conditions: storage {column} has bus {storages.bus[column]}, outside 0 to {feeder.buses - 1}"
+        )
+    for name in ("charge_efficiency", "discharge_efficiency"):
+        share = getattr(storages, name)
+        for column in np.flatnonzero((share <= 0) | (share > 1))[:1]:
+            raise StorageError(f"conditions: storage {column} has {name} {share[column]:g}, outside (0, 1]")
+    _refuse_below(storages, STORAGE_FLOORS, "storage")
     _admit_needs(conditions)
 
 
@@ -176,12 +202,12 @@ def _admit_needs(conditions: Conditions) -> None:
         if start[column] < low[0] - ROUNDING_PU_H:
             raise StorageError(
                 f"conditions: storage {column} starts with {start[column]:g} pu·h and cannot meet what later"
-                f" periods need of it: that takes {low[0]:g} at its charging power"
+                f" periods need of it: that takes {low[0]:g} pu·h at its charging power"
             )
         if start[column] > high[0] + ROUNDING_PU_H:
             raise StorageError(
                 f"conditions: storage {column} starts with {start[column]:g} pu·h and cannot get rid of it"
-                f" in time: at most {high[0]:g} at its discharging power"
+                f" in time: at most {high[0]:g} pu·h at its discharging power"
             )
         if np.any(low > high + ROUNDING_PU_H):
             period = int(np.argmax(low - high))
@@ -189,10 +215,6 @@ def _admit_needs(conditions: Conditions) -> None:
                 f"conditions: storage {column} can meet no bounds from period {period} on:"
                 " its power is too small"
             )
-
-
-def _not_a_share(values: Floats) -> np.typing.NDArray[np.bool_]:
-    return (values <= 0) | (values > 1)
 
 
 def device_arrays(conditions: Conditions) -> dict[str, Floats]:

@@ -56,7 +56,7 @@ def conclude(
         if no_schedule(feeder, conditions):
             raise Infeasible(f"{where}: no schedule brings the storages what they need within the limits")
         if not wrong <= GLOBAL | {SERVED}:
-            raise ClearingFailed(f"{where}: not solved, residual {left:.1e}")
+            raise ClearingFailed(f"{where}: not solved, residual {left:.1e} pu, or share of a price")
     return Solution(
         primal=primal,
         duals=duals,

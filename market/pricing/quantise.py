@@ -49,5 +49,5 @@ def check_hub_rule(prices: SlotPrices, tariff: Tariff) -> None:
     if not low <= prices.hub_price <= high:
         raise HubRuleBroken(
             f"hub price {prices.hub_price} µ€/kWh with an import of {prices.forecast_import_wh} Wh"
-            f" must be from {low} to {high}"
+            f" must be from {low} to {high} µ€/kWh"
         )

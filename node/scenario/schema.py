@@ -129,8 +129,8 @@ class TariffSection(Section):
         if self.retail_eur_per_mwh - self.network_fee_eur_per_mwh < self.fit_eur_per_mwh:
             raise ValueError(
                 f"retail_eur_per_mwh - network_fee_eur_per_mwh ="
-                f" {self.retail_eur_per_mwh - self.network_fee_eur_per_mwh} is below"
-                f" fit_eur_per_mwh = {self.fit_eur_per_mwh}"
+                f" {self.retail_eur_per_mwh - self.network_fee_eur_per_mwh:g} €/MWh is below"
+                f" fit_eur_per_mwh = {self.fit_eur_per_mwh:g}"
             )
         return self
 
@@ -223,7 +223,7 @@ class BatteriesSection(Section):
     def _possible(self) -> BatteriesSection:
         _ordered(self, "energy_kwh", "power_kw")
         if self.start < self.reserve:
-            raise ValueError(f"start = {self.start} is below reserve = {self.reserve}")
+            raise ValueError(f"start = {self.start} is below reserve = {self.reserve}, shares of its energy")
         return self
 
 
@@ -264,7 +264,9 @@ class VehiclesSection(Section):
                 f" arrival_hour = {list(self.arrival_hour)}"
             )
         if self.trip[1] > self.need[0]:
-            raise ValueError(f"trip = {list(self.trip)} must not exceed need = {list(self.need)}")
+            raise ValueError(
+                f"trip = {list(self.trip)} must not exceed need = {list(self.need)}, shares of its energy"
+            )
         return self
 
 
@@ -367,7 +369,7 @@ class MarketSection(Section):
         if self.open_lead_seconds - self.gate_lead_seconds < 600:
             raise ValueError(
                 f"open_lead_seconds = {self.open_lead_seconds} must exceed"
-                f" gate_lead_seconds = {self.gate_lead_seconds} by at least 600"
+                f" gate_lead_seconds = {self.gate_lead_seconds} by at least 600 s"
             )
         if self.resettle_grace_seconds < self.meter_grace_seconds:
             raise ValueError(

@@ -319,7 +319,7 @@ def test_phases_in_the_command(tmp_path: Path):
     ("options", "status", "says"),
     [
         (("--phases", "abd"), 2, "--three-phase: phases 'abd': letters a, b and c"),
-        (("--zero-sequence", "0"), 2, "--three-phase: zero_sequence = 0.0: a number above 0"),
+        (("--zero-sequence", "0"), 2, "--three-phase: zero_sequence = 0: a ratio above 0"),
         (
             ("--phases", "a", "--set", "prosumers.pv_mw=50"),
             1,

@@ -42,7 +42,7 @@ def test_one_bus_with_other_limits_is_named():
 
 def test_hub_that_buys_above_its_price_is_refused():
     hub = Hub(np.array([40.0]), np.array([40.001]))
-    with pytest.raises(HubError, match=r"period 0 asks 40 €/MWh, below its bid 40\.001"):
+    with pytest.raises(HubError, match=r"period 0 asks 40 €/MWh, below its bid 40\.001 €/MWh$"):
         admit(FEEDER, replace(CONDITIONS, hub=hub))
 
 
@@ -65,11 +65,11 @@ def test_numbers_must_be_finite(value):
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [
-        ("gen_slope", -1.0, "gen_slope below 0"),
-        ("load_slope", -1.0, "load_slope below 0"),
-        ("gen_max", -0.1, "gen_max below 0"),
-        ("load_min", 99.0, "load_max below load_min"),
-        ("load_min", -0.1, "load_min below 0"),
+        ("gen_slope", -1.0, "gen_slope -1 €/MWh per pu, below 0"),
+        ("load_slope", -1.0, "load_slope -1 €/MWh per pu, below 0"),
+        ("gen_max", -0.1, "gen_max -0.1 pu, below 0"),
+        ("load_min", 99.0, r"load_max 0\.\d+ pu, below load_min, 99 pu"),
+        ("load_min", -0.1, "load_min -0.1 pu, below 0"),
     ],
 )
 def test_devices_that_are_not_convex_or_empty_are_refused(name, value, rule):
@@ -85,8 +85,10 @@ def test_device_at_an_unknown_bus_and_worthless_lost_load_are_refused():
     bus[2] = 33
     with pytest.raises(ConditionsError, match="device 2 is at bus 33, unknown"):
         admit(FEEDER, replace(CONDITIONS, devices=replace(CONDITIONS.devices, bus=bus)))
-    with pytest.raises(ConditionsError, match="voll is 0"):
+    with pytest.raises(ConditionsError, match=r"voll is 0\.0 €/MWh, expected above 0"):
         admit(FEEDER, replace(CONDITIONS, voll=0.0))
+    with pytest.raises(ConditionsError, match=r"hours is -1\.0 h, expected above 0"):
+        admit(FEEDER, replace(CONDITIONS, hours=-1.0))
 
 
 def test_a_compiled_clearing_serves_its_own_feeder_only():
