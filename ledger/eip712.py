@@ -16,7 +16,7 @@ from typing import Any
 
 from ledger.address import address_bytes
 from ledger.keccak import keccak
-from market.atc.messages import Answer, Question
+from market.atc.messages import Answer, Listening, Question
 from market.messages import (
     CancelRequest,
     ChargesHeader,
@@ -47,7 +47,8 @@ FORECASTS_TYPE = "Forecasts(uint32 slot,uint32 epoch,uint16 index,bytes32 values
 READING_TYPE = "Reading(address account,uint32 slot,int64 netEnergy,uint32[] certified,uint32 epoch)"
 ORACLE_SET_TYPE = "OracleSet(uint32 epoch,uint8 quorum,address[] oracles)"
 
-# These two never reach the contract: oracles and agents sign them for each other (node/oracle/README.md).
+# These never reach the contract: oracles and agents sign them for each other (node/oracle/README.md).
+LISTENING_TYPE = "Listening(address agent)"
 QUESTION_TYPE = (
     "Question(address agent,uint32 slot,uint8 purpose,uint8 oracle,uint16 round,"
     "uint64[] weights,int64[] targets)"
@@ -65,6 +66,7 @@ Message = (
     | ForecastsHeader
     | Reading
     | OracleSet
+    | Listening
     | Question
     | Answer
 )
@@ -167,6 +169,7 @@ SCHEMAS: dict[type[Message], Schema] = {
         (ForecastsHeader, FORECASTS_TYPE),
         (Reading, READING_TYPE),
         (OracleSet, ORACLE_SET_TYPE),
+        (Listening, LISTENING_TYPE),
         (Question, QUESTION_TYPE),
         (Answer, ANSWER_TYPE),
     )

@@ -32,6 +32,13 @@ class Purpose(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Listening:
+    """What an agent signs to be told its questions: that it is the account's own."""
+
+    agent: Address
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """One agent's target and weight by period in a round of the clearing that one oracle coordinates."""
 

@@ -12,7 +12,7 @@ from ledger import eip712
 from ledger.chain.protocol import ChainError, TimedChain
 from ledger.exchange import Exchange
 from ledger.keys import Key, recover
-from market.atc.messages import Question, answer_to
+from market.atc.messages import Listening, Question, answer_to
 from market.pricing.admission import ClearingFailed
 from node.agent.household import Household
 from node.client.complaints import Complaints
@@ -62,9 +62,10 @@ class Answering:
         It asks each question until the answer is taken, so that one which is lost on the way is sent again.
         """
         client, complaints = Client(url), Complaints(self._told)
+        listening = self._key.sign(eip712.digest(self._exchange.domain, Listening(self._key.address)))
         while not stop.is_set():
             try:
-                body = client.question(self._key.address, WAIT_SECONDS)
+                body = client.question(self._key.address, listening, WAIT_SECONDS)
                 if body is not None:
                     client.answer(self.answer(body))
                 complaints.well(f"oracle {url}: is there")

@@ -16,8 +16,10 @@ from urllib.parse import urlencode
 
 import requests
 
+from ledger.keys import Signature
 from market.orders import Address
 from node.client.schemas import (
+    LISTENING_SCHEME,
     PROPOSAL_MAX_BYTES,
     AnswerBody,
     B,
@@ -30,6 +32,7 @@ from node.client.schemas import (
     TakenBody,
     VoteBody,
     read,
+    signature_text,
 )
 
 CONNECT_SECONDS = 3.0
@@ -130,10 +133,14 @@ class Client:
 
     # --- oracles --------------------------------------------------------------------------------
 
-    def question(self, agent: Address, wait_seconds: float) -> QuestionBody | None:
-        """The question that waits for an agent's answer; None if none comes."""
-        path = f"/question/{agent}?wait={wait_seconds:g}"
-        data = self._send("GET", path, patience_seconds=wait_seconds + self._patience_seconds)
+    def question(self, agent: Address, listening: Signature, wait_seconds: float) -> QuestionBody | None:
+        """The question that waits for an agent's answer; None if none comes. `listening` says who asks."""
+        data = self._send(
+            "GET",
+            f"/question/{agent}?wait={wait_seconds:g}",
+            patience_seconds=wait_seconds + self._patience_seconds,
+            headers={"Authorization": f"{LISTENING_SCHEME} {signature_text(listening)}"},
+        )
         return None if data is None else self._read(QuestionBody, data)
 
     def answer(self, body: AnswerBody) -> None:
@@ -174,12 +181,18 @@ class Client:
             raise AnswerError(f"{self.url}: answered {failure}") from None
 
     def _send(
-        self, method: str, path: str, data: bytes | None = None, patience_seconds: float | None = None
+        self,
+        method: str,
+        path: str,
+        data: bytes | None = None,
+        *,
+        patience_seconds: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> bytes | None:
         """One exchange; None where there is nothing to say. Raises ServiceError."""
         url = self.url + path
         patience = self._patience_seconds if patience_seconds is None else patience_seconds
-        headers = {} if data is None else {"Content-Type": "application/json"}
+        headers = {**(headers or {}), **({} if data is None else {"Content-Type": "application/json"})}
         try:
             with self._session.request(
                 method, url, data=data, headers=headers, timeout=(CONNECT_SECONDS, patience), stream=True

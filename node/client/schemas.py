@@ -22,6 +22,8 @@ ANSWER_MAX_BYTES = 65_536
 """The largest body an agent may send: an answer for a week of quarter hours is a fifth of that."""
 PROPOSAL_MAX_BYTES = 64_000_000
 """The largest body one oracle may send another: a day of 5 000 buses, in hexadecimal."""
+LISTENING_SCHEME = "Wattbook"
+"""How `Authorization` begins where an agent asks for its questions; its signature of `Listening` follows."""
 PERIODS_MAX = 700
 FORECASTS_MAX = 256
 """Of 256 accounts each, as many as the contract numbers."""

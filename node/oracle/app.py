@@ -10,12 +10,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Protocol
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from ledger.keys import Key
+from ledger import eip712
+from ledger.eip712 import Domain
+from ledger.keys import Key, recover
+from market.atc.messages import Listening
+from market.orders import Address
 from node.client.schemas import (
     ANSWER_MAX_BYTES,
+    LISTENING_SCHEME,
     PROPOSAL_MAX_BYTES,
     AnswerBody,
     Body,
@@ -33,7 +38,7 @@ from node.oracle.rounds import AnswerRefusedError, OpenClearing, WrongSlotError
 from node.oracle.verify import ObjectionError
 
 WAIT_MAX_SECONDS = 30.0
-BAD_REQUEST, NOT_FOUND, CONFLICT, TOO_LARGE, NOTHING = 400, 404, 409, 413, 204
+BAD_REQUEST, UNAUTHORIZED, NOT_FOUND, CONFLICT, TOO_LARGE, NOTHING = 400, 401, 404, 409, 413, 204
 
 
 class _Bell:
@@ -74,6 +79,11 @@ class Serves(Protocol):
         ...
 
     @property
+    def domain(self) -> Domain:
+        """The market in which it signs."""
+        ...
+
+    @property
     def opened(self) -> OpenClearing | None:
         """The clearing that it coordinates."""
         ...
@@ -107,6 +117,12 @@ def create_app(oracle: Serves) -> FastAPI:
     def oversized(_request: object, failure: Exception) -> Response:
         return _refusal("oversized", str(failure), TOO_LARGE)
 
+    @app.exception_handler(StrangerError)
+    def stranger(_request: object, failure: Exception) -> Response:
+        answer = _refusal("not-the-agent", str(failure), UNAUTHORIZED)
+        answer.headers["WWW-Authenticate"] = LISTENING_SCHEME
+        return answer
+
     @app.exception_handler(AnswerRefusedError)
     def refused(_request: object, failure: Exception) -> Response:
         rule = failure.rule if isinstance(failure, AnswerRefusedError) else ""
@@ -125,18 +141,24 @@ def create_app(oracle: Serves) -> FastAPI:
 
     @app.get("/question/{agent}")
     async def question(
-        agent: str, wait: Annotated[float, Query(ge=0, le=WAIT_MAX_SECONDS)] = 0.0
+        agent: str,
+        wait: Annotated[float, Query(ge=0, le=WAIT_MAX_SECONDS)] = 0.0,
+        authorization: Annotated[str, Header()] = "",
     ) -> Response:
         """What an agent is asked, waited for, until its answer is taken; 204 where it is asked nothing."""
+        who = _listener(agent, authorization, oracle.domain)
         ends = asyncio.get_running_loop().time() + wait
         while True:
-            found = _question(oracle, agent)
+            found = None if oracle.opened is None else oracle.opened.question(who)
             if found is not None:
-                return _json(found)
+                return _json(QuestionBody.of(*found))
             left = ends - asyncio.get_running_loop().time()
             if left <= 0:
                 return Response(status_code=NOTHING)
-            await bell.wait(left)
+            try:
+                await bell.wait(left)
+            except asyncio.CancelledError:  # the server stops, and asks nothing any more
+                return Response(status_code=NOTHING)
 
     @app.post("/answer")
     async def answer(request: Request) -> Response:
@@ -166,6 +188,10 @@ class OversizedError(Exception):
     """A body is longer than its kind may be."""
 
 
+class StrangerError(Exception):
+    """Who asks for an account's questions has not shown that it has the account's key."""
+
+
 def receive(opened: OpenClearing | None, data: bytes) -> None:
     """Take the answer in a body. Raises OversizedError, MalformedError, AnswerRefusedError."""
     if len(data) > ANSWER_MAX_BYTES:
@@ -176,13 +202,24 @@ def receive(opened: OpenClearing | None, data: bytes) -> None:
     opened.take(body.record(), signature_of(body.signature))
 
 
-def _question(oracle: Serves, agent: str) -> QuestionBody | None:
-    opened = oracle.opened
+def _listener(agent: str, authorization: str, domain: Domain) -> Address:
+    """The account that asks for its questions. Raises MalformedError, StrangerError."""
     try:
-        found = None if opened is None else opened.question(address(agent))
+        who = address(agent)
     except ValueError:
         raise MalformedError(f"{agent[:80]}: not an address") from None
-    return None if found is None else QuestionBody.of(*found)
+    scheme, _, told = authorization.partition(" ")
+    try:
+        signature = signature_of(told)
+    except ValueError:
+        signature = None
+    if scheme != LISTENING_SCHEME or signature is None:
+        raise StrangerError(
+            f"no `Authorization: {LISTENING_SCHEME} SIGNATURE`, {eip712.LISTENING_TYPE} signed"
+        )
+    if recover(eip712.digest(domain, Listening(who)), signature) != who:
+        raise StrangerError(f"not signed by {who}")
+    return who
 
 
 async def _read(request: Request, limit: int) -> bytes:

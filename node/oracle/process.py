@@ -16,6 +16,7 @@ from threading import Lock
 
 from ledger import eip712
 from ledger.chain.protocol import ChainError, Reverted, TimedChain
+from ledger.eip712 import Domain
 from ledger.exchange import Exchange, OracleSignature
 from ledger.keys import Key, recover
 from ledger.state import SlotState
@@ -88,6 +89,11 @@ class OracleProcess:
         self._proofs: dict[tuple[str, bytes], bytes] = {}
         self._newtons: dict[tuple[bytes, bool], NewtonClearing] = {}
         self._voting, self._looking = Lock(), Lock()
+
+    @property
+    def domain(self) -> Domain:
+        """The market in which it signs."""
+        return self._exchange.domain
 
     # --- in its turn ----------------------------------------------------------------------------
 

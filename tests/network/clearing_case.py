@@ -11,7 +11,7 @@ import numpy as np
 from ledger import eip712
 from ledger.eip712 import Domain
 from ledger.keys import Key, derive
-from market.atc.messages import Answer, Question, answer_to
+from market.atc.messages import Answer, Listening, Question, answer_to
 from market.atc.responses import Responses
 from market.feeder import load
 from market.feeder.model import Feeder
@@ -19,7 +19,7 @@ from market.pricing.conditions import Conditions, Devices, Hub
 from market.pricing.newton import NewtonClearing
 from node.agent.devices import DeviceFile, Flexible, Generator
 from node.agent.household import powers
-from node.client.schemas import AnswerBody
+from node.client.schemas import AnswerBody, signature_text
 from node.oracle.coordinate import Outlook, coordinate
 from node.oracle.replay import encode
 from node.oracle.rounds import Member, OpenClearing
@@ -102,6 +102,12 @@ def honest(question: Question) -> AnswerBody:
     number = NUMBER[question.agent]
     answer = answer_to(question, eip712.struct_hash(question), powers(FILES[number], question))
     return signed(answer, KEYS[number])
+
+
+def listens(key: Key) -> dict[str, str]:
+    """Headers by which an agent shows an oracle that it is the account's own."""
+    signature = key.sign(eip712.digest(DOMAIN, Listening(key.address)))
+    return {"Authorization": f"Wattbook {signature_text(signature)}"}
 
 
 def signed(answer: Answer, key: Key) -> AnswerBody:

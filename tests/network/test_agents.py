@@ -37,6 +37,7 @@ from tests.network.clearing_case import (
     ORACLE_KEY,
     PURPOSE,
     SLOT,
+    listens,
     members,
     newton,
     outlook,
@@ -176,7 +177,9 @@ def test_an_oracle_that_begins_again_has_its_first_question_answered_again():
         agent = KEYS[0].address
         weights, targets = {agent: (10**8,)}, {agent: (CAPACITY_MW,)}
         first = opened(serves).ask(weights, targets)
-        assert httpx.get(f"{url}/question/{agent}").status_code == 204, "it has answered"
+        assert httpx.get(f"{url}/question/{agent}", headers=listens(KEYS[0])).status_code == 204, (
+            "it has answered"
+        )
         assert opened(serves).ask(weights, targets) == first
 
 

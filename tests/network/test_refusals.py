@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from queue import Queue
+from threading import Event as Flag
+from threading import Thread
 from typing import Any
 
 import httpx
@@ -14,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import eip712
+from ledger.eip712 import Domain
 from ledger.keys import Key
 from market.atc.messages import Question, answer_to
 from market.atc.responses import Responses, Stand
@@ -47,6 +52,7 @@ from tests.network.clearing_case import (
     case,
     feeder_33,
     honest,
+    listens,
     members,
     newton,
     outlook,
@@ -390,6 +396,7 @@ class Serving:
 
     opened: OpenClearing | None
     key: Key = ORACLE_KEY
+    domain: Domain = DOMAIN
     on_round: Callable[[], None] = lambda: None
 
     def vote(self, body: ProposalBody) -> VoteBody:
@@ -399,27 +406,87 @@ class Serving:
         return None
 
 
-def test_refusals_go_out_with_rule_and_reason():
-    questions: list[Question] = []
+STATUS = {"malformed": 400, "oversized": 413, "not-the-agent": 401}
 
-    def respond(opened: OpenClearing, question: Question) -> None:
-        questions.append(question)
 
-    silent = case(respond)
-    silent.run()
-    expected = {"malformed": 400, "oversized": 413}
-    app = create_app(Serving(silent.opened))
+@contextmanager
+def server(opened: OpenClearing | None) -> Iterator[httpx.Client]:
+    app = create_app(Serving(opened))
     with serving(app, listening("127.0.0.1", 0)) as url, httpx.Client(base_url=url) as client:
+        yield client
+
+
+@contextmanager
+def asking() -> Iterator[tuple[httpx.Client, OpenClearing]]:
+    """A server whose first round waits for everybody; they answer at the end, and are heard."""
+    begun, ended = Flag(), Queue[dict[str, tuple[int, ...]]]()
+    opened = case(lambda opened, question: begun.set(), answer_seconds=60.0).opened
+    weights, targets = ({key.address: (number,) for key in KEYS} for number in (10**8, CAPACITY_MW))
+    with server(opened) as client:
+        round_ = Thread(target=lambda: ended.put(opened.ask(weights, targets)), daemon=True)
+        round_.start()
+        assert begun.wait(30.0)
+        yield client, opened
+        honestly = {}
+        for key in KEYS:
+            found = opened.question(key.address)
+            assert found is not None, "a refused message counts for nothing"
+            honestly[key.address] = tuple(honest(found[0]).powers)
+            assert client.post("/answer", content=sent(found[0])).json() == {"taken": True}
+        assert ended.get(timeout=30.0) == honestly
+
+
+def test_refusals_go_out_with_rule_and_reason():
+    with asking() as (client, opened):
+        found = opened.question(KEYS[0].address)
+        assert found is not None
         for kind, (rule, make) in BAD.items():
-            answer = client.post("/answer", content=make(questions[0]))
-            found = answer.json()["refusal"]
-            assert found in {rule, "too-late"}, kind
-            assert answer.status_code == expected.get(found, 409), kind
+            answer = client.post("/answer", content=make(found[0]))
+            assert answer.json()["refusal"] == rule, kind
+            assert answer.status_code == STATUS.get(rule, 409), kind
             assert answer.json()["reason"]
-        assert client.get("/question/0x12").status_code == 400
-        assert client.get(f"/question/{KEYS[0].address}").status_code == 204
+
+
+def test_what_else_a_server_is_asked_is_refused():
+    with server(None) as client:
         assert client.get("/certificates/00").json()["refusal"] == "unknown"
         assert client.post("/proposal", content=b"{}").status_code == 400
+        assert client.get("/question/0x12", headers=listens(KEYS[0])).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Wattbook"},
+        {"Authorization": "Wattbook 0x12"},
+        {"Authorization": "Wattbook power"},
+        listens(KEYS[0]) | {"Authorization": listens(KEYS[0])["Authorization"].replace("Wattbook", "Basic")},
+        listens(KEYS[1]),
+    ],
+)
+def test_only_the_account_is_told_its_questions(headers: dict[str, str]):
+    """Targets of several rounds would let an onlooker guess at a slope."""
+    target = f"/question/{KEYS[0].address}"
+    with asking() as (client, _):
+        assert client.get(target, headers=listens(KEYS[0])).json()["agent"] == KEYS[0].address
+        refused = client.get(target, headers=headers)
+        assert (refused.status_code, refused.json()["refusal"]) == (401, "not-the-agent")
+        assert refused.headers["WWW-Authenticate"] == "Wattbook"
+
+
+def test_who_waits_for_a_question_hears_of_none_when_the_server_stops():
+    app, heard = create_app(Serving(None)), Queue[int]()
+
+    def wait(url: str) -> None:
+        path = f"{url}/question/{KEYS[0].address}?wait=30"
+        heard.put(httpx.get(path, headers=listens(KEYS[0]), timeout=60.0).status_code)
+
+    with serving(app, listening("127.0.0.1", 0)) as url:
+        waiting = Thread(target=wait, args=(url,))
+        waiting.start()
+        waiting.join(0.5)
+    assert heard.get(timeout=30.0) == 204
 
 
 def test_a_question_is_bound_to_its_oracle_and_an_answer_to_its_question():
