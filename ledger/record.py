@@ -8,7 +8,7 @@ RecordError   nothing can be made of the source: it is not a market's record
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
@@ -29,7 +29,7 @@ from ledger.exchange import Exchange
 from ledger.keccak import keccak
 from ledger.token import Transfer, transfer_of
 from ledger.transactions import SignedTransaction, TransactionFormatError, decode_transaction
-from market.events import Event, OraclesRotated
+from market.events import ChargesPosted, Event, OraclesRotated, PricesPosted
 from market.orders import Address
 
 E = TypeVar("E", bound=Event)
@@ -227,6 +227,40 @@ class Record:
         return tuple(
             logged for sent in self.sent for logged in sent.logs if logged.log.address == self.exchange
         )
+
+    @cached_property
+    def posted(self) -> tuple[ChargesPosted | PricesPosted, ...]:
+        """Headers of charges and prices in chain order, each of which names a certificate and its inputs."""
+        return tuple(
+            each.event for each in self.logged if isinstance(each.event, ChargesPosted | PricesPosted)
+        )
+
+    @property
+    def proofs_missing(self) -> tuple[tuple[str, bytes], ...]:
+        """Files that charges and prices name and the bundle has not: the folder of each, and its SHA-256."""
+        named = dict.fromkeys(
+            pair
+            for each in self.posted
+            for pair in (
+                (bundles.CERTIFICATES, each.certificate_hash),
+                (bundles.INPUTS, each.input_hash),
+            )
+        )
+        here = {bundles.CERTIFICATES: self.bundle.certificates, bundles.INPUTS: self.bundle.inputs}
+        return tuple((place, digest) for place, digest in named if digest not in here[place])
+
+    def with_proofs(self, files: Mapping[tuple[str, bytes], bytes]) -> Record:
+        """The same record with certificates and inputs that somebody kept, by folder and SHA-256."""
+        brought = {
+            place: {digest: content for (folder, digest), content in files.items() if folder == place}
+            for place in (bundles.CERTIFICATES, bundles.INPUTS)
+        }
+        bundle = replace(
+            self.bundle,
+            certificates={**self.bundle.certificates, **brought[bundles.CERTIFICATES]},
+            inputs={**self.bundle.inputs, **brought[bundles.INPUTS]},
+        )
+        return replace(self, bundle=bundle)
 
     @cached_property
     def calls(self) -> tuple[Sent, ...]:

@@ -22,6 +22,13 @@ class CheckResult:
         """Nothing was wrong."""
         return not self.findings
 
+    @property
+    def verdict(self) -> str:
+        """`ok`, how many are `wrong`, or `nothing`: the record has nothing that the check is about."""
+        if self.findings:
+            return f"{len(self.findings)} wrong"
+        return "ok" if self.items else "nothing"
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -33,8 +40,13 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Every check passed."""
+        """No check found anything wrong."""
         return all(result.ok for result in self.checks)
+
+    @property
+    def items(self) -> int:
+        """How many things were looked at; where it is 0, nothing is verified."""
+        return sum(result.items for result in self.checks)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -62,11 +74,10 @@ class Report:
         """As people read it: findings first, then one line a check, what was verified, what assumed."""
         width = max((len(result.name) for result in self.checks), default=0)
         lines = [str(finding) for finding in self.findings]
-        for result in self.checks:
-            verdict = "ok" if result.ok else f"{len(result.findings)} wrong"
-            lines.append(
-                f"{result.name:<{width}}  {verdict:>9}  {result.items:>7_} items  {result.description}"
-            )
+        lines += [
+            f"{result.name:<{width}}  {result.verdict:>9}  {result.items:>7_} items  {result.description}"
+            for result in self.checks
+        ]
         lines += [f"verified: {line}" for line in self.verified]
         lines += [f"assumed: {line}" for line in self.assumed]
         return "\n".join(lines)

@@ -14,6 +14,7 @@ from node.cli.options import Json
 from node.cli.records import ExchangeAddress, read_record
 
 if TYPE_CHECKING:
+    from ledger.audit.report import Report
     from ledger.checkpoint import VerifierKey
     from ledger.record import Record
 
@@ -84,9 +85,16 @@ def audit(
         stop(missing, UNVERIFIABLE)
     typer.echo(json.dumps(report.to_json()) if as_json else str(report).replace("BUNDLE", source))
     if not as_json:
-        number = len(report.findings)
-        typer.echo("clean" if report.ok else f"{number} finding{'s' if number > 1 else ''}")
-    raise typer.Exit(CLEAN if report.ok else FAILED)
+        typer.echo(_conclusion(report))
+    raise typer.Exit((CLEAN if report.items else UNVERIFIABLE) if report.ok else FAILED)
+
+
+def _conclusion(report: Report) -> str:
+    """The last line of a report."""
+    number = len(report.findings)
+    if number:
+        return f"{number} finding{'s' if number > 1 else ''}"
+    return "clean" if report.items else "nothing there to verify"
 
 
 def _keep(record: Record, source: str, out: Path) -> None:

@@ -152,6 +152,12 @@ def cut_short(bundle: Bundle, blocks: int) -> Bundle:
     return rebuilt(shorter, bundle.manifest.first_block + kept)
 
 
+def begun_late(bundle: Bundle, first: int) -> Bundle:
+    """Leave the first blocks away: no forgery, since a record may begin at any block up to the deployment."""
+    parts = {name: getattr(bundle, name)[first:] for name in ("headers", "transactions", "receipts")}
+    return replace(bundle, manifest=replace(bundle.manifest, first_block=first), **parts)
+
+
 def _put(
     blocks: Sequence[tuple[bytes, ...]], at: int, block: tuple[bytes, ...]
 ) -> tuple[tuple[bytes, ...], ...]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from types import ModuleType
 
-from ledger.audit import CHECKS
+from ledger.audit import CHECKS, clearings
 from ledger.audit.checks import matching, pricing, responses
 from ledger.audit.verdict import Passed
 from ledger.record import Record
@@ -54,7 +54,7 @@ def modules() -> dict[ModuleType, tuple[str, ...]]:
         assert module is not None
         found.setdefault(module, []).append(check.run.__name__)  # type: ignore[attr-defined]
     found[matching].append("check_calls")
-    found[pricing].append("slots_without_certificate")
+    found[clearings] = ["clearings", "unproved"]
     found[responses] = ["check_charges", "check_prices", "standing"]
     return {module: tuple(names) for module, names in found.items()}
 
@@ -185,13 +185,14 @@ def main() -> None:
 
 
 def tampered_records() -> Iterator[Callable[[], Record]]:
-    """The honest record in four forms, one of each kind of tampering, and prices from answers with lies.
+    """The honest record in five forms, one of each kind of tampering, and prices from answers with lies.
 
-    A node's record has no proofs; blocks of one second have the same time; a day is cleared together.
+    A node's record has no proofs, or begins late; blocks of one second have the same time; a day is cleared
+    together.
     """
     from tests.audit.answered import records
     from tests.audit.expected import KINDS
-    from tests.audit.forge import same_second
+    from tests.audit.forge import begun_late, same_second
     from tests.audit.small_market import traded
     from tests.audit.tamper_quorum import charges_of_a_day
     from tests.audit.tampering import Ground
@@ -200,6 +201,7 @@ def tampered_records() -> Iterator[Callable[[], Record]]:
     yield lambda: ground.record
     bare = replace(ground.bundle, certificates={}, inputs={})
     yield lambda: Record.of(bare, proves_itself=False)
+    yield lambda: Record.of(begun_late(ground.bundle, 3), proves_itself=False)
     yield lambda: Record.of(same_second(ground.bundle), proves_itself=False)
     yield lambda: Record.of(charges_of_a_day(ground), proves_itself=True)
     for kind in KINDS:

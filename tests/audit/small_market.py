@@ -109,6 +109,7 @@ class SmallMarket:
     terms: Terms = field(init=False)
     certificates: list[bytes] = field(default_factory=list)
     inputs: list[bytes] = field(default_factory=list)
+    feeder: Feeder = field(default_factory=small_feeder)
     oracles: tuple[Key, ...] = ORACLES
     oracle_epoch: int = 1
     meters: list[tuple[Key, int]] = field(default_factory=lambda: [(meter, 1) for meter in METERS])
@@ -163,7 +164,7 @@ class SmallMarket:
 
     def clear(self, load: float) -> tuple[SlotPrices, bytes, bytes]:
         """Clear the feeder; prices, input hash, certificate hash."""
-        feeder = small_feeder()
+        feeder = self.feeder
         given = conditions(feeder, load)
         solution = SocpClearing(feeder)(feeder, given)
         self.inputs.append(encode_inputs(feeder, given))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 import rlp
 
@@ -278,7 +280,29 @@ RAW = (
 )
 """Files changed by hand."""
 
+
+def _genesis(edit: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Ground], bundles.Bundle]:
+    """A genesis.json that says something else, and every digest made to fit."""
+
+    def forge(ground: Ground) -> bundles.Bundle:
+        document = bundles.canonical_json(edit(json.loads(ground.bundle.genesis)))
+        return replace(ground.bundle, genesis=document)
+
+    return forge
+
+
 UNFIT = (
+    unfit(
+        "genesis-of-others",
+        "genesis.json block 0",
+        _genesis(lambda told: told | {"alloc": dict(list(told["alloc"].items())[1:])}),
+    ),
+    unfit(
+        "genesis-of-another-chain",
+        "genesis.json chain",
+        _genesis(lambda told: told | {"config": told["config"] | {"chainId": 1}}),
+    ),
+    unfit("genesis-unreadable", "genesis.json", _genesis(lambda told: told | {"alloc": 1})),
     unfit("header-block-left-out", "block 14 number", _block_left_out),
     unfit("header-blocks-swapped", "block 14 parent hash", _blocks_swapped),
     unfit("header-state-root", "block 21 parent hash", _forged_state),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from functools import cache
 from hashlib import sha256
@@ -185,21 +185,21 @@ PRICES = calls.PostPrices, calls.PostPricesChunk, PricesChunk
 OTHER_SLOT = SLOT + 9
 OTHER_HUB = 219.0
 
+
+def _false_proofs(name: str, kind: type, block: int, *, other_load: float, load: float) -> Iterator[Kind]:
+    """A proof that is false, one that is none, and right ones of another load and of another slot."""
+    header, chunk = f"block {block} log 0", f"block {block} log 1"
+    for what, place, forge in (
+        ("false", header, _false_proof(kind, 1)),
+        ("unreadable", header, _unreadable_proof(kind)),
+        ("of-another-load", chunk, _proof_of_else(kind, _cleared, other_load)),
+        ("of-another-slot", header, _proof_of_else(kind, _cleared, load, OTHER_SLOT)),
+    ):
+        yield forged(f"{name}-proof-{what}", name, place, forge)
+
+
 KINDS: tuple[Kind, ...] = (
-    forged("charges-proof-false", "charges", "block 7 log 0", _false_proof(calls.PostCharges, 1)),
-    forged("charges-proof-unreadable", "charges", "block 7 log 0", _unreadable_proof(calls.PostCharges)),
-    forged(
-        "charges-proof-of-another-load",
-        "charges",
-        "block 7 log 1",
-        _proof_of_else(calls.PostCharges, _cleared, 0.7),
-    ),
-    forged(
-        "charges-proof-of-another-slot",
-        "charges",
-        "block 7 log 0",
-        _proof_of_else(calls.PostCharges, _cleared, 0.8, OTHER_SLOT),
-    ),
+    *_false_proofs("charges", calls.PostCharges, 7, other_load=0.7, load=0.8),
     forged("charges-by-a-lying-quorum", "charges", "block 7 log 1 bus 2", _values(*CHARGES, bus_2=1)),
     forged("charges-at-the-hub-by-quorum", "charges", "block 7 log 0 bus 0", _values(*CHARGES, bus_0=1)),
     forged(
@@ -220,20 +220,7 @@ KINDS: tuple[Kind, ...] = (
         "block 21 log 0",
         _proof_of_else(calls.PostPrices, _cleared_of_two, SLOT - 1),
     ),
-    forged("prices-proof-false", "prices", "block 21 log 0", _false_proof(calls.PostPrices, 1)),
-    forged("prices-proof-unreadable", "prices", "block 21 log 0", _unreadable_proof(calls.PostPrices)),
-    forged(
-        "prices-proof-of-another-load",
-        "prices",
-        "block 21 log 1",
-        _proof_of_else(calls.PostPrices, _cleared, 0.5),
-    ),
-    forged(
-        "prices-proof-of-another-slot",
-        "prices",
-        "block 21 log 0",
-        _proof_of_else(calls.PostPrices, _cleared, 1.0, OTHER_SLOT),
-    ),
+    *_false_proofs("prices", calls.PostPrices, 21, other_load=0.5, load=1.0),
     forged(
         "prices-proof-of-another-hub",
         "prices",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from dataclasses import dataclass, replace
+from hashlib import sha256
 
 import pytest
 
@@ -11,9 +13,31 @@ from ledger.audit import audit
 from ledger.bundle import Bundle
 from ledger.record import Record
 from ledger.transactions import LEGACY, Transaction, sign_transaction
+from market.pricing.certificate import Accuracy, Claim
+from market.pricing.conditions import SlotPrices
 from market.slots import Rule
-from tests.audit.forge import change_status, cut_short, with_unreadable, without_transaction
-from tests.audit.small_market import RELAYER, SELLER, UTILITY, SmallMarket
+from tests.audit.forge import begun_late, change_status, cut_short, with_unreadable, without_transaction
+from tests.audit.small_market import RELAYER, SELLER, SLOT, UTILITY, SmallMarket, small_feeder
+
+CLAIMS = 6
+"""Where a certificate's two bytes of claims stand, behind magic and version."""
+
+
+@dataclass
+class ModestMarket(SmallMarket):
+    """Its oracles claim less than their certificates prove, as long as they are modest."""
+
+    modest: bool = True
+
+    def clear(self, load: float) -> tuple[SlotPrices, bytes, bytes]:
+        prices, input_hash, certificate_hash = super().clear(load)
+        if self.modest:
+            proof = self.certificates[-1]
+            self.certificates[-1] = (
+                proof[:CLAIMS] + bytes([Claim.LOCAL, Accuracy.STOPPED]) + proof[CLAIMS + 2 :]
+            )
+            certificate_hash = sha256(self.certificates[-1]).digest()
+        return prices, input_hash, certificate_hash
 
 
 def test_omission_shows_nowhere_but_at_the_head(bundle: Bundle) -> None:
@@ -57,6 +81,39 @@ def test_bytes_that_cannot_be_read_hide_no_missing_transaction(bundle: Bundle, r
 
 def test_what_oracles_and_the_utility_may_invent_is_named(record: Record) -> None:
     report = audit(record)
-    for words in ("feeder, limits and loads", "wholesale price", "genesis.json"):
+    one = f"one throughout, 'two buses' (0x{small_feeder().hash.hex()})"
+    for words in (
+        "feeder, limits and loads",
+        one,
+        "wholesale price",
+        "scenario 'small' and seed 7",
+        "token's code",
+    ):
         assert any(words in line for line in report.assumed)
     assert f"exchange {record.exchange}" in report.verified
+
+
+def test_what_certificates_do_not_say_is_named() -> None:
+    """Charges of another feeder, and a certificate that claims no more than a local, approximate optimum."""
+    market = ModestMarket(Rule.DLMP)
+    market.post_charges(SLOT, 0.8)
+    market.feeder = replace(small_feeder(), name="rebuilt", r_pu=small_feeder().r_pu * 2)
+    market.modest = False
+    market.post_charges(SLOT + 1, 0.8)
+    report = audit(Record.of(market.bundle(), proves_itself=False))
+    assert report.ok
+    of_feeders = next(line for line in report.assumed if "feeder, limits and loads" in line)
+    for name, slot in (("two buses", SLOT), ("rebuilt", SLOT + 1)):
+        assert re.search(f"'{name}' \\(0x[0-9a-f]{{64}}\\) in charges of slot {slot}\\b", of_feeders)
+    for words in ("a local optimum", "a method comes that stops early"):
+        [line] = [line for line in report.assumed if words in line]
+        assert line.startswith(f"charges of slot {SLOT}: ")
+
+
+def test_what_only_the_bundles_maker_says_is_named(bundle: Bundle) -> None:
+    """A notice is held to nothing, and a genesis to nothing where the record begins too late."""
+    later = replace(begun_late(bundle, 3), notice=b"of somebody")
+    report = audit(Record.of(later, proves_itself=False), ["headers"])
+    assert report.ok
+    for words in ("NOTICE: ", "begins at block 3, too late"):
+        assert any(words in line for line in report.assumed)

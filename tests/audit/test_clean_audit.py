@@ -15,9 +15,8 @@ from ledger.record import Record, RecordError
 from market.events import AccountResettled, AccountSettled, OraclesRotated, ReadingEstimated
 from market.orders import FillVetoed, OrderRejected, OrdersFilled, OrderVoided, VoidReason
 from market.settlement import Basis
-from market.slots import Rule
 from tests.audit.forge import same_second
-from tests.audit.small_market import BUYER, NEIGHBOUR, SELLER, SmallMarket, traded, written
+from tests.audit.small_market import BUYER, NEIGHBOUR, SELLER, SILENT, SLOT, SmallMarket, traded, written
 from tests.audit.tamper_quorum import charges_of_a_day
 from tests.audit.tampering import Ground
 
@@ -74,14 +73,15 @@ def test_without_a_known_head_the_report_says_so(record: Record) -> None:
     assert any("head" in line for line in audit(record).assumed)
 
 
-def test_node_proves_no_prices_and_the_report_says_so() -> None:
-    market = SmallMarket(Rule.DLMP)
-    market.trade()
-    record = Record.from_chain(market.chain)
-    assert record.exchange == market.exchange.address
+def test_node_proves_no_prices_and_the_report_says_so(traded_market: SmallMarket) -> None:
+    record = Record.from_chain(traded_market.chain)
+    assert record.exchange == traded_market.exchange.address
     report = audit(record)
     assert report.ok
-    assert "prices of 3 slots: a node keeps no certificates, a bundle does" in report.assumed
+    slots = f"slots {SLOT} to {SLOT + 1}, {SILENT}"
+    for kind in ("charges", "prices"):
+        assert f"{kind} of {slots}, whose certificates are not at hand (--proofs)" in report.assumed
+    assert not any("as given" in line for line in report.assumed), "no certificate takes anything as given"
 
 
 def test_chain_without_exchange_has_no_record() -> None:
@@ -98,6 +98,12 @@ def test_charges_of_slots_cleared_together_are_no_finding(bundle: Bundle) -> Non
     assert audit(Record.of(charges_of_a_day(Ground.of(bundle)), proves_itself=False)).ok
 
 
+def test_a_check_that_has_nothing_to_look_at_says_so(record: Record) -> None:
+    report = audit(record, names=["checkpoint"])
+    assert (report.ok, report.items, report.checks[0].verdict) == (True, 0, "nothing")
+    assert report.verified[-1] == "passed: nothing"
+
+
 def test_wrong_head_is_found(record: Record) -> None:
     report = audit(record, head=bytes(32))
     assert {finding.check for finding in report.findings} == {"checkpoint"}
@@ -106,6 +112,11 @@ def test_wrong_head_is_found(record: Record) -> None:
 def test_named_checks_run_alone(record: Record) -> None:
     report = audit(record, names=["matching", "headers"])
     assert [result.name for result in report.checks] == ["headers", "matching"]
+    assert any(line.startswith("whatever these checks would find") for line in report.assumed)
+    assert "passed: headers, matching" in report.verified
+    alone = audit(record, names=["settlement"])
+    assert any(line.endswith("as the record says") for line in alone.verified), "nobody looked at the hashes"
+    assert "12 postings" in alone.verified
     with pytest.raises(UnknownCheckError, match="'fills': there are headers, "):
         audit(record, names=["fills"])
 

@@ -16,6 +16,7 @@ from ledger.bundle import Bundle, BundleError, BundleFormatError, BundleIncomple
 from ledger.chain.encoding import decode_header
 from ledger.record import Record
 from tests.audit.small_market import written
+from tests.audit.tamper_files import SIGNER
 
 
 @pytest.fixture
@@ -62,20 +63,26 @@ def test_wrong_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("name", "old", "new"),
     [
-        (b'"seed": 7', b'"seed": 7.0'),
-        (b'"seed": 7', b'"seed": true'),
-        (b'"seed": 7', b'"seed": -0.0'),
-        (b'"scenario": "small"', b'"scenario": ["small"]'),
-        (b'"first_block": ', b'"first_block": 0.0e'),
+        ("manifest.json", b'"seed": 7', b'"seed": 7.0'),
+        ("manifest.json", b'"seed": 7', b'"seed": true'),
+        ("manifest.json", b'"seed": 7', b'"seed": -0.0'),
+        ("manifest.json", b'"scenario": "small"', b'"scenario": ["small"]'),
+        ("manifest.json", b'"first_block": ', b'"first_block": 0.0e'),
+        ("checkpoint", b"\n\n", b"\n\n\n"),
+        ("checkpoint", b"wattbook/31337", b"wattbook/031337"),
+        ("checkpoint", b"=\n", b"=\r\n"),
+        ("checkpoint", b"sha256:", b"sha256: "),
+        ("checkpoint", b"\xe2\x80\x94 ", b"- "),
+        ("checkpoint", b"wattbook/", b"other/"),
     ],
 )
-def test_manifest_with_values_of_another_kind(bundle: Bundle, old: bytes, new: bytes) -> None:
-    files = bundles.encode(bundle)
-    assert old in files["manifest.json"]
-    with pytest.raises(BundleFormatError, match=r"manifest\.json"):
-        bundles.decode(files | {"manifest.json": files["manifest.json"].replace(old, new)})
+def test_file_in_another_form(bundle: Bundle, name: str, old: bytes, new: bytes) -> None:
+    files = bundles.encode(bundle, SIGNER)
+    assert old in files[name]
+    with pytest.raises(BundleFormatError, match=f"bundle/{name}: "):
+        bundles.decode(files | {name: files[name].replace(old, new, 1)})
 
 
 @pytest.mark.parametrize("content", [b"{}", b'{"b": 1, "a": 2}\n', b'{\n  "a": 1,\n  "a": 1\n}\n', b"[1"])

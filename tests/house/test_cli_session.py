@@ -222,6 +222,8 @@ def test_checks_can_be_listed_and_chosen(bundle: Path):
     assert listed == [check["name"] for check in told("audit", bundle)["checks"]]
     chosen = told("audit", bundle, "--check", "prices", "--check", "headers")["checks"]
     assert [check["name"] for check in chosen] == ["headers", "prices"]
+    alone = wattbook("audit", bundle, "--check", "checkpoint")
+    assert (alone.exit_code, alone.stdout.splitlines()[-1]) == (3, "nothing there to verify")
     status, line = refused("audit", bundle, "--check", "fills")
     assert status == 2
     assert line.startswith("check 'fills': there are headers, ")

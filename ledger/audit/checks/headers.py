@@ -2,7 +2,8 @@
 
 Files against names and digests in the manifest, blocks against their parents, transactions, receipts, blooms
 against the roots in the headers, gas and fees against what block and sender allow, checkpoint against head
-and manifest, and its signature against the key that the manifest names. State roots are for `execution`.
+and manifest, its signature against the key that the manifest names, and genesis.json against the first block.
+Other blocks' state roots are for `execution`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from hashlib import sha256
 from ledger import bundle as bundles
 from ledger import rlp_bytes
 from ledger.address import address_bytes
+from ledger.audit.beginning import begun_so, first_hash
 from ledger.audit.verdict import PASSED, Verdict, compare
 from ledger.chain.encoding import bloom, envelope_type, ordered_root, union
 from ledger.chain.rules import EMPTY_UNCLES_HASH, GAS_PER_BLOB, GAS_TRANSACTION
@@ -33,6 +35,7 @@ def check(record: Record) -> Iterator[Verdict]:
         yield from _content(block)
         previous = block
     yield from _checkpoint(record)
+    yield from _genesis(record)
 
 
 def _files(record: Record) -> Iterator[Verdict]:
@@ -184,3 +187,17 @@ def _signatures(record: Record) -> Iterator[Verdict]:
             yield PASSED
         else:
             yield Finding(NAME, where, "a signature of this text", "none", "does not verify", _NEXT)
+
+
+def _genesis(record: Record) -> Iterator[Verdict]:
+    """genesis.json against the first block; nothing where one of the two is not in the record."""
+    if not record.bundle.genesis or first_hash(record) is None:
+        return
+    from ledger.chain.rerun import CannotRerun, Rerun, genesis_of  # noqa: PLC0415 - py-evm loads slowly
+
+    try:
+        genesis = genesis_of(record.bundle.genesis)
+    except CannotRerun as refusal:
+        yield Finding(NAME, bundles.GENESIS, "a genesis that can be read", str(refusal), "unreadable", _NEXT)
+        return
+    yield from begun_so(NAME, record, genesis.chain_id, Rerun(genesis, "stock").first)

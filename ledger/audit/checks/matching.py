@@ -50,7 +50,7 @@ def check_reserves(record: Record) -> Iterator[Verdict]:
 
 def check_calls(record: Record) -> Iterator[Verdict]:
     """One verdict an event that neither the book nor another check answers for; calls that must fail."""
-    yield from _compared(record, CALLS, _of_calls)
+    yield from _compared(record, CALLS, _of_other_events)
     for step in replay(record).steps:
         if step.refused is not None and step.sent.status == 1:
             what = f"{step.sent.where} {type(step.sent.call).__name__}"
@@ -98,7 +98,7 @@ def _both_placed(expected: Event | None, recorded: Logged | None) -> bool:
     return isinstance(other, OrderPlaced) and (other.trader, other.nonce) == (expected.trader, expected.nonce)
 
 
-def _of_calls(pair: Pair) -> bool:
+def _of_other_events(pair: Pair) -> bool:
     return not (_of_book(pair) or _of_funds(pair) or _derived_elsewhere(pair))
 
 

@@ -82,24 +82,11 @@ def check_prices(record: Record) -> Iterator[Verdict]:
                 yield from _by_bus(PRICES, slot, slot.prices_chunks, proved.prices.bus_price, slot.prices)
 
 
-def slots_without_certificate(record: Record) -> int:
-    """Slots whose prices cannot be proved since the source holds no certificates, as a node does not."""
-    if record.proves_itself:
-        return 0
-    kept = record.bundle.certificates
-    posted = (
-        [each[1].certificate_hash for each in (slot.charges_posted, slot.prices_posted) if each]
-        for slot in history(record)
-    )
-    return sum(any(digest not in kept for digest in digests) for digests in posted)
-
-
 def _unnamed(record: Record) -> Iterator[Verdict]:
     """Certificates and inputs of the bundle that neither charges nor prices name: they prove nothing here."""
-    posted = [each.event for each in record.logged if isinstance(each.event, ChargesPosted | PricesPosted)]
     for place, contents, named in (
-        (bundles.CERTIFICATES, record.bundle.certificates, {each.certificate_hash for each in posted}),
-        (bundles.INPUTS, record.bundle.inputs, {each.input_hash for each in posted}),
+        (bundles.CERTIFICATES, record.bundle.certificates, {each.certificate_hash for each in record.posted}),
+        (bundles.INPUTS, record.bundle.inputs, {each.input_hash for each in record.posted}),
     ):
         for digest in contents:
             if digest in named:

@@ -1,0 +1,43 @@
+"""How much an audit looked at, in lines: only what checks that passed have seen."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from ledger.audit.checks import headers, matching, settlement, signatures
+from ledger.audit.epochs import epochs
+from ledger.audit.report import CheckResult
+from ledger.history import NoHistory, history
+from ledger.record import Record
+
+
+def verified(record: Record, results: Sequence[CheckResult]) -> list[str]:
+    """What the record is, and how much of it was looked at; only checks that passed count."""
+    passed = {result.name for result in results if result.ok and result.items}
+    first, last = record.blocks[0], record.blocks[-1]
+    held = "" if headers.NAME in passed else ", as the record says"
+    lines = [
+        f"blocks {first.number} to {last.number} of chain {record.domain.chain_id},"
+        f" head 0x{last.hash.hex()}{held}",
+        f"exchange {record.exchange}",
+    ]
+    counted = ", ".join(_counted(record, passed))
+    lines += [counted] if counted else []
+    if signatures.NAME in passed:
+        lines += epochs(record)
+    names = [result.name for result in results if result.name in passed]
+    return [*lines, f"passed: {', '.join(names) or 'nothing'}"]
+
+
+def _counted(record: Record, passed: Collection[str]) -> Iterator[str]:
+    """Slots, and what of them the checks that passed derive again."""
+    try:
+        slots = list(history(record))
+    except NoHistory:
+        return
+    if slots and matching.MATCHING in passed:
+        yield f"{len(slots)} slot{'s' * (len(slots) > 1)}"
+        yield f"{sum(len(slot.placed) for slot in slots):_} orders"
+        yield f"{sum(len(slot.fills) for slot in slots):_} fills"
+    if slots and settlement.NAME in passed:
+        yield f"{sum(len(slot.settled) for slot in slots):_} postings"
