@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Path, Query
+from fastapi import FastAPI, Path, Query, Response
 
 from node.api import documents
 from node.api.assets import add_assets
 from node.api.bills import Finished
 from node.api.desk import Desk
 from node.api.documents import UnknownSlotError
-from node.api.flows import NO_PROOFS, Flows, Proofs
+from node.api.flows import Flows
 from node.api.guard import guard
 from node.api.pages import add_pages
 from node.api.problems import DESCRIBED, answer_with_problems
 from node.api.projection import Projection
+from node.api.proofs import NO_PROOFS, Proofs, file_of
 from node.api.trading import add_trading
 from node.api.version1 import TAGS, add_resources, address_of
 from node.api.views import Views
@@ -28,6 +29,9 @@ Numbers are whole and carry their unit at the end of their name: energies Wh, pr
 Unix seconds. Lists come in pieces; give a piece's `next` as `after`. Refusals are problem details (RFC 9457).
 """
 
+OCTETS = "application/octet-stream"
+OF_OCTETS: dict[int | str, dict[str, Any]] = DESCRIBED | {200: {"content": {OCTETS: {}}}}
+Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 in hexadecimal")]
 SlotNumber = Annotated[int | None, Query(ge=0, lt=2**32, description="slot number")]
 
 
@@ -63,6 +67,7 @@ def create_api(
     add_resources(app, projection, flows, finished)
     add_pages(app, projection, Views(projection, deployment, flows, finished, desk), finished)
     add_trading(app, projection, desk)
+    _add_proofs(app, proofs)
 
     @app.get("/health")
     def health() -> dict[str, Any]:
@@ -99,3 +104,17 @@ def create_api(
         return outlook(slot, purpose).model_dump()
 
     return app
+
+
+def _add_proofs(app: FastAPI, proofs: Proofs) -> None:
+    """The routes at which oracles serve theirs, too."""
+
+    @app.get("/certificates/{digest}", response_class=Response, responses=OF_OCTETS)
+    def certificate(digest: Digest) -> Response:
+        """A certificate of charges or prices, by the SHA-256 that the chain has of it."""
+        return Response(file_of(proofs.certificates, digest), media_type=OCTETS)
+
+    @app.get("/inputs/{digest}", response_class=Response, responses=OF_OCTETS)
+    def inputs(digest: Digest) -> Response:
+        """What a clearing was given, likewise."""
+        return Response(file_of(proofs.inputs, digest), media_type=OCTETS)

@@ -5,8 +5,6 @@ UnknownFlowsError   the slot is not cleared yet, or the proof is not at hand
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +17,7 @@ from market.pricing.wire import FormatError
 from node.api import resources
 from node.api.models import BusFlowResource, FlowsResource
 from node.api.projection import Projection
+from node.api.proofs import Proofs
 
 PROOFS_READ = 64
 """Clearings that stay read: the pages ask for the same few again and again."""
@@ -26,17 +25,6 @@ PROOFS_READ = 64
 
 class UnknownFlowsError(LookupError):
     """Nothing is known of what the feeder carries in the slot."""
-
-
-@dataclass(frozen=True, slots=True)
-class Proofs:
-    """Inputs and certificates of clearings by their SHA-256; they may grow."""
-
-    inputs: Mapping[bytes, bytes] = field(default_factory=dict)
-    certificates: Mapping[bytes, bytes] = field(default_factory=dict)
-
-
-NO_PROOFS = Proofs()
 
 
 class Flows:

@@ -30,6 +30,7 @@ from node.api.documents import UnknownSlotError
 from node.api.feed import TooManyListenersError
 from node.api.flows import UnknownFlowsError
 from node.api.paging import CursorError
+from node.api.proofs import UnknownProofError
 from node.api.sources import UnknownAccountError
 from node.web.pages import render
 
@@ -72,6 +73,7 @@ KINDS: Mapping[type[Exception], tuple[str, str, int]] = {
     UnknownSlotError: ("unknown-slot", "The market has no such slot", 404),
     UnknownAccountError: ("unknown-account", "The address is not registered", 404),
     UnknownFlowsError: ("unknown-flows", "No clearing of the slot is at hand", 404),
+    UnknownProofError: ("unknown-proof", "No such proof is here", 404),
     UnknownPaymentError: ("unknown-payment", "Nothing was paid there", 404),
     CursorError: ("cursor", "No place in a list", 422),
     ReadOnlyError: ("read-only", "No orders are taken here", 403),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.errors import CLEAN, FAILED, UNVERIFIABLE, USAGE, stop
+from node.cli.errors import CLEAN, FAILED, UNVERIFIABLE, USAGE, complain, stop
 from node.cli.options import Json
 from node.cli.records import ExchangeAddress, read_record
 
@@ -46,8 +46,12 @@ def audit(
     ] = None,
     exchange: ExchangeAddress = None,
     proofs: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="DIR", help="Folder of an oracle's --data, for a node's URL; may be repeated."),
+        list[str] | None,
+        typer.Option(
+            metavar="DIR|URL",
+            help="Who has a node's proofs: folder of an oracle's --data, a bundle, or the URL of an oracle or"
+            " of the market's API; may be repeated.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -107,6 +111,9 @@ def _keep(record: Record, source: str, out: Path) -> None:
         bundle.write(record.bundle, out)
     except OSError as refusal:
         stop(f"--out {refusal}", USAGE)
+    if missing := len(record.proofs_missing):
+        lacking = f"{missing} proofs of charges and prices are missing, which an audit of it will find"
+        complain(f"--out {out}: {lacking}; --proofs says who has them", kind="note")
 
 
 def _genesis(path: Path | None, replay: bool) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,9 +44,9 @@ def _wanted(exchange: str) -> str:
 
 
 def read_record(
-    source: str, exchange: str | None, proofs: Sequence[Path] = (), genesis: bytes = b""
+    source: str, exchange: str | None, proofs: Sequence[str] = (), genesis: bytes = b""
 ) -> Record:
-    """Read a bundle or a node, with what the auditor brings of it.
+    """Read a bundle or a node, with what the auditor brings of it: proofs, the genesis.
 
     Leaves with 2 for a wrong path and with 3 for what cannot be read.
     """
@@ -56,14 +57,15 @@ def read_record(
     if not source:
         stop("name a bundle's folder or a node's URL", USAGE)
     wanted = None if exchange is None else _wanted(exchange)
-    remote = source.startswith(("http://", "https://"))
-    for folder in proofs:
-        if not remote or not folder.is_dir():
-            reason = "no such folder" if remote else "goes with a node's URL; a bundle has its own"
-            stop(f"--proofs {folder}: {reason}", USAGE)
+    remote = _is_url(source)
+    services = [each for each in proofs if _is_url(each)]
+    folders = [Path(each) for each in proofs if not _is_url(each)]
+    for each in proofs if not remote else [folder for folder in folders if not folder.is_dir()]:
+        reason = "no such folder" if remote else "goes with a node's URL; a bundle has its own"
+        stop(f"--proofs {each}: {reason}", USAGE)
     try:
         if remote:
-            return Record.from_url(source, wanted, proofs, genesis)
+            return _with_fetched(Record.from_url(source, wanted, folders, genesis), services)
         record = Record.from_bundle(Path(source))
     except BundleNotFoundError as refusal:
         stop(refusal, USAGE)
@@ -80,3 +82,30 @@ def read_record(
     if wanted not in (None, record.exchange):
         stop(f"--exchange {wanted}: {source} is the record of {record.exchange}", USAGE)
     return record.begun_by(genesis) if genesis else record
+
+
+def _is_url(text: str) -> bool:
+    return text.startswith(("http://", "https://"))
+
+
+def _with_fetched(record: Record, services: Sequence[str]) -> Record:
+    """The record with the proofs that servers of oracles or of the market hand out.
+
+    What is not of the SHA-256 that the chain has is left where it came from. Leaves with 3 where
+    nobody answers.
+    """
+    from node.client.http import Client, RefusedError, ServiceError  # noqa: PLC0415 - loads slowly
+
+    for url in services:
+        client, found = Client(url), {}
+        for kind, digest in record.proofs_missing:
+            try:
+                content = client.proof(kind, digest)
+            except RefusedError:
+                continue  # the next service may have it; what nobody has is told by the report
+            except ServiceError as failure:
+                stop(f"--proofs {failure}", UNVERIFIABLE)
+            if sha256(content).digest() == digest:
+                found[kind, digest] = content
+        record = record.with_proofs(found)
+    return record

@@ -33,8 +33,8 @@ def serve(
     from ledger.history import NoHistory  # noqa: PLC0415 - these load slowly
     from node.api.app import create_api  # noqa: PLC0415
     from node.api.bills import Finished  # noqa: PLC0415
-    from node.api.flows import Proofs  # noqa: PLC0415
     from node.api.projection import Projection  # noqa: PLC0415
+    from node.api.proofs import Proofs  # noqa: PLC0415
     from node.api.sources import RecordSource  # noqa: PLC0415
     from node.client.serving import PortTakenError, listening, serving  # noqa: PLC0415
 

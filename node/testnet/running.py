@@ -27,8 +27,8 @@ from ledger.keys import Key, mnemonic_keys
 from market.events import SlotsScheduled
 from node.api.app import create_api
 from node.api.desk import Desk
-from node.api.flows import Proofs
 from node.api.projection import Projection
+from node.api.proofs import Proofs
 from node.api.sources import LiveSource
 from node.rpc.app import create_app
 from node.rpc.engine import Engine, wall_clock

@@ -18,9 +18,10 @@ from ledger.token import Token
 from market.orders import NOBODY
 from node.api.app import create_api
 from node.api.bills import Finished
-from node.api.flows import Proofs
 from node.api.projection import Projection
+from node.api.proofs import Proofs
 from node.api.sources import LiveSource, RecordSource, Source
+from node.client.http import Client
 from node.client.serving import listening, serving
 from node.web.bill import bill_page
 from tests.audit.small_market import BUYER, NEW_UTILITY, SILENT, SLOT, TRADERS, SmallMarket
@@ -322,3 +323,13 @@ def test_every_resource_is_described_with_its_answers(api: httpx.Client):
                     assert list(answer["content"]) == ["application/problem+json"]
     for name, schema in document["components"]["schemas"].items():
         assert schema.get("description"), name
+
+
+def test_proofs_are_handed_out_by_their_digest(api: httpx.Client, record: Record) -> None:
+    assert len(record.proofs_missing) == 0
+    client = Client(str(api.base_url))
+    for kind, files in (("certificates", record.bundle.certificates), ("inputs", record.bundle.inputs)):
+        for digest, content in files.items():
+            assert client.proof(kind, digest) == content
+        assert api.get(f"/{kind}/{bytes(32).hex()}").json()["type"] == "urn:wattbook:problem:unknown-proof"
+        assert api.get(f"/{kind}/00").status_code == 422

@@ -84,6 +84,19 @@ def test_node_proves_no_prices_and_the_report_says_so(traded_market: SmallMarket
     assert not any("as given" in line for line in report.assumed), "no certificate takes anything as given"
 
 
+def test_bundle_made_of_a_chain_and_its_proofs_audits_as_the_chain_did(
+    traded_market: SmallMarket, bundle: Bundle, tmp_path: Path
+) -> None:
+    record = Record.from_chain(traded_market.chain, proofs=[written(bundle, tmp_path / "proofs")])
+    assert record.proofs_missing == ()
+    kept = Record.from_bundle(written(record.bundle, tmp_path / "kept"))
+    online, offline = audit(record), audit(kept)
+    assert (online.ok, offline.ok, offline.assumed) == (True, True, online.assumed)
+    of_headers, *others = zip(online.checks, offline.checks, strict=True)
+    assert of_headers[0].items < of_headers[1].items, "a chain has no files, nor a manifest"
+    assert all(one == other for one, other in others)
+
+
 def test_chain_without_exchange_has_no_record() -> None:
     with pytest.raises(RecordError, match="0 exchanges found"):
         Record.from_chain(EmbeddedChain())

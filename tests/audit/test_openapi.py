@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from ledger.record import Record
 from node.api.app import create_api
 from node.api.bills import Finished
-from node.api.flows import Proofs
 from node.api.projection import Projection
+from node.api.proofs import Proofs
 from node.api.sources import RecordSource
 from node.client.serving import listening, serving
 

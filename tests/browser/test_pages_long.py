@@ -14,8 +14,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from node.api.app import create_api
-from node.api.flows import Proofs
 from node.api.projection import Projection
+from node.api.proofs import Proofs
 from node.api.sources import LiveSource
 from node.client.serving import listening, serving
 from node.testnet.running import Running

@@ -482,13 +482,23 @@ def test_simulate_and_audit_on_a_node(scenario: Path, session: tuple[Path, str],
     embedded = told("simulate", scenario)
     with running(Settings(port=0, api_port=0, accounts=1), lambda line: None, lambda line: None) as net:
         url, first = net.document["rpc_url"], net.document["exchange"]
-        assert told("audit", url)["ok"] is True  # the only exchange needs no name
+        services = (
+            "--proofs",
+            url,
+            "--proofs",
+            net.document["api_url"],
+        )  # a node has none, and is asked in vain
+        own = told("audit", url, *services, "--out", tmp_path / "own")  # the only exchange needs no name
+        assert own["ok"] is True
+        assert told("audit", tmp_path / "own")["assumed"] == own["assumed"]
         remote = told("simulate", scenario, "--rpc-url", url, "--out", tmp_path / "out")
         status, line = refused("audit", url)
         assert status == 3
         assert all(address in line for address in (first, remote["exchange"], "--exchange"))
         kept = tmp_path / "kept"
-        assert told("audit", url, "--exchange", remote["exchange"], "--out", kept)["ok"] is True
+        without = wattbook("audit", url, "--exchange", remote["exchange"], "--out", kept)
+        assert (without.exit_code, without.stderr.partition(": ")[0]) == (0, "note")
+        assert "--proofs says who has them" in without.stderr
         assert (
             refused("audit", url, "--exchange", remote["exchange"], "--out", kept)[0] == 2
         )  # is there already
