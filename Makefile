@@ -68,7 +68,7 @@ long: $(DEV) ## the tests that take hours, full counts; writes tests/long/REPORT
 	@mkdir -p out
 	@$(BIN)/python -m tests.long.lives out/lives --first $(FIRST) $(LIVES)
 	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" $(BIN)/python -m pytest $(PYTEST) -m long --junitxml=out/long.xml; \
-	  $(BIN)/python -m tests.long.report out/lives tests/long/REPORT.md --first $(FIRST) --junit out/long.xml
+	  $(BIN)/python -m tests.long.report tests/long/REPORT.md --lives out/lives --first $(FIRST) --junit out/long.xml
 
 check: $(DEV) ## lint, types, import rules, artifacts, tidiness
 	@$(BIN)/ruff check .

@@ -1,12 +1,14 @@
-"""Write the committed report of `make long`: `report.py LIVES REPORT [--first LIFE] [--junit FILE...]`.
+"""Write the committed report of `make long`: `report.py REPORT [--lives LIVES] [--first LIFE] [--junit FILE...]`.
 
 LIVES is the folder of `lives.py`; FILE is what pytest made of the other long tests, several where they were
-run in parts. What depends on the machine or the hour is left out, so that the same run gives the same page.
+run in parts. Without LIVES what the report says of lives stays, and so do the rows of tests that were not run
+again. What depends on the machine or the hour is left out, so that the same run gives the same page.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -15,16 +17,29 @@ from platform import python_version
 from xml.etree import ElementTree
 
 from tests.long.lives import LIVES_PER_UNIT, MILLION, VIEWING, contract_hash, counted, drawing_hash
+from tests.programs import ROOT
 from tests.twins.lives import MARKETS
 from tests.twins.tally import Tally, rules
 
 VERSIONS = ("vyper", "py-evm")
 
 
-def page(lives: Path, first: int, junit: Sequence[Path]) -> str:
-    """The whole report."""
+TESTS = "## Other long tests"
+Rows = dict[str, str]
+"""A row of the table by the test's name."""
+
+
+def whole(lives: Path, first: int, rows: Rows) -> str:
+    """The report of a whole run."""
     heading = "# The long tests\n\nWritten by `make long`. Every draw follows from a number."
-    return "\n\n".join([heading, *lives_part(lives, first), *tests_part(junit)]) + "\n"
+    return "\n\n".join([heading, *lives_part(lives, first), *tests_part(rows)]) + "\n"
+
+
+def renewed(report: str, rows: Rows) -> str:
+    """A report with the rows of tests that were run again."""
+    before, _, after = report.partition(TESTS)
+    kept = {line.split("|")[1].strip(): line for line in after.splitlines() if line.startswith("| `")}
+    return before + "\n\n".join(tests_part({**kept, **rows})) + "\n"
 
 
 def lives_part(folder: Path, first: int) -> Iterator[str]:
@@ -83,15 +98,20 @@ def table(what: str, number: str, counts: Mapping[str, int]) -> str:
     return "\n".join([f"| {what} | {number} |", "|---|---|", *rows])
 
 
-def tests_part(junit: Sequence[Path]) -> Iterator[str]:
+def tests_part(rows: Rows) -> Iterator[str]:
     """One row for each of the other long tests."""
-    yield "## Other long tests"
-    if not junit:
+    yield TESTS
+    if not rows:
         yield "Not run for this report."
         return
-    yield "Those that were run for this report:"
-    rows = [f"| `{case.get('name')}` | {outcome(case)} | {counted_by(case)} |" for case in cases(junit)]
-    yield "\n".join(["| test | outcome | counted |", "|---|---|---|", *rows])
+    yield "Each as it ended when it was last run, and at which commit:"
+    yield "\n".join(["| test | outcome | commit | counted |", "|---|---|---|---|", *rows.values()])
+
+
+def rows_of(junit: Sequence[Path], commit: str) -> Rows:
+    """What was run."""
+    names = ((f"`{case.get('name')}`", case) for case in cases(junit))
+    return {name: f"| {name} | {outcome(case)} | {commit} | {counted_by(case)} |" for name, case in names}
 
 
 def cases(junit: Sequence[Path]) -> list[ElementTree.Element]:
@@ -109,16 +129,33 @@ def outcome(case: ElementTree.Element) -> str:
     return found[0] if found else "passed"
 
 
+def head() -> str:
+    """The commit that was run, short; with a + where the tree has changes that it has not."""
+    commit = _git("rev-parse", "--short=10", "HEAD")
+    return commit + "+" * bool(_git("status", "--porcelain", "--untracked-files=no"))
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(
+        ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
 def main() -> int:
     """Write and show the report; 1 where a test failed, so that make stops."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("lives", type=Path)
     parser.add_argument("report", type=Path)
+    parser.add_argument("--lives", type=Path)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--junit", type=Path, nargs="+", default=[])
     asked = parser.parse_args()
-    asked.report.write_text(page(asked.lives, asked.first, asked.junit), "utf-8")
-    print(asked.report.read_text("utf-8"))
+    rows = rows_of(asked.junit, head())
+    if asked.lives is None:
+        text = renewed(asked.report.read_text("utf-8"), rows)
+    else:
+        text = whole(asked.lives, asked.first, rows)
+    asked.report.write_text(text, "utf-8")
+    print(text)
     if not asked.junit:
         return 0
     outcomes = [outcome(case) for case in cases(asked.junit)]
