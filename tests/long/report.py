@@ -1,4 +1,4 @@
-"""Write the committed report of `make long`: `report.py REPORT [--lives LIVES] [--first LIFE] [--junit FILE...]`.
+"""Write the committed report of `make long`: `report.py REPORT [--lives LIVES] [--junit FILE...]`.
 
 LIVES is the folder of `lives.py`; FILE is what pytest made of the other long tests, several where they were
 run in parts. Without LIVES what the report says of lives stays, and so do the rows of tests that were not run
