@@ -213,7 +213,7 @@ def _admit_needs(conditions: Conditions) -> None:
             period = int(np.argmax(low - high))
             raise StorageError(
                 f"conditions: storage {column} can meet no bounds from period {period} on:"
-                " its power is too small"
+                f" its power or capacity is {low[period] - high[period]:g} pu·h too small"
             )
 
 

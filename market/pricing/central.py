@@ -25,6 +25,7 @@ from market.feeder.powerflow import Flow
 from market.pricing.admission import ClearingFailed, admit
 from market.pricing.branchflow import ConicData, NetworkPoint, NetworkProblem
 from market.pricing.conditions import Conditions, Devices, Duals, Primal
+from market.pricing.storages import netted
 from market.units import Floats
 
 
@@ -312,4 +313,4 @@ def _read_jointly(
         energy=storages.energy_min + (storages.energy_max - storages.energy_min) * state,
     )
     stored = z[row : row + state.size].reshape(shape)
-    return primal, replace(duals, stored=stored), int(answer.iterations)
+    return netted(storages, primal), replace(duals, stored=stored), int(answer.iterations)

@@ -22,6 +22,7 @@ from market.pricing.admission import ClearingFailed, ConditionsError, admit
 from market.pricing.branchflow import SOLVER_TOLERANCE, cone_dual
 from market.pricing.conditions import Conditions, Duals, Primal
 from market.pricing.rules import shed_cost, tie_break_centre, tie_break_share
+from market.pricing.storages import netted
 from market.units import Floats, Ints
 
 PARAMETERS = {
@@ -360,7 +361,8 @@ def _solve_jointly(
     stored = {name: np.array(variable.value) for name, variable in program.variables.items()}
     theta = np.array([constraint.dual_value for constraint in program.states])
     iterations = int(program.problem.solver_stats.num_iters)
-    return replace(primal, **stored), replace(duals, stored=theta), iterations
+    primal = netted(storages, replace(primal, **stored))
+    return primal, replace(duals, stored=theta), iterations
 
 
 def _stack(

@@ -24,6 +24,7 @@ from market.pricing.branchflow import NetworkProblem
 from market.pricing.conditions import Conditions, Duals, Primal
 from market.pricing.periods import period_of, row, stacked
 from market.pricing.rules import tie_break_share
+from market.pricing.storages import netted
 from market.units import Floats, Ints
 
 PROXIMAL = 1e-7
@@ -368,7 +369,6 @@ class Coupled:
         charge, discharge, energy = (
             point.x[part].reshape(shape) for part in (self._charge, self._discharge, self._energy)
         )
-        return (
-            replace(primal, charge=charge, discharge=discharge, energy=energy),
-            replace(duals, stored=point.w[self._theta].reshape(shape)),
-        )
+        primal = replace(primal, charge=charge, discharge=discharge, energy=energy)
+        stored = point.w[self._theta].reshape(shape)
+        return netted(self.conditions.storages, primal), replace(duals, stored=stored)

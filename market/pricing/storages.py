@@ -141,6 +141,13 @@ class Scheduled(Protocol):
         """Given, pu."""
 
 
+def netted(storages: Storages, primal: Primal) -> Primal:
+    """Without what storages that lose nothing charge and discharge at once: no state or balance has it."""
+    lossless = storages.charge_efficiency * storages.discharge_efficiency == 1
+    both = np.where(lossless, np.minimum(primal.charge, primal.discharge), 0.0)
+    return replace(primal, charge=primal.charge - both, discharge=primal.discharge - both)
+
+
 def one_way(storages: Storages, primal: Scheduled, overlap: float) -> Storages:
     """Who charges and discharges at once, by more than `overlap` pu, keeps the direction that prevails."""
     both = np.minimum(primal.charge, primal.discharge) > overlap
