@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from threading import Event as Flag
 from threading import Lock
 from typing import Any
 
@@ -68,6 +69,7 @@ class Feed:
         self._blocks: OrderedDict[tuple[int, str], tuple[tuple[Moment, bytes], ...]] = OrderedDict()
         self._lock = Lock()
         self._listeners = 0
+        self._look: asyncio.Task[Moment] | None = None
 
     @contextmanager
     def listened(self) -> Iterator[None]:
@@ -91,6 +93,16 @@ class Feed:
         """The end of the newest block."""
         head = self._source.head()
         return Moment(head, END_OF_BLOCK, self._mark(head))
+
+    async def next_look(self) -> Moment:
+        """The end of the newest block, some time from now: one look serves all who wait for it."""
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(self._look_later())
+        return await asyncio.shield(self._look)  # a listener that leaves takes it from nobody else
+
+    async def _look_later(self) -> Moment:
+        await asyncio.sleep(POLL_SECONDS)
+        return await run_in_threadpool(self.now)
 
     def holds(self, moment: Moment) -> bool:
         """Whether the chain is still the one that a moment is of."""
@@ -135,21 +147,21 @@ class Feed:
             return self._blocks[key]
 
 
-async def messages(feed: Feed, since: Moment | None) -> AsyncIterator[bytes]:
-    """What a listener is sent, without end: first where it stands, then every event behind it."""
+async def messages(feed: Feed, since: Moment | None, ending: Flag) -> AsyncIterator[bytes]:
+    """What a listener is sent until `ending`: first where it stands, then every event behind it."""
     with feed.listened():
-        async for told in _messages(feed, since):
+        async for told in _messages(feed, since, ending):
             yield told
 
 
-async def _messages(feed: Feed, since: Moment | None) -> AsyncIterator[bytes]:
+async def _messages(feed: Feed, since: Moment | None, ending: Flag) -> AsyncIterator[bytes]:
     if since is None:
         at = await run_in_threadpool(feed.now)
         yield _message("begin", at, {})
     else:
         at = since
     quiet = 0
-    while True:
+    while not ending.is_set():
         if not await run_in_threadpool(feed.holds, at):
             at = await run_in_threadpool(feed.now)
             yield _message("reset", at, {})
@@ -160,11 +172,10 @@ async def _messages(feed: Feed, since: Moment | None) -> AsyncIterator[bytes]:
         if told:
             quiet = 0
             yield b"".join(told)
-            continue
-        quiet += 1
-        if quiet % QUIET_POLLS == 0:
-            yield b": nothing new\n\n"
-        await asyncio.sleep(POLL_SECONDS)
+        while not ending.is_set() and await feed.next_look() == at:
+            quiet += 1
+            if quiet % QUIET_POLLS == 0:
+                yield b": nothing new\n\n"
 
 
 def message(place: Moment, told: Told, timestamp: int) -> bytes:

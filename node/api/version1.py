@@ -32,6 +32,7 @@ from node.api.paging import After, Direction, Limit, Piece, piece
 from node.api.problems import DESCRIBED, described
 from node.api.projection import Projection, State
 from node.api.sources import UnknownAccountError
+from node.client.serving import ending
 
 VERSION = "/v1"
 EVENT_STREAM = "text/event-stream"
@@ -191,7 +192,7 @@ def _add_accounts(app: FastAPI, projection: Projection) -> None:
 
 
 def _add_events(app: FastAPI, projection: Projection) -> None:
-    feed = Feed(projection)
+    feed, ends = Feed(projection), ending(app)
 
     @app.get(
         f"{VERSION}/events",
@@ -211,7 +212,7 @@ def _add_events(app: FastAPI, projection: Projection) -> None:
         """Every event of the contract as it happens (server-sent events), from now or from an id on."""
         feed.check_room()
         since = None if last_event_id is None else Moment.parse(last_event_id)
-        return StreamingResponse(messages(feed, since), media_type=EVENT_STREAM)
+        return StreamingResponse(messages(feed, since, ends), media_type=EVENT_STREAM)
 
 
 def wanted(account: str | None) -> Address | None:

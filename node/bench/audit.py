@@ -7,7 +7,6 @@ its own, so that its memory is its own.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -21,6 +20,7 @@ from ledger.history import history
 from ledger.record import Record
 from node.bench.row import Row, WrongWork
 from node.bench.timing import seconds, timed
+from node.bench.usage import peak_memory_mib
 from node.scenario.loading import load
 from node.simulate.run import simulate
 
@@ -30,7 +30,6 @@ PROSUMERS = (60, 600)
 """Two days: ten times as many people, about ten times as many orders."""
 CACHE = Path("out/bench")
 GOAL_SECONDS = 60
-KIB_PER_MIB = 1_024
 
 
 def rows() -> Iterable[Row]:
@@ -89,15 +88,7 @@ def judge(bundle: Path) -> dict[str, Any]:
             raise WrongWork(f"{len(report.findings)} findings in a sound bundle")
     taken["all checks"] = sum(taken.values()) - reading
     orders = sum(len(slot.placed) for slot in history(record))
-    return {"orders": orders, "seconds": taken, "peak_mib": _peak_mib()}
-
-
-def _peak_mib() -> float:
-    """The most memory that this process had; elsewhere than on Linux, or its parent when it began."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    own = (int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-    return next(own, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / KIB_PER_MIB
+    return {"orders": orders, "seconds": taken, "peak_mib": peak_memory_mib()}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from threading import Thread
 import uvicorn
 from fastapi import FastAPI
 
-SHUTDOWN_SECONDS = 1
+SHUTDOWN_SECONDS = 3
 STARTED_SECONDS = 30.0
 
 
@@ -44,19 +44,37 @@ def listening(host: str, port: int, option: str = "--port") -> socket.socket:
         raise PortTakenError(f"{option} {port}: {reason} at {host}; name another one") from None
 
 
+def ending(app: FastAPI) -> Flag:
+    """Set when the application's server stops: answers without an end watch it, or they would be cut off."""
+    if not hasattr(app.state, "ending"):
+        app.state.ending = Flag()
+    found: Flag = app.state.ending
+    return found
+
+
 @contextmanager
-def serving(app: FastAPI, taken: socket.socket) -> Iterator[str]:
+def serving(app: FastAPI, taken: socket.socket, log_level: str = "critical") -> Iterator[str]:
     """Its URL, while the context lasts."""
     config = uvicorn.Config(
-        app, log_level="critical", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS
+        app,
+        log_level=log_level,
+        access_log=False,
+        ws="websockets-sansio",
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     server = _Server(config)
     thread = Thread(target=lambda: server.run(sockets=[taken]), daemon=True)
     thread.start()
     try:
         server.listens.wait(STARTED_SECONDS)
-        host, port = taken.getsockname()[:2]
-        yield f"http://{host}:{port}"
+        yield url_of(taken)
     finally:
+        ending(app).set()
         server.should_exit = True
         thread.join()
+
+
+def url_of(taken: socket.socket) -> str:
+    """Where a socket listens."""
+    host, port = taken.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

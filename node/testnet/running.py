@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,9 +14,6 @@ from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
 from typing import Any
-
-import uvicorn
-from fastapi import FastAPI
 
 from ledger.chain.embedded import EmbeddedChain
 from ledger.chain.lmdb import ForeignFolderError
@@ -30,6 +26,7 @@ from node.api.desk import Desk
 from node.api.projection import Projection
 from node.api.proofs import Proofs
 from node.api.sources import LiveSource
+from node.client.serving import serving, url_of
 from node.rpc.app import create_app
 from node.rpc.engine import Engine, wall_clock
 from node.testnet.chain import HeldClock
@@ -52,8 +49,7 @@ from node.testnet.settings import DEFAULT_ACCOUNTS, FolderError, PortError, Sett
 
 PREPARATION_SECONDS = 3_600
 """Chain time before the first opening in which a new market is deployed, a second a transaction."""
-SHUTDOWN_SECONDS = 3
-STARTED_POLL_SECONDS = 0.01
+LOG_LEVEL = "error"
 
 Say = Callable[[str], None]
 
@@ -94,7 +90,7 @@ def running(
         else:
             market = resume_market(engine, cast, world, record, stop)
         document = describe(
-            market, rpc_url=_url(rpc_socket), api_url=_url(api_socket), mnemonic=settings.words
+            market, rpc_url=url_of(rpc_socket), api_url=url_of(api_socket), mnemonic=settings.words
         )
         operator = Operator(
             market,
@@ -123,8 +119,8 @@ def running(
             desk=_desk(market, api_socket),
             host=settings.host,
         )
-        stack.enter_context(_serving(create_app(engine, origins=settings.origins), rpc_socket))
-        stack.enter_context(_serving(api, api_socket))
+        stack.enter_context(serving(create_app(engine, origins=settings.origins), rpc_socket, LOG_LEVEL))
+        stack.enter_context(serving(api, api_socket, LOG_LEVEL))
         stack.enter_context(_thread("market", operator.run, stop))
         stack.enter_context(_thread("narrator", narrator.run, stop))
         started()
@@ -249,33 +245,6 @@ def _listening(host: str, port: int, option: str) -> Iterator[socket.socket]:
             reason = (failure.strerror or "cannot be used").lower()
             raise PortError(f"{option} {port}: {reason} at {host}; name another one") from None
         yield listening
-
-
-def _url(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-@contextmanager
-def _serving(app: FastAPI, listening: socket.socket) -> Iterator[None]:
-    """A server on a thread of its own while the context lasts."""
-    config = uvicorn.Config(
-        app,
-        log_level="error",
-        access_log=False,
-        ws="websockets-sansio",
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-    )
-    server = uvicorn.Server(config)
-    thread = Thread(target=lambda: server.run(sockets=[listening]), daemon=True)
-    thread.start()
-    try:
-        while not server.started and thread.is_alive():
-            time.sleep(STARTED_POLL_SECONDS)
-        yield
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @contextmanager

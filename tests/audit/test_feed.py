@@ -162,3 +162,13 @@ def test_who_waits_is_told_of_the_next_block_and_of_a_chain_that_went_back(sourc
         source.at = end - 2
         later = next(piece for piece in pieces if "event: reset" in piece)
         assert Moment.parse(read(later).id).block == end - 2
+
+
+def test_a_server_that_stops_lets_its_listeners_go(source: Growing, record: Record):
+    app = create_api(Projection(source), {}, finished=Finished(record, "out/bundle"))
+    with httpx.Client() as client:
+        with serving(app, listening("127.0.0.1", 0)) as at:
+            answer = client.send(client.build_request("GET", f"{at}/v1/events"), stream=True)
+            pieces = answer.iter_text()
+            assert read(next(pieces)).kind == "begin"
+        assert list(pieces) == [], "an answer that was cut off would raise"

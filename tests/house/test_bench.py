@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from ledger.chain.translate import TranslatedComputation
 from market.feeder import load
 from market.pricing.newton import NewtonClearing
-from node.bench import atc, audit, book, certificates, chain, contract, feeders, matching, prices
+from node.bench import atc, audit, book, certificates, chain, contract, feeders, matching, pages, prices
 from node.bench.day import demo_day
 from node.bench.drawn import drawn_conditions, drawn_feeder
 from node.bench.open_slot import OpenSlot
@@ -167,6 +167,7 @@ SMALL: dict[Any, dict[str, Any]] = {
     audit: {"SESSION": {"slots.count": "1"}, "PROSUMERS": (4,)},
     book: {"ORDERS": 2_000, "ACCOUNTS": 200, "RUNS": 2},
     matching: {"ORDERS": 2_000, "ACCOUNTS": 200, "RUNS": 2, "HOUSES": 12, "SLOTS": 1},
+    pages: {"ACCOUNTS": 4, "RESTING": 12, "LISTENERS": 3, "VISITORS": 1, "WARM_UP_STEPS": 8, "STEPS": 4},
 }
 
 

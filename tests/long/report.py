@@ -2,7 +2,8 @@
 
 LIVES is the folder of `lives.py`; FILE is what pytest made of the other long tests, several where they were
 run in parts. Without LIVES what the report says of lives stays, and so do the rows of tests that were not run
-again. What depends on the machine or the hour is left out, so that the same run gives the same page.
+again. What depends on the machine or the hour is left out, so that the same run gives the same page; only how
+smoothly a browser shows a busy market is told, by the test that measures it.
 """
 
 from __future__ import annotations
