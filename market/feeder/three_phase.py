@@ -16,6 +16,7 @@ currents of the line current that carries it: balanced phases show the balanced 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
@@ -104,6 +105,17 @@ def phases_of(letters: str, count: int) -> Ints:
     return np.array([PHASES.index(letters[k % len(letters)]) for k in range(count)], dtype=np.int64)
 
 
+def require(zero_sequence: float = ZERO_SEQUENCE) -> None:
+    """Raise ThreePhaseError where no flow can be had: without the extra, with a ratio not above 0."""
+    if find_spec("power_grid_model") is None:
+        raise ThreePhaseError(
+            "power-grid-model, which solves unbalanced flows, is not installed:"
+            " pip install 'wattbook[three-phase]'"
+        )
+    if not (np.isfinite(zero_sequence) and zero_sequence > 0):
+        raise ThreePhaseError(f"zero_sequence = {zero_sequence:g}: a ratio above 0")
+
+
 def three_phase_flow(
     feeder: Feeder, p: Floats, q: Floats, *, zero_sequence: float = ZERO_SEQUENCE
 ) -> PhaseFlow:
@@ -112,8 +124,7 @@ def three_phase_flow(
     Raises ThreePhaseError without the extra, for a line without impedance, a power that is not finite or a
     ratio that is not above 0; UnbalancedFlowError where no solution is found.
     """
-    if not (np.isfinite(zero_sequence) and zero_sequence > 0):
-        raise ThreePhaseError(f"zero_sequence = {zero_sequence:g}: a ratio above 0")
+    require(zero_sequence)
     for bus in np.flatnonzero(~np.all(np.isfinite(p) & np.isfinite(q), axis=1))[:1]:
         raise ThreePhaseError(f"feeder {feeder.name}: power at bus {feeder.bus_names[bus]} is not finite")
     for bus in np.flatnonzero((feeder.r_pu[1:] == 0) & (feeder.x_pu[1:] == 0))[:1] + 1:
@@ -137,13 +148,8 @@ def three_phase_flow(
 
 def _solve(feeder: Feeder, p: Floats, q: Floats, zero_sequence: float) -> dict[str, Any]:
     """power-grid-model's answer for nodes, lines and the source, each in the order of buses."""
-    try:
-        from power_grid_model import LoadGenType, PowerGridModel, initialize_array  # noqa: PLC0415 - an extra
-        from power_grid_model.errors import IterationDiverge, SparseMatrixError  # noqa: PLC0415
-    except ModuleNotFoundError:
-        raise ThreePhaseError(
-            "three-phase flows need an extra: pip install 'wattbook[three-phase]'"
-        ) from None
+    from power_grid_model import LoadGenType, PowerGridModel, initialize_array  # noqa: PLC0415 - an extra
+    from power_grid_model.errors import IterationDiverge, SparseMatrixError  # noqa: PLC0415
 
     def table(kind: str, first_id: int, count: int, **columns: Any) -> Any:
         rows = initialize_array("input", kind, count)

@@ -107,8 +107,8 @@ class Answers(NamedTuple):
     rating: Floats
 
 
-class Network:
-    """A feeder's constants as the equations need them; entry j − 1 of a line array is line j."""
+class FlowEquations:
+    """The power flow of one feeder and its prices, as equations; entry j − 1 of a line array is line j."""
 
     def __init__(self, feeder: Feeder) -> None:
         self.lines, self.buses = feeder.lines, feeder.buses
@@ -194,7 +194,7 @@ class Network:
 class Kkt:
     """The matrix of a feeder, ready to be filled, factored and solved again and again."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: FlowEquations) -> None:
         self.network = network
         self._solver: Any = None
         self._unfilled, self._shifted = True, 0.0

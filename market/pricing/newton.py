@@ -26,7 +26,7 @@ from market.pricing.activeset import EXACT, Settled, settle
 from market.pricing.admission import ConditionsError, admit, refuse_storages
 from market.pricing.conditions import Components, Conditions, Duals, Primal, Solution
 from market.pricing.guess import Guess, as_before, without_lines
-from market.pricing.kkt import Currents, Kkt, Network, SingularStep
+from market.pricing.kkt import Currents, FlowEquations, Kkt, SingularStep
 from market.pricing.optimality import costs
 from market.pricing.periods import period_of
 from market.pricing.point import STORAGES
@@ -64,7 +64,7 @@ class NewtonClearing:
     def __init__(self, feeder: Feeder, exact: float = EXACT) -> None:
         self.feeder = feeder
         self._exact = exact
-        self._network = Network(feeder)
+        self._network = FlowEquations(feeder)
         self._kkt = Kkt(self._network)
 
     def __call__(self, feeder: Feeder, conditions: Conditions, warm: Solution | None = None) -> Solution:
@@ -176,13 +176,13 @@ class NewtonClearing:
         return _Period(
             primal=primal,
             duals=duals,
-            components=self._components(currents, duals),
+            components=self._price_parts(currents, duals),
             status="local" if _burns(settled) else "optimal",
             residual=settled.residual,
             steps=settled.steps,
         )
 
-    def _components(self, currents: Currents, duals: dict[str, Floats]) -> dict[str, Floats]:
+    def _price_parts(self, currents: Currents, duals: dict[str, Floats]) -> dict[str, Floats]:
         """What λ is made of: one solution of Jᵀw = c for each kind of limit that binds, the rest is loss."""
         price, network = duals["price"], self._network
         parts = {"voltage": np.zeros(network.buses), "congestion": np.zeros(network.buses)}

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from market.feeder.model import Feeder
 from market.pricing.conditions import Conditions
-from market.pricing.kkt import Answers, Currents, Kkt, Network, Point, Residual
+from market.pricing.kkt import Answers, Currents, FlowEquations, Kkt, Point, Residual
 from market.pricing.rules import tie_break_share
 from market.units import Floats, Ints
 
@@ -82,7 +82,7 @@ class Quantities:
     `of_generators` and `of_loads` the places of their units.
     """
 
-    def __init__(self, network: Network, feeder: Feeder, conditions: Conditions, period: int) -> None:
+    def __init__(self, network: FlowEquations, feeder: Feeder, conditions: Conditions, period: int) -> None:
         devices, hub = conditions.devices, conditions.hub
         self.network = network
         self.import_price, self.export_price = (

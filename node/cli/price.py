@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
@@ -83,10 +83,11 @@ def price(
     from node.price import MethodError, SlotError, clear  # noqa: PLC0415 - loads slowly
     from node.workers.crew import WorkersError  # noqa: PLC0415
 
+    on_phases = _on_phases(phases, zero_sequence) if three_phase else None
     try:
         with refusals(scenario):
             cleared = clear(loaded, slot, method, penalty, workers)
-            unbalanced = _unbalanced(cleared, phases, zero_sequence) if three_phase else None
+            unbalanced = None if on_phases is None else on_phases(cleared)
     except (MethodError, SlotError) as refusal:
         stop(refusal, USAGE)
     except WorkersError as failure:
@@ -105,21 +106,28 @@ def price(
         complain(f"--method {cleared.table.method}: not certified: {cleared.table.doubt}", "warning")
 
 
-def _unbalanced(cleared: Cleared, phases: str | None, zero_sequence: float | None) -> PhaseTable:
+def _on_phases(phases: str | None, zero_sequence: float | None) -> Callable[[Cleared], PhaseTable]:
+    """How a cleared slot is put on three phases; leaves at once where it could not be."""
     from market.feeder.three_phase import (  # noqa: PLC0415 - loads slowly
         ZERO_SEQUENCE,
         ThreePhaseError,
         UnbalancedFlowError,
     )
-    from node.price.phases import DRAWN, three_phases  # noqa: PLC0415 - as above
+    from node.price.phases import DRAWN, admit, three_phases  # noqa: PLC0415 - as above
 
-    ratio = ZERO_SEQUENCE if zero_sequence is None else zero_sequence
+    how = (DRAWN if phases is None else phases, ZERO_SEQUENCE if zero_sequence is None else zero_sequence)
     try:
-        return three_phases(cleared, DRAWN if phases is None else phases, ratio)
-    except UnbalancedFlowError as failure:
-        stop(f"--three-phase: {failure}", FAILED)
+        admit(*how)
     except ThreePhaseError as refusal:
         stop(f"--three-phase: {refusal}", USAGE)
+
+    def run(cleared: Cleared) -> PhaseTable:
+        try:
+            return three_phases(cleared, *how)
+        except ThreePhaseError as failure:
+            stop(f"--three-phase: {failure}", FAILED if isinstance(failure, UnbalancedFlowError) else USAGE)
+
+    return run
 
 
 def _write(cleared: Cleared, out: Path, phases: PhaseTable | None) -> tuple[Path, ...]:

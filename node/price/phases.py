@@ -17,6 +17,7 @@ from market.feeder.three_phase import (
     PhaseViolation,
     balanced,
     phases_of,
+    require,
     single_phase,
     three_phase_flow,
     unseen_violations,
@@ -73,6 +74,13 @@ class PhaseTable:
     def to_json(self) -> dict[str, Any]:
         """The record as JSON, by the names of its fields."""
         return asdict(self)
+
+
+def admit(phases: str = DRAWN, zero_sequence: float = ZERO_SEQUENCE) -> None:
+    """Refuse what no slot could be put on three phases with, before it is cleared. Raises ThreePhaseError."""
+    require(zero_sequence)
+    if phases not in (DRAWN, BALANCED):
+        phases_of(phases, 0)
 
 
 def three_phases(cleared: Cleared, phases: str = DRAWN, zero_sequence: float = ZERO_SEQUENCE) -> PhaseTable:

@@ -342,9 +342,13 @@ def test_phases_without_three_phase_are_a_mistake(option: tuple[str, str]):
 
 def test_three_phases_without_the_extra_name_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "power_grid_model", None)
-    done = wattbook("price", "ieee33-day", "--method", "newton", "--three-phase")
+    monkeypatch.setattr("node.price.clear", lambda *given: pytest.fail("cleared in vain"))
+    done = wattbook("price", "ieee33-day", "--method", "newton", "--three-phase", "--phases", "abc")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert "pip install 'wattbook[three-phase]'" in done.stderr
+    assert done.stderr == (
+        "error: --three-phase: power-grid-model, which solves unbalanced flows, is not installed:"
+        " pip install 'wattbook[three-phase]'\n"
+    )
 
 
 @pytest.mark.parametrize("rating_mva", [0.0001, 0.001, 0.005])

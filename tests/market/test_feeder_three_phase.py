@@ -159,5 +159,5 @@ def test_what_cannot_be_solved_is_refused():
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "power_grid_model", None)
     feeder = two_buses()
-    with pytest.raises(ThreePhaseError, match=r"need an extra: pip install 'wattbook\[three-phase\]'"):
+    with pytest.raises(ThreePhaseError, match=r"not installed: pip install 'wattbook\[three-phase\]'"):
         three_phase_flow(feeder, np.zeros((2, 3)), np.zeros((2, 3)))
