@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from market.atc.rounds import Round
 from market.feeder.model import Feeder
 from market.findings import Finding
 from market.pricing.certificate import certificate, check
@@ -75,15 +76,26 @@ class PriceTable:
         return asdict(self)
 
 
+@runtime_checkable
+class Traced(Protocol):
+    """A clearing by rounds, which are told of by period, or of all periods at once."""
+
+    trace: tuple[tuple[Round, ...], ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Cleared:
-    """What a table was made of: the world, its clearing, and which period of that is the slot."""
+    """What a table was made of: the world, its clearing, and which period of that is the slot.
+
+    rounds: what each round left, where the method has rounds.
+    """
 
     world: World
     conditions: Conditions
     solution: Solution
     period: int
     table: PriceTable
+    rounds: tuple[Round, ...] = ()
 
     @property
     def start(self) -> datetime:
@@ -195,7 +207,8 @@ def _cleared(scenario: ScenarioFile, slot: int, name: str, make: Callable[[Feede
         shed_mw=shed * world.feeder.base_mw,
         seconds=seconds,
     )
-    return Cleared(world, conditions, solution, period, table)
+    trace = clearing.trace if isinstance(clearing, Traced) else ((),)
+    return Cleared(world, conditions, solution, period, table, trace[min(period, len(trace) - 1)])
 
 
 def _require(method: str, penalty: str | None, workers: int) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from jinja2 import Environment
 
+from market.atc.rounds import Round
 from node.price.clearing import BusPrice, Cleared, PriceTable
 from node.price.phases import BALANCED, DRAWN, BusPhases, PhaseTable
 from node.price.pictures import pictures
@@ -23,7 +24,8 @@ from node.simulate.canvas import DARK, LIGHT, data_uri
 from node.simulate.wording import MINUS, NBSP, power
 from node.web.templating import environment
 
-PHASES_OWN = {"phases.csv", "phases.svg"}
+OWN = {"phases.csv", "phases.svg", "rounds.csv", "rounds.svg"}
+"""Files that not every slot has: of three phases, and of methods with rounds."""
 ROWS_MAX = 1_000
 """More buses than this have their rows in the CSV alone."""
 
@@ -52,9 +54,11 @@ def write_page(cleared: Cleared, out: Path, phases: PhaseTable | None = None) ->
     contents["buses.csv"] = _csv(BusPrice, cleared.table.buses)
     if phases is not None:
         contents["phases.csv"] = _csv(BusPhases, phases.buses)
+    if cleared.rounds:
+        contents["rounds.csv"] = _csv(Round, cleared.rounds)
     contents |= {f"{each.name}.svg": light for each, light in drawn}
     out.mkdir(parents=True, exist_ok=True)
-    for name in PHASES_OWN - contents.keys():
+    for name in OWN - contents.keys():
         (out / name).unlink(missing_ok=True)
     for name, content in contents.items():
         (out / name).write_bytes(content)

@@ -1,4 +1,4 @@
-"""Pictures of a cleared slot: the feeder with prices and loading, prices taken apart, the three phases.
+"""Pictures of a cleared slot: the feeder by price and loading, prices taken apart, rounds, three phases.
 
 Feeders of many buses are drawn by groups of neighbours: what is shown of a group is its mean price, the line
 that feeds it, and whether any of its buses or lines is at a limit.
@@ -6,7 +6,7 @@ that feeds it, and whether any of its buses or lines is at a limit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
+from market.atc.rounds import BALANCE_TOLERANCE_PU, PRICE_TOLERANCE, Round
 from market.feeder.three_phase import PHASES, UNBALANCE_MAX
 from node.price.clearing import Cleared
 from node.price.condense import GROUPS_MAX, WHOLE_MAX, Condensed, condense
@@ -28,6 +30,8 @@ SPAN_MIN = 0.1
 """Least height of a scale of prices, €/MWh: rounding is not to look like a price."""
 
 
+ROUNDING = 1e-16
+"""What is exactly 0 is drawn here: a logarithmic scale has none."""
 SHOWN_MIN = 5e-4
 """A component that is nowhere larger, €/MWh, is not drawn: tables print it as 0."""
 
@@ -71,6 +75,17 @@ def pictures(cleared: Cleared, phases: PhaseTable | None = None) -> tuple[Pictur
             lambda theme: components_by_bus(cleared, drawn, theme),
         ),
     ]
+    if cleared.rounds:
+        found.append(
+            Picture(
+                "rounds",
+                "How the rounds settled",
+                "After each round, at most: how far a prosumer's marginal price is from the DLMP of its"
+                " bus, and what the utility grants a bus from what its prosumers answered. Dashed: where"
+                " rounds may end.",
+                lambda theme: residuals_by_round(cleared.rounds, theme),
+            )
+        )
     if phases is not None:
         found.append(
             Picture(
@@ -217,6 +232,34 @@ def _bus_axis(axes: Any, cleared: Cleared, drawn: Condensed) -> None:
     axes.set_xticks([])
     what = "buses" if drawn.whole else "groups of buses"
     axes.set_xlabel(f"{drawn.groups} {what}, in the feeder's order from the substation")
+
+
+# --- rounds ----------------------------------------------------------------------------------------
+
+
+def residuals_by_round(rounds: Sequence[Round], theme: Theme) -> Figure:
+    """Price residual above, balance residual below, on logarithmic scales, each with what is allowed."""
+    figure = Figure(figsize=(9.0, 4.4), layout="constrained")
+    x = np.arange(1, len(rounds) + 1)
+    for axes, label, found, allowed, colour in zip(
+        figure.subplots(2, 1, sharex=True),
+        ("prices apart,\nshare of the DLMP", "powers apart, pu"),
+        (
+            np.array([each.price_residual for each in rounds]),
+            np.array([each.balance_residual for each in rounds]),
+        ),
+        (PRICE_TOLERANCE, BALANCE_TOLERANCE_PU),
+        (theme.market, theme.third),
+        strict=True,
+    ):
+        axes.semilogy(x, np.maximum(found, ROUNDING), color=colour, marker="o", ms=4.0, lw=1.4)
+        axes.axhline(allowed, color=theme.ink, lw=0.9, ls=(0, (4, 2)))
+        axes.set_ylabel(label)
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+    axes.set_xlabel("round")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
 
 
 # --- three phases ----------------------------------------------------------------------------------

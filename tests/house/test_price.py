@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from market.atc.methods import METHODS as COORDINATIONS
+from market.atc.rounds import Round
 from market.feeder.model import FeederError
 from market.pricing.surplus import net_consumption
 from node.cli.app import app
@@ -185,6 +186,17 @@ def test_csv_reads_back_as_the_table(tmp_path: Path, cleared: Cleared):
         assert row["bus"] == bus.bus
         assert float(row["dlmp"]) == bus.dlmp
         assert (float(row["loading"]) if row["loading"] else None) == bus.loading
+
+
+def test_rounds_are_told_until_they_settled(tmp_path: Path, cleared: Cleared):
+    rounds = clear(load("ieee33-day"), 9, "three-levels")
+    assert set(write_page(rounds, tmp_path)) == FILES | {"rounds.csv", "rounds.svg"}
+    rows = list(csv.DictReader((tmp_path / "rounds.csv").read_text("utf-8").splitlines()))
+    assert len(rows) == rounds.table.iterations > 1
+    last = Round(**{name: float(value) for name, value in rows[-1].items()})
+    assert last == rounds.rounds[-1] and last.settled
+    assert set(write_page(cleared, tmp_path)) == FILES, "Newton has none"
+    assert {path.name for path in tmp_path.iterdir()} == FILES
 
 
 def test_pictures_show_what_binds(cleared: Cleared, tmp_path: Path):
