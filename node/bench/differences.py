@@ -35,9 +35,13 @@ def worst_of(names: Sequence[str]) -> tuple[float, int]:
         if is_simbench(name) and find_spec("simbench") is None:
             continue
         feeder = load(name, *LIMITS_PU)
-        conditions = drawn_conditions(feeder, min(PROSUMERS, 3 * feeder.buses))
-        errors.append(worst_error(feeder, conditions, spread(feeder)))
+        errors.append(worst_error(feeder, conditions_of(feeder), spread(feeder)))
     return max(errors, default=0.0), len(errors)
+
+
+def conditions_of(feeder: Feeder) -> Conditions:
+    """One hour of a feeder, with no more prosumers than it has room for."""
+    return drawn_conditions(feeder, min(PROSUMERS, 3 * feeder.buses))
 
 
 def worst_error(feeder: Feeder, conditions: Conditions, buses: Sequence[int] | Ints) -> float:

@@ -6,7 +6,7 @@ The peer's figure is what it takes to an answer as exact as the solver's; ours, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from market.pricing.conditions import Conditions, Solution
 from market.pricing.newton import NewtonClearing
 from market.pricing.socp import SocpClearing
 from node.bench.day import demo_day, price_error
-from node.bench.differences import worst_of
+from node.bench.differences import LIMITS_PU, conditions_of, spread, worst_error, worst_of
 from node.bench.drawn import drawn_conditions, drawn_day, drawn_feeder
 from node.bench.feeders import EVERY
 from node.bench.opf import opf
@@ -83,6 +83,19 @@ def rows() -> Iterable[Row]:
             )
 
 
+def rows_of(names: Sequence[str]) -> Iterable[Row]:
+    """Times and the error of prices on feeders by name alone. Raises FeederError before any is measured."""
+    feeders = [load(name, *LIMITS_PU) for name in dict.fromkeys(names)]
+    return (row for feeder in feeders for row in _of_feeder(feeder))
+
+
+def _of_feeder(feeder: Feeder) -> Iterator[Row]:
+    conditions = conditions_of(feeder)
+    yield from _times(feeder.name, feeder, conditions)
+    worst = worst_error(feeder, conditions, spread(feeder))
+    yield Row(f"{feeder.name}: λ against finite differences of the cost", worst, "relative", goal=1e-6)
+
+
 def _one_slot(prosumers: int, cold_ms: float | None, warm_ms: float | None) -> Iterator[Row]:
     world = demo_day(prosumers)
     feeder, conditions = world.feeder, world.conditions(SLOT)
@@ -119,12 +132,29 @@ def _one_slot(prosumers: int, cold_ms: float | None, warm_ms: float | None) -> I
 
 
 def _large(feeder: Feeder, conditions: Conditions, cold_ms: float | None, warm_ms: float) -> Iterator[Row]:
-    newton = NewtonClearing(feeder)
-    later = replace(conditions, fixed_p=LATER * conditions.fixed_p, fixed_q=LATER * conditions.fixed_q)
+    who = f"{feeder.buses:,} buses"
+    yield from _times(who, feeder, conditions, cold_ms, warm_ms)
+    yield _beside_opf(who, feeder, _later(conditions))
+
+
+def _later(conditions: Conditions) -> Conditions:
+    """The slot after."""
+    return replace(conditions, fixed_p=LATER * conditions.fixed_p, fixed_q=LATER * conditions.fixed_q)
+
+
+def _times(
+    who: str,
+    feeder: Feeder,
+    conditions: Conditions,
+    cold_ms: float | None = None,
+    warm_ms: float | None = None,
+) -> Iterator[Row]:
+    """The slot after these conditions, from nothing and from them, beside Clarabel."""
+    newton, later = NewtonClearing(feeder), _later(conditions)
     before = newton(feeder, conditions)
     answers = newton(feeder, later), newton(feeder, later, before)
     if not (price_error(*answers) <= AGREEMENT and max(each.residual for each in answers) <= FINISHED):
-        raise WrongWork(f"{feeder.buses} buses: cold and warm differ")
+        raise WrongWork(f"{who}: cold and warm differ")
     cold, warm = medians_seconds(
         again(lambda: newton(feeder, later)), again(lambda: newton(feeder, later, before)), runs=RUNS
     )
@@ -133,10 +163,8 @@ def _large(feeder: Feeder, conditions: Conditions, cold_ms: float | None, warm_m
         alone, peer_ms = "Clarabel, unfinished", peer * MS
     except ClearingFailed:
         alone, peer_ms = "Clarabel, which fails", None
-    who = f"{feeder.buses:,} buses"
     yield Row(f"{who}: newton, cold", cold * MS, "ms", alone, peer_ms, goal=cold_ms)
     yield Row(f"{who}: newton, warm", warm * MS, "ms", alone, peer_ms, goal=warm_ms)
-    yield _beside_opf(who, feeder, later)
 
 
 def _beside_opf(who: str, feeder: Feeder, conditions: Conditions) -> Row:

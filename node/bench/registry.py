@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from node.bench.row import Row
@@ -87,6 +87,17 @@ GROUPS: tuple[Group, ...] = (
     Group("pages", "pages and events of a busy testnet: latency, listeners, memory", _pages),
 )
 """All groups, in the order of a whole run."""
+
+
+def prices_of(feeders: Sequence[str]) -> Group:
+    """The group `prices` on these feeders alone; what is no feeder raises FeederError when it runs."""
+
+    def rows() -> Iterable[Row]:
+        from node.bench.prices import rows_of  # noqa: PLC0415
+
+        return rows_of(feeders)
+
+    return Group("prices", f"one slot of {', '.join(feeders)} priced, cold and warm", rows)
 
 
 def chosen(names: Iterable[str]) -> tuple[Group, ...]:

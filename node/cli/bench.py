@@ -24,18 +24,32 @@ def bench(
     list_groups: Annotated[
         bool, typer.Option("--list", help="List the benchmarks and what they measure.")
     ] = False,
+    feeders: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,…",
+            help="Of prices: times and errors on these feeders alone, as ieee69,pandapower:cigre-mv.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure Wattbook beside its peers; all benchmarks take some minutes.
 
     Example: wattbook bench contract book
     """
-    from node.bench.registry import UnknownBenchmark, chosen  # noqa: PLC0415 - only when asked for
+    from node.bench.registry import UnknownBenchmark, chosen, prices_of  # noqa: PLC0415 - only when asked for
 
     try:
         groups = chosen(names or ())
     except UnknownBenchmark as refusal:
         stop(refusal, USAGE)
+    if feeders is not None:
+        if [group.name for group in groups] != ["prices"]:
+            stop(
+                "--feeders: only with the benchmark prices, as `wattbook bench prices --feeders ieee69`",
+                USAGE,
+            )
+        groups = (prices_of(feeders.split(",")),)
     if list_groups:
         _list(groups, as_json)
         return
@@ -60,6 +74,7 @@ def _measured(groups: Iterable[Group]) -> Iterator[tuple[str, list[Row]]]:
     """Run the groups in turn; says on a terminal which one runs. Leaves with 1 where one went wrong."""
     from rich.console import Console  # noqa: PLC0415 - loads slowly
 
+    from market.feeder.model import FeederError  # noqa: PLC0415
     from node.bench.row import WrongWork  # noqa: PLC0415
 
     progress = Console(stderr=True, quiet=not sys.stderr.isatty())
@@ -69,6 +84,8 @@ def _measured(groups: Iterable[Group]) -> Iterator[tuple[str, list[Row]]]:
                 yield group.name, list(group.rows())
             except WrongWork as failure:
                 stop(f"{group.name}: {failure}", FAILED)
+            except FeederError as refusal:
+                stop(f"--feeders: {refusal}", USAGE)
 
 
 def _show(measured: Mapping[str, Sequence[Row]]) -> None:

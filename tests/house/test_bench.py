@@ -101,6 +101,32 @@ def test_groups_are_listed_and_described():
     assert re.findall(r"^\| `(\w+)`", described, re.MULTILINE) == NAMES
 
 
+def test_prices_are_measured_on_the_feeders_named_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("node.bench.prices.RUNS", 1)
+    monkeypatch.setattr("node.bench.differences.BUSES", 2)
+    told = json.loads(bench("prices", "--feeders", "ieee33,random:9:1,ieee33", "--json").stdout)
+    assert [row["name"] for row in told] == [
+        f"{name}: {what}"
+        for name in ("ieee33", "random:9:1")
+        for what in ("newton, cold", "newton, warm", "λ against finite differences of the cost")
+    ]
+    assert [row["reached"] for row in told] == [None, None, True] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("prices", "--feeders", "ieee33,ring"), "--feeders: feeder 'ring' is not built in"),
+        (("--feeders", "ieee33"), "--feeders: only with the benchmark prices"),
+        (("book", "prices", "--feeders", "ieee33"), "--feeders: only with the benchmark prices"),
+    ],
+)
+def test_feeders_that_cannot_be_measured(arguments: tuple[str, ...], says: str):
+    done = bench(*arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert says in done.stderr
+
+
 def test_chosen_keeps_the_order_and_takes_each_once():
     assert [group.name for group in chosen(["book", "atc", "book"])] == ["book", "atc"]
     assert chosen([]) == GROUPS
