@@ -27,6 +27,7 @@ from node.studies.study import Table, Value
 SCENARIO = "ieee33-day"
 ALONE = "FiT/retail"
 RULES = ("dlmp", "tariff")
+OURS = "Wattbook"
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,7 @@ def compared(seed: int, others: Mapping[str, Auction], settings: Mapping[str, st
     for name, auction in {**AUCTIONS, **others}.items():
         days[name] = traded(world, auction, seed)
     for rule in RULES:
-        days[f"Wattbook, rule {rule}"] = _by_contract(seed, rule, settings)
+        days[f"{OURS}, rule {rule}"] = _by_contract(seed, rule, settings)
     mechanisms = tuple(
         Mechanism(name, benefits(world, day, without), len(violations(world.feeder, day.flow)))
         for name, day in days.items()

@@ -15,7 +15,7 @@ from node.studies.registry import Entry, load
 from node.studies.study import Findings, Study, Value
 
 REPORT = "report.html"
-COMPARISON = "comparison.json"
+COMPARISON, SIDE_BY_SIDE = "comparison.json", "comparison.svg"
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ def run_all(
 
 
 def write(whole: Whole, out: Path) -> None:
-    """One page, and by study a picture and its figures. Raises OSError."""
+    """One page, the comparison as a picture for print, by study a picture and its figures. Raises OSError."""
     out.mkdir(parents=True, exist_ok=True)
     pictures = {ran.study.name: picture(ran.findings.draw) for ran in whole.studies if ran.findings}
     for ran in whole.studies:
@@ -112,10 +112,20 @@ def write(whole: Whole, out: Path) -> None:
             (out / f"{ran.study.name}.svg").write_bytes(pictures[ran.study.name])
             _write_json(out / f"{ran.study.name}.json", ran.findings.figures)
     _write_json(out / COMPARISON, whole.comparison.to_json())
-    (out / REPORT).write_text(render(whole, pictures), encoding="utf-8", newline="")
+    side_by_side = compared_picture(whole.comparison)
+    (out / SIDE_BY_SIDE).write_bytes(side_by_side)
+    (out / REPORT).write_text(render(whole, side_by_side, pictures), encoding="utf-8", newline="")
 
 
-def render(whole: Whole, pictures: Mapping[str, bytes]) -> str:
+def compared_picture(comparison: Comparison) -> bytes:
+    """The comparison as SVG, the same bytes every time."""
+    from node.simulate.canvas import LIGHT, svg  # noqa: PLC0415 - matplotlib loads slowly
+    from node.studies.side_by_side import draw  # noqa: PLC0415
+
+    return svg(lambda: draw(comparison, LIGHT), LIGHT)
+
+
+def render(whole: Whole, side_by_side: bytes, pictures: Mapping[str, bytes]) -> str:
     """The page, which holds all that it shows."""
     from node.simulate.canvas import data_uri  # noqa: PLC0415 - matplotlib loads slowly
     from node.web.templating import environment  # noqa: PLC0415
@@ -126,6 +136,7 @@ def render(whole: Whole, pictures: Mapping[str, bytes]) -> str:
         .render(
             whole=whole,
             comparison=whole.comparison.table(),
+            side_by_side=data_uri(side_by_side),
             pictures={name: data_uri(svg) for name, svg in pictures.items()},
         )
     )

@@ -174,8 +174,8 @@ def test_all_in_one_report(tmp_path: Path) -> None:
     for words in ("stackelberg", "vpp", "Wattbook, rule tariff", "5 of 5 claims come out", "data:image/svg"):
         assert words in page
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert files == ["comparison.json", "report.html", "stackelberg.json", "stackelberg.svg", "vpp.json",
-                     "vpp.svg"]  # fmt: skip
+    assert files == ["comparison.json", "comparison.svg", "report.html", "stackelberg.json",
+                     "stackelberg.svg", "vpp.json", "vpp.svg"]  # fmt: skip
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 

@@ -1,0 +1,78 @@
+"""The comparison as one picture that a paper can print: every mechanism by every benefit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from node.simulate.canvas import Theme
+from node.studies.community import Benefits
+from node.studies.comparison import OURS, Comparison, Mechanism
+
+WIDTH_INCHES = 7.16
+"""Two columns of an IEEE page."""
+ROW_INCHES, AXES_INCHES = 0.22, 0.75
+SPARE = 1.32
+"""How far scales go beyond the longest bar, for the figure at its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """One benefit: what it is called, how it is read off beside FiT/retail's, how it is written."""
+
+    title: str
+    value: Callable[[Benefits, Benefits], float]
+    form: str
+
+
+PANELS = (
+    _Panel("sun used, %", lambda found, _: 100 * found.renewable_use, "{:.1f}"),
+    _Panel("saved, €", lambda found, without: without.cost_eur - found.cost_eur, "{:,.0f}"),
+    _Panel("peak import, MW", lambda found, _: found.peak_import_mw, "{:.2f}"),
+    _Panel("losses, MWh", lambda found, _: found.losses_mwh, "{:.3f}"),
+    _Panel("top current, pu", lambda found, _: found.loading_pu, "{:.2f}"),
+    _Panel("worse off", lambda found, _: float(found.worse_off), "{:.0f}"),
+)
+
+
+def draw(comparison: Comparison, theme: Theme) -> Figure:
+    """Bars by mechanism, a panel a benefit; FiT/retail's value is the dashed line."""
+    mechanisms = comparison.mechanisms[::-1]
+    figure = Figure(figsize=(WIDTH_INCHES, AXES_INCHES + ROW_INCHES * len(mechanisms)), layout="constrained")
+    rows = np.arange(len(mechanisms))
+    for axes, panel in zip(figure.subplots(1, len(PANELS), sharey=True), PANELS, strict=True):
+        values = np.array([panel.value(each.found, mechanisms[-1].found) for each in mechanisms])
+        axes.barh(rows, values, 0.68, color=[_colour(each, theme) for each in mechanisms])
+        axes.axvline(values[-1], color=theme.ink, lw=0.8, ls=(0, (3, 2)))
+        for row, value in enumerate(values.tolist()):
+            _write(axes, row, value, panel.form.format(value))
+        low, high = min(values.min(), 0.0), max(values.max(), 0.0)
+        axes.set_xlim(SPARE * low, SPARE * high if high > low else 1.0)
+        axes.set_title(panel.title, fontsize=6.5)
+        axes.tick_params(axis="both", labelsize=6.0, length=2)
+        axes.tick_params(axis="y", length=0, labelsize=6.5)
+        axes.set_xticks([0.0])
+    axes.set_yticks(rows, [each.name for each in mechanisms])
+    return figure
+
+
+def _write(axes: Any, row: int, value: float, text: str) -> None:
+    """A figure just beyond the end of its bar."""
+    outwards = 1 if value >= 0 else -1
+    axes.annotate(
+        text,
+        (value, row),
+        (2 * outwards, 0),
+        textcoords="offset points",
+        ha="left" if value >= 0 else "right",
+        va="center_baseline",
+        fontsize=6.0,
+    )
+
+
+def _colour(mechanism: Mechanism, theme: Theme) -> str:
+    return theme.market if mechanism.name.startswith(OURS) else theme.faint
