@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterable, Iterator
 from ledger import bundle as bundles
 from ledger.audit.beginning import first_hash
 from ledger.audit.checks import conservation, execution, pricing, readings, responses, settlement
-from ledger.audit.clearings import Clearing, clearings, slots_text, unproved
+from ledger.audit.clearings import Clearing, clearings, unproved
 from ledger.audit.registry import CHECKS
 from ledger.audit.replay import replay
 from ledger.audit.report import CheckResult
+from ledger.audit.verdict import slots_text
 from ledger.history import NoHistory, history
 from ledger.record import Record
 from market.atc.responses import Stand

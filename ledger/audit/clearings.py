@@ -5,7 +5,6 @@ Whether they are right is for the checks `charges` and `prices`; what cannot be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -79,16 +78,3 @@ def _claims(proof: bytes | None) -> tuple[Claim, Accuracy] | None:
     except ValueError:
         return None
     return certified.claim, certified.accuracy
-
-
-def slots_text(slots: Iterable[int]) -> str:
-    """Slots as people read them, runs of them by their ends: `slots 7 to 9, 12`."""
-    runs: list[list[int]] = []
-    for slot in sorted(set(slots)):
-        if runs and slot == runs[-1][-1] + 1:
-            runs[-1][1:] = [slot]
-        else:
-            runs.append([slot])
-    told = ", ".join(" to ".join(map(str, run)) for run in runs)
-    alone = len(runs) == 1 and len(runs[0]) == 1
-    return f"slot {told}" if alone else f"slots {told}"

@@ -63,6 +63,19 @@ def of_slot(slot: int, terms: Terms) -> str:
     return f"slot {slot} ({clock(terms.start(slot))})"
 
 
+def slots_text(slots: Iterable[int]) -> str:
+    """Slots as people read them, runs of them by their ends: `slots 7 to 9, 12`."""
+    runs: list[list[int]] = []
+    for slot in sorted(set(slots)):
+        if runs and slot == runs[-1][-1] + 1:
+            runs[-1][1:] = [slot]
+        else:
+            runs.append([slot])
+    told = ", ".join(" to ".join(map(str, run)) for run in runs)
+    alone = len(runs) == 1 and len(runs[0]) == 1
+    return f"slot {told}" if alone else f"slots {told}"
+
+
 def at(logged: Logged, terms: Terms | None = None) -> str:
     """Place of a log: slot where it has one, block and log number."""
     place = f"block {logged.log.block_number} log {logged.log.log_index}"

@@ -20,6 +20,7 @@ from ledger.audit.verdict import Passed
 from ledger.record import Record
 from market.atc.responses import Stand
 from market.findings import Finding
+from market.slots import Rule
 
 BOUNDS = {
     ast.Lt: ast.LtE,
@@ -185,25 +186,26 @@ def main() -> None:
 
 
 def tampered_records() -> Iterator[Callable[[], Record]]:
-    """The honest record in five forms, one of each kind of tampering, and prices from answers with lies.
+    """The honest record in six forms, one of each kind of tampering, and prices from answers with lies.
 
-    A node's record has no proofs, or begins late; blocks of one second have the same time; a day is cleared
-    together.
+    A node's record has no proofs and no genesis, or begins late; blocks of one second have the same time; a
+    day is cleared together; others use the chain, too.
     """
     from tests.audit.answered import records
     from tests.audit.expected import KINDS
     from tests.audit.forge import begun_late, same_second
-    from tests.audit.small_market import traded
+    from tests.audit.small_market import SmallMarket, shared, traded
     from tests.audit.tamper_quorum import charges_of_a_day
     from tests.audit.tampering import Ground
 
     ground = Ground.of(traded())
     yield lambda: ground.record
-    bare = replace(ground.bundle, certificates={}, inputs={})
+    bare = replace(ground.bundle, certificates={}, inputs={}, genesis=b"")
     yield lambda: Record.of(bare, proves_itself=False)
     yield lambda: Record.of(begun_late(ground.bundle, 3), proves_itself=False)
     yield lambda: Record.of(same_second(ground.bundle), proves_itself=False)
     yield lambda: Record.of(charges_of_a_day(ground), proves_itself=True)
+    yield lambda: Record.of(shared(SmallMarket(Rule.DLMP)).bundle(), proves_itself=False)
     for kind in KINDS:
         yield lambda kind=kind: kind.tamper(ground).record  # type: ignore[misc]
     yield from records()

@@ -9,7 +9,7 @@ hands over too. Class 1 is solar energy, of which the seller sells more than is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from ledger.eip712 import digest
 from ledger.exchange import Exchange, OracleSignature, SignedOrder, SignedReading, deploy, deploy_token
 from ledger.keccak import keccak
 from ledger.keys import Key, derive
+from ledger.transactions import LEGACY, Transaction, sign_transaction
 from ledger.vectors import WORDS_PER_CHUNK, chunk_hash, chunk_hashes, chunked, pack, values_hash
 from market.events import Event
 from market.feeder.model import Feeder, Limits
@@ -438,6 +439,16 @@ class SmallMarket:
             first_block=0,
             genesis=canonical_json(genesis_document(self.chain.begun)),
         )
+
+
+def shared(market: SmallMarket) -> SmallMarket:
+    """The market on a chain of others, too: a transfer of before EIP-155, a deposit that a rule refuses."""
+    chain = market.chain
+    legacy = Transaction(None, chain.nonce(RELAYER.address), SELLER.address, type=LEGACY)
+    sent = chain.send(sign_transaction(RELAYER, replace(legacy, max_fee_per_gas=10**10)))
+    odd = market.exchange.deposit(UTILITY.address, 1, sender=UTILITY)
+    assert [chain.receipt(each).status for each in (sent, odd)] == [1, 0]
+    return market
 
 
 def traded(rule: Rule = Rule.DLMP) -> Bundle:

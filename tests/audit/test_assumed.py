@@ -12,12 +12,11 @@ from ledger import calls
 from ledger.audit import audit
 from ledger.bundle import Bundle
 from ledger.record import Record
-from ledger.transactions import LEGACY, Transaction, sign_transaction
 from market.pricing.certificate import Accuracy, Claim
 from market.pricing.conditions import SlotPrices
 from market.slots import Rule
 from tests.audit.forge import begun_late, change_status, cut_short, with_unreadable, without_transaction
-from tests.audit.small_market import RELAYER, SELLER, SLOT, UTILITY, SmallMarket, small_feeder
+from tests.audit.small_market import SLOT, SmallMarket, shared, small_feeder
 
 CLAIMS = 6
 """Where a certificate's two bytes of claims stand, behind magic and version."""
@@ -59,12 +58,7 @@ def test_money_that_is_said_not_to_have_moved_is_named_as_assumed(
 
 def test_what_a_chain_also_brings_is_no_finding() -> None:
     """A transfer of before EIP-155 between others, and a deposit that a rule refuses, not the token."""
-    market = SmallMarket(Rule.DLMP)
-    legacy = Transaction(None, market.chain.nonce(RELAYER.address), SELLER.address, type=LEGACY)
-    sent = market.chain.send(sign_transaction(RELAYER, replace(legacy, max_fee_per_gas=10**10)))
-    odd = market.exchange.deposit(UTILITY.address, 1, sender=UTILITY)
-    assert [market.chain.receipt(each).status for each in (sent, odd)] == [1, 0]
-    report = audit(Record.of(market.bundle(), proves_itself=False))
+    report = audit(Record.of(shared(SmallMarket(Rule.DLMP)).bundle(), proves_itself=False))
     assert report.ok
     assert not any("want of gas or tokens" in line for line in report.assumed)
 

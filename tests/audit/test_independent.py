@@ -6,18 +6,23 @@ import ast
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ledger import bundle as bundles
+from ledger import calls
 from ledger.bundle import Bundle
+from ledger.calls import PostReadings, SignedReading
+from ledger.keys import derive
 from ledger.record import Record
-from market.events import AccountSettled, PricesPosted
+from market.events import AccountSettled, PricesPosted, ReadingPosted
 from market.orders import OrdersFilled
 from node.scenario.loading import load
 from node.simulate.run import simulate
-from tests.audit.forge import change_event, found, insert_event
+from node.simulate.session import Cast
+from tests.audit.forge import change_call, change_event, found, insert_event
 from tests.audit.tamper_quorum import A_MILLIONTH, CERTIFICATE_HEADER
 from tests.audit.tampering import add, put
 
@@ -79,6 +84,25 @@ def test_fill_at_another_price(honest: Path, tmp_path: Path) -> None:
     forged = change_event(bundle, record, logged, add("tick", 1)(event))
     [wrong] = verdict(written(forged, tmp_path / "bundle"))
     assert wrong.startswith(f"block {logged.log.block_number} transaction {logged.log.transaction_index}: ")
+
+
+def test_reading_that_its_meter_did_not_sign(honest: Path, tmp_path: Path) -> None:
+    """An event tells another energy than the calldata; or a key that is not the meter's signed this."""
+    bundle = bundles.read(honest)
+    record = Record.of(bundle, proves_itself=False)
+    logged, event = found(record, ReadingPosted)
+    assert isinstance(event, ReadingPosted)
+    told = change_event(bundle, record, logged, add("net_energy", 1)(event))
+    sent = next(sent for sent in record.sent if logged in sent.logs)
+    assert isinstance(sent.call, PostReadings)
+    first, *others = sent.call.readings
+    stranger = SignedReading.by(derive(1, "stranger"), record.domain, first.reading)
+    data = calls.encode(replace(sent.call, readings=(stranger, *others)))
+    signed = change_call(bundle, sent, Cast.from_seed(0, 0, 0).relayer, data=data)
+    for name, forged in (("told", told), ("signed", signed)):
+        wrong = verdict(written(forged, tmp_path / name))
+        assert any(line.startswith(f"{sent.where}: ") for line in wrong)
+        assert len(wrong) == 1 + (name == "told"), "what was paid does not follow from another energy"
 
 
 def test_what_is_left_out_or_told_twice(honest: Path, tmp_path: Path) -> None:
