@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Query, Response
 
 from node.api import documents
+from node.api.archive import Archive
 from node.api.assets import add_assets
-from node.api.bills import Finished
+from node.api.bills import Bills
 from node.api.desk import Desk
 from node.api.documents import UnknownSlotError
 from node.api.flows import Flows
@@ -39,7 +40,7 @@ def create_api(
     projection: Projection,
     deployment: Mapping[str, Any],
     outlook: Callable[[int, int], OutlookBody] | None = None,
-    finished: Finished | None = None,
+    archive: Archive | None = None,
     *,
     proofs: Proofs = NO_PROOFS,
     desk: Desk | None = None,
@@ -48,7 +49,7 @@ def create_api(
     """The application over a projection. `deployment` is the document that clients start from.
 
     `outlook` gives what the utility publishes for a clearing of a slot, for oracles that are elsewhere.
-    Of a record that is `finished` there are bills and an audit. `proofs` are its clearings',
+    The `archive` has the record, without which there are no bills and no audit. `proofs` are its clearings',
     or those that the market's own oracles made so far. The `desk` takes signed orders; without one
     there is nothing but reading. `host` is where the server is to be found.
     """
@@ -63,9 +64,9 @@ def create_api(
     answer_with_problems(app)
     guard(app, host)
     add_assets(app)
-    flows = Flows(projection, proofs)
-    add_resources(app, projection, flows, finished)
-    add_pages(app, projection, Views(projection, deployment, flows, finished, desk), finished)
+    flows, bills = Flows(projection, proofs), Bills(projection, archive)
+    add_resources(app, projection, flows, bills, live=archive is None or not archive.finished)
+    add_pages(app, projection, Views(projection, deployment, flows, archive, desk), bills)
     add_trading(app, projection, desk)
     _add_proofs(app, proofs)
 

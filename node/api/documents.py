@@ -91,7 +91,7 @@ def account_document(projection: Projection, address: Address) -> Document:
         "slots": [
             _position(projection, facts, address, account.bus, now)
             for facts in slots.values()
-            if facts.view.contracted.get(address) is not None or address in facts.postings
+            if facts.view.contracted_wh(address) is not None or address in facts.postings
         ],
     }
 
@@ -101,7 +101,7 @@ def _position(projection: Projection, facts: SlotFacts, address: Address, bus: i
     return {
         "slot": facts.view.slot,
         "state": facts.state(projection.terms, now),
-        "contracted_wh": facts.view.contracted.get(address, 0),
+        "contracted_wh": facts.view.contracted_wh(address) or 0,
         "charge_ueur_per_kwh": None if facts.charges is None else facts.charges[bus],
         "price_ueur_per_kwh": None if facts.prices is None else facts.prices[bus],
         "posting": None if posting is None else asdict(posting),

@@ -345,9 +345,11 @@ class CheckResource(Resource):
 
 
 class AuditResource(Resource):
-    """What the audit says of a finished record."""
+    """What the audit says of the record."""
 
     ok: bool
+    block: int
+    """The last that was looked at."""
     checks: list[CheckResource]
     verified: list[str]
     """How much was looked at."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import HTMLResponse
 
-from node.api.bills import Finished, bill_resource, explained
+from node.api.bills import Bills
 from node.api.documents import slots_document
 from node.api.guard import CONTENT_SECURITY_POLICY, security_policy
 from node.api.models import BillResource, PaymentKind
@@ -57,12 +57,12 @@ class _Kept:
             return HTMLResponse(self._pages[url][1])
 
 
-def add_pages(app: FastAPI, projection: Projection, views: Views, finished: Finished | None) -> None:
+def add_pages(app: FastAPI, projection: Projection, views: Views, bills: Bills) -> None:
     """Let an application show the pages."""
     kept = _Kept(projection)
     _add_market(app, views, kept)
     _add_accounts(app, views, kept)
-    _add_bills(app, finished)
+    _add_bills(app, views, bills)
 
     @app.get("/slots", response_class=HTMLResponse, responses=DESCRIBED)
     def slots(request: Request) -> HTMLResponse:
@@ -130,18 +130,17 @@ def _add_accounts(app: FastAPI, views: Views, kept: _Kept) -> None:
         return views.settlements(slot, wanted(account), kind, after)
 
 
-def _add_bills(app: FastAPI, finished: Finished | None) -> None:
+def _add_bills(app: FastAPI, views: Views, bills: Bills) -> None:
     @app.get("/bills/{place}.json", responses=DESCRIBED)
     def bill_document(place: PaymentPlace) -> BillResource:
-        """A payment taken apart, of a finished record."""
-        return bill_resource(explained(finished, place))
+        """A payment taken apart."""
+        return bills.resource(place)
 
     @app.get("/bills/{place}", response_class=HTMLResponse, responses=DESCRIBED)
     def bill(place: PaymentPlace) -> HTMLResponse:
-        """A payment taken apart as a page to read or print, of a finished record."""
-        found = explained(finished, place)
-        assert finished is not None  # explained would have refused
-        return _with_own_style(bill_page(found, finished.record, finished.name))
+        """A payment taken apart as a page to read or print."""
+        found, record = bills.find(place)
+        return _with_own_style(bill_page(found, record, views.source_words, grows=views.live))
 
 
 def _page(template: str, view: Any, **more: Any) -> str:

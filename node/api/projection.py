@@ -33,6 +33,7 @@ from node.simulate.bookview import SlotView
 
 BLOCKS_AT_ONCE = 500
 SLOTS_KEPT = 500
+NO_ACCOUNT = -1
 FILLS_KEPT = 20_000
 PAYMENTS_KEPT = 20_000
 """A day of 200 accounts; what is older is in the record, not in the pages' memory."""
@@ -134,6 +135,19 @@ class Projection:
             self._refresh()
             return dict(sorted(self._holders.items()))
 
+    def holder(self, address: Address) -> Address:
+        """Who holds an account now that an address had: the utility's is handed over."""
+        with self._lock:
+            self._refresh()
+            return self._holders.get(self._ids.get(address, NO_ACCOUNT), address)
+
+    def addresses(self, address: Address) -> frozenset[Address]:
+        """All that the account of an address ever had; of nobody's the address alone."""
+        with self._lock:
+            self._refresh()
+            number = self._ids.get(address, NO_ACCOUNT)
+            return frozenset((address, *(each for each, owner in self._ids.items() if owner == number)))
+
     def buses(self) -> dict[Address, int]:
         """The bus of each registered account, which never changes."""
         with self._lock:
@@ -148,6 +162,8 @@ class Projection:
         self._payments: deque[LoggedPayment] = deque(maxlen=PAYMENTS_KEPT)
         self._holders: dict[int, Address] = {}
         self._buses: dict[Address, int] = {}
+        self._ids: dict[Address, int] = {}
+        self._first_holders: dict[int, Address] = {}
         self._seen = self.source.first_block - 1
         self._seen_hash = self.source.block_hash(self._seen)
 
@@ -166,16 +182,24 @@ class Projection:
     def _take(self, told: Told) -> None:
         match told.event:
             case AccountRegistered() as event:
-                self._holders[event.id] = event.account
+                self._hold(event.id, event.account)
                 self._buses[event.account] = event.bus
             case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
-                self._holders[UTILITY_ID] = holder
+                self._hold(UTILITY_ID, holder)
             case SlotsScheduled() as event:
                 for slot in range(event.first, event.first + min(event.count, SLOTS_PER_CALL)):
-                    self._slots[slot] = SlotFacts(SlotView(slot, self._address_of))
+                    self._slots[slot] = SlotFacts(SlotView(slot, self._address_of, self._first_holder))
                 self._forget_oldest()
             case _:
                 self._take_of_slot(told)
+
+    def _hold(self, number: int, holder: Address) -> None:
+        self._holders[number] = holder
+        self._ids[holder] = number
+        self._first_holders.setdefault(number, holder)
+
+    def _first_holder(self, address: Address) -> Address:
+        return self._first_holders.get(self._ids.get(address, NO_ACCOUNT), address)
 
     def _address_of(self, number: int) -> Address:
         return self._holders[number]

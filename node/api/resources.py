@@ -6,7 +6,7 @@ Lists are filtered here and cut into pieces by `node.api.paging`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from market.events import AccountResettled, AccountSettled, TradesCleared
 from market.orders import Address, Flag, OrderPlaced, Side, VoidReason
@@ -154,11 +154,12 @@ def orders(
 ) -> Iterator[tuple[Place, OrderResource]]:
     """Orders by slot, and within it as the contract took them. Raises UnknownSlotError."""
     chosen = projection.slots().values() if slot is None else [slot_facts(projection, slot)]
+    is_theirs = _theirs(projection, trader)
     for facts in chosen:
         wanted = [
             (number, placed)
             for number, placed in enumerate(tuple(facts.view.placed))
-            if trader in (None, placed.trader)
+            if is_theirs(placed.trader)
             and side in (None, SIDES[placed.side])
             and (not resting or facts.view.rests_wh(placed.trader, placed.nonce))
         ]
@@ -217,9 +218,10 @@ def fills(
     projection: Projection, slot: int | None, account: Address | None
 ) -> Iterator[tuple[Place, LoggedFill]]:
     """Fills of a slot or of an account on either side, or all that are kept."""
+    is_theirs = _theirs(projection, account)
     for logged in projection.fills():
         fill = logged.fill
-        if slot in (None, fill.slot) and account in (None, fill.maker, fill.taker):
+        if slot in (None, fill.slot) and (is_theirs(fill.maker) or is_theirs(fill.taker)):
             yield (logged.block, logged.log, logged.item), logged
 
 
@@ -246,11 +248,19 @@ def fill_resource(logged: LoggedFill) -> FillResource:
 # --- accounts and what they pay -----------------------------------------------------------------
 
 
+def _theirs(projection: Projection, account: Address | None) -> Callable[[Address], bool]:
+    """Whether an address is the account's, at any time; of everybody's without one."""
+    if account is None:
+        return lambda address: True
+    return projection.addresses(account).__contains__
+
+
 def account(projection: Projection, address: Address) -> AccountResource:
     """An account as it stands. Raises UnknownAccountError."""
-    standing = projection.source.standing(address)
+    holder = projection.holder(address)
+    standing = projection.source.standing(holder)
     return AccountResource(
-        address=address,
+        address=holder,
         id=standing.id,
         bus=standing.bus,
         meter_key=standing.meter_key,
@@ -273,9 +283,9 @@ def test_accounts(projection: Projection, addresses: Sequence[Address]) -> list[
 
 def positions(projection: Projection, address: Address) -> Iterator[tuple[Place, PositionResource]]:
     """Slots in which an account has traded. Raises UnknownAccountError."""
-    bus = projection.source.standing(address).bus
+    bus = projection.source.standing(projection.holder(address)).bus
     for number, facts in projection.slots().items():
-        contracted_wh = facts.view.contracted.get(address)
+        contracted_wh = facts.view.contracted_wh(address)
         if contracted_wh is not None:
             yield (
                 (number,),
@@ -293,9 +303,10 @@ def settlements(
     projection: Projection, slot: int | None, address: Address | None, kind: PaymentKind | None
 ) -> Iterator[tuple[Place, LoggedPayment]]:
     """Payments of a slot, of an account, of a kind, or all that are kept."""
+    is_theirs = _theirs(projection, address)
     for logged in projection.payments():
         paid = logged.payment
-        if slot in (None, paid.slot) and address in (None, paid.account) and kind in (None, _kind(logged)):
+        if slot in (None, paid.slot) and is_theirs(paid.account) and kind in (None, _kind(logged)):
             yield (logged.block, logged.log), logged
 
 

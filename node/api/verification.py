@@ -1,30 +1,61 @@
-"""The audit of a finished record, run once beside the pages: what `wattbook audit` would print of it."""
+"""The audit beside the pages: what `wattbook audit` would print of the record.
+
+It is run where somebody looks, of a finished record once; where the market goes on, again when there is more,
+and for no more than a small part of the time.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Lock, Thread
 
 from ledger.audit import audit
 from ledger.audit.report import Report
-from ledger.record import Record
+from ledger.chain.protocol import ChainError
+from node.api.archive import Archive
+
+REST_SHARE = 10
+"""So many times as long as an audit took, nothing is audited again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """An audit's report, and the last block that it saw."""
+
+    report: Report
+    block: int
 
 
 class Verification:
-    """The audit's report, which is there some time after it was first asked for."""
+    """The newest audit, which is there some time after it was first asked for."""
 
-    def __init__(self, record: Record) -> None:
-        self._record = record
-        self._report: Report | None = None
-        self._begun = False
+    def __init__(self, archive: Archive, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._archive, self._monotonic = archive, monotonic
+        self._verified: Verified | None = None
+        self._runs = False
+        self._not_before = 0.0
         self._lock = Lock()
 
-    def report(self) -> Report | None:
-        """The report; None while the checks run."""
+    def newest(self, head: int) -> Verified | None:
+        """The newest, None while the first is made; where blocks up to `head` are new another is begun."""
         with self._lock:
-            if not self._begun:
-                self._begun = True
-                Thread(target=self._run, name="audit", daemon=True).start()
-        return self._report
+            verified = self._verified
+            due = verified is None or (verified.block != head and self._monotonic() >= self._not_before)
+            if due and not self._runs and not (verified is not None and self._archive.finished):
+                self._runs = True
+                Thread(target=self._run, args=(head,), name="audit", daemon=True).start()
+        return verified
 
-    def _run(self) -> None:
-        self._report = audit(self._record)
+    def _run(self, head: int) -> None:
+        begun = self._monotonic()
+        try:
+            record = self._archive.reaching(head)
+            verified: Verified | None = Verified(audit(record), record.blocks[-1].number)
+        except ChainError:  # it is looked at again when the chain answers
+            verified = self._verified
+        with self._lock:
+            now = self._monotonic()
+            self._verified, self._runs = verified, False
+            self._not_before = now + REST_SHARE * (now - begun)

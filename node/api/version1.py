@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from ledger.address import address_bytes, checksummed
 from market.orders import Address
 from node.api import resources
-from node.api.bills import Finished, bill_resource, explained
+from node.api.bills import Bills
 from node.api.feed import Feed, Moment, messages
 from node.api.flows import Flows
 from node.api.models import (
@@ -66,9 +66,9 @@ def address_of(text: str) -> Address:
         raise UnknownAccountError(f"{text[:80]}: not an address of 40 hexadecimal digits") from None
 
 
-def add_resources(app: FastAPI, projection: Projection, flows: Flows, finished: Finished | None) -> None:
+def add_resources(app: FastAPI, projection: Projection, flows: Flows, bills: Bills, *, live: bool) -> None:
     """Let an application answer with the market's resources, of a record with its bills."""
-    _add_market(app, projection, live=finished is None)
+    _add_market(app, projection, live=live)
     _add_flows(app, flows)
     _add_trading(app, projection)
     _add_accounts(app, projection)
@@ -77,8 +77,8 @@ def add_resources(app: FastAPI, projection: Projection, flows: Flows, finished: 
 
     @app.get(f"{VERSION}/bills/{{place}}", tags=["accounts"], responses=DESCRIBED)
     def bill(place: PaymentPlace) -> BillResource:
-        """A payment taken apart, of a finished record."""
-        return bill_resource(explained(finished, place))
+        """A payment taken apart."""
+        return bills.resource(place)
 
 
 def _add_market(app: FastAPI, projection: Projection, *, live: bool) -> None:

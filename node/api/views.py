@@ -9,10 +9,9 @@ from dataclasses import asdict
 from itertools import islice
 from typing import Any, TypeVar
 
-from ledger.audit.report import Report
 from market.orders import Address
 from node.api import resources
-from node.api.bills import Finished
+from node.api.archive import Archive, Finished
 from node.api.desk import Desk
 from node.api.flows import Flows
 from node.api.models import (
@@ -35,7 +34,7 @@ from node.api.models import (
 )
 from node.api.paging import Piece, Place, piece
 from node.api.projection import Projection
-from node.api.verification import Verification
+from node.api.verification import Verification, Verified
 
 FILLS_SHOWN = 30
 SLOTS_SHOWN = 200
@@ -108,37 +107,40 @@ class AuditView(Resource):
     market: MarketResource
     command: str
     """Verifies everything, on any machine that reaches the record."""
+    checked_here: bool
+    """Whether this server runs the checks."""
     audit: AuditResource | None
-    """Null while checks run, and where the market goes on."""
+    """Null while the first checks run."""
 
 
 class Views:
-    """The pages' contents, from a projection; of a record that is finished with its audit."""
+    """The pages' contents, from a projection, with the audit of the record."""
 
     def __init__(
         self,
         projection: Projection,
         deployment: Mapping[str, Any],
         flows: Flows,
-        finished: Finished | None,
+        archive: Archive | None,
         desk: Desk | None,
     ) -> None:
         self._desk = desk
         self._flows = flows
         self._projection = projection
-        self._finished = finished
+        self.live = archive is None or not archive.finished
+        self._archive = archive
         self._node = str(deployment.get("rpc_url", "URL"))
-        self._verification = None if finished is None else Verification(finished.record)
+        self._verification = None if archive is None else Verification(archive)
 
     @property
-    def _source_words(self) -> str:
+    def source_words(self) -> str:
         """What commands name: a bundle's folder, or a node and the exchange on it."""
-        if self._finished is not None:
-            return shlex.quote(self._finished.name)
+        if isinstance(self._archive, Finished):
+            return shlex.quote(self._archive.name)
         return f"{shlex.quote(self._node)} --exchange {self._projection.source.exchange}"
 
     def _market(self) -> MarketResource:
-        return resources.market(self._projection, live=self._finished is None)
+        return resources.market(self._projection, live=self.live)
 
     def market(self, slot: int | None) -> MarketView:
         """A slot, or the first that is open, of a record the first that was traded in.
@@ -147,7 +149,7 @@ class Views:
         """
         projection = self._projection
         listed = [found for _, found in resources.slots(projection, None)]
-        if self._finished is None:
+        if self.live:
             shown = [each for each in listed if each.state not in ("settled", "scheduled")]
             first = next((each.slot for each in shown if each.state == "open"), None)
         else:
@@ -183,7 +185,7 @@ class Views:
     def account(self, address: Address | None) -> AccountView:
         """An account, or all there are to choose from. Raises UnknownAccountError."""
         projection = self._projection
-        explain = f"wattbook audit explain {self._source_words}"
+        explain = f"wattbook audit explain {self.source_words}"
         if address is None:
             everybody = [resources.account(projection, each) for each in projection.holders().values()]
             return AccountView(
@@ -224,18 +226,20 @@ class Views:
         )
 
     def audit(self) -> AuditView:
-        """The audit of a finished record, and the command for any."""
+        """The newest audit, and the command for another."""
         market = self._market()
-        head = "" if self._finished is None else f" --head {market.head_hash}"
-        report = None if self._verification is None else self._verification.report()
+        head = "" if self.live else f" --head {market.head_hash}"
+        newest = None if self._verification is None else self._verification.newest(market.head_block)
         return AuditView(
             market=market,
-            command=f"wattbook audit {self._source_words}{head}",
-            audit=None if report is None else _told(report),
+            command=f"wattbook audit {self.source_words}{head}",
+            checked_here=self._verification is not None,
+            audit=None if newest is None else _told(newest),
         )
 
 
-def _told(report: Report) -> AuditResource:
+def _told(verified: Verified) -> AuditResource:
+    report = verified.report
     checks = [
         CheckResource(
             name=check.name,
@@ -247,7 +251,11 @@ def _told(report: Report) -> AuditResource:
         for check in report.checks
     ]
     return AuditResource(
-        ok=report.ok, checks=checks, verified=list(report.verified), assumed=list(report.assumed)
+        ok=report.ok,
+        block=verified.block,
+        checks=checks,
+        verified=list(report.verified),
+        assumed=list(report.assumed),
     )
 
 

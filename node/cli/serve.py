@@ -32,7 +32,7 @@ def serve(
     """
     from ledger.history import NoHistory  # noqa: PLC0415 - these load slowly
     from node.api.app import create_api  # noqa: PLC0415
-    from node.api.bills import Finished  # noqa: PLC0415
+    from node.api.archive import Finished  # noqa: PLC0415
     from node.api.projection import Projection  # noqa: PLC0415
     from node.api.proofs import Proofs  # noqa: PLC0415
     from node.api.sources import RecordSource  # noqa: PLC0415
@@ -64,7 +64,7 @@ def serve(
     api = create_api(
         projection,
         site,
-        finished=Finished(record, bundle),
+        archive=Finished(record, bundle),
         proofs=Proofs(record.bundle.inputs, record.bundle.certificates),
         host=host,
     )

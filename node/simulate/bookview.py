@@ -33,13 +33,15 @@ class _Resting:
 class SlotView:
     """The public state of one slot, kept up to date by `apply`.
 
-    `address_of` names an account by its id. `contracted` is net Wh by address, bought positive; the lists
-    keep the events in chain order, of fills one a maker and without what was vetoed. Orders are kept by
-    trader, and sums by level, so that asking does not get slower with the orders of others.
+    `address_of` names an account by its id. `known_as` gives the one address that it is kept under here, for
+    it may have several, as a utility that was handed over. `contracted` is net Wh by address, bought
+    positive; the lists keep the events in chain order, of fills one a maker and without what was vetoed.
+    Orders are kept by trader, and sums by level, so that asking does not get slower with the orders of others.
     """
 
     slot: int
     address_of: Callable[[int], Address]
+    known_as: Callable[[Address], Address] = str
     contracted: dict[Address, int] = field(default_factory=dict)
     placed: list[OrderPlaced] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
@@ -57,7 +59,7 @@ class SlotView:
                 case OrderPlaced():
                     self.placed.append(event)
                     order = _Resting(event.side, event.energy_class, event.tick, 0)
-                    self._orders.setdefault(event.trader, {})[event.nonce] = order
+                    self._orders.setdefault(self.known_as(event.trader), {})[event.nonce] = order
                     self._take(event.trader, event.nonce, -event.quantity)
                 case OrdersFilled():
                     for fill in event.fills(self.address_of):
@@ -86,6 +88,10 @@ class SlotView:
         levels = self._levels.get((side, energy_class), {})
         return tuple(sorted(levels.items(), reverse=side == Side.BID))
 
+    def contracted_wh(self, trader: Address) -> int | None:
+        """Net energy of a trader, bought positive; None where it never traded."""
+        return self.contracted.get(self.known_as(trader))
+
     def resting_wh(self, trader: Address, side: Side) -> int:
         """Energy of a trader that rests on one side, over all classes."""
         return sum(order.quantity for order in self._orders_of(trader).values() if order.side == side)
@@ -104,7 +110,7 @@ class SlotView:
 
     def _orders_of(self, trader: Address) -> dict[int, _Resting]:
         """Every order that a trader placed, by nonce."""
-        return self._orders.get(trader, {})
+        return self._orders.get(self.known_as(trader), {})
 
     def _fill(self, fill: Fill) -> None:
         self._contract(fill, fill.quantity)
@@ -118,12 +124,13 @@ class SlotView:
 
     def _contract(self, fill: Fill, quantity: int) -> None:
         taker_gets = quantity if fill.taker_side == Side.BID else -quantity
-        self.contracted[fill.taker] = self.contracted.get(fill.taker, 0) + taker_gets
-        self.contracted[fill.maker] = self.contracted.get(fill.maker, 0) - taker_gets
+        taker, maker = self.known_as(fill.taker), self.known_as(fill.maker)
+        self.contracted[taker] = self.contracted.get(taker, 0) + taker_gets
+        self.contracted[maker] = self.contracted.get(maker, 0) - taker_gets
 
     def _take(self, trader: Address, nonce: int, quantity: int) -> None:
         """Change what rests of an order, and of its level, which is forgotten where nothing does."""
-        order = self._orders[trader][nonce]
+        order = self._orders_of(trader)[nonce]
         order.quantity -= quantity
         levels = self._levels.setdefault((order.side, order.energy_class), {})
         levels[order.tick] = levels.get(order.tick, 0) - quantity

@@ -15,13 +15,16 @@ from threading import Event as Flag
 from threading import Thread
 from typing import Any
 
+from ledger.bundle import collect
 from ledger.chain.embedded import EmbeddedChain
 from ledger.chain.lmdb import ForeignFolderError
 from ledger.chain.protocol import ChainError, LogFilter
 from ledger.events import topic
 from ledger.keys import Key, mnemonic_keys
+from ledger.record import Record as ChainRecord
 from market.events import SlotsScheduled
 from node.api.app import create_api
+from node.api.archive import Growing
 from node.api.desk import Desk
 from node.api.projection import Projection
 from node.api.proofs import Proofs
@@ -111,11 +114,13 @@ def running(
             market.chain, _names(market), lambda line: tell(line) if engine.narrated else None
         )
         outlook = partial(publish, market, horizon=settings.horizon)
+        projection = _projection(market)
         api = create_api(
-            _projection(market),
+            projection,
             public(document),
             outlook,
             proofs=Proofs(market.session.inputs, market.session.certificates),
+            archive=Growing(projection.source, partial(_read, market)),
             desk=_desk(market, api_socket),
             host=settings.host,
         )
@@ -214,6 +219,17 @@ def _names(market: Market) -> dict[str, str]:
 def _projection(market: Market) -> Projection:
     session, chain = market.session, market.chain
     return Projection(LiveSource(chain, session.exchange, session.token, market.first_block, clock=chain.now))
+
+
+def _read(market: Market) -> ChainRecord:
+    """The market's record as it is now."""
+    session = market.session
+    bundle = collect(
+        session.exchange,
+        certificates=tuple(session.certificates.values()),
+        inputs=tuple(session.inputs.values()),
+    )
+    return ChainRecord.of(bundle, proves_itself=False)
 
 
 def _desk(market: Market, listening: socket.socket) -> Desk:

@@ -43,8 +43,11 @@ class Figure:
     remark: str = ""
 
 
-def bill_page(found: Told, record: Record, source: str) -> str:
-    """The page of what was found in a record; `source` is what the commands on it name."""
+def bill_page(found: Told, record: Record, source: str, *, grows: bool = False) -> str:
+    """The page of what was found in a record; `source` is what the commands on it name.
+
+    Of a market that `grows` no head is named, since whoever looks later finds another.
+    """
     title, figures, parts = _contents(found)
     page = _environment().get_template("bill.html")
     head = record.blocks[-1]
@@ -53,6 +56,7 @@ def bill_page(found: Told, record: Record, source: str) -> str:
         figures=figures,
         parts=parts,
         source=source,
+        grows=grows,
         chain_id=record.domain.chain_id,
         exchange=record.exchange,
         head_number=head.number,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,16 +16,18 @@ from ledger.audit.explain import explain
 from ledger.history import history
 from ledger.record import Record
 from ledger.token import Token
-from market.orders import NOBODY
+from market.orders import NOBODY, OrderPlaced, OrderVoided, Side
 from node.api.app import create_api
-from node.api.bills import Finished
+from node.api.archive import Archive, Finished, Growing
 from node.api.projection import Projection
 from node.api.proofs import Proofs
 from node.api.sources import LiveSource, RecordSource, Source
+from node.api.verification import Verification, Verified
 from node.client.http import Client
 from node.client.serving import listening, serving
+from node.simulate.bookview import SlotView
 from node.web.bill import bill_page
-from tests.audit.small_market import BUYER, NEW_UTILITY, SILENT, SLOT, TRADERS, SmallMarket
+from tests.audit.small_market import BUYER, NEW_UTILITY, SILENT, SLOT, TRADERS, UTILITY, SmallMarket
 
 LISTS = ("/v1/slots", "/v1/orders", "/v1/fills", "/v1/accounts", "/v1/settlements")
 
@@ -35,12 +38,12 @@ def source(record: Record) -> RecordSource:
 
 
 @contextmanager
-def visiting(source: Source, finished: Finished | None = None) -> Iterator[httpx.Client]:
+def visiting(source: Source, archive: Archive | None = None) -> Iterator[httpx.Client]:
     """A visitor of a server over a source."""
     site = {"exchange": source.exchange, "chain_id": source.chain_id}
-    bundle = None if finished is None else finished.record.bundle
+    bundle = archive.record.bundle if isinstance(archive, Finished) else None
     proofs = Proofs() if bundle is None else Proofs(bundle.inputs, bundle.certificates)
-    app = create_api(Projection(source), site, finished=finished, proofs=proofs)
+    app = create_api(Projection(source), site, archive=archive, proofs=proofs)
     with serving(app, listening("127.0.0.1", 0)) as url, httpx.Client(base_url=url) as visitor:
         yield visitor
 
@@ -205,13 +208,103 @@ def test_pages_of_a_record_stay_and_lead_to_the_bills(api: httpx.Client):
     assert f"Slot {SLOT}" in api.get("/").text, "the first slot in which somebody traded"
 
 
-def test_bills_of_a_market_that_goes_on_are_asked_of_the_audit(traded_market: SmallMarket, record: Record):
+@pytest.fixture(scope="module")
+def live_source(traded_market: SmallMarket, record: Record) -> LiveSource:
+    """The same market while it goes on."""
     assert record.deployment is not None
     token = Token(traded_market.chain, record.deployment.token)
-    with visiting(LiveSource(traded_market.chain, traded_market.exchange, token, first_block=1)) as live:
+    return LiveSource(traded_market.chain, traded_market.exchange, token, first_block=1)
+
+
+def test_a_market_that_goes_on_tells_the_same_bills_and_is_audited(
+    live_source: LiveSource, api: httpx.Client, record: Record
+):
+    read: list[Record] = []
+    archive = Growing(live_source, lambda: read.append(record) or record)  # type: ignore[func-returns-value]
+    with visiting(live_source, archive) as live:
+        for payment in items(api, f"/v1/settlements?slot={SILENT}"):
+            bill = f"/v1/bills/{payment['block']}:{payment['log']}"
+            assert get(live, bill) == get(api, bill)
+        assert "--head" not in live.get(bill.removeprefix("/v1")).text, "the head moves on"
+        told = live.get("/v1/bills/1:0")
+        assert (told.status_code, told.json()["type"]) == (404, "urn:wattbook:problem:unknown-payment")
+        assert len(read) == 1
+        assert get(live, "/audit.json")["checked_here"]
+
+
+def test_a_record_is_read_again_where_it_ends_too_soon_or_the_chain_went_back(
+    source: RecordSource, record: Record
+):
+    head = record.blocks[-1].number
+    shorter = replace(record, blocks=record.blocks[:-1])
+    told = [shorter, record, record]
+    archive = Growing(source, lambda: told.pop(0))
+    assert archive.reaching(head - 1) is archive.reaching(1) is shorter
+    assert archive.reaching(head) is archive.reaching(head - 1) is record
+    source_of_less = RecordSource(shorter)
+    gone_back = Growing(source_of_less, lambda: record)
+    assert gone_back.reaching(1) is record
+    assert not gone_back._holds(record)
+
+
+def test_the_audit_runs_again_where_there_is_more_after_a_rest(record: Record):
+    seconds = [0.0]
+    runs: list[int] = []
+
+    class Slow:
+        finished = False
+
+        def reaching(self, block: int) -> Record:
+            runs.append(block)
+            seconds[0] += 2.0
+            return record
+
+    head = record.blocks[-1].number
+    verification = Verification(Slow(), lambda: seconds[0])
+
+    def newest(block: int) -> Verified:
+        while (found := verification.newest(block)) is None:
+            time.sleep(0.01)
+        return found
+
+    assert newest(head).report.ok
+    assert newest(head).block == head
+    assert newest(head + 1).block == head
+    assert runs == [head], "nothing is new, and then it rests for ten times as long as it took"
+    seconds[0] += 20.0
+    newest(head + 1)
+    until = time.monotonic() + 60
+    while len(runs) < 2 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert runs == [head, head + 1]
+
+
+def test_without_a_record_there_are_no_bills(live_source: LiveSource):
+    with visiting(live_source) as live:
         answer = live.get("/v1/bills/184:7")
         assert (answer.status_code, answer.json()["type"]) == (404, "urn:wattbook:problem:unknown-payment")
-        assert "wattbook audit explain URL 184:7" in answer.json()["detail"]
+
+
+def test_a_utility_that_was_handed_over_is_one_account(
+    live_source: LiveSource, api: httpx.Client, source: RecordSource
+):
+    with visiting(live_source) as live:
+        for visitor in (live, api):
+            former, present = (get(visitor, f"/v1/accounts/{who.address}") for who in (UTILITY, NEW_UTILITY))
+            assert former == present
+            assert (present["id"], present["address"]) == (0, NEW_UTILITY.address)
+            for kind in ("settlements", "orders", "fills"):
+                queries = [f"/v1/{kind}?account={who.address}" for who in (UTILITY, NEW_UTILITY)]
+                ours, theirs = (list(items(visitor, query)) for query in queries)
+                assert ours == theirs != []
+
+
+def test_orders_of_a_utility_that_was_handed_over_are_found_again():
+    former, present = UTILITY.address, NEW_UTILITY.address
+    view = SlotView(SLOT, lambda number: present, lambda address: former if address == present else address)
+    view.apply([OrderPlaced(SLOT, former, 7, Side.BID, 0, 10, 1_000, 500, 0, 0)])
+    view.apply([OrderVoided(SLOT, present, 7, 200, 0)])
+    assert (view.rests_wh(former, 7), view.rests_wh(present, 7), view.next_nonce(present)) == (300, 300, 8)
 
 
 # --- lists in pieces ----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from ledger.bundle import Bundle
 from ledger.record import Record
 from node.api.app import create_api
-from node.api.bills import Finished
+from node.api.archive import Finished
 from node.api.feed import END_OF_BLOCK, Feed, Moment
 from node.api.paging import CursorError
 from node.api.projection import Projection
@@ -118,7 +118,7 @@ def test_what_is_no_id_is_refused(text: str):
 
 @pytest.fixture(scope="module")
 def url(record: Record) -> Iterator[str]:
-    app = create_api(Projection(RecordSource(record)), {}, finished=Finished(record, "out/bundle"))
+    app = create_api(Projection(RecordSource(record)), {}, archive=Finished(record, "out/bundle"))
     with serving(app, listening("127.0.0.1", 0)) as at:
         yield at
 
@@ -153,7 +153,7 @@ def test_a_forged_id_is_a_problem_document(url: str):
 def test_who_waits_is_told_of_the_next_block_and_of_a_chain_that_went_back(source: Growing, record: Record):
     told = heard(Feed(Projection(source)), beginning(source))
     end, source.at = source.at, Moment.parse(told[-1].id).block - 1
-    app = create_api(Projection(source), {}, finished=Finished(record, "out/bundle"))
+    app = create_api(Projection(source), {}, archive=Finished(record, "out/bundle"))
     with serving(app, listening("127.0.0.1", 0)) as at, httpx.stream("GET", f"{at}/v1/events") as answer:
         pieces = answer.iter_text()
         assert read(next(pieces)).kind == "begin"
@@ -165,7 +165,7 @@ def test_who_waits_is_told_of_the_next_block_and_of_a_chain_that_went_back(sourc
 
 
 def test_a_server_that_stops_lets_its_listeners_go(source: Growing, record: Record):
-    app = create_api(Projection(source), {}, finished=Finished(record, "out/bundle"))
+    app = create_api(Projection(source), {}, archive=Finished(record, "out/bundle"))
     with httpx.Client() as client:
         with serving(app, listening("127.0.0.1", 0)) as at:
             answer = client.send(client.build_request("GET", f"{at}/v1/events"), stream=True)

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from ledger.record import Record
 from node.api.app import create_api
-from node.api.bills import Finished
+from node.api.archive import Finished
 from node.api.guard import BODY_BYTES_MAX, guard
 from node.api.limits import Buckets
 from node.api.projection import Projection
@@ -28,7 +28,7 @@ TAG = "<script>alert(1)</script>"
 @pytest.fixture(scope="module")
 def api(record: Record) -> Iterator[httpx.Client]:
     app = create_api(
-        Projection(RecordSource(record)), {}, finished=Finished(record, f"out/{TAG}"), host="market.example"
+        Projection(RecordSource(record)), {}, archive=Finished(record, f"out/{TAG}"), host="market.example"
     )
     with serving(app, listening("127.0.0.1", 0)) as url, httpx.Client(base_url=url) as visitor:
         yield visitor

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 
 from ledger.record import Record
 from node.api.app import create_api
-from node.api.bills import Finished
+from node.api.archive import Finished
 from node.api.projection import Projection
 from node.api.proofs import Proofs
 from node.api.sources import RecordSource
@@ -33,7 +33,7 @@ def description(record: Record) -> Iterator[Any]:
     proofs = Proofs(record.bundle.inputs, record.bundle.certificates)
     source = RecordSource(record)
     site = {"exchange": source.exchange, "chain_id": source.chain_id}
-    app = create_api(Projection(source), site, finished=Finished(record, "out/bundle"), proofs=proofs)
+    app = create_api(Projection(source), site, archive=Finished(record, "out/bundle"), proofs=proofs)
     with serving(app, listening("127.0.0.1", 0)) as url:
         found = schemathesis.openapi.from_url(f"{url}/openapi.json")
         yield found.exclude(path="/v1/events")  # it never ends; tests/audit/test_feed.py listens

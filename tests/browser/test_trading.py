@@ -195,3 +195,41 @@ def test_order_is_placed_with_the_keyboard_and_seen_without_reload(net: Running,
     assert post(net, "/v1/orders", body_of(drafted, signed_elsewhere(net, drafted, 5)))[0] == 201
     tab.sees("#tape tbody tr", "2.300")
     assert page.evaluate("window.loadedOnce"), "without reload"
+
+
+def move_to(net: Running, second: int) -> None:
+    """Let the chain's time go on there, as anybody may on a testnet."""
+    for method, params in (("evm_setNextBlockTimestamp", [second]), ("evm_mine", [])):
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        assert "result" in httpx.post(net.document["rpc_url"], json=body).json()
+
+
+@pytest.mark.needs("chromium", "playwright")
+def test_an_order_is_followed_to_its_bill_and_the_audit(net: Running, open_tab: Any):
+    """Last here: it moves time."""
+    second = get(net, "/v1/slots", state="open")["items"][1]
+    slot, tab = second["slot"], open_tab(viewport={"width": 1280, "height": 900})
+    page = tab.page
+    page.goto(f"/?slot={slot}")
+    tab.sees("#status", "live")
+    page.evaluate("window.loadedOnce = true")
+    page.get_by_label("Energy, kWh").fill("0.9")
+    page.get_by_label("Limit, €/kWh").fill("0.24")
+    page.get_by_role("button", name="Review").click()
+    page.get_by_role("button", name="Sign and send").click()
+    tab.sees("#answer", "0.900 kWh filled, 0.000 kWh rest.")
+    tab.sees("#tape tbody tr", "0.900")
+    tab.sees("#facts", "fills: 1,")
+    move_to(net, second["gate_unix_seconds"] + 1)
+    tab.sees("#facts", "priced")
+    move_to(net, second["end_unix_seconds"] + 10)
+    tab.sees("#facts", "settled")
+    assert page.evaluate("window.loadedOnce"), "without reload"
+    buyer = net.document["accounts"][0]["address"]
+    page.goto(f"/account?address={buyer}")
+    (paid,) = get(net, "/v1/settlements", account=buyer, slot=slot, kind="settlement")["items"]
+    page.get_by_role("link", name=f"{paid['block']}:{paid['log']}").click()
+    tab.sees("h1", f"for slot {slot}")
+    tab.sees("tbody tr", "900 Wh")
+    page.goto("/audit")
+    tab.sees("#badge", "No check found anything wrong")
