@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from market.atc.finished import ATC
-from market.atc.horizon import JointProsumers, JointUtility
+from market.atc.horizon import JointProsumers
 from market.atc.prosumers import LowerLevel, LowerLevels, Prosumers
 from market.atc.rounds import Agreement, Method, Round
 from market.atc.upper import UpperLevel
@@ -64,16 +64,14 @@ class AtcClearing:
     def _jointly(self, conditions: Conditions, warm: Solution | None) -> Solution:
         """All periods at once, coupled by their storages."""
         buses = np.union1d(conditions.devices.bus, conditions.storages.bus)
-        uppers = [UpperLevel(self.feeder, buses, self._newton) for _ in range(conditions.periods)]
-        for period, upper in enumerate(uppers):
-            upper.begin(conditions, period)
+        upper = UpperLevel(self.feeder, conditions, buses, self._newton)
         lower = JointProsumers(conditions, self._lower_levels)
         guesses = [
             _guess(Prosumers(conditions.devices, period), conditions, period, warm)
             for period in range(conditions.periods)
         ]
         first = np.concatenate(guesses)[lower.bus]
-        agreement = self.method(JointUtility(list(uppers), self.feeder.buses), lower, first)
+        agreement = self.method(upper, lower, first)
         _require_settled(self.method.name, f"{conditions.periods} periods", agreement)
         self.trace = (agreement.rounds,)
         primal, duals = stack(list(agreement.grant.points), *lower.devices_of(agreement.response))
@@ -92,9 +90,9 @@ class AtcClearing:
 
     def agreement(self, conditions: Conditions, period: int = 0, warm: Solution | None = None) -> Agreement:
         """Where the levels meet in one period, settled or not; for those who study the rounds."""
-        lower = self._lower_levels(period_of(conditions, period).devices)
-        upper = UpperLevel(self.feeder, conditions.devices.bus, self._newton)
-        upper.begin(conditions, period)
+        one = period_of(conditions, period)
+        lower = self._lower_levels(one.devices)
+        upper = UpperLevel(self.feeder, one, one.devices.bus, self._newton)
         return self.method(upper, lower, _guess(lower, conditions, period, warm)[lower.bus])
 
 

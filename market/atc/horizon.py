@@ -1,8 +1,8 @@
 """Several periods that storages couple, as one coordination: every bus of every period is a bus of its own.
 
-The utility clears each period's network, which nothing couples; prosumers' devices answer period by period,
-and each storage for all periods at once (`storages`). Entries of the lower level are devices, period by
-period, then storages, period by period; bus b of period t is number t·buses + b.
+The utility clears each period's network (`upper`); prosumers' devices answer period by period, and each
+storage for all periods at once (`storages`). Entries of the lower level are devices, period by period, then
+storages, period by period; bus b of period t is number t·buses + b.
 """
 
 from __future__ import annotations
@@ -13,37 +13,12 @@ import numpy as np
 
 from market.atc.alternating import PRICE_WINDOW_EUR_PER_MWH
 from market.atc.prosumers import LowerLevels, Prosumers, Response
-from market.atc.rounds import Grant, Utility
 from market.atc.storages import StorageLevel
 from market.pricing.conditions import Conditions, Devices
 from market.units import Floats, Ints
 
 SMALLEST = 1e-9
 """pu per €/MWh: weights of storages that cannot move are finite."""
-
-
-class JointUtility:
-    """The utility of several periods; implements Utility over one upper level a period."""
-
-    def __init__(self, periods: list[Utility], buses: int) -> None:
-        self._periods = periods
-        self.buses: Ints = np.concatenate([t * buses + each.buses for t, each in enumerate(periods)])
-        self._cuts = np.cumsum([len(each.buses) for each in periods])[:-1]
-
-    def reweigh(self, weight: Floats) -> None:
-        """Set w_b of every period."""
-        for period, of_period in zip(self._periods, np.split(weight, self._cuts), strict=True):
-            period.reweigh(of_period)
-
-    def answer(self, target: Floats) -> Grant:
-        """T and λ of every period."""
-        targets = np.split(target, self._cuts)
-        grants = [period.answer(of_period) for period, of_period in zip(self._periods, targets, strict=True)]
-        return Grant(
-            np.concatenate([grant.injection for grant in grants]),
-            np.concatenate([grant.price for grant in grants]),
-            tuple(point for grant in grants for point in grant.points),
-        )
 
 
 class JointProsumers:

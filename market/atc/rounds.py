@@ -54,11 +54,6 @@ class Grant:
     price: Floats
     points: tuple[NetworkPoint, ...]
 
-    @staticmethod
-    def at(point: NetworkPoint, buses: Ints) -> Grant:
-        """One period's."""
-        return Grant(point.injection[buses], point.price[buses], (point,))
-
 
 class Utility(Protocol):
     """The upper level as the rounds see it: of one period, or of several, one after the other."""

@@ -4,8 +4,9 @@
 
 solved by Newton on the true power flow (`market.pricing.newton`). To it the pull ½w(T − Z)² is one quadratic
 generator a bus, so no cost and no limit of a prosumer is needed: device limits belong to the prosumers. Of
-the load that devices must take it knows the sum by bus, since that is shed with the bus's fixed load. The
-answer of one round is where the next one starts; a period starts from nothing, so that oracles with
+the load that devices must take it knows the sum by bus, since that is shed with the bus's fixed load. Several
+periods are several networks, which nothing couples on this side: bus b of period t is number t·buses + b. The
+answer of one round is where the next one starts; a clearing starts from nothing, so that oracles with
 different pasts come to the same prices.
 """
 
@@ -20,9 +21,8 @@ from market.atc.rounds import Grant, Utility
 from market.feeder.model import Feeder
 from market.pricing.admission import StorageError
 from market.pricing.branchflow import NetworkPoint, NetworkProblem
-from market.pricing.conditions import Conditions, Devices, Solution
+from market.pricing.conditions import NO_STORAGES, Conditions, Devices, Solution
 from market.pricing.newton import NewtonClearing
-from market.pricing.periods import period_of
 from market.units import Floats, Ints
 
 ROOM_PU = 1.0
@@ -30,31 +30,27 @@ ROOM_PU = 1.0
 
 
 class UpperLevel:
-    """The utility's problem of one period for one feeder and the buses where prosumers inject."""
+    """The utility's problem for one feeder, its conditions, and the buses where prosumers inject."""
 
-    def __init__(self, feeder: Feeder, injection_buses: Ints, newton: NewtonClearing | None = None) -> None:
+    def __init__(
+        self,
+        feeder: Feeder,
+        conditions: Conditions,
+        injection_buses: Ints,
+        newton: NewtonClearing | None = None,
+    ) -> None:
         self.feeder = feeder
-        self.buses: Ints = np.unique(injection_buses)
+        self.conditions = replace(conditions, storages=NO_STORAGES)
+        """What it clears: the prosumers' devices among it, which it leaves alone, and not their storages."""
         self.newton = NewtonClearing(feeder) if newton is None else newton
         """The feeder's fast clearing, also for methods that give it the prosumers' curves."""
-        self.firm: Floats = np.zeros(len(self.buses))
+        self._at: Ints = np.unique(injection_buses)
+        self._shape = conditions.periods, len(self._at)
+        self.buses: Ints = (feeder.buses * np.arange(conditions.periods)[:, None] + self._at).ravel()
+        self.firm: Floats = (conditions.firm_p - conditions.fixed_p)[:, self._at].ravel()
         """What the devices of each injection bus must take at least, pu."""
         self._weight: Floats = np.ones(len(self.buses))
-        self._conditions: Conditions | None = None
         self._last: Solution | None = None
-
-    def begin(self, conditions: Conditions, period: int) -> None:
-        """Turn to a period, forgetting the last one; `reweigh` must follow."""
-        self._conditions = one = period_of(conditions, period)
-        self.firm = (one.firm_p - one.fixed_p)[0, self.buses]
-        self._last = None
-
-    @property
-    def conditions(self) -> Conditions:
-        """The period it stands at, the prosumers' devices among it, which it leaves alone."""
-        if self._conditions is None:
-            raise ValueError("upper level: no period was begun")
-        return self._conditions
 
     def reweigh(self, weight: Floats) -> None:
         """Set w_b by injection bus, €/MWh per pu."""
@@ -62,56 +58,66 @@ class UpperLevel:
 
     def answer(self, target: Floats) -> Grant:
         """T and the balance duals λ for targets Z_b by injection bus. Raises ClearingFailed."""
-        pulled = replace(self.conditions, devices=pull(self.buses, self._weight, target, self.firm))
+        weight, target, firm = (each.reshape(self._shape) for each in (self._weight, target, self.firm))
+        pulled = replace(self.conditions, devices=pull(self._at, weight, target, firm))
         self._last = self.newton(self.feeder, pulled, self._last)
-        return self.grant(self._last, self._last.primal.gen[0] - self._last.primal.load[0])
+        return self.grant(self._last, (self._last.primal.gen - self._last.primal.load).ravel())
 
     def grant(self, solution: Solution, injection: Floats) -> Grant:
         """The network's part of a solution, in which the injection buses inject so much."""
-        primal, duals = solution.primal, solution.duals
-        by_bus = np.zeros(self.feeder.buses)
+        by_bus = np.zeros(self.conditions.periods * self.feeder.buses)
         by_bus[self.buses] = injection
-        prices = ("price", "reactive", "voltage", "cone", "v_low", "v_high", "current")
-        point = NetworkPoint(
-            **{name: getattr(primal, name)[0] for name in ("p", "q", "l", "v", "shed", "elastic")},
-            **{name: getattr(duals, name)[0] for name in prices},
-            injection=by_bus,
-            net_import=float(primal.net_import[0]),
-            status=solution.status,
-            cost=solution.cost,
-            iterations=solution.iterations,
-        )
-        return Grant.at(point, self.buses)
+        injections = by_bus.reshape(self.conditions.periods, -1)
+        points = tuple(_point(solution, t, injected) for t, injected in enumerate(injections))
+        return Grant(injection, solution.duals.price.ravel()[self.buses], points)
 
     def extended(self, extension: Extension) -> tuple[Grant, Floats]:
-        """The answer without a pull, with rows and columns of a method's own, and what those are.
+        """One period's answer without a pull, with a method's own rows and columns, and what those are.
 
         Of the relaxed problem, by Clarabel. Raises ClearingFailed.
         """
         problem = NetworkProblem(self.feeder, self.buses)
         data = problem.matrices(self.conditions, 0)
         point, added = solve(problem, data, extension)
-        return Grant.at(point, self.buses), added
+        return Grant(point.injection[self.buses], point.price[self.buses], (point,)), added
+
+
+def _point(solution: Solution, period: int, injection: Floats) -> NetworkPoint:
+    """One period's; what the solver says of itself is of all of them."""
+    primal, duals = solution.primal, solution.duals
+    prices = ("price", "reactive", "voltage", "cone", "v_low", "v_high", "current")
+    return NetworkPoint(
+        **{name: getattr(primal, name)[period] for name in ("p", "q", "l", "v", "shed", "elastic")},
+        **{name: getattr(duals, name)[period] for name in prices},
+        injection=injection,
+        net_import=float(primal.net_import[period]),
+        status=solution.status,
+        cost=solution.cost,
+        iterations=solution.iterations,
+    )
 
 
 def single(upper: Utility, method: str) -> UpperLevel:
     """For methods that know one period's network only. Raises StorageError where there are several."""
-    if not isinstance(upper, UpperLevel):
+    if not isinstance(upper, UpperLevel) or upper.conditions.periods > 1:
         raise StorageError(f"{method} clears one period at a time, and storages couple several; use atc")
     return upper
 
 
 def pull(buses: Ints, weight: Floats, target: Floats, firm: Floats) -> Devices:
-    """½w(T − Z)² by injection bus as a generator of T + firm above 0, and below 0 as a load beside `firm`."""
+    """½w(T − Z)² by injection bus as a generator of T + firm above 0, and below 0 as a load beside `firm`.
+
+    Arrays are periods × buses.
+    """
     room = 2.0 * (np.abs(target) + firm + ROOM_PU)
-    slope, worth = weight[None], -(weight * target)[None]
+    worth = -weight * target
     return Devices(
         bus=buses,
-        gen_cost=worth - (weight * firm)[None],
-        gen_slope=slope,
-        gen_max=room[None],
+        gen_cost=worth - weight * firm,
+        gen_slope=weight,
+        gen_max=room,
         load_value=worth,
-        load_slope=slope,
-        load_min=firm[None],
-        load_max=room[None],
+        load_slope=weight,
+        load_min=firm,
+        load_max=room,
     )

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from market.atc.alternating import ACCELERATED
-from market.atc.horizon import JointUtility
 from market.atc.messages import milliwatts, per_unit, sent_weights, weights_of
 from market.atc.prosumers import Response
 from market.atc.responses import Responses, firm_with
@@ -145,10 +144,7 @@ def _utility(
     feeder: Feeder, conditions: Conditions, members: Sequence[Member], newton: NewtonClearing
 ) -> Utility:
     buses = np.array([member.bus for member in members], dtype=np.int64)
-    periods = [UpperLevel(feeder, buses, newton) for _ in range(conditions.periods)]
-    for period, upper in enumerate(periods):
-        upper.begin(conditions, period)
-    return periods[0] if len(periods) == 1 else JointUtility(list(periods), feeder.buses)
+    return UpperLevel(feeder, conditions, buses, newton)
 
 
 def _first_price(conditions: Conditions, feeder: Feeder, members: Sequence[Member]) -> Floats:

@@ -144,8 +144,7 @@ def limited(free: Equilibrium) -> Case:
 def equilibrium(case: Case, method: Levels = THREE_LEVELS) -> Equilibrium:
     """Prices by region that the utility, the regions and their peers agree on, closer than is usual."""
     regions, peers = case.regions, case.regions.peers
-    upper = UpperLevel(case.feeder, peers.bus)
-    upper.begin(case.conditions, 0)
+    upper = UpperLevel(case.feeder, case.conditions, peers.bus)
     first = np.full(len(peers.bus), HUB_IMPORT)
     agreement = replace(method, closeness=CLOSENESS)(upper, regions, first)
     _, one_of = np.unique(peers.region, return_index=True)
