@@ -6,7 +6,7 @@ looks at a clock: whoever calls decides when.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 
 from ledger import eip712
@@ -85,8 +85,8 @@ class Session:
     terms: Terms
     cast: Cast
     oracles: Oracles
-    certificates: dict[bytes, bytes] = field(default_factory=dict)
-    inputs: dict[bytes, bytes] = field(default_factory=dict)
+    certificates: MutableMapping[bytes, bytes] = field(default_factory=dict)
+    inputs: MutableMapping[bytes, bytes] = field(default_factory=dict)
     _addresses: dict[int, Address] = field(default_factory=dict)
 
     @classmethod
@@ -174,6 +174,7 @@ class Session:
 
     def publish_charges(self, slot: int, proposal: Proposal, signers: Sequence[Signer]) -> Proposal:
         """Post the firm charges that a quorum agreed on."""
+        self._keep(proposal)
         header = charges_header(slot, self.exchange.oracle_set().epoch, proposal)
         values = proposal.prices.charges
         self._confirm(
@@ -188,12 +189,12 @@ class Session:
         )
         for index, words in enumerate(chunked(pack(values))):
             self._confirm(self.exchange.post_charges_chunk(slot, index, words, sender=self.cast.relayer))
-        self._keep(proposal)
         return proposal
 
     def post_prices(self, slot: int, conditions: Conditions) -> Proposal:
         """Clear the last forecast and post the prices. Raises OracleError."""
         proposal, signers = self.oracles.agree(conditions)
+        self._keep(proposal)
         header = prices_header(slot, self.exchange.oracle_set().epoch, proposal)
         values = proposal.prices.bus_price
         self._confirm(
@@ -210,7 +211,6 @@ class Session:
         )
         for index, words in enumerate(chunked(pack(values))):
             self._confirm(self.exchange.post_prices_chunk(slot, index, words, sender=self.cast.relayer))
-        self._keep(proposal)
         return proposal
 
     def place(self, orders: Sequence[tuple[Key, Order]]) -> tuple[Event, ...]:
@@ -318,6 +318,7 @@ class Session:
         self._confirm(self.token.approve(self.exchange.address, supply, sender=self.cast.utility))
 
     def _keep(self, proposal: Proposal) -> None:
+        """Before anything is posted: what is on the chain can be proved, whatever ends this process."""
         self.certificates[proposal.certificate_hash] = proposal.certificate
         self.inputs[proposal.input_hash] = proposal.inputs
 

@@ -47,6 +47,7 @@ from node.testnet.market import (
 from node.testnet.narrator import Narrator
 from node.testnet.operator import Operator
 from node.testnet.outlook import publish
+from node.testnet.proofs import keep
 from node.testnet.record import NAME, Record, read_record, write_json, write_record
 from node.testnet.settings import DEFAULT_ACCOUNTS, FolderError, PortError, SettingError, Settings
 
@@ -92,6 +93,8 @@ def running(
                 write_record(settings.data, market.record)
         else:
             market = resume_market(engine, cast, world, record, stop)
+        if settings.data is not None:
+            keep(market.session, settings.data)
         document = describe(
             market, rpc_url=url_of(rpc_socket), api_url=url_of(api_socket), mnemonic=settings.words
         )

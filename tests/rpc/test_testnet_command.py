@@ -222,8 +222,13 @@ def test_start_that_was_cut_short_is_begun_again(tmp_path: Path) -> None:
     EmbeddedChain(data=tmp_path, funded=payers(cast_of(mnemonic_keys(1, TEST_MNEMONIC)))).close()
     with running(Settings(port=0, api_port=0, data=tmp_path, accounts=1), print, print) as net:
         assert not net.resumed
+    proved = [path.stem for path in (tmp_path / "certificates").iterdir()]
+    (tmp_path / "certificates" / f"{bytes(32).hex()}.bin").write_bytes(b"half-written")
     with running(Settings(port=0, api_port=0, data=tmp_path), print, print) as net:
         assert net.resumed
+        proofs = f"{net.document['api_url']}/certificates"
+        assert {httpx.get(f"{proofs}/{digest}").status_code for digest in proved} == {200}
+        assert httpx.get(f"{proofs}/{bytes(32).hex()}").status_code == 404, "not what its name says"
 
 
 def test_slots_are_open_after_a_jump_under_a_block_time_too() -> None:
