@@ -60,13 +60,12 @@ class Trader:
         self._nonces: dict[int, int] = {}
         self._unread: set[int] = set()
         self._unbilled: set[int] = set()
-        self._resumed = False
+        self._followed: int | None = None
 
     def step(self) -> None:
         """Everything that is due now; what fails is tried again. Raises ChainError, ServiceError."""
         now, terms = self._chain.now(), self._terms
-        if not self._resumed:
-            self._resume(now)
+        self._follow(now)
         for slot in range((now + terms.gate_lead) // terms.slot_seconds, self._newest(now) + 1):
             self._trade(slot, now)
         for slot in sorted(self._unread):
@@ -80,17 +79,22 @@ class Trader:
         """The last slot that has opened."""
         return (now + self._terms.open_lead) // self._terms.slot_seconds
 
-    def _resume(self, now: int) -> None:
-        """Find what an agent before this one left open: slots without its reading, and without a bill."""
+    def _follow(self, now: int) -> None:
+        """Note slots that have opened since: each is to be read and billed, whether it is traded in or not.
+
+        At first those that an agent before this one may have left open too.
+        """
         terms, exchange = self._terms, self._exchange
-        first = (now - terms.resettle_grace) // terms.slot_seconds - 1
-        for slot in range(max(first, 0), self._newest(now) + 1):
+        if self._followed is None:
+            self._followed = max((now - terms.resettle_grace) // terms.slot_seconds - 2, -1)
+        while self._followed < self._newest(now):
+            slot = self._followed + 1
             state = exchange.slot_of(slot)
-            if state.charges_complete and not state.settled:
+            if state.scheduled and not state.settled:
                 self._unbilled.add(slot)
-            if state.charges_complete and not exchange.reading_of(slot, self._key.address).found:
+            if state.scheduled and not exchange.reading_of(slot, self._key.address).found:
                 self._unread.add(slot)
-        self._resumed = True
+            self._followed = slot
 
     # --- orders ---------------------------------------------------------------------------------
 
@@ -107,8 +111,6 @@ class Trader:
         if not state.charges_complete:
             return
         self._traded[slot] = number
-        self._unread.add(slot)
-        self._unbilled.add(slot)
         if self._habits.policy is not None:
             for order in self._habits.policy.orders(self._view(slot, number, state), self._rng):
                 self._place(order)

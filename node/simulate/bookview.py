@@ -36,7 +36,7 @@ class SlotView:
     `address_of` names an account by its id. `known_as` gives the one address that it is kept under here, for
     it may have several, as a utility that was handed over. `contracted` is net Wh by address, bought
     positive; the lists keep the events in chain order, of fills one a maker and without what was vetoed.
-    Orders are kept by trader, and sums by level, so that asking does not get slower with the orders of others.
+    Orders are kept by trader, and sums by level, so that asking gets no slower with the orders of others.
     """
 
     slot: int

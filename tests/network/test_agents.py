@@ -73,7 +73,7 @@ class Node:
 
     def slot_of(self, slot: int) -> Any:
         nothing = SimpleNamespace(
-            scheduled=True, settled=False, gate_closed=False, charges_complete=False, prices_complete=False
+            scheduled=False, settled=False, gate_closed=False, charges_complete=False, prices_complete=False
         )
         return self.state if slot == SLOT else nothing
 
@@ -251,6 +251,17 @@ def test_a_reading_is_kept_until_the_chain_has_it_also_by_an_agent_that_is_begun
     assert [(each["event"], each["slot"]) for each in told] == [("reading", SLOT)]
     first.step()
     assert len(told) == 1, "there is one, whoever sent it"
+
+
+def test_a_slot_is_read_whose_trading_the_agent_missed():
+    """Its node was gone from before the slot opened until after the delivery."""
+    node, told = Node(), []
+    agent = trader(node, told)
+    node.second = TERMS.opens(SLOT) - 10
+    agent.step()
+    node.second = TERMS.end(SLOT) + 5
+    agent.step()
+    assert node.readings == {SLOT} and len(told) == 1
 
 
 def test_a_reading_that_the_contract_refuses_is_told_and_not_sent_for_ever():

@@ -39,12 +39,20 @@ def trade(net: Network) -> list[int]:
     for slot in slots:
         net.wait(f"charges of {slot}", lambda slot=slot: exchange.slot_of(slot).charges_complete)
         net.move_to(terms.opens(slot) + 1)
+        net.wait(
+            f"first orders of {slot}", lambda slot=slot: len(_ordering(net, slot)) > len(net.agents) // 2
+        )
     for second, closed in _agenda(terms, slots):
         net.move_to(max(second, net.chain.now() + 1))
         if closed is not None:
             net.wait(f"prices of {closed}", lambda slot=closed: exchange.slot_of(slot).prices_complete)
         _quiet(net)
     return slots
+
+
+def _ordering(net: Network, slot: int) -> list[int]:
+    """Agents that have told of an order for a slot."""
+    return [number for number, agent in net.agents.items() if slot in agent.ordered]
 
 
 def _agenda(terms: Terms, slots: list[int]) -> list[tuple[int, int | None]]:
@@ -66,6 +74,13 @@ def _quiet(net: Network) -> None:
 
 def settle(net: Network, slots: list[int], *, missing: bool) -> None:
     """Until every slot is settled; where meters are silent, after the time for their readings."""
+    there = [number for number, agent in net.agents.items() if agent.started.poll() is None]
+    meters = [net.document["accounts"][number]["address"] for number in there]
+    for slot in slots:
+        net.wait(
+            f"readings of {slot}",
+            lambda slot=slot: all(net.exchange.reading_of(slot, meter).found for meter in meters),
+        )
     if missing:
         net.move_to(net.exchange.terms().readings_due(slots[-1]) + 1)
     for slot in slots:
