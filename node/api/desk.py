@@ -7,6 +7,7 @@ SignatureError        the signature is not the trader's
 OrderRefusedError     the contract refuses the order; the message is its rule
 NoTestAccountError    the address is none of the accounts that are signed for here
 NoNonceError          the trader has used every nonce of the slot
+NoCoinsError          who relays has no coins for gas
 BusyError             too many orders wait for their block
 """
 
@@ -46,6 +47,10 @@ class NoNonceError(LookupError):
     """The trader has used every nonce of the slot."""
 
 
+class NoCoinsError(Exception):
+    """Who relays orders has no coins for gas; the message says whom to send some."""
+
+
 class BusyError(Exception):
     """Too many orders wait, or the chain does not take them."""
 
@@ -82,7 +87,7 @@ class Desk:
     def place(self, order: Order, signature: Signature) -> Relayed:
         """Relay an order and wait for its block.
 
-        Raises SignatureError, OrderRefusedError, BusyError.
+        Raises SignatureError, OrderRefusedError, NoCoinsError, BusyError.
         """
         signer = recover(eip712.digest(self._exchange.domain, order), signature)
         if signer != order.trader:
@@ -96,7 +101,14 @@ class Desk:
             except Reverted as refusal:
                 raise OrderRefusedError(refusal.reason) from None
             except ChainError as failure:
+                self._check_coins()
                 raise BusyError(f"the chain did not take it: {failure}") from None
+
+    def _check_coins(self) -> None:
+        """Whether gas can be paid at all. Raises NoCoinsError."""
+        chain, relayer = self._exchange.chain, self._relayer.address
+        if chain.balance(relayer) < gas_of_orders(1) * chain.block().base_fee:
+            raise NoCoinsError(f"{relayer}, which pays for orders here, has no coins for gas: send it some")
 
     def _try(self, order: Order, signature: Signature) -> None:
         """What the contract would refuse costs nobody gas. Raises Reverted."""

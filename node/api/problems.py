@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from node.api.bills import UnknownPaymentError
 from node.api.desk import (
     BusyError,
+    NoCoinsError,
     NoNonceError,
     NoTestAccountError,
     OrderRefusedError,
@@ -82,6 +83,7 @@ KINDS: Mapping[type[Exception], tuple[str, str, int]] = {
     OrderRefusedError: ("order-refused", "The contract refuses the order", 409),
     NoNonceError: ("no-nonce", "Every nonce of the slot is used", 409),
     TooManyListenersError: ("listeners", "No room for another listener", 503),
+    NoCoinsError: ("no-coins", "Nobody can pay for the order's gas", 503),
     BusyError: ("busy", "The order could not be relayed now", 503),
 }
 """Name, title and status of each exception that is an answer."""

@@ -10,7 +10,9 @@ from eth_account import Account
 
 from node.client.http import Client, RefusedError
 from node.client.schemas import SignedOrderBody
+from node.testnet.market import desk_key
 from node.testnet.running import Running
+from tests.audit.described import answers_as_described
 
 pytestmark = pytest.mark.usefixtures("net")
 WH, UEUR = 1_500, 240_000
@@ -25,6 +27,11 @@ def get(net: Running, path: str, **query: Any) -> Any:
 def post(net: Running, path: str, body: Any) -> tuple[int, Any]:
     answer = httpx.post(net.document["api_url"] + path, json=body)
     return answer.status_code, answer.json()
+
+
+def rpc(net: Running, method: str, *params: Any) -> Any:
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    return httpx.post(net.document["rpc_url"], json=body).json()["result"]
 
 
 def open_slot(net: Running) -> int:
@@ -139,6 +146,23 @@ def test_form_of_another_origin_cannot_post(net: Running):
     assert plain.status_code == 422, "what a form can send without being asked is no JSON"
 
 
+def test_without_coins_for_gas_it_is_told_whom_to_send_some(net: Running):
+    relayer = desk_key().address
+    before = rpc(net, "eth_getBalance", relayer, "latest")
+    rpc(net, "anvil_setBalance", relayer, "0x0")
+    drafted = draft(net, 9)
+    status, refusal = post(net, "/v1/orders", body_of(drafted, signed_elsewhere(net, drafted, 9)))
+    assert (status, refusal["type"]) == (503, "urn:wattbook:problem:no-coins")
+    assert relayer in refusal["detail"]
+    rpc(net, "anvil_setBalance", relayer, before)
+    assert post(net, "/v1/orders", body_of(drafted, signed_elsewhere(net, drafted, 9)))[0] == 201
+
+
+@pytest.mark.needs("schemathesis")
+def test_a_market_that_goes_on_answers_as_described(net: Running):
+    assert answers_as_described(net.document["api_url"]) > 30
+
+
 # --- the shared client --------------------------------------------------------------------------
 
 
@@ -199,9 +223,8 @@ def test_order_is_placed_with_the_keyboard_and_seen_without_reload(net: Running,
 
 def move_to(net: Running, second: int) -> None:
     """Let the chain's time go on there, as anybody may on a testnet."""
-    for method, params in (("evm_setNextBlockTimestamp", [second]), ("evm_mine", [])):
-        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        assert "result" in httpx.post(net.document["rpc_url"], json=body).json()
+    rpc(net, "evm_setNextBlockTimestamp", second)
+    rpc(net, "evm_mine")
 
 
 @pytest.mark.needs("chromium", "playwright")

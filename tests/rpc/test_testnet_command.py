@@ -192,6 +192,8 @@ def test_killed_process_leaves_a_market_that_goes_on(tmp_path: Path) -> None:
         slots = slots_of(net)
         assert sum(each["state"] == "open" and each["orders"] >= 2 for each in slots.values()) >= 6
         assert (slots[slot]["state"], slots[slot]["volume_wh"]) == ("open", 1_000)
+        flows = httpx.get(f"{net.document['api_url']}/v1/slots/{slot}/flows").json()
+        assert (flows["clearing"], len(flows["buses"])) == ("charges", 33), "from the proof that was kept"
         jump(net, 86_400)
         eventually(lambda: slots_of(net)[slot]["state"] == "settled")
     assert complaints == []
