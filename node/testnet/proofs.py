@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import UserDict
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,10 +10,11 @@ from node.simulate.session import Session
 from node.testnet.settings import FolderError
 
 
-class KeptFiles(UserDict[bytes, bytes]):
+class KeptFiles(dict[bytes, bytes]):
     """Files of a folder by their SHA-256, which names them; what is put in is in the folder first.
 
-    A file that a killed process left half-written is not what its name says, and is passed over.
+    A file that a killed process left half-written is not what its name says, and is passed over. A dict,
+    since its values are taken at one stroke while another thread puts some in.
     Raises FolderError.
     """
 
@@ -29,7 +29,7 @@ class KeptFiles(UserDict[bytes, bytes]):
         for name, content in contents:
             digest = sha256(content)
             if digest.hexdigest() == name:
-                self.data[digest.digest()] = content
+                super().__setitem__(digest.digest(), content)
 
     def __setitem__(self, digest: bytes, content: bytes) -> None:
         """Keep a file under its SHA-256. Raises FolderError."""
