@@ -1,13 +1,15 @@
 """The fast clearing: Newton on the exact optimality conditions of a feeder, compiled once and cleared often.
 
-Each period is cleared on its own, in one of four ways, whichever ends first:
+Each period is cleared on its own, in one of five ways, whichever ends first:
 
 1. Newton with an active set (`activeset`) from an earlier solution (`guess`);
 2. the same from what everyone would do at one bus, without lines, where that ends at the global optimum: in
    about four steps where no limit of the network holds;
 3. an interior point on the true power flow (`interior`), until it is clear who is at a bound, and Newton
    from there to machine precision;
-4. `direct`: the relaxation by Clarabel, polished.
+4. `direct`: the relaxation by Clarabel, polished;
+5. where that is no answer either, as near as the interior point gets, polished too: lines that carry next to
+   nothing, one like the other, leave no digits to tell which of them are full.
 
 All of them end at a point that meets the exact first-order conditions; where every σ ≤ 0 that is the
 global optimum. Upper voltage limits under reverse flow and negative prices can leave a σ > 0: then the
@@ -16,6 +18,7 @@ answer is a local optimum of the true power flow, and its status says so.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -23,7 +26,8 @@ import numpy as np
 from market.feeder.model import Feeder
 from market.pricing import direct, interior
 from market.pricing.activeset import EXACT, Settled, settle
-from market.pricing.admission import ConditionsError, admit, refuse_storages
+from market.pricing.admission import ClearingFailed, ConditionsError, admit, refuse_storages
+from market.pricing.conclude import conclude
 from market.pricing.conditions import Components, Conditions, Duals, Primal, Solution
 from market.pricing.guess import Guess, as_before, without_lines
 from market.pricing.kkt import Currents, FlowEquations, Kkt, SingularStep
@@ -37,6 +41,8 @@ FIRST_BLUR = 1e-5
 """μ as a share of the largest price at which Newton first takes over from the interior point."""
 NEXT_BLUR = 1e-2
 """Share of the last μ at which it tries again."""
+LAST_BLURS = 1e-7, 1e-8
+"""The same where the interior point alone has to answer, and where it tries once more."""
 ROUNDING = 1e-11
 """Share of the largest price by which σ may be above 0 and count as 0."""
 TRIES = 6
@@ -77,16 +83,12 @@ class NewtonClearing:
             warm = None
         periods = [self._period(conditions, t, warm) for t in range(conditions.periods)]
 
-        def stacked(part: str, name: str) -> Floats:
-            return np.array([getattr(period, part)[name] for period in periods])
-
-        primal = Primal(**{name: stacked("primal", name) for name in periods[0].primal})
-        duals = Duals(**{name: stacked("duals", name) for name in periods[0].duals})
+        primal, duals = _stacked(periods)
         statuses = {period.status for period in periods}
         return Solution(
             primal=primal,
             duals=duals,
-            components=Components(**{name: stacked("components", name) for name in periods[0].components}),
+            components=Components(**_rows([period.components for period in periods])),
             status="local" if "local" in statuses else "optimal",
             residual=max(period.residual for period in periods),
             cost=float(costs(feeder, conditions, primal).sum()),
@@ -105,9 +107,15 @@ class NewtonClearing:
             )
         except SingularStep:
             settled = None
-        if settled is None:
-            return self._direct(conditions, period)
-        return self._read(quantities, conditions, settled)
+        if settled is not None:
+            return self._read(quantities, conditions, settled)
+        try:
+            return _only(direct.clear(self.feeder, period_of(conditions, period)))
+        except ClearingFailed:
+            near = self._nearest(quantities, conditions, period)
+            if near is None:
+                raise
+            return near
 
     def _settled(self, quantities: Quantities, guess: Guess) -> Settled | None:
         """Newton from a guess."""
@@ -198,24 +206,73 @@ class NewtonClearing:
         energy = np.full(network.buses, price[0])
         return {"energy": energy, "loss": price - energy - parts["voltage"] - parts["congestion"], **parts}
 
-    def _direct(self, conditions: Conditions, period: int) -> _Period:
-        """The relaxation by Clarabel, polished."""
-        solution = direct.clear(self.feeder, period_of(conditions, period))
+    def _nearest(self, quantities: Quantities, conditions: Conditions, period: int) -> _Period | None:
+        """Where the interior point ends, polished if that gains; None where it is no answer."""
+        at, one = interior.start(quantities, conditions.voll), period_of(conditions, period)
+        for blur in LAST_BLURS:
+            try:
+                arrived = interior.approach(
+                    quantities, self._kkt, at, blur * max(1.0, quantities.import_price)
+                )
+                near = self._read(quantities, conditions, _ended(quantities, at))
+                return _only(
+                    conclude(
+                        self.feeder,
+                        one,
+                        *_stacked([near]),
+                        method="newton",
+                        iterations=at.steps,
+                        polished=True,
+                    )
+                )
+            except SingularStep:
+                return None
+            except ClearingFailed:
+                if not arrived:
+                    return None
+        return None
 
-        def row(record: Primal | Duals | Components) -> dict[str, Floats]:
-            return {field.name: getattr(record, field.name)[0] for field in fields(record)}
 
-        def without_storages(record: Primal | Duals) -> dict[str, Floats]:
-            return {name: array for name, array in row(record).items() if name not in STORAGES}
+def _ended(quantities: Quantities, at: interior.Interior) -> Settled:
+    """Where an interior point has come to: every limit holds as far as its multiplier says."""
+    q, found = quantities.others, interior.guess(quantities, at)
+    force = (at.dual[1] - at.dual[0])[quantities.curved :]
+    limits = slice(q.voltages.start, None)
+    found.sides[limits] = np.sign(force[limits])
+    np.maximum(at.point.rating, 0.0, out=at.point.rating)
+    amount = np.clip(at.amount, quantities.low, quantities.high)
+    currents = q.network.currents(at.point)
+    return Settled(at.point, currents, amount, found.sides, force, at.blur, at.steps)
 
-        return _Period(
-            without_storages(solution.primal),
-            without_storages(solution.duals),
-            row(solution.components),
-            solution.status,
-            solution.residual,
-            solution.iterations,
-        )
+
+def _rows(records: Sequence[dict[str, Floats]]) -> dict[str, Floats]:
+    """Periods' rows one below the other, by name."""
+    return {name: np.array([record[name] for record in records]) for name in records[0]}
+
+
+def _stacked(periods: Sequence[_Period]) -> tuple[Primal, Duals]:
+    """Schedule and prices of all periods."""
+    primal, duals = ([getattr(period, part) for period in periods] for part in ("primal", "duals"))
+    return Primal(**_rows(primal)), Duals(**_rows(duals))
+
+
+def _only(solution: Solution) -> _Period:
+    """The rows of a solution of one period, which has no storages."""
+
+    def row(record: Primal | Duals | Components) -> dict[str, Floats]:
+        return {field.name: getattr(record, field.name)[0] for field in fields(record)}
+
+    def without_storages(record: Primal | Duals) -> dict[str, Floats]:
+        return {name: array for name, array in row(record).items() if name not in STORAGES}
+
+    return _Period(
+        without_storages(solution.primal),
+        without_storages(solution.duals),
+        row(solution.components),
+        solution.status,
+        solution.residual,
+        solution.iterations,
+    )
 
 
 def clear(feeder: Feeder, conditions: Conditions, warm: Solution | None = None) -> Solution:

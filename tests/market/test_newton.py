@@ -9,7 +9,7 @@ import pytest
 
 from market.feeder import Feeder, load
 from market.feeder.powerflow import power_flow, violations
-from market.pricing import central, direct, newton, polish
+from market.pricing import central, direct, interior, newton, polish
 from market.pricing.admission import ClearingFailed, ConditionsError, StorageError
 from market.pricing.certificate import certificate, check
 from market.pricing.components import components, total
@@ -191,10 +191,21 @@ def test_tiny_ratings_shed_and_curtail_what_the_lines_cannot_carry(rating_pu, se
     assert violations(feeder, power_flow(feeder, *consumption(feeder, conditions, solution.primal))) == ()
 
 
+@pytest.mark.parametrize(("rating_pu", "seed"), [(1e-4, 3), (3e-5, 9)])
+def test_ratings_that_leave_no_digits_are_priced_as_near_as_the_interior_point_gets(rating_pu, seed):
+    feeder, conditions = tiny(rating_pu, seed)
+    with pytest.raises(ClearingFailed):
+        direct.clear(feeder, conditions)
+    solution = NewtonClearing(feeder)(feeder, conditions)
+    assert (solution.method, solution.status) == ("newton", "optimal")
+    assert check(certificate(solution, feeder, conditions), feeder, conditions) == ()
+
+
 @pytest.mark.parametrize("clear", [newton.clear, direct.clear], ids=["newton", "direct"])
 def test_what_is_not_solved_is_said_and_not_priced(clear, monkeypatch):
     # a solver that ends anywhere, and a polish that mends nothing
     monkeypatch.setattr(newton, "settle", lambda *given: None)
+    monkeypatch.setattr(interior, "approach", lambda *given: False)
     monkeypatch.setattr(direct, "solve", lambda *given: half_way(*central.solve(*given)))
     monkeypatch.setattr(polish, "stationary", lambda *given, patient=False: None)
     with pytest.raises(ClearingFailed, match=r"direct: not solved, residual \S+ pu, or share of a price$"):
