@@ -81,7 +81,7 @@ check: $(DEV) ## lint, types, import rules, artifacts, tidiness
 # hardhat weighs 290 MB, so it comes only for this; without npm the benchmark says that it is not installed.
 bench: $(DEV) ## the figures Wattbook is measured by
 	@command -v npm >/dev/null && $(MAKE) -s $(PEERS) || echo "without hardhat: npm could not install it" >&2
-	@PATH="$(CURDIR)/node_modules/.bin:$(CURDIR)/node_modules/.hardhat/node_modules/.bin:$$PATH" $(BIN)/wattbook bench
+	@PATH="$(CURDIR)/node_modules/.bin:$(CURDIR)/node_modules/.hardhat/node_modules/.bin:$$PATH" $(BIN)/wattbook bench --out out/bench
 
 $(PEERS):
 	@mkdir -p $(@D)

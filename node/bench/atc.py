@@ -22,7 +22,7 @@ from market.pricing.newton import NewtonClearing
 from node.bench.day import demo_day, price_error
 from node.bench.drawn import drawn_conditions
 from node.bench.row import Row, WrongWork
-from node.bench.timing import again, medians_seconds, timed
+from node.bench.timing import again, timed, times
 from node.scenario.streams import stream
 from node.scenario.world import World
 
@@ -123,13 +123,18 @@ def _crowd(prosumers: int, goal_ms: float) -> Iterator[Row]:
     clearing, newton = AtcClearing(feeder, SECOND_ORDER), NewtonClearing(feeder)
     if price_error(clearing(feeder, conditions), newton(feeder, conditions)) > ERROR_GOAL:
         raise WrongWork("answers with slopes and Newton differ")
-    ours, theirs = medians_seconds(
+    ours, theirs = times(
         again(lambda: clearing(feeder, conditions)), again(lambda: newton(feeder, conditions)), runs=3
     )
     yield Row(
-        f"{prosumers:,} prosumers, second-order: time", 1e3 * ours, "ms",
-        "Newton, which is told every device, same run", 1e3 * theirs, goal_ms,
-    )  # fmt: skip
+        f"{prosumers:,} prosumers, second-order: time",
+        ours.milliseconds,
+        "ms",
+        "Newton, which is told every device, same run",
+        theirs.milliseconds,
+        goal_ms,
+        spread=ours.over(theirs),
+    )
 
 
 def _stored_day() -> Iterator[Row]:

@@ -10,7 +10,7 @@ from market.book import Book
 from market.orders import NOBODY, BookEvent, CloseGate, Order, OrderRejected, OrdersFilled, Place, Side
 from market.slots import Tariff, Terms
 from node.bench.row import Row, WrongWork
-from node.bench.timing import medians_seconds
+from node.bench.timing import times
 from node.scenario.streams import stream
 
 ORDERS, ACCOUNTS = 100_000, 10_000
@@ -40,12 +40,12 @@ def rows() -> Iterable[Row]:
 
         return trade
 
-    (seconds,) = medians_seconds(prepare, runs=RUNS, warm_ups=0)
+    (taken,) = times(prepare, runs=RUNS, warm_ups=0)
     if len(fills) != 1:
         raise WrongWork(f"reruns differ: {sorted(fills)} fills")
     yield Row(
         f"{ORDERS:,} random orders, half buys, {fills.pop():,} fills",
-        ORDERS / seconds,
+        ORDERS / taken.median,
         "orders/s",
         "lemlab's batch auction, 0.70 s, measured elsewhere",
         ORDERS / LEMLAB_SECONDS,

@@ -16,7 +16,7 @@ from market.pricing.certificate import Accuracy, Checker, certificate, decode
 from market.pricing.conditions import Conditions, Devices, Hub
 from node.bench.day import demo_day
 from node.bench.row import Row, WrongWork
-from node.bench.timing import again, medians_seconds
+from node.bench.timing import again, times
 from node.scenario.streams import stream
 
 SLOT = 19
@@ -24,7 +24,6 @@ SLOT = 19
 LARGE_BUSES, LARGE_DEVICES = 5_294, 300
 SEED = 1
 RUNS = 41
-MS = 1_000.0
 
 
 def rows() -> Iterable[Row]:
@@ -44,12 +43,12 @@ def _one(feeder: Feeder, conditions: Conditions, goal_ms: float) -> Iterator[Row
     lie[_last_price(feeder, conditions) + 4] ^= 1
     if not checker(bytes(lie)):
         raise WrongWork("a lie in a price is not found")
-    checking, preparing = medians_seconds(
+    checking, preparing = times(
         again(lambda: checker(data)), again(lambda: Checker(feeder, conditions)), runs=RUNS
     )
     who = f"{feeder.buses:,} buses"
-    yield Row(f"{who}: certificate checked", checking * MS, "ms", goal=goal_ms)
-    yield Row(f"{who}: inputs prepared", preparing * MS, "ms")
+    yield Row(f"{who}: certificate checked", checking.milliseconds, "ms", goal=goal_ms)
+    yield Row(f"{who}: inputs prepared", preparing.milliseconds, "ms")
 
 
 def _last_price(feeder: Feeder, conditions: Conditions) -> int:

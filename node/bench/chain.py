@@ -18,7 +18,7 @@ from market.orders import Order
 from node.bench.nodes import ETH_TESTER_CHAIN_ID, Rebuilt, Tester, node
 from node.bench.open_slot import OpenSlot
 from node.bench.row import Row, WrongWork
-from node.bench.timing import Trial, medians_seconds
+from node.bench.timing import Times, Trial, times
 
 ORDERS, ACCOUNTS = 200, 60
 BATCH = ORDERS_PER_TRANSACTION
@@ -38,6 +38,25 @@ class Flow:
     goal: int
 
 
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many orders in the time of each run."""
+
+    orders: int
+    taken: Times
+
+    @property
+    def per_second(self) -> float:
+        """Orders a second of the median run."""
+        return self.orders / self.taken.median
+
+    def over(self, other: Rate) -> tuple[float, float]:
+        """Least and greatest ratio to another chain's rate."""
+        least, greatest = other.taken.over(self.taken)
+        more = self.orders / other.orders
+        return more * least, more * greatest
+
+
 ALONE = Flow("signed orders, a transaction each", 1, 500)
 BATCHED = Flow(f"signed orders, {BATCH} a transaction", BATCH, 1_500)
 
@@ -46,7 +65,7 @@ def rows() -> Iterable[Row]:
     """Signed orders alone, then in batches; then batches beside what hardhat does with single ones."""
     fast, stock = (OpenSlot.create(ACCOUNTS, interpreter) for interpreter in get_args(Interpreter))
     orders = fast.mixed_flow(ACCOUNTS, ORDERS)
-    rates: dict[tuple[Flow, str], float | None] = {}
+    rates: dict[tuple[Flow, str], Rate | None] = {}
     with ExitStack() as running:
         others = {name: running.enter_context(node(name, fast.chain, fast.relayer.address)) for name in NODES}
         for flow in (ALONE, BATCHED):
@@ -58,47 +77,57 @@ def rows() -> Iterable[Row]:
             yield _row(f"{flow.name}, and {peer}", rates[flow, "ours"], peer, rates[flow, peer])
     single = rates[ALONE, "hardhat"]
     name = f"{BATCHED.name}, and hardhat's single ones"
-    yield _row(name, rates[BATCHED, "ours"], "hardhat", single, single)
+    yield _row(name, rates[BATCHED, "ours"], "hardhat", single, None if single is None else single.per_second)
 
 
-def _row(name: str, ours: float | None, peer: str, theirs: float | None, goal: float | None = None) -> Row:
+def _row(name: str, ours: Rate | None, peer: str, theirs: Rate | None, goal: float | None = None) -> Row:
     """Our figure beside a peer's, or alone where that is not installed."""
     assert ours is not None, "our own chain is always there"
+    rate = ours.per_second
     if theirs is None:
-        return Row(f"{name}, which is not installed", ours, "orders/s", better="more")
-    return Row(name, ours, "orders/s", f"{peer}, same run", theirs, goal, "more")
+        return Row(f"{name}, which is not installed", rate, "orders/s", better="more")
+    return Row(
+        name,
+        rate,
+        "orders/s",
+        f"{peer}, same run",
+        theirs.per_second,
+        goal,
+        better="more",
+        spread=ours.over(theirs),
+    )
 
 
 def _side_by_side(
     flow: Flow, orders: Sequence[Order], ours: tuple[OpenSlot, OpenSlot], others: dict[str, Rebuilt | None]
-) -> dict[tuple[Flow, str], float | None]:
-    """Orders a second of our chain with both interpreters, and of the nodes that are there."""
+) -> dict[tuple[Flow, str], Rate | None]:
+    """Rates of our chain with both interpreters, and of the nodes that are there."""
     for market in ours:
         market.reopen()
     transactions = [market.transactions(orders, flow.batch) for market in ours]
-    trials = [_trial(market, each) for market, each in zip(ours, transactions, strict=True)]
+    trials = [trial(market, each) for market, each in zip(ours, transactions, strict=True)]
     there = {name: other for name, other in others.items() if other is not None}
     trials += [_node_trial(other, transactions[0]) for other in there.values()]
-    seconds = medians_seconds(*trials, runs=RUNS)
+    taken = times(*trials, runs=RUNS)
     if ours[0].chain.block().hash != ours[1].chain.block().hash:
         raise WrongWork("the two interpreters built different blocks")
     found = [(flow, "ours"), (flow, STOCK), *((flow, name) for name in there)]
-    rates: dict[tuple[Flow, str], float | None] = {(flow, name): None for name in others}
-    return rates | {key: len(orders) / each for key, each in zip(found, seconds, strict=True)}
+    rates: dict[tuple[Flow, str], Rate | None] = {(flow, name): None for name in others}
+    return rates | {key: Rate(len(orders), each) for key, each in zip(found, taken, strict=True)}
 
 
-def _tester_rate(flow: Flow) -> float | None:
-    """Orders a second of eth-tester, on a market of its own chain id; None where it is not installed."""
+def _tester_rate(flow: Flow) -> Rate | None:
+    """Rate of eth-tester, on a market of its own chain id; None where it is not installed."""
     if find_spec("eth_tester") is None:
         return None
     market = OpenSlot.create(min(ACCOUNTS, TESTER_ORDERS), chain_id=ETH_TESTER_CHAIN_ID)
     orders = market.mixed_flow(len(market.traders), min(ORDERS, TESTER_ORDERS))
     tester = Tester(market.chain, market.relayer.address)
-    trial = _node_trial(tester, market.transactions(orders, flow.batch))
-    return len(orders) / medians_seconds(trial, runs=1, warm_ups=0)[0]
+    working = _node_trial(tester, market.transactions(orders, flow.batch))
+    return Rate(len(orders), times(working, runs=1, warm_ups=0)[0])
 
 
-def _trial(market: OpenSlot, transactions: Sequence[bytes]) -> Trial:
+def trial(market: OpenSlot, transactions: Sequence[bytes]) -> Trial:
     """The same transactions on the same state, time after time."""
     chain = market.chain
 

@@ -25,7 +25,7 @@ from node.bench.feeders import EVERY
 from node.bench.opf import opf
 from node.bench.row import Row, WrongWork
 from node.bench.stressed import stressed
-from node.bench.timing import again, medians_seconds
+from node.bench.timing import MS, Times, again, times
 from node.scenario.streams import stream
 
 PROSUMERS = ((60, None, None), (1_000, 3.0, 1.0))
@@ -54,7 +54,6 @@ PATIENCE_SECONDS = 60.0
 LATER = 1.01
 """Firm load of the slot after, as a share of the one before."""
 RUNS = 7
-MS = 1_000.0
 AGREEMENT = 1e-6
 """Two finished clearings differ by less, of max(|λ|, 1)."""
 FINISHED = 1e-11
@@ -107,15 +106,15 @@ def _one_slot(prosumers: int, cold_ms: float | None, warm_ms: float | None) -> I
         raise WrongWork("two clearings of the same slot differ")
     # in a row: where runs of others come between, its memory goes back to the system, and the peer takes
     # three times longer to get it again
-    (modelled,) = medians_seconds(again(lambda: SocpClearing(feeder).solve(feeder, conditions)), runs=RUNS)
-    solved, compiled, central, finished = medians_seconds(
+    (modelled,) = times(again(lambda: SocpClearing(feeder).solve(feeder, conditions)), runs=RUNS)
+    solved, compiled, central, finished = times(
         again(lambda: kept.solve(feeder, conditions)),
         again(lambda: direct.solve(feeder, conditions)),
         again(lambda: direct.clear(feeder, conditions)),
         again(lambda: kept(feeder, conditions)),
         runs=RUNS,
     )
-    cold, warm = medians_seconds(
+    cold, warm = times(
         again(lambda: newton(feeder, conditions)),
         again(lambda: newton(feeder, conditions, before)),
         runs=3 * RUNS,
@@ -123,12 +122,20 @@ def _one_slot(prosumers: int, cold_ms: float | None, warm_ms: float | None) -> I
     who = f"{feeder.buses} buses, {prosumers:,} prosumers"
     compiling = "cvxpy with Clarabel, model and all"
     keeping = "cvxpy with Clarabel, model kept"
-    yield Row(f"{who}: newton, cold", cold * MS, "ms", keeping, solved * MS, goal=cold_ms)
-    yield Row(f"{who}: newton, warm from the last slot", warm * MS, "ms", keeping, solved * MS, goal=warm_ms)
-    yield Row(f"{who}: direct, finished", central * MS, "ms", compiling, modelled * MS)
-    yield Row(f"{who}: direct, unfinished", compiled * MS, "ms", keeping, solved * MS)
-    yield Row(f"{who}: socp, model kept, finished", finished * MS, "ms", keeping, solved * MS)
+    yield _beside(f"{who}: newton, cold", cold, keeping, solved, cold_ms)
+    yield _beside(f"{who}: newton, warm from the last slot", warm, keeping, solved, warm_ms)
+    yield _beside(f"{who}: direct, finished", central, compiling, modelled)
+    yield _beside(f"{who}: direct, unfinished", compiled, keeping, solved)
+    yield _beside(f"{who}: socp, model kept, finished", finished, keeping, solved)
     yield _beside_opf(who, feeder, conditions)
+
+
+def _beside(name: str, ours: Times, peer: str, theirs: Times | None, goal_ms: float | None = None) -> Row:
+    """Our milliseconds and a peer's of the same run, which may have none."""
+    if theirs is None:
+        return Row(name, ours.milliseconds, "ms", peer, goal=goal_ms)
+    milliseconds, spread = theirs.milliseconds, ours.over(theirs)
+    return Row(name, ours.milliseconds, "ms", peer, milliseconds, goal_ms, spread=spread)
 
 
 def _large(feeder: Feeder, conditions: Conditions, cold_ms: float | None, warm_ms: float) -> Iterator[Row]:
@@ -155,16 +162,16 @@ def _times(
     answers = newton(feeder, later), newton(feeder, later, before)
     if not (price_error(*answers) <= AGREEMENT and max(each.residual for each in answers) <= FINISHED):
         raise WrongWork(f"{who}: cold and warm differ")
-    cold, warm = medians_seconds(
+    cold, warm = times(
         again(lambda: newton(feeder, later)), again(lambda: newton(feeder, later, before)), runs=RUNS
     )
     try:
-        (peer,) = medians_seconds(again(lambda: direct.solve(feeder, later)), runs=1, warm_ups=0)
-        alone, peer_ms = "Clarabel, unfinished", peer * MS
+        (theirs,) = times(again(lambda: direct.solve(feeder, later)), runs=1, warm_ups=0)
+        alone, peer = "Clarabel, unfinished", theirs
     except ClearingFailed:
-        alone, peer_ms = "Clarabel, which fails", None
-    yield Row(f"{who}: newton, cold", cold * MS, "ms", alone, peer_ms, goal=cold_ms)
-    yield Row(f"{who}: newton, warm", warm * MS, "ms", alone, peer_ms, goal=warm_ms)
+        alone, peer = "Clarabel, which fails", None
+    yield _beside(f"{who}: newton, cold", cold, alone, peer, cold_ms)
+    yield _beside(f"{who}: newton, warm", warm, alone, peer, warm_ms)
 
 
 def _beside_opf(who: str, feeder: Feeder, conditions: Conditions) -> Row:
@@ -173,7 +180,7 @@ def _beside_opf(who: str, feeder: Feeder, conditions: Conditions) -> Row:
     solution = newton(feeder, conditions)
     if not (solution.status == "optimal" and solution.residual <= FINISHED and _is_simple(solution)):
         raise WrongWork(f"{who}: conditions that pandapower's optimal power flow cannot state")
-    (seconds,) = medians_seconds(again(lambda: newton(feeder, conditions)), runs=RUNS)
+    (taken,) = times(again(lambda: newton(feeder, conditions)), runs=RUNS)
     peer = opf(feeder, conditions, PATIENCE_SECONDS)
     told = f"{OPF}, {peer.ended}"
     if peer.price is not None:
@@ -181,7 +188,7 @@ def _beside_opf(who: str, feeder: Feeder, conditions: Conditions) -> Row:
             np.abs(solution.duals.price[0]), 1.0
         )
         told = f"{OPF}, λ right to {apart.max():.0e}"
-    return Row(f"{who}: newton, cold, beside an OPF", seconds * MS, "ms", told, peer.seconds * MS)
+    return Row(f"{who}: newton, cold, beside an OPF", taken.milliseconds, "ms", told, peer.seconds * MS)
 
 
 def _is_simple(solution: Solution) -> bool:
@@ -195,10 +202,10 @@ def _day() -> Row:
     newton = NewtonClearing(feeder)
     if not newton(feeder, conditions).residual <= FINISHED:
         raise WrongWork(f"{DAY_STEPS} steps: not finished")
-    (seconds,) = medians_seconds(again(lambda: newton(feeder, conditions)), runs=RUNS)
+    (taken,) = times(again(lambda: newton(feeder, conditions)), runs=RUNS)
     return Row(
         f"{DAY_STEPS} steps, {DAY_BUSES} buses of one phase, {DAY_DEVICES} devices: newton, cold",
-        seconds,
+        taken.median,
         "s",
         "MESMO, three phases, its solving alone, published",
         MESMO_SECONDS,

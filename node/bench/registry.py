@@ -75,6 +75,12 @@ def _pages() -> Iterable[Row]:
     return rows()
 
 
+def _growth() -> Iterable[Row]:
+    from node.bench.growth import rows  # noqa: PLC0415
+
+    return rows()
+
+
 GROUPS: tuple[Group, ...] = (
     Group("contract", "gas of orders, cancels, batches, and of one taker against many makers", _contract),
     Group("chain", "signed orders a second on the embedded chain", _chain),
@@ -84,6 +90,7 @@ GROUPS: tuple[Group, ...] = (
     Group("audit", "every check on days of 3 000 and 30 000 orders: time, memory, growth", _audit),
     Group("book", "random orders through the twin's matcher", _book),
     Group("matching", "auctions of 100 000 orders over arrays, a market day without a chain", _matching),
+    Group("growth", "how times grow with buses, prosumers, orders and slots", _growth),
     Group("pages", "pages and events of a busy testnet: latency, listeners, memory", _pages),
 )
 """All groups, in the order of a whole run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +16,8 @@ class Row:
     """A figure, and whom it is compared with.
 
     `peer` says who and where its figure is from: of the same run, or published. `goal` is where the
-    figure has to be, and `better` which side of the goal is right.
+    figure has to be, and `better` which side of the goal is right. `spread` has the least and the greatest
+    ratio of single runs, where both took turns. A point of a curve has its name and the size it is at.
     """
 
     name: str
@@ -25,6 +27,9 @@ class Row:
     peer_value: float | None = None
     goal: float | None = None
     better: Literal["less", "more"] = "less"
+    spread: tuple[float, float] | None = None
+    curve: str | None = None
+    size: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -47,7 +52,20 @@ class Row:
             "peer": self.peer,
             "peer_value": self.peer_value,
             "ratio": self.ratio,
+            "spread": self.spread,
             "goal": self.goal,
             "better": self.better,
             "reached": self.reached,
+            "curve": self.curve,
+            "size": self.size,
         }
+
+
+def rows_to_json(measured: Mapping[str, Sequence[Row]]) -> list[dict[str, Any]]:
+    """Rows by group, each with the group's name."""
+    return [{"group": name, **row.to_json()} for name, rows in measured.items() for row in rows]
+
+
+def number(value: float) -> str:
+    """Three digits, or all of a whole number's."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""The one clock of the benchmarks: runs that alternate, and the median of each.
+"""The one clock of the benchmarks: runs that alternate, their medians, and how far they are apart.
 
 A `Trial` sets a run up and returns what is timed, so that setting up costs nothing. Where two things are
 compared their runs take turns: whatever else the machine does meets both.
@@ -9,21 +9,47 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import median
 from typing import TypeVar
 
 T = TypeVar("T")
+MS = 1_000.0
 Trial = Callable[[], Callable[[], object]]
 """Sets a run up and returns what is timed."""
 
 
-def medians_seconds(*trials: Trial, runs: int = 5, warm_ups: int = 1) -> tuple[float, ...]:
-    """Median time of each trial over `runs` rounds, in which they take turns; `warm_ups` come before."""
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds that the same work took, run by run."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Seconds."""
+        return median(self.seconds)
+
+    @property
+    def milliseconds(self) -> float:
+        """The median."""
+        return MS * self.median
+
+    def over(self, other: Times) -> tuple[float, float]:
+        """Least and greatest ratio of a run to the other of its round; of any two where rounds differ."""
+        if len(self.seconds) == len(other.seconds):
+            ratios = [ours / theirs for ours, theirs in zip(self.seconds, other.seconds, strict=True)]
+            return min(ratios), max(ratios)
+        return min(self.seconds) / max(other.seconds), max(self.seconds) / min(other.seconds)
+
+
+def times(*trials: Trial, runs: int = 5, warm_ups: int = 1) -> tuple[Times, ...]:
+    """Times of each trial over `runs` rounds, in which they take turns; `warm_ups` come before."""
     for _ in range(warm_ups):
         for trial in trials:
             trial()()
     rounds = [[seconds(trial()) for trial in trials] for _ in range(runs)]
-    return tuple(median(times) for times in zip(*rounds, strict=True))
+    return tuple(map(Times, zip(*rounds, strict=True)))
 
 
 def again(work: Callable[[], object]) -> Trial:

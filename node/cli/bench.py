@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,6 +32,10 @@ def bench(
             help="Of prices: times and errors on these feeders alone, as ieee69,pandapower:cigre-mv.",
         ),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for a page with plots, and the rows as JSON."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure Wattbook beside its peers; all benchmarks take some minutes.
@@ -54,11 +59,25 @@ def bench(
         _list(groups, as_json)
         return
     measured = dict(_measured(groups))
+    written = None if out is None else _write(measured, groups, out)
     if as_json:
-        rows = ({"group": name, **row.to_json()} for name, rows in measured.items() for row in rows)
-        typer.echo(json.dumps(list(rows)))
-    else:
-        _show(measured)
+        from node.bench.row import rows_to_json  # noqa: PLC0415
+
+        typer.echo(json.dumps(rows_to_json(measured)))
+        return
+    _show(measured)
+    if written is not None:
+        typer.echo(f"written: {written}, with its rows in bench.json")
+
+
+def _write(measured: Mapping[str, Sequence[Row]], groups: Sequence[Group], out: Path) -> Path:
+    """The page; leaves with 2 where it cannot be written."""
+    from node.bench.page import write  # noqa: PLC0415 - draws pictures
+
+    try:
+        return write(measured, groups, out)
+    except OSError as failure:
+        stop(f"--out {out}: {failure.strerror}; name another folder", USAGE)
 
 
 def _list(groups: Sequence[Group], as_json: bool) -> None:
@@ -110,17 +129,14 @@ def _show(measured: Mapping[str, Sequence[Row]]) -> None:
 
 def _cells(row: Row) -> tuple[str, str, str, str, str]:
     """Value, goal, peer, the peer's value, ratio."""
+    from node.bench.row import number  # noqa: PLC0415
+
     sign = "≤" if row.better == "less" else "≥"
     mark = "✓" if row.reached else "✗"
     return (
-        f"{_number(row.value)} {row.unit}",
-        "" if row.goal is None else f"{sign} {_number(row.goal)} {mark}",
+        f"{number(row.value)} {row.unit}",
+        "" if row.goal is None else f"{sign} {number(row.goal)} {mark}",
         row.peer or "",
-        "" if row.peer_value is None else _number(row.peer_value),
+        "" if row.peer_value is None else number(row.peer_value),
         "" if row.ratio is None else f"{row.ratio:.2f}",
     )
-
-
-def _number(value: float) -> str:
-    """Three digits or all of a whole number's."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

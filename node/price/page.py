@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import UTC
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from market.atc.rounds import Round
 from node.price.clearing import BusPrice, Cleared, PriceTable
 from node.price.phases import BALANCED, DRAWN, BusPhases, PhaseTable
 from node.price.pictures import pictures
-from node.simulate.canvas import DARK, LIGHT, data_uri
+from node.simulate.canvas import LIGHT, Shown
 from node.simulate.wording import MINUS, NBSP, power
 from node.web.templating import environment
 
@@ -30,16 +30,6 @@ ROWS_MAX = 1_000
 """More buses than this have their rows in the CSV alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A picture as data URIs for both colour schemes."""
-
-    title: str
-    caption: str
-    light: str
-    dark: str
-
-
 def write_page(cleared: Cleared, out: Path, phases: PhaseTable | None = None) -> tuple[str, ...]:
     """Write the page, its pictures and tables into `out`, made where it is missing; files' names, page first.
 
@@ -47,9 +37,7 @@ def write_page(cleared: Cleared, out: Path, phases: PhaseTable | None = None) ->
     cannot be written.
     """
     drawn = [(each, each.svg(LIGHT)) for each in pictures(cleared, phases)]
-    shown = [
-        Shown(each.title, each.caption, data_uri(light), data_uri(each.svg(DARK))) for each, light in drawn
-    ]
+    shown = [each.shown(light) for each, light in drawn]
     contents = {"price.html": _page(cleared, shown, phases).encode()}
     contents["buses.csv"] = _csv(BusPrice, cleared.table.buses)
     if phases is not None:

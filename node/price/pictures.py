@@ -6,8 +6,7 @@ that feeds it, and whether any of its buses or lines is at a limit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from market.feeder.three_phase import PHASES, UNBALANCE_MAX
 from node.price.clearing import Cleared
 from node.price.condense import GROUPS_MAX, WHOLE_MAX, Condensed, condense
 from node.price.phases import PhaseTable
-from node.simulate.canvas import Theme, draw_buses, draw_lines, svg
+from node.simulate.canvas import Picture, Theme, draw_buses, draw_lines
 from node.simulate.layout import AT_LIMIT, LABELLED_BUSES, line_width, radial_layout
 from node.simulate.wording import power
 
@@ -34,20 +33,6 @@ ROUNDING = 1e-16
 """What is exactly 0 is drawn here: a logarithmic scale has none."""
 SHOWN_MIN = 5e-4
 """A component that is nowhere larger, €/MWh, is not drawn: tables print it as 0."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture: its file name, what it shows, and how it is made."""
-
-    name: str
-    title: str
-    caption: str
-    make: Callable[[Theme], Figure]
-
-    def svg(self, theme: Theme) -> bytes:
-        """The picture's bytes, which depend on the slot and the theme alone."""
-        return svg(lambda: self.make(theme), theme)
 
 
 def pictures(cleared: Cleared, phases: PhaseTable | None = None) -> tuple[Picture, ...]:

@@ -61,6 +61,35 @@ def svg(make: Callable[[], Figure], theme: Theme) -> bytes:
     return file.getvalue().encode()
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture on a page: as data URIs for both colour schemes."""
+
+    title: str
+    caption: str
+    light: str
+    dark: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture: its file name, what it shows, and how it is made."""
+
+    name: str
+    title: str
+    caption: str
+    make: Callable[[Theme], Figure]
+
+    def svg(self, theme: Theme) -> bytes:
+        """The picture's bytes, which depend on what it shows and the theme alone."""
+        return svg(lambda: self.make(theme), theme)
+
+    def shown(self, light: bytes | None = None) -> Shown:
+        """As a page has it; `light` is what was drawn already."""
+        drawn = self.svg(LIGHT) if light is None else light
+        return Shown(self.title, self.caption, data_uri(drawn), data_uri(self.svg(DARK)))
+
+
 class _Renderer(RendererSVG):  # type: ignore[misc]
     """Matplotlib's SVG renderer with its own graphics context: pandapower replaces it for every figure."""
 

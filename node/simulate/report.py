@@ -12,7 +12,7 @@ import numpy as np
 from jinja2 import Environment
 
 from node.simulate.bills import Account, Kind, accounts, total
-from node.simulate.canvas import DARK, data_uri
+from node.simulate.canvas import DARK, Shown, data_uri
 from node.simulate.plots import PLOTS, Plot, draw
 from node.simulate.result import DayResult, NetworkState
 from node.simulate.summary import share_reached, summarise, unproven
@@ -34,16 +34,6 @@ CAUSES = {
     Kind.PENALTY: "penalty for energy that was not certified",
 }
 """Short names of causes, for tables."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A plot as data URIs for both colour schemes."""
-
-    title: str
-    caption: str
-    light: str
-    dark: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +112,8 @@ def _environment() -> Environment:
     return environment(filters)
 
 
-def _picture(plot: Plot, day: DayResult, light: bytes | None) -> Picture:
-    return Picture(
+def _picture(plot: Plot, day: DayResult, light: bytes | None) -> Shown:
+    return Shown(
         plot.title,
         plot.caption,
         data_uri(light if light is not None else draw(plot, day)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ledger.bundle import collect, decode, encode
 from ledger.chain.embedded import EmbeddedChain
 from ledger.chain.protocol import Reverted
@@ -42,6 +44,11 @@ def refusal(session: Session, transaction: bytes) -> str:
 
 def record_of(session: Session, scenario: str, seed: int) -> Record:
     """The market's record, taken from a bundle that was written out and read again."""
+    return read(encoded(session, scenario, seed))
+
+
+def encoded(session: Session, scenario: str, seed: int) -> dict[str, bytes]:
+    """The files of the market's bundle."""
     bundle = collect(
         session.exchange,
         certificates=session.certificates.values(),
@@ -51,4 +58,9 @@ def record_of(session: Session, scenario: str, seed: int) -> Record:
         first_block=0,
         genesis=genesis_of(session.chain),
     )
-    return Record.of(decode(encode(bundle)), proves_itself=True)
+    return encode(bundle)
+
+
+def read(files: Mapping[str, bytes]) -> Record:
+    """What an auditor reads in the files of a bundle."""
+    return Record.of(decode(files), proves_itself=True)

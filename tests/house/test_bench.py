@@ -16,18 +16,45 @@ from typer.testing import CliRunner, Result
 from ledger.chain.translate import TranslatedComputation
 from market.feeder import load
 from market.pricing.newton import NewtonClearing
-from node.bench import atc, audit, book, certificates, chain, contract, feeders, matching, pages, prices
+from node.bench import (
+    atc,
+    audit,
+    book,
+    certificates,
+    chain,
+    contract,
+    feeders,
+    growth,
+    matching,
+    pages,
+    prices,
+)
 from node.bench.day import demo_day
 from node.bench.drawn import drawn_conditions, drawn_feeder
+from node.bench.fit import power
 from node.bench.open_slot import OpenSlot
 from node.bench.opf import opf
 from node.bench.registry import GROUPS, Group, UnknownBenchmark, chosen
 from node.bench.row import Row, WrongWork
-from node.bench.timing import medians_seconds
+from node.bench.timing import Times, times
 from node.cli.app import app
 from tests.house.repository import ROOT
 
-FIELDS = {"group", "name", "value", "unit", "peer", "peer_value", "ratio", "goal", "better", "reached"}
+FIELDS = {
+    "group",
+    "name",
+    "value",
+    "unit",
+    "peer",
+    "peer_value",
+    "ratio",
+    "spread",
+    "goal",
+    "better",
+    "reached",
+    "curve",
+    "size",
+}
 NAMES = [group.name for group in GROUPS]
 
 
@@ -85,6 +112,25 @@ def test_the_table_shows_what_json_tells(monkeypatch: pytest.MonkeyPatch):
     told = json.loads(bench("--json").stdout)
     assert [row["reached"] for row in told] == [False, True, None]
     assert [row["ratio"] for row in told] == [0.5, None, None]
+
+
+def test_the_page_has_every_row_its_ratio_and_the_curves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    rows = [
+        Row("a thing", 1_234.4, "gas", "a peer", 2_468.8, goal=1_000, spread=(0.4, 0.7)),
+        *(Row(f"part: {n} orders", n / 1e3, "s", curve="part, by orders", size=n) for n in (10, 100, 1_000)),
+    ]
+    monkeypatch.setattr("node.bench.registry.GROUPS", (Group("invented", "nothing", lambda: rows),))
+    out = tmp_path / "out"
+    done = bench("--out", str(out))
+    assert (done.exit_code, done.stderr) == (0, "") and f"written: {out / 'bench.html'}" in done.stdout
+    page = (out / "bench.html").read_text("utf-8")
+    for words in ("0.5 (0.4 to 0.7)", "0 of 1 goals are met", "part: 1000 orders", "Beside peers", "Growth"):
+        assert words in page
+    assert json.loads((out / "bench.json").read_text("utf-8")) == json.loads(bench("--json").stdout)
+    (tmp_path / "file").touch()
+    refused = bench("--out", str(tmp_path / "file"))
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith(f"error: --out {tmp_path / 'file'}: File exists")
 
 
 def test_unknown_name_is_refused_with_those_there_are():
@@ -166,9 +212,16 @@ def test_runs_take_turns_and_are_set_up_first():
 
         return prepare
 
-    found = medians_seconds(trial("a"), trial("b"), runs=2, warm_ups=1)
+    found = times(trial("a"), trial("b"), runs=2, warm_ups=1)
     assert log == ["prepare a", "run a", "prepare b", "run b"] * 3
-    assert len(found) == 2 and min(found) > 0
+    assert len(found) == 2 and all(len(each.seconds) == 2 and min(each.seconds) > 0 for each in found)
+
+
+def test_ratios_are_of_runs_that_took_turns():
+    ours, theirs = Times((1.0, 2.0, 9.0)), Times((2.0, 2.0, 3.0))
+    assert (ours.median, ours.milliseconds) == (2.0, 2_000.0)
+    assert ours.over(theirs) == (0.5, 3.0)
+    assert ours.over(Times((2.0, 4.0))) == (0.25, 4.5), "rounds differ"
 
 
 SMALL: dict[Any, dict[str, Any]] = {
@@ -193,6 +246,16 @@ SMALL: dict[Any, dict[str, Any]] = {
     audit: {"SESSION": {"slots.count": "1"}, "PROSUMERS": (4,)},
     book: {"ORDERS": 2_000, "ACCOUNTS": 200, "RUNS": 2},
     matching: {"ORDERS": 2_000, "ACCOUNTS": 200, "RUNS": 2, "HOUSES": 12, "SLOTS": 1},
+    growth: {
+        "BUSES": (33,),
+        "PROSUMERS": (10,),
+        "ORDERS": (100, 100_000),  # so far apart that the power is above 0 whatever else runs
+        "CHAIN_ORDERS": (4,),
+        "CHAIN_ACCOUNTS": 2,
+        "AUDITED_SLOTS": (1,),
+        "AUDITED_PROSUMERS": 2,
+        "RUNS": 1,
+    },
     pages: {"ACCOUNTS": 4, "RESTING": 12, "LISTENERS": 3, "VISITORS": 1, "WARM_UP_STEPS": 8, "STEPS": 4},
 }
 
@@ -212,6 +275,12 @@ def test_the_chains_compared_run_different_interpreters(interpreter: Any, transl
     computation = machine._state.computation_class
     assert issubclass(computation, PragueComputation)
     assert issubclass(computation, TranslatedComputation) == translated
+
+
+def test_a_power_leaves_fixed_costs_out():
+    sizes = [10, 100, 1_000, 10_000]
+    assert power(sizes, [0.1 + 1e-3 * size**1.5 for size in sizes]) == pytest.approx(1.5, abs=0.01)
+    assert power([1, 2], [3.0, 3.0]) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_growth_of_the_audit_is_by_order():

@@ -1,0 +1,163 @@
+"""The folder of `wattbook bench --out`: every row as JSON, and one page with ratios, goals and curves.
+
+Times are this page's whole content, so it is the one page that differs from run to run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from node.bench.fit import power
+from node.bench.registry import Group
+from node.bench.row import Row, number, rows_to_json
+from node.simulate.canvas import Picture, Theme
+
+PAGE, ROWS = "bench.html", "bench.json"
+PANELS_A_ROW = 3
+COMPARED_INCHES = 0.19
+"""Height of a row in the picture of ratios."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row as the page prints it."""
+
+    name: str
+    value: str
+    goal: str
+    reached: bool | None
+    peer: str
+    peer_value: str
+    ratio: str
+
+
+def write(measured: Mapping[str, Sequence[Row]], groups: Sequence[Group], out: Path) -> Path:
+    """The page and the rows; the page's path. Raises OSError."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / ROWS).write_text(json.dumps(rows_to_json(measured), indent=1) + "\n", "utf-8")
+    (out / PAGE).write_text(render(measured, groups), "utf-8")
+    return out / PAGE
+
+
+def render(measured: Mapping[str, Sequence[Row]], groups: Sequence[Group]) -> str:
+    """The page, which needs nothing beside it."""
+    from node.web.templating import environment  # noqa: PLC0415 - only for pages
+
+    every = [row for rows in measured.values() for row in rows]
+    judged = [row for row in every if row.reached is not None]
+    return (
+        environment({})
+        .get_template("bench.html")
+        .render(
+            machine=machine(),
+            groups=[(group, [line(row) for row in measured[group.name]]) for group in groups],
+            judged=len(judged),
+            reached=sum(1 for row in judged if row.reached),
+            pictures=[each.shown() for each in pictures(every)],
+        )
+    )
+
+
+def machine() -> str:
+    """What it was measured on."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (
+        f"Wattbook {version('wattbook')}, Python {platform.python_version()}, {platform.system()}"
+        f" {platform.machine()}, {cores} cores"
+    )
+
+
+def line(row: Row) -> Line:
+    """A row in words."""
+    sign = "≤" if row.better == "less" else "≥"
+    ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
+    if row.spread is not None:
+        ratio += f" ({row.spread[0]:.3g} to {row.spread[1]:.3g})"
+    return Line(
+        name=row.name,
+        value=f"{number(row.value)} {row.unit}".removesuffix(" 1"),
+        goal="" if row.goal is None else f"{sign} {number(row.goal)}",
+        reached=row.reached,
+        peer=row.peer or "",
+        peer_value="" if row.peer_value is None else number(row.peer_value),
+        ratio=ratio,
+    )
+
+
+# --- pictures -----------------------------------------------------------------------------------
+
+
+def pictures(rows: Sequence[Row]) -> Iterator[Picture]:
+    """Those that there is something for."""
+    compared = [row for row in rows if row.ratio]
+    curves = sorted({row.curve for row in rows if row.curve is not None})
+    if compared:
+        yield Picture(
+            "ratios",
+            "Beside peers",
+            "Our figure over the peer's, on a logarithmic scale. Green is ahead of it, red behind; bars are"
+            " the spread of single runs.",
+            lambda theme: ratios(compared, theme),
+        )
+    if curves:
+        yield Picture(
+            "growth",
+            "Growth",
+            "Time by size on logarithmic scales, each with the power of the size that fits where fixed costs"
+            " no longer count.",
+            lambda theme: growth(rows, curves, theme),
+        )
+
+
+def ratios(rows: Sequence[Row], theme: Theme) -> Figure:
+    """A dot a row, 1 being the peer."""
+    rows = rows[::-1]
+    figure = Figure(figsize=(9.0, 0.8 + COMPARED_INCHES * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for place, row in enumerate(rows):
+        ratio = row.ratio or 1.0
+        ahead = ratio <= 1 if row.better == "less" else ratio >= 1
+        colour = theme.third if ahead else theme.worse
+        if row.spread is not None:
+            axes.plot(row.spread, [place, place], color=colour, lw=2.0, solid_capstyle="butt")
+        axes.plot([ratio], [place], "o", ms=4.0, color=colour)
+    axes.axvline(1.0, color=theme.ink, lw=0.9)
+    axes.set_xscale("log")
+    axes.set_ylim(-0.8, len(rows) - 0.2)
+    axes.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=6.0)
+    axes.set_xlabel("ours over the peer's")
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+    return figure
+
+
+def growth(rows: Sequence[Row], curves: Sequence[str], theme: Theme) -> Figure:
+    """A panel a curve."""
+    lines = -(-len(curves) // PANELS_A_ROW)
+    figure = Figure(figsize=(9.0, 2.7 * lines), layout="constrained")
+    panels = figure.subplots(lines, PANELS_A_ROW, squeeze=False).ravel()
+    for axes, curve in zip(panels, curves, strict=False):
+        points = [(row.size, row.value) for row in rows if row.curve == curve and row.size is not None]
+        sizes, seconds = np.array(points).T
+        axes.loglog(sizes, seconds, color=theme.market, marker="o", ms=4.0, lw=1.4)
+        if len(points) > 1:
+            fitted = power(sizes, seconds)
+            axes.loglog(
+                sizes, seconds[-1] * (sizes / sizes[-1]) ** fitted, color=theme.ink, lw=0.9, ls=(0, (4, 2))
+            )
+            axes.set_title(f"{curve}: power {fitted:.2f}", fontsize=7.5)
+        axes.set_ylabel("s")
+        axes.grid()
+        axes.set_axisbelow(True)
+    for axes in panels[len(curves) :]:
+        axes.set_visible(False)
+    return figure
