@@ -208,29 +208,27 @@ class NewtonClearing:
 
     def _nearest(self, quantities: Quantities, conditions: Conditions, period: int) -> _Period | None:
         """Where the interior point ends, polished if that gains; None where it is no answer."""
-        at, one = interior.start(quantities, conditions.voll), period_of(conditions, period)
+        at = interior.start(quantities, conditions.voll)
         for blur in LAST_BLURS:
             try:
                 arrived = interior.approach(
                     quantities, self._kkt, at, blur * max(1.0, quantities.import_price)
                 )
                 near = self._read(quantities, conditions, _ended(quantities, at))
-                return _only(
-                    conclude(
-                        self.feeder,
-                        one,
-                        *_stacked([near]),
-                        method="newton",
-                        iterations=at.steps,
-                        polished=True,
-                    )
-                )
+                return self._polished(near, conditions, period, at.steps)
             except SingularStep:
                 return None
             except ClearingFailed:
                 if not arrived:
                     return None
         return None
+
+    def _polished(self, near: _Period, conditions: Conditions, period: int, steps: int) -> _Period:
+        """The point polished and measured. Raises ClearingFailed where it is no answer."""
+        one, (primal, duals) = period_of(conditions, period), _stacked([near])
+        return _only(
+            conclude(self.feeder, one, primal, duals, method="newton", iterations=steps, polished=True)
+        )
 
 
 def _ended(quantities: Quantities, at: interior.Interior) -> Settled:
