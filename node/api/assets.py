@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -13,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 MEDIA_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 PLOTLY = "plotly.min.js"
+_STYLE_ID = re.compile(r'getElementById\("([0-9a-f]{64})"\)')
 SHARED_STYLE = "page.css"
 """The style that reports and bills carry in themselves."""
 
@@ -41,6 +43,15 @@ def asset(name: str) -> Asset:
     """A file by its name. Raises KeyError."""
     content = _places()[name].read_bytes()
     return Asset(content, MEDIA_TYPES[name[name.rindex(".") :]], f'"{sha256(content).hexdigest()[:16]}"')
+
+
+@cache
+def style_ids() -> tuple[str, ...]:
+    """Ids of the style elements that plotly writes into a page that has none of these ids.
+
+    They are of maps, which are not drawn here, and the content security policy does not allow them.
+    """
+    return tuple(dict.fromkeys(_STYLE_ID.findall(asset(PLOTLY).content.decode())))
 
 
 def add_assets(app: FastAPI) -> None:

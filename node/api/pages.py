@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import HTMLResponse
 
+from node.api.assets import style_ids
 from node.api.bills import Bills
 from node.api.documents import slots_document
 from node.api.guard import CONTENT_SECURITY_POLICY, security_policy
@@ -150,7 +151,7 @@ def _page(template: str, view: Any, **more: Any) -> str:
 def _market_page(view: MarketView) -> str:
     shown = view.shown
     drawn = None if shown is None or shown.flows is None else feeder_map(shown.flows, shown.prices)
-    return _page("market.html", view, feeder=drawn)
+    return _page("market.html", view, feeder=drawn, style_ids=style_ids())
 
 
 def _with_own_style(page: str) -> HTMLResponse:

@@ -49,10 +49,7 @@ class Tab:
         self.page.on("console", self._hear)
 
     def _hear(self, message: Any) -> None:
-        from_plotly = "plotly.min.js" in message.location.get(
-            "url", ""
-        )  # styles of maps, which are not drawn
-        if message.type == "error" and not from_plotly:
+        if message.type == "error":
             self.wrong.append(message.text)
 
     def sees(self, selector: str, text: str) -> None:
