@@ -147,8 +147,10 @@ def _refused(request: Request, failure: Exception) -> Response:
 
 def _by_status(request: Request, failure: Exception) -> Response:
     assert isinstance(failure, HTTPException)
-    title = HTTPStatus(failure.status_code).phrase
-    problem = Problem(type=BLANK, title=title, status=failure.status_code, detail=str(failure.detail))
+    status, detail = HTTPStatus(failure.status_code), str(failure.detail)
+    if detail == status.phrase:
+        detail = status.description
+    problem = Problem(type=BLANK, title=status.phrase, status=status.value, detail=detail)
     return _answer(request, problem, failure.headers)
 
 

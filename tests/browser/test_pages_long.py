@@ -185,6 +185,8 @@ def test_axe_finds_nothing(net: Running, open_tab: Any, scheme: str, width: int)
     source = (axe.parent / "axe.min.js").read_text("utf-8")
     tab = open_tab(color_scheme=scheme, viewport={"width": width, "height": 800})
     tab.forgiven = ("Failed to load resource: the server responded with a status of 404",)
+    tab.page.goto("/audit")
+    tab.sees("#badge", "No check found anything wrong")
     for place in pages(net):
         tab.page.goto(place)
         tab.page.evaluate(source)

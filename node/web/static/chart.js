@@ -2,6 +2,7 @@
 
 const place = document.getElementById("price-chart");
 const UEUR_PER_EUR = 1_000_000;
+const HOUR_MS = 3_600_000;
 
 function number(text) {
   return text === "" ? null : Number(text) / UEUR_PER_EUR;
@@ -12,6 +13,13 @@ function series() {
   const start = rows.map((row) => row.dataset.start);
   const of = (name) => rows.map((row) => number(row.dataset[name]));
   return { start, bid: of("bid"), ask: of("ask"), hub: of("hub") };
+}
+
+// One slot alone would be spread over a millisecond.
+function around(start) {
+  if (start.length !== 1) return {};
+  const at = Date.parse(start[0]);
+  return { range: [new Date(at - HOUR_MS).toISOString(), new Date(at + HOUR_MS).toISOString()] };
 }
 
 function colour(name) {
@@ -39,7 +47,7 @@ function draw() {
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: colour("--ink"), family: getComputedStyle(document.body).fontFamily },
-      xaxis: { ...axis, type: "date" },
+      xaxis: { ...axis, type: "date", ...around(start) },
       yaxis: { ...axis, title: { text: "€/kWh" }, rangemode: "tozero" },
       legend: { orientation: "h", y: 1.12 },
     },
