@@ -15,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from node.bench.fit import power
 from node.bench.registry import Group
 from node.bench.row import Row, number, rows_to_json
 from node.simulate.canvas import Picture, Theme
+from node.simulate.wording import NBSP
 
 PAGE, ROWS = "bench.html", "bench.json"
 PANELS_A_ROW = 3
@@ -84,8 +86,8 @@ def line(row: Row) -> Line:
         ratio += f" ({row.spread[0]:.3g} to {row.spread[1]:.3g})"
     return Line(
         name=row.name,
-        value=f"{number(row.value)} {row.unit}".removesuffix(" 1"),
-        goal="" if row.goal is None else f"{sign} {number(row.goal)}",
+        value=f"{number(row.value)}{NBSP}{row.unit}".removesuffix(f"{NBSP}1"),
+        goal="" if row.goal is None else f"{sign}{NBSP}{number(row.goal)}",
         reached=row.reached,
         peer=row.peer or "",
         peer_value="" if row.peer_value is None else number(row.peer_value),
@@ -132,6 +134,7 @@ def ratios(rows: Sequence[Row], theme: Theme) -> Figure:
         axes.plot([ratio], [place], "o", ms=4.0, color=colour)
     axes.axvline(1.0, color=theme.ink, lw=0.9)
     axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(-0.8, len(rows) - 0.2)
     axes.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=6.0)
     axes.set_xlabel("ours over the peer's")
@@ -154,7 +157,7 @@ def growth(rows: Sequence[Row], curves: Sequence[str], theme: Theme) -> Figure:
             axes.loglog(
                 sizes, seconds[-1] * (sizes / sizes[-1]) ** fitted, color=theme.ink, lw=0.9, ls=(0, (4, 2))
             )
-            axes.set_title(f"{curve}: power {fitted:.2f}", fontsize=7.5)
+            axes.set_title(f"{curve}\npower {fitted:.2f}", fontsize=7.5)
         axes.set_ylabel("s")
         axes.grid()
         axes.set_axisbelow(True)
