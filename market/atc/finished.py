@@ -30,7 +30,7 @@ class Finished:
 
     def __call__(self, upper: Utility, lower: LowerLevel, price: Floats) -> Agreement:
         """Rounds until both levels agree; see Method."""
-        if not isinstance(upper, UpperLevel) or upper.conditions.periods > 1:
+        if not isinstance(upper, UpperLevel) or upper.coupled:
             return self.first(upper, lower, price)
         try:
             near = replace(self.first, max_rounds=self.handover)(upper, lower, price)

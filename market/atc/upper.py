@@ -42,6 +42,8 @@ class UpperLevel:
         self.feeder = feeder
         self.conditions = replace(conditions, storages=NO_STORAGES)
         """What it clears: the prosumers' devices among it, which it leaves alone, and not their storages."""
+        self.coupled = conditions.storages.count > 0
+        """Whether storages stand behind it, which have no slopes to be asked for; of one period, too."""
         self.newton = NewtonClearing(feeder) if newton is None else newton
         """The feeder's fast clearing, also for methods that give it the prosumers' curves."""
         self._at: Ints = np.unique(injection_buses)
@@ -99,7 +101,7 @@ def _point(solution: Solution, period: int, injection: Floats) -> NetworkPoint:
 
 def single(upper: Utility, method: str) -> UpperLevel:
     """For methods that know one period's network only. Raises StorageError where there are several."""
-    if not isinstance(upper, UpperLevel) or upper.conditions.periods > 1:
+    if not isinstance(upper, UpperLevel) or upper.coupled:
         raise StorageError(f"{method} clears one period at a time, and storages couple several; use atc")
     return upper
 
