@@ -122,6 +122,10 @@ class Own:
         """What it injects at a price, €/MWh."""
         return float(Prosumers(self.devices).at_price(np.array([price])).power[0]) - self.firm_mw
 
+    def alone_mw(self, retail: float, fit: float) -> float:
+        """What it injects without a market: sold at feed-in tariff, bought at retail, €/MWh, or used itself."""
+        return float(np.clip(0.0, self.best_mw(fit), self.best_mw(retail)))
+
 
 def load(path: Path) -> DeviceFile:
     """The devices of a file. Raises DeviceError."""

@@ -176,18 +176,14 @@ class Trader:
     def _read(self, slot: int, now: int) -> None:
         """Devices followed the price, the storage its plan; all the contract where there is no price.
 
-        A reading is kept until the chain has one, or refuses it by a rule.
+        Without charges nobody traded, and everybody did what pays without a market. A reading is kept until
+        the chain has one, or refuses it by a rule.
         """
         posted = self._exchange.reading_of(slot, self._key.address).found
         if posted or self._meter is None or now >= self._terms.final(slot):
             self._unread.discard(slot)
             return
-        hours = self._terms.slot_seconds / SECONDS_PER_HOUR
-        if self._exchange.slot_of(slot).prices_complete:
-            price = float(eur_per_mwh(self._exchange.price_of(slot, self._account.bus)))
-            net_wh = -int(quantise_energy(self._household.own(slot).best_mw(price), IN_MW, hours))
-        else:
-            net_wh = self._exchange.position_of(slot, self._key.address).net
+        net_wh = self._net_wh(slot)
         reading = Reading(self._key.address, slot, net_wh, (), self._account.meter_epoch)
         signature = self._meter.sign(eip712.digest(self._exchange.domain, reading))
         told: Event = {"event": "reading", "slot": slot, "net_energy_wh": net_wh}
@@ -197,6 +193,18 @@ class Trader:
             told["refused"] = str(refusal)
         self._unread.discard(slot)
         self._told(told)
+
+    def _net_wh(self, slot: int) -> int:
+        """What the meter shows of a slot."""
+        state, own = self._exchange.slot_of(slot), self._household.own(slot)
+        if state.charges_complete and not state.prices_complete:
+            return self._exchange.position_of(slot, self._key.address).net
+        if state.prices_complete:
+            injected_mw = own.best_mw(float(eur_per_mwh(self._exchange.price_of(slot, self._account.bus))))
+        else:
+            injected_mw = own.alone_mw(float(eur_per_mwh(state.retail)), float(eur_per_mwh(state.fit)))
+        hours = self._terms.slot_seconds / SECONDS_PER_HOUR
+        return -int(quantise_energy(injected_mw, IN_MW, hours))
 
     def _bill(self, slot: int) -> None:
         """What the slot came to, once it is settled."""

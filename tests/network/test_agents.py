@@ -18,7 +18,7 @@ from market.atc.messages import Purpose, Question
 from market.atc.responses import Stand
 from market.slots import Terms
 from node.agent.answering import QUESTIONS_MAX, Answering, QuestionRefusedError
-from node.agent.devices import DeviceFile
+from node.agent.devices import DeviceFile, Firm, Flexible, Generator, of_slot
 from node.agent.household import Household
 from node.agent.trading import Habits, Trader
 from node.client.complaints import Complaints
@@ -262,6 +262,25 @@ def test_a_slot_is_read_whose_trading_the_agent_missed():
     node.second = TERMS.end(SLOT) + 5
     agent.step()
     assert node.readings == {SLOT} and len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("cost", "value", "injects_mw"),
+    [(60.0, 60.0, 0.02), (60.0, 80.0, 0.0), (100.0, 300.0, -0.03), (250.0, 80.0, -0.01)],
+)
+def test_without_a_market_it_sells_at_the_feed_in_tariff_or_buys_at_retail(
+    cost: float, value: float, injects_mw: float
+):
+    """30 kW of generation and 50 kW of demand beside 10 kW that are firm; 70 and 240 €/MWh."""
+    own = of_slot(
+        DeviceFile(
+            firm=Firm(kw=10.0),
+            generator=Generator(max_kw=30.0, cost_eur_per_mwh=cost, cost_at_max_eur_per_mwh=cost),
+            flexible=Flexible(max_kw=50.0, value_at_min_eur_per_mwh=value, value_at_max_eur_per_mwh=value),
+        ),
+        0,
+    )
+    assert own.alone_mw(240.0, 70.0) == pytest.approx(injects_mw)
 
 
 def test_a_reading_that_the_contract_refuses_is_told_and_not_sent_for_ever():
