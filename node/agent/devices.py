@@ -123,7 +123,7 @@ class Own:
         return float(Prosumers(self.devices).at_price(np.array([price])).power[0]) - self.firm_mw
 
     def alone_mw(self, retail: float, fit: float) -> float:
-        """What it injects without a market: sold at feed-in tariff, bought at retail, €/MWh, or used itself."""
+        """What it injects without a market, at €/MWh: sells at the feed-in tariff or buys at retail."""
         return float(np.clip(0.0, self.best_mw(fit), self.best_mw(retail)))
 
 
