@@ -81,6 +81,12 @@ def _growth() -> Iterable[Row]:
     return rows()
 
 
+def _scaling() -> Iterable[Row]:
+    from node.bench.scaling import rows  # noqa: PLC0415
+
+    return rows()
+
+
 GROUPS: tuple[Group, ...] = (
     Group("contract", "gas of orders, cancels, batches, and of one taker against many makers", _contract),
     Group("chain", "signed orders a second on the embedded chain", _chain),
@@ -91,6 +97,7 @@ GROUPS: tuple[Group, ...] = (
     Group("book", "random orders through the twin's matcher", _book),
     Group("matching", "auctions of 100 000 orders over arrays, a market day without a chain", _matching),
     Group("growth", "how times grow with buses, prosumers, orders and slots", _growth),
+    Group("scaling", "gas, bytes and storage of a session beside the formula of SCALING.md", _scaling),
     Group("pages", "pages and events of a busy testnet: latency, listeners, memory", _pages),
 )
 """All groups, in the order of a whole run."""
