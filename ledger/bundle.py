@@ -131,7 +131,7 @@ def collect(
     first = deployed if first_block is None else min(first_block, deployed)
     blocks = [chain.block(number) for number in range(first, chain.head() + 1)]
     head = blocks[-1]
-    named = _proofs_named(chain, exchange.address)
+    named = _proofs_named(chain, exchange.address, head.number)
     kept_certificates, kept_inputs = (
         {digest: content for content in contents if (digest := sha256(content).digest()) in named}
         for contents in (certificates, inputs)
@@ -160,13 +160,14 @@ def collect(
     )
 
 
-def _proofs_named(chain: Chain, exchange: Address) -> set[bytes]:
-    """SHA-256 of the certificates and inputs of an exchange's charges and prices."""
+def _proofs_named(chain: Chain, exchange: Address, head: int) -> set[bytes]:
+    """SHA-256 of the certificates and inputs of an exchange's charges and prices, up to a block.
+
+    The chain may have gone on since, and what later blocks name is named by nothing in the bundle.
+    """
     topics = tuple(events.topic(kind) for kind in (ChargesPosted, PricesPosted))
-    posted = [
-        events.decode(log.topics, log.data)
-        for log in chain.logs(LogFilter(addresses=(exchange,), topics=(topics,)))
-    ]
+    filtered = LogFilter(to_block=head, addresses=(exchange,), topics=(topics,))
+    posted = [events.decode(log.topics, log.data) for log in chain.logs(filtered)]
     return {
         digest
         for each in posted

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from ledger import bundle as bundles
 from ledger.audit import UnknownCheckError, audit, checks
-from ledger.bundle import Bundle
+from ledger.bundle import Bundle, collect, decode, encode
 from ledger.chain.embedded import EmbeddedChain
-from ledger.record import Record, RecordError
-from market.events import AccountResettled, AccountSettled, OraclesRotated, ReadingEstimated
+from ledger.chain.protocol import Chain
+from ledger.exchange import Exchange
+from ledger.record import Logged, Record, RecordError
+from market.events import AccountResettled, AccountSettled, OraclesRotated, PricesPosted, ReadingEstimated
 from market.orders import FillVetoed, OrderRejected, OrdersFilled, OrderVoided, VoidReason
 from market.settlement import Basis
 from tests.audit.forge import same_second
@@ -55,6 +58,37 @@ def test_market_has_what_the_checks_are_about(record: Record) -> None:
     silent = {event.account: event for event in happened if isinstance(event, AccountSettled)}
     assert [silent[who.address].basis for who in (BUYER, SELLER, NEIGHBOUR)] == [0, 1, 2]
     assert [event.account for event in happened if isinstance(event, AccountResettled)] == [SELLER.address]
+
+
+class Behind:
+    """A chain whose head is read before its last prices come."""
+
+    def __init__(self, chain: EmbeddedChain, head: int) -> None:
+        self._chain, self._head = chain, head
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._chain, name)
+
+    def head(self) -> int:
+        return self._head
+
+
+def test_a_chain_that_goes_on_while_it_is_read_is_clean(bundle: Bundle, traded_market: SmallMarket) -> None:
+    """Proofs of prices that come after the head are named by nothing in the bundle."""
+    last = max(logged.log.block_number for logged in _prices(Record.of(bundle, proves_itself=False)))
+    behind = cast(Chain, Behind(traded_market.chain, last - 1))
+    early = collect(
+        Exchange(behind, traded_market.exchange.address),
+        certificates=traded_market.certificates,
+        inputs=traded_market.inputs,
+    )
+    assert early.checkpoint.number == last - 1
+    assert len(early.certificates) < len(bundle.certificates)
+    assert audit(Record.of(decode(encode(early)), proves_itself=True)).findings == ()
+
+
+def _prices(record: Record) -> list[Logged]:
+    return [logged for logged in record.logged if isinstance(logged.event, PricesPosted)]
 
 
 def test_bundle_reads_back_as_it_was_written(bundle: Bundle, tmp_path: Path) -> None:

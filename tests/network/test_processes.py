@@ -21,7 +21,7 @@ from node.client.joining import JoinError, keystore_key
 from tests.network.clearing_case import KEYS
 from tests.network.disclosure import as_said, disclosed, secrets
 from tests.network.processes import COMMAND, ROOT, network
-from tests.network.trading_day import audited, clearing
+from tests.network.trading_day import LAST_ROUND_SECONDS, audited, clearing
 
 AGENTS, KILLED, DOWN = 4, 1, 2
 DEVICES = """[firm]
@@ -106,7 +106,7 @@ def test_batteries_are_cleared_over_several_slots_traded_and_metered(tmp_path: P
         exchange, terms = net.exchange, net.exchange.terms()
         slot = net.next_slot()
         net.wait("charges", lambda: exchange.slot_of(slot).charges_complete)
-        net.move_to(terms.opens(slot) + 1)
+        net.move_to(terms.opens(slot) + LAST_ROUND_SECONDS)
         net.wait("orders", lambda: all(slot in each.ordered for each in net.agents.values()))
         net.move_to(terms.closing(slot) + 1)
         net.wait("prices", lambda: exchange.slot_of(slot).prices_complete)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from pathlib import Path
 
 import numpy as np
@@ -39,27 +40,35 @@ def trade(net: Network) -> list[int]:
     for slot in slots:
         net.wait(f"charges of {slot}", lambda slot=slot: exchange.slot_of(slot).charges_complete)
         net.move_to(terms.opens(slot) + 1)
-        net.wait(
-            f"first orders of {slot}", lambda slot=slot: len(_ordering(net, slot)) > len(net.agents) // 2
-        )
-    for second, closed in _agenda(terms, slots):
-        net.move_to(max(second, net.chain.now() + 1))
-        if closed is not None:
-            net.wait(f"prices of {closed}", lambda slot=closed: exchange.slot_of(slot).prices_complete)
+    for second, what, slot in _agenda(terms, slots):
+        net.move_to(second)
+        if what is Awaited.ORDERS:
+            net.wait(f"orders of {slot}", lambda slot=slot: 2 * _ordering(net, slot) > len(net.agents))
+        elif what is Awaited.PRICES:
+            net.wait(f"prices of {slot}", lambda slot=slot: exchange.slot_of(slot).prices_complete)
         _quiet(net)
     return slots
 
 
-def _ordering(net: Network, slot: int) -> list[int]:
-    """Agents that have told of an order for a slot."""
-    return [number for number, agent in net.agents.items() if slot in agent.ordered]
+def _ordering(net: Network, slot: int) -> int:
+    """How many agents have told of an order for a slot."""
+    return sum(slot in agent.ordered for agent in net.agents.values())
 
 
-def _agenda(terms: Terms, slots: list[int]) -> list[tuple[int, int | None]]:
-    """Seconds to move to, each with the slot whose gate is behind then: last rounds, gates, ends."""
-    last_rounds = [(terms.opens(slot) + LAST_ROUND_SECONDS, None) for slot in slots]
-    gates = [(terms.gate(slot) + AFTER_GATE_SECONDS, slot) for slot in slots]
-    ends = [(terms.end(slots[-1]) + 10, None), (terms.end(slots[-1]) + READINGS_SECONDS, None)]
+class Awaited(Enum):
+    """What a second of the agenda is for: most agents order by the last round, whatever prices are."""
+
+    ORDERS = auto()
+    PRICES = auto()
+    READINGS = auto()
+
+
+def _agenda(terms: Terms, slots: list[int]) -> list[tuple[int, Awaited, int]]:
+    """Seconds to move to, each with what of which slot is due then: last rounds, gates, ends."""
+    last_rounds = [(terms.opens(slot) + LAST_ROUND_SECONDS, Awaited.ORDERS, slot) for slot in slots]
+    gates = [(terms.gate(slot) + AFTER_GATE_SECONDS, Awaited.PRICES, slot) for slot in slots]
+    end = terms.end(slots[-1])
+    ends = [(end + seconds, Awaited.READINGS, slots[-1]) for seconds in (10, READINGS_SECONDS)]
     return sorted([*last_rounds, *gates, *ends], key=lambda entry: entry[0])
 
 
