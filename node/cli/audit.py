@@ -62,7 +62,7 @@ def audit(
     """Verify a record: exit status 0 clean, 1 findings, 2 wrong usage, 3 could not verify.
 
     Example: wattbook audit out/demo/bundle
-    One payment, line by line: wattbook audit explain out/demo/bundle 184:7
+    One payment, line by line: wattbook audit explain out/demo/bundle 103:2
     """
     from ledger.audit import CannotReplay, UnknownCheckError, checks  # noqa: PLC0415 - loads slowly
     from ledger.audit import audit as run  # noqa: PLC0415

@@ -44,7 +44,7 @@ def explain(
 ) -> None:
     """Take a payment, an account's day, a slot or the utility's result apart, each line with its place.
 
-    Example: wattbook audit explain out/demo/bundle 184:7
+    Example: wattbook audit explain out/demo/bundle 103:2
     """
     from ledger.audit.explain import ExplainError  # noqa: PLC0415 - loads slowly
     from ledger.history import NoHistory  # noqa: PLC0415

@@ -12,6 +12,7 @@ from ledger.history import history
 from ledger.record import Record
 from node.scenario.loading import load
 from node.simulate.run import simulate
+from tests.house.repository import ROOT
 
 
 @pytest.mark.long
@@ -31,3 +32,4 @@ def test_every_payment_of_the_demo(tmp_path: Path) -> None:
             -own.posted_neur
         ]
     assert told == 24 * 61
+    assert f"```text\n{explain(record, '103:2')}\n```" in (ROOT / "README.md").read_text("utf-8")

@@ -357,6 +357,32 @@ def test_bundle_of_another_exchange_is_not_taken_for_it(bundle: Path):
     )
 
 
+# --- examples -----------------------------------------------------------------------------------
+
+
+def demo_examples(command: str) -> list[str]:
+    """What a command's help says to type on the demo's bundle, without the program's name."""
+    shown = wattbook(*command.split(), "--help").stdout
+    return re.findall(r"wattbook (audit .*out/demo/bundle.*?)\s*$", shown, re.M)
+
+
+@pytest.mark.parametrize("command", ["audit", "audit explain", "audit journal"])
+def test_examples_of_the_help_run(
+    bundle: Path, payments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+):
+    """On this bundle with its own payment; the README has the demo's, which a long test explains."""
+    monkeypatch.chdir(tmp_path)
+    examples = demo_examples(command)
+    assert examples
+    for example in examples:
+        words = example.replace("out/demo/bundle", str(bundle)).split()
+        if "explain" in words:
+            assert example in (ROOT / "README.md").read_text("utf-8")
+            words[-1] = payments[0]
+        done = wattbook(*words)
+        assert (done.exit_code, done.stderr) == (0, "")
+
+
 # --- audit explain ------------------------------------------------------------------------------
 
 
