@@ -132,7 +132,7 @@ class NewtonClearing:
     def _cold(self, quantities: Quantities, voll: float) -> Settled | None:
         """Newton from where an interior point has come near enough."""
         at = interior.start(quantities, voll)
-        blur = FIRST_BLUR * max(1.0, abs(quantities.import_price))
+        blur = FIRST_BLUR * quantities.price_scale
         for _ in range(TRIES):
             if not interior.approach(quantities, self._kkt, at, blur):
                 return None
@@ -211,9 +211,7 @@ class NewtonClearing:
         at = interior.start(quantities, conditions.voll)
         for blur in LAST_BLURS:
             try:
-                arrived = interior.approach(
-                    quantities, self._kkt, at, blur * max(1.0, quantities.import_price)
-                )
+                arrived = interior.approach(quantities, self._kkt, at, blur * quantities.price_scale)
                 near = self._read(quantities, conditions, _ended(quantities, at))
                 return self._polished(near, conditions, period, at.steps)
             except SingularStep:

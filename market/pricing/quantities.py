@@ -89,6 +89,8 @@ class Quantities:
             float(hub.import_price[period]),
             float(hub.export_price[period]),
         )
+        self.price_scale = max(1.0, abs(self.import_price))
+        """€/MWh: what tolerances of prices are shares of where no price is known yet."""
         gen_max, load_min = devices.gen_max[period], devices.load_min[period]
         load_max = devices.load_max[period]
         self.generators = generators = np.flatnonzero(gen_max > 0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from math import lcm
 from pathlib import Path
 from typing import Annotated
 
@@ -105,7 +106,7 @@ class DeviceFile(Table):
         )
         for table, low, high in rules:
             pair = getattr(table, low), getattr(table, high)
-            for slot in range(max(_length(each) for each in pair)):
+            for slot in range(lcm(*map(_length, pair))):
                 if _at(pair[0], slot) > _at(pair[1], slot):
                     raise ValueError(f"{low} = {_at(pair[0], slot)} is above {high} = {_at(pair[1], slot)}")
         return self

@@ -61,17 +61,18 @@ def _methods(world: World, prosumers: int) -> Iterator[Row]:
             coordinate(world, _patient(METHODS[name]), *each) for each in zip(slots, central, strict=True)
         ]
         rounds, seconds = max(each.rounds for each in found), [each.seconds for each in found]
+        ended = "" if all(each.settled for each in found) else ", not settled"
         error = max(each.error for each in found)
         figures = {
             "rounds": (rounds, "rounds", LEVELS.get(name, ROUNDS_GOAL if name == ATC.name else None)),
             "messages": (max(each.messages for each in found), "messages", None),
-            "kB": (max(each.bytes for each in found) / 1e3, "kB", None),
+            "kB of numbers": (max(each.bytes for each in found) / 1e3, "kB", None),
             "seconds": (float(np.median(seconds)), "s", None),
             "DLMP error": (error, "relative", ERROR_GOAL if name == ATC.name else None),
         }
         for figure, (value, unit, goal) in figures.items():
             peer.setdefault(figure, value)
-            what = f"{prosumers:,} prosumers, {name}: {figure}, {_of(figure)} of {len(SLOTS)} slots"
+            what = f"{prosumers:,} prosumers, {name}{ended}: {figure}, {_of(figure)} of {len(SLOTS)} slots"
             textbook = name == "admm"
             yield Row(
                 what, value, unit, None if textbook else TEXTBOOK, None if textbook else peer[figure], goal

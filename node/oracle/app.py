@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Protocol
 
 from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 
 from ledger import eip712
@@ -112,6 +113,12 @@ def create_app(oracle: Serves) -> FastAPI:
     @app.exception_handler(MalformedError)
     def malformed(_request: object, failure: Exception) -> Response:
         return _refusal("malformed", str(failure), BAD_REQUEST)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_request: object, failure: Exception) -> Response:
+        first = failure.errors()[0] if isinstance(failure, RequestValidationError) else {}
+        where = ".".join(str(part) for part in first.get("loc", ()))
+        return _refusal("malformed", f"{where}: {first.get('msg', '')}", BAD_REQUEST)
 
     @app.exception_handler(OversizedError)
     def oversized(_request: object, failure: Exception) -> Response:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event as Flag
@@ -42,6 +43,8 @@ from node.oracle.signers import Brought, OracleError, charges_header, prices_hea
 from node.oracle.verify import ObjectionError, bring, claimed, verify
 
 LOOK_SECONDS = 1.0
+KINDS = ("certificates", "inputs")
+"""Proofs, and the folders that hold them."""
 
 Told = Callable[[str, Question | Answer], None]
 Clearings = tuple[int, int]
@@ -302,8 +305,12 @@ class OracleProcess:
         return signed
 
     def proof(self, kind: str, digest: bytes) -> bytes | None:
-        """A certificate or inputs that we signed, by their SHA-256."""
-        return self._proofs.get((kind, digest))
+        """A certificate or inputs that we signed, by their SHA-256, also before a restart."""
+        found = self._proofs.get((kind, digest))
+        if found is None and self._data is not None and kind in KINDS:
+            with suppress(OSError):
+                found = (self._data / kind / f"{digest.hex()}.bin").read_bytes()
+        return found
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -316,10 +323,8 @@ class OracleProcess:
     def _keep(self, slot: int, purpose: Purpose, brought: Brought) -> Brought:
         """Keep the bytes, without which nobody can audit what was signed."""
         self._brought.setdefault((slot, int(purpose)), []).append(brought)
-        for kind, digest, content in (
-            ("certificates", brought.certificate_hash, brought.certificate),
-            ("inputs", brought.input_hash, brought.inputs),
-        ):
+        digests = brought.certificate_hash, brought.input_hash
+        for kind, digest, content in zip(KINDS, digests, (brought.certificate, brought.inputs), strict=True):
             self._proofs[kind, digest] = content
             if self._data is not None:
                 folder = self._data / kind

@@ -452,6 +452,10 @@ def test_what_else_a_server_is_asked_is_refused():
         assert client.get("/certificates/00").json()["refusal"] == "unknown"
         assert client.post("/proposal", content=b"{}").status_code == 400
         assert client.get("/question/0x12", headers=listens(KEYS[0])).status_code == 400
+        for seconds in ("nan", "-1", "31", "soon"):
+            target = f"/question/{KEYS[0].address}?wait={seconds}"
+            refused = client.get(target, headers=listens(KEYS[0]))
+            assert (refused.status_code, refused.json()["refusal"]) == (400, "malformed")
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,7 @@ def test_a_vehicle_asked_for_more_than_it_can_reach_does_what_it_can():
     ("text", "message"),
     [
         ("[storage]\nenergy_kwh = 5.0\nleast_kwh = 6.0", "least_kwh = 6.0 is above energy_kwh = 5.0"),
+        ("[flexible]\nmin_kw = [0.0, 5.0]\nmax_kw = [6.0, 7.0, 4.0]", "min_kw = 5.0 is above max_kw = 4.0"),
         ("[storage]\nenergy_kwh = 5.0\nstart_kwh = 6.0", "start_kwh = 6.0 is above energy_kwh = 5.0"),
         ("[storage]\nefficiency = 1.1", "storage.efficiency: Input should be less than or equal to 1"),
         ("[storage]\ncapacity = 1.0", "storage.capacity: Extra inputs are not permitted"),
