@@ -65,7 +65,7 @@ def solve_period(
     problem: NetworkProblem, conditions: Conditions, period: int, around: Flow | None = None
 ) -> tuple[NetworkPoint, Floats, Floats]:
     """One period's network, generation and load of the devices. Raises ClearingFailed."""
-    data, cones = _period(problem, conditions, period, around)
+    data, cones = assembled(problem, conditions, period, around)
     solver = clarabel.DefaultSolver(
         data.hessian, data.linear, data.matrix, data.bound, cones, problem.settings()
     )
@@ -116,15 +116,15 @@ def _periods(
     problem: NetworkProblem, conditions: Conditions, around: Flow | None = None
 ) -> tuple[list[ConicData], list[Any]]:
     """Every period's problem with its devices; their cones and those of the storages."""
-    each = [_period(problem, conditions, t, around) for t in range(conditions.periods)]
+    each = [assembled(problem, conditions, t, around) for t in range(conditions.periods)]
     states = conditions.periods * conditions.storages.count
     cones = [cone for _, of_period in each for cone in of_period]
     cones += [clarabel.ZeroConeT(states), clarabel.NonnegativeConeT(6 * states)]
     return [data for data, _ in each], cones
 
 
-def _period(
-    problem: NetworkProblem, conditions: Conditions, period: int, around: Flow | None
+def assembled(
+    problem: NetworkProblem, conditions: Conditions, period: int, around: Flow | None = None
 ) -> tuple[ConicData, list[Any]]:
     """One period's problem with its devices, and its cones."""
     layout = problem.layout

@@ -87,6 +87,12 @@ def _scaling() -> Iterable[Row]:
     return rows()
 
 
+def _shared() -> Iterable[Row]:
+    from node.bench.shared import rows  # noqa: PLC0415
+
+    return rows()
+
+
 GROUPS: tuple[Group, ...] = (
     Group("contract", "gas of orders, cancels, batches, and of one taker against many makers", _contract),
     Group("chain", "signed orders a second on the embedded chain", _chain),
@@ -98,6 +104,7 @@ GROUPS: tuple[Group, ...] = (
     Group("matching", "auctions of 100 000 orders over arrays, a market day without a chain", _matching),
     Group("growth", "how times grow with buses, prosumers, orders and slots", _growth),
     Group("scaling", "gas, bytes and storage of a session beside the formula of SCALING.md", _scaling),
+    Group("shared", "50 feeders behind one connection, beside one problem of all", _shared),
     Group("pages", "pages and events of a busy testnet: latency, listeners, memory", _pages),
 )
 """All groups, in the order of a whole run."""

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from market.atc.clearing import AtcClearing
+from market.atc.feeders import Connection, share
 from market.atc.methods import METHODS
 from market.atc.prosumers import Prosumers, Response
 from market.atc.regions import Held, in_regions
@@ -23,6 +24,7 @@ from market.pricing.conditions import Conditions, Devices, Solution
 from market.units import Floats
 from node.bench.day import demo_day
 from node.bench.drawn import drawn_conditions
+from node.bench.shared import drawn
 from node.workers.crew import Alone, Crew, WorkersError, crew
 
 REGIONS = 6
@@ -75,7 +77,7 @@ class Killing:
 @pytest.mark.long
 @pytest.mark.parametrize("workers", [2, 4])
 def test_the_same_prices_bit_for_bit(workers: int):
-    """One slot by three methods, 20 000 prosumers, and a day of slots; then with two workers killed."""
+    """One slot by three methods, 20 000 prosumers, feeders under a rating; then with two workers killed."""
     world = demo_day(1_000)
     feeder, slot = world.feeder, world.conditions(12)
     crowd = drawn_conditions(feeder, 20_000)
@@ -84,6 +86,13 @@ def test_the_same_prices_bit_for_bit(workers: int):
             for conditions in (slot, crowd):
                 alone = AtcClearing(feeder, METHODS[method])(feeder, conditions)
                 assert same(cleared(method, many, feeder, conditions), alone), method
+
+        feeders, connection = drawn(4), Connection(60.0, 20.0, import_max_mw=11.0)
+        spread, alone_mw = (
+            share(connection, feeders, many.hold),
+            share(connection, feeders).agreed.net_import_mw,
+        )
+        assert spread.agreed.net_import_mw.tobytes() == alone_mw.tobytes()
 
         dying = Killing(many)
         before = set(many.pids())  # type: ignore[attr-defined]
