@@ -141,7 +141,7 @@ def _add_bills(app: FastAPI, views: Views, bills: Bills) -> None:
     def bill(place: PaymentPlace) -> HTMLResponse:
         """A payment taken apart as a page to read or print."""
         found, record = bills.find(place)
-        return _with_own_style(bill_page(found, record, views.source_words, grows=views.live))
+        return _with_own_style(bill_page(found, record, grows=views.live))
 
 
 def _page(template: str, view: Any, **more: Any) -> str:

@@ -62,7 +62,7 @@ def explain(
         from node.web.bill import bill_page  # noqa: PLC0415 - jinja2 loads slowly
 
         try:
-            page.write_text(bill_page(found, record, source), "utf-8")
+            page.write_text(bill_page(found, record), "utf-8")
         except OSError as refusal:
             stop(f"--page {refusal}", USAGE)
     typer.echo(json.dumps(found.to_json()) if as_json else str(found))

@@ -43,10 +43,11 @@ class Figure:
     remark: str = ""
 
 
-def bill_page(found: Told, record: Record, source: str, *, grows: bool = False) -> str:
-    """The page of what was found in a record; `source` is what the commands on it name.
+def bill_page(found: Told, record: Record, *, grows: bool = False) -> str:
+    """The page of what was found in a record.
 
-    Of a market that `grows` no head is named, since whoever looks later finds another.
+    It names the head, which its reader must know from elsewhere too: the command it prints does not hand it
+    over. Of a market that `grows` no head is named, since whoever looks later finds another.
     """
     title, figures, parts = _contents(found)
     page = _environment().get_template("bill.html")
@@ -55,7 +56,6 @@ def bill_page(found: Told, record: Record, source: str, *, grows: bool = False) 
         title=title,
         figures=figures,
         parts=parts,
-        source=source,
         grows=grows,
         chain_id=record.domain.chain_id,
         exchange=record.exchange,

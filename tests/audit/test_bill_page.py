@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from html import unescape
 from html.parser import HTMLParser
@@ -76,7 +77,7 @@ def asked(record: Record) -> dict[str, tuple[Told, list[Line]]]:
 @pytest.mark.parametrize("what", ["payment", "day", "slot", "result", "results"])
 def test_page_has_every_line(record: Record, what: str) -> None:
     told, lines = asked(record)[what]
-    page = bill_page(told, record, "out/demo/bundle")
+    page = bill_page(told, record)
     cells = Cells(page)
     rows = [row for row in cells.rows if len(row) == 3 and row[0] not in ("what", "in all")]
     assert [(row[0], amount(row[1]), row[2]) for row in rows] == [
@@ -84,29 +85,32 @@ def test_page_has_every_line(record: Record, what: str) -> None:
     ]
     assert cells.loads == ["data:,"], "nothing comes from elsewhere"
     assert f"<title>{told.heading.rstrip(':')} · Wattbook</title>" in unescape(page)
-    assert "wattbook audit out/demo/bundle --head 0x" in page
+    assert "<pre>wattbook audit BUNDLE</pre>" in page
+    assert f"<pre>0x{record.blocks[-1].hash.hex()}</pre>" in page
+    assert "--head" not in page, "a bill does not vouch for itself"
     assert "@media print" in page
 
 
 def test_bill_compares_with_retail_and_feed_in_tariff(record: Record) -> None:
     told = explain(record, account=BUYER.address, slot=SLOT)
-    page = bill_page(told, record, "b")
+    page = bill_page(told, record)
     assert told.flat_neur is not None
     for expected in (told.posted_neur, told.flat_neur, told.flat_neur - told.posted_neur):
         assert expected > 0
         assert f"{expected / 10**9:.9f}{NBSP}€" in page
     assert "Better with it" in page
-    whole = bill_page(statement.of_slot(record, SLOT), record, "b")
+    whole = bill_page(statement.of_slot(record, SLOT), record)
     assert "Better with it" not in whole, "a slot has no meter"
 
 
 def test_what_is_not_explained_is_said(bundle: Bundle, record: Record) -> None:
     logged, event = found(record, AccountSettled, 1)
     lie = Record.of(change_event(bundle, record, logged, add("charge", 7)(event)), proves_itself=False)
-    page = bill_page(explain(lie, logged.where), lie, "b")
+    page = bill_page(explain(lie, logged.where), lie)
     assert f"0.000000007{NBSP}€ more was posted than these lines explain." in page
-    assert "than these lines explain" not in bill_page(explain(record, logged.where), record, "b")
+    assert "than these lines explain" not in bill_page(explain(record, logged.where), record)
 
 
 def test_text_is_escaped(record: Record) -> None:
-    assert "&lt;b&gt;" in bill_page(explain(record, account=BUYER.address, slot=SLOT), record, "<b>")
+    told = explain(record, account=BUYER.address, slot=SLOT)
+    assert "&lt;b&gt;" in bill_page(replace(told, heading="<b>"), record)
