@@ -88,11 +88,8 @@ def test_the_same_prices_bit_for_bit(workers: int):
                 assert same(cleared(method, many, feeder, conditions), alone), method
 
         feeders, connection = drawn(4), Connection(60.0, 20.0, import_max_mw=11.0)
-        spread, alone_mw = (
-            share(connection, feeders, many.hold),
-            share(connection, feeders).agreed.net_import_mw,
-        )
-        assert spread.agreed.net_import_mw.tobytes() == alone_mw.tobytes()
+        spread, together = share(connection, feeders, many.hold), share(connection, feeders)
+        assert spread.agreed.net_import_mw.tobytes() == together.agreed.net_import_mw.tobytes()
 
         dying = Killing(many)
         before = set(many.pids())  # type: ignore[attr-defined]
