@@ -399,17 +399,28 @@ def _tariff(scheduled: SlotsScheduled) -> Tariff | None:
 
 
 def token_decimals(record: Record) -> int:
-    """Decimals of the market's token, from the first deposit's n€ and token units; 9 where there is none.
+    """Decimals of the market's token by its creation; where the record lacks that, by its deposits.
 
-    With more than 9 decimals every n€ is a whole number of units, so that 9 stands for them too.
+    9 where there is no deposit either, for then nothing is measured by them.
     """
+    created = record.token_terms
+    return _moved_decimals(record) if created is None else created.decimals
+
+
+def _moved_decimals(record: Record) -> int:
+    """Decimals by which the first deposit that moved tokens alone was moved."""
     units_by_transaction: defaultdict[bytes, list[int]] = defaultdict(list)
     for log, transfer in record.transfers:
         if transfer.receiver == record.exchange:
             units_by_transaction[log.transaction_hash].append(transfer.amount)
     for logged in record.logged:
         if isinstance(logged.event, Deposited):
-            units = units_by_transaction.get(logged.log.transaction_hash, [])
-            if len(units) == 1 and 0 < units[0] <= logged.event.amount:
-                return NEUR_DIGITS - (len(str(logged.event.amount // units[0])) - 1)
+            neur, units = logged.event.amount, units_by_transaction.get(logged.log.transaction_hash, [])
+            if len(units) == 1 and min(neur, units[0]) > 0:
+                return NEUR_DIGITS + _digits(units[0] // neur) - _digits(neur // units[0])
     return NEUR_DIGITS
+
+
+def _digits(ratio: int) -> int:
+    """Zeros of the power of ten that a ratio is, or is just above."""
+    return len(str(ratio)) - 1

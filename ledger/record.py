@@ -27,7 +27,7 @@ from ledger.checkpoint import VerifierKey
 from ledger.eip712 import Domain
 from ledger.exchange import Exchange
 from ledger.keccak import keccak
-from ledger.token import Transfer, transfer_of
+from ledger.token import TokenTerms, Transfer, created_terms, transfer_of
 from ledger.transactions import SignedTransaction, TransactionFormatError, decode_transaction
 from market.events import ChargesPosted, Event, OraclesRotated, PricesPosted
 from market.orders import Address
@@ -292,15 +292,33 @@ class Record:
         return None
 
     @cached_property
+    def token(self) -> Address:
+        """The ERC-20 that the exchange was made for; the manifest's where that is not known."""
+        return self.deployment.token if self.deployment else self.bundle.manifest.token
+
+    @cached_property
+    def token_terms(self) -> TokenTerms | None:
+        """How the token was made; None where no direct transaction of the record did, or by other code.
+
+        What receipts say of that transaction does not count: its sender signed the arguments.
+        """
+        for sent in self.sent:
+            if sent.signed and created_address(sent.signed) == self.token:
+                try:
+                    return created_terms(sent.signed.transaction.data)
+                except AbiError:
+                    return None
+        return None
+
+    @cached_property
     def transfers(self) -> tuple[tuple[Log, Transfer], ...]:
         """Movements of the market's token, in chain order; what is no ERC-20 transfer is passed over."""
         return tuple(self._transfers())
 
     def _transfers(self) -> Iterator[tuple[Log, Transfer]]:
-        token = self.deployment.token if self.deployment else self.bundle.manifest.token
         for sent in self.sent:
             for logged in sent.logs:
-                if logged.log.address != token:
+                if logged.log.address != self.token:
                     continue
                 try:
                     transfer = transfer_of(logged.log)

@@ -8,7 +8,7 @@ from typing import Any
 
 import contracts
 from ledger import sending
-from ledger.abi import EventCodec, arguments_encoder, event_codec, record_codec, result_decoder
+from ledger.abi import Codec, EventCodec, arguments_encoder, event_codec, record_codec, result_decoder
 from ledger.chain.protocol import Chain, Log
 from ledger.keys import Key
 from market.orders import Address
@@ -103,11 +103,23 @@ class Token:
         return result_decoder(entry, annotation)(answer)
 
 
+@cache
+def _constructor() -> Codec:
+    return record_codec(_entries()["constructor"]["inputs"], TokenTerms)
+
+
+def created_terms(creation_code: bytes) -> TokenTerms | None:
+    """Constructor arguments behind this version's bytecode; None behind other code. Raises AbiError."""
+    bytecode = contracts.load("Token").bytecode
+    if not creation_code.startswith(bytecode):
+        return None
+    terms: TokenTerms = _constructor().decode(creation_code[len(bytecode) :], 0)
+    return terms
+
+
 def deploy_token(chain: Chain, sender: Key, name: str, symbol: str, decimals: int) -> Token:
     """Deploy the testnet's ERC-20 and wait for it. Raises Reverted."""
-    artifact = contracts.load("Token")
-    arguments = record_codec(_entries()["constructor"]["inputs"], TokenTerms)
-    data = artifact.bytecode + arguments.encode(TokenTerms(name, symbol, decimals))
+    data = contracts.load("Token").bytecode + _constructor().encode(TokenTerms(name, symbol, decimals))
     receipt = sending.confirmed(chain, sending.send(chain, sender, None, data, DEPLOY_GAS))
     assert receipt.contract is not None, "a creation that succeeded has an address"
     return Token(chain, receipt.contract)

@@ -12,7 +12,7 @@ from ledger.audit.registry import CHECKS
 from ledger.audit.replay import replay
 from ledger.audit.report import CheckResult
 from ledger.audit.verdict import slots_text
-from ledger.history import NoHistory, history
+from ledger.history import NoHistory, history, token_decimals
 from ledger.record import Record
 from market.atc.responses import Stand
 from market.pricing.certificate import Accuracy, Claim
@@ -31,7 +31,7 @@ def assumed(record: Record, results: Iterable[CheckResult]) -> list[str]:
     if execution.NAME not in names:
         lines += _unexecuted(record)
     if conservation.NAME in names:
-        lines.append("the token's code: that tokens moved as its events say")
+        lines += _of_token(record)
     if kinds := names & {pricing.CHARGES, pricing.PRICES}:
         lines += _of_clearings(record, kinds)
         lines += _stood_in(record)
@@ -61,6 +61,14 @@ def _makers_word(record: Record) -> Iterator[str]:
     if record.bundle.genesis and first_hash(record) is None:
         first = record.blocks[0].number
         yield f"{bundles.GENESIS} is the chain's: the record begins at block {first}, too late to compare"
+
+
+def _of_token(record: Record) -> Iterator[str]:
+    """What is believed of the money: the token is another contract, whose rules nobody derives again."""
+    yield "the token's code: that tokens moved as its events say"
+    if record.token_terms is None:
+        decimals = token_decimals(record)
+        yield f"the token has {decimals} decimals, as its deposits moved: the record lacks its creation"
 
 
 def _unexecuted(record: Record) -> Iterator[str]:

@@ -19,6 +19,7 @@ from ledger.chain.encoding import decode_header, encode_receipt, ordered_root, r
 from ledger.keccak import keccak
 from ledger.keys import Key
 from ledger.record import Logged, Record, Sent
+from ledger.token import transfer_codec
 from ledger.transactions import sign_transaction
 from market.events import Event
 
@@ -84,6 +85,24 @@ def edit_receipt(
     block = list(bundle.receipts[at])
     block[place.transaction] = receipt
     return replace(bundle, receipts=_put(bundle.receipts, at, tuple(block)))
+
+
+def scale_tokens(bundle: Bundle, record: Record, divisor: int) -> Bundle:
+    """Let the token have moved a fraction of every amount that came to the exchange or left it."""
+    exchange, token = address_bytes(record.exchange), address_bytes(record.token)
+
+    def scaled(log: RawLog) -> RawLog:
+        address, topics, data = log
+        moved = address == token and exchange in {topic[-len(exchange) :] for topic in topics}
+        is_transfer = topics[0] == transfer_codec().topic
+        units = int.from_bytes(data, "big") // divisor
+        return (address, topics, units.to_bytes(len(data), "big")) if moved and is_transfer else log
+
+    for sent in record.sent:
+        if sent.logs:
+            place = Place(sent.block, sent.index, 0)
+            bundle = edit_receipt(bundle, place, lambda logs: [scaled(log) for log in logs])
+    return rebuilt(bundle, bundle.manifest.first_block)
 
 
 def rebuilt(bundle: Bundle, first: int) -> Bundle:

@@ -38,8 +38,21 @@ from market.orders import (
     Reject,
     VoidReason,
 )
+from tests.audit.forge import found, scale_tokens
 from tests.audit.small_market import BUYER, NEIGHBOUR, NEW_UTILITY, SELLER, SILENT, SLOT, TRADERS, UTILITY
-from tests.audit.tampering import Edit, Kind, add, drop, lie, put, told_again
+from tests.audit.tampering import (
+    Edit,
+    Ground,
+    Kind,
+    Tampered,
+    add,
+    consistent,
+    drop,
+    lie,
+    put,
+    told_again,
+    told_at,
+)
 
 STRANGER = "0x" + "22" * 20
 
@@ -224,6 +237,13 @@ SETTLEMENT = (
     lie("resettlement-of-a-reading", "settlement", AccountResettled, 0, put(slot=SLOT)),
 )
 
+
+def _at_another_scale(ground: Ground) -> Tampered:
+    """All deposits and withdrawals moved a thousandth of the tokens: as of 3 decimals, not 6."""
+    first, _ = found(ground.record, Deposited)
+    return consistent(scale_tokens(ground.bundle, ground.record, 1_000), told_at(first))
+
+
 CONSERVATION = (
     lie("trades-do-not-sum", "conservation", AccountSettled, 1, add("trades", 5), place=_slot(SLOT)),
     lie("identity-imbalance", "conservation", AccountSettled, 2, add("imbalance", 1), place=_slot(SLOT)),
@@ -232,6 +252,7 @@ CONSERVATION = (
     lie("deposit-at-no-scale", "conservation", Deposited, 0, add("amount", 7 * 10**9)),
     lie("deposit-amount", "conservation", Deposited, 2, add("amount", 1_000)),
     lie("withdrawal-of-other-tokens", "conservation", Withdrawn, 0, add("amount", -1_000)),
+    Kind("deposits-at-another-scale", "conservation", _at_another_scale),
     told_again("deposit-twice", "conservation", Deposited, 1, (Deposited, 1)),
 )
 

@@ -15,7 +15,14 @@ from ledger.record import Record
 from market.pricing.certificate import Accuracy, Claim
 from market.pricing.conditions import SlotPrices
 from market.slots import Rule
-from tests.audit.forge import begun_late, change_status, cut_short, with_unreadable, without_transaction
+from tests.audit.forge import (
+    begun_late,
+    change_status,
+    cut_short,
+    scale_tokens,
+    with_unreadable,
+    without_transaction,
+)
 from tests.audit.small_market import SLOT, SmallMarket, shared, small_feeder
 
 CLAIMS = 6
@@ -102,6 +109,18 @@ def test_what_certificates_do_not_say_is_named() -> None:
     for words in ("a local optimum", "a method comes that stops early"):
         [line] = [line for line in report.assumed if words in line]
         assert line.startswith(f"charges of slot {SLOT}: ")
+
+
+@pytest.mark.parametrize(("divisor", "decimals"), [(1, 6), (1_000, 3)])
+def test_decimals_are_believed_where_the_tokens_creation_is_not_at_hand(
+    bundle: Bundle, record: Record, divisor: int, decimals: int
+) -> None:
+    """The first block made the token: whoever leaves it away may choose the scale, and is said to."""
+    assert not any("decimals" in line for line in audit(record, ["conservation"]).assumed)
+    later = begun_late(scale_tokens(bundle, record, divisor), 2)
+    report = audit(Record.of(later, proves_itself=False), ["headers", "conservation"])
+    assert report.ok
+    assert any(f"the token has {decimals} decimals, as its deposits moved" in line for line in report.assumed)
 
 
 def test_what_only_the_bundles_maker_says_is_named(bundle: Bundle) -> None:

@@ -2,9 +2,9 @@
 
 In each settled slot the trades of all accounts sum to exactly 0, and the utility's result is what the
 slot's identity says it comes from (`market.settlement.slot_identity` derives it for both
-rules). Each deposit moved exactly that many tokens from its payer, each withdrawal to its account, at one
-scale, and the exchange holds the tokens that its balances promise (it may hold more: anyone can send it
-some).
+rules). Each deposit moved exactly that many tokens from its payer, each withdrawal to its account, by
+the token's decimals (`ledger.history.token_decimals`), and the exchange holds the tokens that its balances
+promise (it may hold more: anyone can send it some).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ledger.audit.verdict import PASSED, Verdict, at, compare, of_slot
-from ledger.history import History, Measured, SlotHistory, history
+from ledger.history import History, Measured, SlotHistory, history, token_decimals
 from ledger.record import Logged, Record
 from ledger.vectors import unpack
 from market.accounts import UTILITY_ID
@@ -21,6 +21,7 @@ from market.events import AccountResettled, AccountSettled, Deposited, Withdrawn
 from market.findings import Finding
 from market.orders import Address
 from market.settlement import Identity, Member, Substation, slot_identity
+from market.units import NEUR_PER_EUR
 
 NAME = "conservation"
 _SEE_SETTLEMENT = "wattbook audit BUNDLE --check settlement"
@@ -117,29 +118,29 @@ Moved = tuple[Address, int]
 def _token(record: Record) -> Iterator[Verdict]:
     """Deposits and withdrawals against the ERC-20's own transfers, then the sum of all."""
     promised = 0
-    scale: tuple[int, int] | None = None  # neur, token units
+    units_per_euro: int = 10 ** token_decimals(record)
     incoming, outgoing = _moved(record)
     held = sum(units for moved in incoming.values() for _, units in moved)
     held -= sum(units for moved in outgoing.values() for _, units in moved)
-    for logged in record.logged:
-        event = logged.event
-        if not isinstance(event, Deposited | Withdrawn):
-            continue
+    booked = [
+        (logged, event)
+        for logged in record.logged
+        if isinstance(event := logged.event, Deposited | Withdrawn)
+    ]
+    for logged, event in booked:
         comes_in = isinstance(event, Deposited)
         promised += event.amount if comes_in else -event.amount
         other = event.payer if isinstance(event, Deposited) else event.account
         moved = (incoming if comes_in else outgoing)[logged.log.transaction_hash]
-        match = next(
-            (each for each in moved if each[0] == other and _same_scale(scale, event.amount, each[1])), None
-        )
+        asked = event.amount * units_per_euro
+        match = next((each for each in moved if each[0] == other and each[1] * NEUR_PER_EUR == asked), None)
         if match is None:
             yield _no_transfer(logged, event.amount, f"{'from' if comes_in else 'to'} {other}", moved)
         else:
             moved.remove(match)
-            scale = scale or ((event.amount, match[1]) if event.amount else None)
             yield PASSED
-    if scale is not None:
-        yield _covered(promised, held, scale)
+    if booked:
+        yield _covered(-(-promised * units_per_euro // NEUR_PER_EUR), held)
 
 
 def _no_transfer(logged: Logged, amount: int, whom: str, moved: list[Moved]) -> Finding:
@@ -161,21 +162,8 @@ def _moved(record: Record) -> tuple[dict[bytes, list[Moved]], dict[bytes, list[M
     return incoming, outgoing
 
 
-def _same_scale(scale: tuple[int, int] | None, amount: int, units: int) -> bool:
-    """Whether neur and units are in the market's ratio, which is a power of ten."""
-    if scale is not None:
-        return amount * scale[1] == units * scale[0]
-    larger, smaller = max(amount, units), min(amount, units)
-    return larger == smaller or (smaller > 0 and larger % smaller == 0 and _power_of_ten(larger // smaller))
-
-
-def _power_of_ten(ratio: int) -> bool:
-    return str(ratio).strip("0") == "1"
-
-
-def _covered(promised: int, held: int, scale: tuple[int, int]) -> Verdict:
+def _covered(needed: int, held: int) -> Verdict:
     """Balances and clearing together are deposits less withdrawals, since settlement moves nothing out."""
-    needed = -(-promised * scale[1] // scale[0])
     if held >= needed:
         return PASSED
     return Finding(
