@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ledger.audit.assumed import assumed
+from ledger.audit.believed import believed_failures
 from ledger.audit.checks import execution
 from ledger.audit.checks.execution import CannotReplay
 from ledger.audit.registry import CHECKS, REPLAY, NamedCheck, UnknownCheckError, checks, chosen
@@ -46,7 +47,8 @@ def audit(
         execution.beginning(record)
         running.append(REPLAY)
     results = tuple(_run(check, record) for check in running)
-    return Report(results, tuple(verified(record, results)), tuple(assumed(record, results)))
+    believed = () if execute else believed_failures(record)
+    return Report(results, tuple(verified(record, results)), tuple(assumed(record, results)), believed)
 
 
 def _run(check: NamedCheck, record: Record) -> CheckResult:

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Iterator
 
 from ledger import bundle as bundles
 from ledger.audit.beginning import first_hash
+from ledger.audit.believed import believed_failures
 from ledger.audit.checks import conservation, execution, pricing, readings, responses, settlement
 from ledger.audit.clearings import Clearing, clearings, unproved
 from ledger.audit.registry import CHECKS
-from ledger.audit.replay import replay
 from ledger.audit.report import CheckResult
 from ledger.audit.verdict import slots_text
 from ledger.history import NoHistory, history, token_decimals
@@ -74,12 +74,10 @@ def _of_token(record: Record) -> Iterator[str]:
 def _unexecuted(record: Record) -> Iterator[str]:
     """What receipts and headers are believed as long as nobody executes the chain again."""
     yield "state roots: transactions were not executed again by an Ethereum client (--replay)"
-    try:
-        failed = [step.sent.where for step in replay(record).steps if step.believed]
-    except NoHistory:
-        failed = []
-    if failed:
-        yield f"calls failed for want of gas or tokens, as their receipts say: {_places(failed)}"
+    can_be_executed = record.bundle.genesis and first_hash(record) is not None
+    proof = "; --replay proves it or finds that it did not" if can_be_executed else ""
+    for failure in believed_failures(record):
+        yield f"{failure} failed for want of gas or tokens, as its receipt says{proof}"
     unread = [sent.where for sent in record.sent if sent.signed is None and sent.raw and not sent.events]
     if unread:
         yield f"transactions of kinds that are not read here are of nobody's concern: {_places(unread)}"

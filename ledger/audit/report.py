@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ledger.audit.believed import BelievedFailure, told
 from market.findings import Finding
 
 
@@ -32,11 +33,12 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All checks of one audit."""
+    """All checks of one audit; `believed` are the calls that failed as far as receipts say."""
 
     checks: tuple[CheckResult, ...]
     verified: tuple[str, ...]
     assumed: tuple[str, ...]
+    believed: tuple[BelievedFailure, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -53,8 +55,16 @@ class Report:
         """Everything that is wrong, in the order of the checks."""
         return tuple(finding for result in self.checks for finding in result.findings)
 
+    @property
+    def conclusion(self) -> str:
+        """The verdict in one line; a clean one says so where money is believed not to have moved."""
+        if number := len(self.findings):
+            return f"{number} finding{'s' * (number > 1)}"
+        failed = told(self.believed)
+        return (f"clean, but {failed}" if failed else "clean") if self.items else "nothing there to verify"
+
     def to_json(self) -> dict[str, Any]:
-        """`ok, checks: [{name, ok, items, findings}], verified, assumed`."""
+        """`ok, checks: [{name, ok, items, findings}], verified, assumed, believed`."""
         return {
             "ok": self.ok,
             "checks": [
@@ -68,6 +78,7 @@ class Report:
             ],
             "verified": list(self.verified),
             "assumed": list(self.assumed),
+            "believed": [asdict(failure) for failure in self.believed],
         }
 
     def __str__(self) -> str:

@@ -14,7 +14,6 @@ from node.cli.options import Json
 from node.cli.records import ExchangeAddress, read_record
 
 if TYPE_CHECKING:
-    from ledger.audit.report import Report
     from ledger.checkpoint import VerifierKey
     from ledger.record import Record
 
@@ -89,16 +88,8 @@ def audit(
         stop(missing, UNVERIFIABLE)
     typer.echo(json.dumps(report.to_json()) if as_json else str(report).replace("BUNDLE", source))
     if not as_json:
-        typer.echo(_conclusion(report))
+        typer.echo(report.conclusion)
     raise typer.Exit((CLEAN if report.items else UNVERIFIABLE) if report.ok else FAILED)
-
-
-def _conclusion(report: Report) -> str:
-    """The last line of a report."""
-    number = len(report.findings)
-    if number:
-        return f"{number} finding{'s' if number > 1 else ''}"
-    return "clean" if report.items else "nothing there to verify"
 
 
 def _keep(record: Record, source: str, out: Path) -> None:

@@ -23,7 +23,7 @@ from tests.audit.forge import (
     with_unreadable,
     without_transaction,
 )
-from tests.audit.small_market import SLOT, SmallMarket, shared, small_feeder
+from tests.audit.small_market import NEIGHBOUR, NEW_UTILITY, SLOT, SmallMarket, shared, small_feeder
 
 CLAIMS = 6
 """Where a certificate's two bytes of claims stand, behind magic and version."""
@@ -51,16 +51,41 @@ def test_omission_shows_nowhere_but_at_the_head(bundle: Bundle) -> None:
     assert audit(Record.of(cut_short(bundle, 2), proves_itself=False)).ok
 
 
-@pytest.mark.parametrize("kind", [calls.Deposit, calls.Withdraw])
+@pytest.mark.parametrize(
+    ("kind", "failure"),
+    [
+        (calls.Deposit, f"Deposit of {NEIGHBOUR.address} 50_000_000_000 neur"),
+        (calls.Withdraw, f"Withdraw of {NEW_UTILITY.address} 2_000_000_000 neur"),
+    ],
+)
 def test_money_that_is_said_not_to_have_moved_is_named_as_assumed(
-    bundle: Bundle, record: Record, kind: type
+    bundle: Bundle, record: Record, kind: type, failure: str
 ) -> None:
     """Of tokens and gas the record knows what receipts say, so the report says where it believed them."""
     moved = [each for each in record.sent if isinstance(each.call, kind)][-1]
-    lie = change_status(bundle, moved.block, moved.index, 0)
-    report = audit(Record.of(lie, proves_itself=False))
-    assert any("want of gas or tokens" in line and moved.where in line for line in report.assumed)
+    report = audit(Record.of(change_status(bundle, moved.block, moved.index, 0), proves_itself=False))
     assert report.ok
+    [line] = [line for line in report.assumed if "want of gas or tokens" in line]
+    assert line.startswith(f"{moved.where} {failure} failed for want of gas or tokens")
+    assert "--replay proves it" in line
+    word = {calls.Deposit: "deposit", calls.Withdraw: "withdrawal"}[kind]
+    assert report.conclusion == f"clean, but 1 {word} is believed to have failed"
+    [believed] = report.to_json()["believed"]
+    assert set(believed) == {"where", "call", "account", "amount_neur"}
+    assert failure == f"{believed['call']} of {believed['account']} {believed['amount_neur']:_} neur"
+
+
+def test_no_failure_that_is_believed_is_left_unnamed(bundle: Bundle, record: Record) -> None:
+    """However many there are; that a replay proves them is promised only where there is a genesis."""
+    failed = [each for each in record.sent if isinstance(each.call, calls.Withdraw)]
+    lie = bundle
+    for each in failed:
+        lie = change_status(lie, each.block, each.index, 0)
+    report = audit(Record.of(replace(lie, genesis=b""), proves_itself=False))
+    lines = [line for line in report.assumed if "want of gas or tokens" in line]
+    assert [line.partition(" Withdraw ")[0] for line in lines] == [each.where for each in failed]
+    assert not any("--replay proves" in line for line in lines)
+    assert report.conclusion == "clean, but 2 withdrawals are believed to have failed"
 
 
 def test_what_a_chain_also_brings_is_no_finding() -> None:
