@@ -49,7 +49,24 @@ def agents_cost(has: Given, amount: Floats, curve: Floats) -> Floats:
     return each
 
 
-def cost_and_bound(network: Network, has: Given, at: Point, terms: Terms) -> tuple[Floats, Floats]:
+class Gains(NamedTuple):
+    """Of all agents together by period, €/h per pu of base: cost, gain, and the most gain at these prices."""
+
+    cost: Floats
+    gained: Floats
+    most: Floats
+
+
+def gains(has: Given, terms: Terms, income: Floats) -> Gains:
+    """What agents gain at the prices, and would by answering them; income: price·amount, periods × agents."""
+    cost = np.add.reduce(agents_cost(has, terms.amount, terms.curve), axis=1)
+    most = np.add.reduce(_most_gained(has, terms.price), axis=1)
+    return Gains(cost, np.add.reduce(income, axis=1) - cost, most)
+
+
+def cost_and_bound(
+    network: Network, has: Given, at: Point, terms: Terms, agents: Gains
+) -> tuple[Floats, Floats]:
     """Cost and its lower bound by period, €/h per pu of base.
 
     What stored energy is worth passes from period to period: it is left out of both, at the schedule's
@@ -59,9 +76,8 @@ def cost_and_bound(network: Network, has: Given, at: Point, terms: Terms) -> tup
     held += terms.pays
     bound = np.add.reduce(held, axis=1)
     bound += network.feeder.v0**2 * terms.leaving[2, :, 0]
-    bound -= np.add.reduce(_gained(has, terms.price), axis=1)
-    spent = np.add.reduce(agents_cost(has, terms.amount, terms.curve), axis=1)
-    spent += hub_cost(has, at.net_import)
+    bound -= agents.most
+    spent = agents.cost + hub_cost(has, at.net_import)
     if has.storages.count:
         charge, discharge, *_ = at.storages
         spent += wear_cost(has.storages, charge, discharge).sum(axis=1)
@@ -69,7 +85,7 @@ def cost_and_bound(network: Network, has: Given, at: Point, terms: Terms) -> tup
     return spent, bound
 
 
-def _gained(has: Given, price: Floats) -> Floats:
+def _most_gained(has: Given, price: Floats) -> Floats:
     """Most that each agent gains, max (price − cost)·y − ½·slope·y² over its bounds, periods × agents."""
     worth = price - has.cost
     best = worth / np.maximum(has.slope, TINY)

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from market.feeder.model import Feeder
-from market.pricing.bound import Terms, cost_and_bound
+from market.pricing.bound import Terms, cost_and_bound, gains
 from market.pricing.conditions import Conditions, Duals, Primal
 from market.pricing.given import Given, given
 from market.pricing.network import Network, sum_by_bus
@@ -52,6 +52,9 @@ RESPONSE_TOLERANCE = PRICE_TOLERANCE
 """pu, or of a price: a quantity is off by no more, or its marginal benefit is."""
 GAP_TOLERANCE = 1e-5
 """Of 1 € + turnover, what everyone takes or gives at the bus's price: 1e-6 pu of imbalance at every bus."""
+REGRET_TOLERANCE = 1e-4
+"""Of 1 € + turnover. Linear units at the price to PRICE_TOLERANCE may be anywhere between their bounds: room
+for five times the turnover of them."""
 FINISHED_TOLERANCE = 1e-11
 """Newton's answers, which end at the arithmetic's last digits: about 1e-15. Large feeders lose two digits."""
 FLOOR = 1e-2
@@ -99,6 +102,9 @@ class Rule(NamedTuple):
 SERVED = "tie-break-energy"
 """The condition that firm devices are served by more than the tie-break: of the feeder, not of the point."""
 
+REGRET = "regret"
+"""The condition that nobody's wrong answers add up: many units below RESPONSE_TOLERANCE are one large one."""
+
 RULES = (
     Rule("balance-active", "bus", BALANCE_TOLERANCE),
     Rule("balance-reactive", "bus", NETWORK_TOLERANCE),
@@ -124,6 +130,7 @@ RULES = (
     Rule("response-overlap", "storage", RESPONSE_TOLERANCE),
     Rule("hub-rule", "period", PRICE_TOLERANCE),
     Rule(SERVED, "period", 0.0, floor=0.0),
+    Rule(REGRET, "period", REGRET_TOLERANCE, Unit.TURNOVER, 1.0),
     Rule("gap", "period", GAP_TOLERANCE, Unit.TURNOVER, 1.0),
 )
 """Every condition, in the order in which they are measured."""
@@ -231,7 +238,7 @@ def measure_point(network: Network, has: Given, at: Point) -> Measured:
     above = at.buses[:3].take(network.parent, axis=2)
     terms = _terms(network, has, at)
     largest = np.maximum(np.maximum.reduce(np.abs(at.buses[1]), axis=1), 1.0)
-    gap, turnover = _gap(network, has, at, terms)
+    regret, gap, turnover = _sums(network, has, at, terms)
     sides = (
         *_flows(network, has, at, terms, above[0]),
         *_stationarity(network, at, terms, above),
@@ -239,6 +246,7 @@ def measure_point(network: Network, has: Given, at: Point) -> Measured:
         *_responses(has, terms),
         _storages(has, at),
         *_hub(has, at),
+        regret,
         gap,
     )
     return Measured(sides, np.array((np.ones_like(largest), largest, turnover)))
@@ -260,8 +268,9 @@ def _terms(network: Network, has: Given, at: Point) -> Terms:
 
 
 def residual(comparisons: Iterable[Comparison]) -> float:
-    """Largest error of the first-order conditions, each in its unit."""
-    first_order = (each for each in comparisons if each.check not in GLOBAL | {SERVED} and each.found.size)
+    """Largest error of the first-order conditions, each in its unit; regret is the sum of responses'."""
+    apart = GLOBAL | {SERVED, REGRET}
+    first_order = (each for each in comparisons if each.check not in apart and each.found.size)
     return max((float(each.error.max()) for each in first_order), default=0.0)
 
 
@@ -397,18 +406,21 @@ def _hub(has: Given, at: Point) -> tuple[Sides, ...]:
     return (hub_price[None, :, None], right[None, :, None]), (beyond[None, :, None], none)
 
 
-def _gap(network: Network, has: Given, at: Point, terms: Terms) -> tuple[Sides, Floats]:
-    """Cost against the dual function by period, and 1 € + turnover.
+def _sums(network: Network, has: Given, at: Point, terms: Terms) -> tuple[Sides, Sides, Floats]:
+    """Agents' gain against the most at these prices, cost against the dual function, and 1 € + turnover.
 
-    The rank-one multipliers make it a lower bound.
+    The rank-one multipliers make the dual function a lower bound.
     """
-    spent, bound = cost_and_bound(network, has, at, terms)
-    turnover = 1 + np.add.reduce(np.abs(terms.price * terms.amount), axis=1)
+    income = terms.price * terms.amount
+    agents = gains(has, terms, income)
+    spent, bound = cost_and_bound(network, has, at, terms, agents)
+    turnover = 1 + np.add.reduce(np.abs(income), axis=1)
     turnover += np.add.reduce(np.abs(terms.pays), axis=1)
     if has.storages.count:
         moved = sum_by_bus(network.feeder.buses, has.storages.bus, at.storages[0] + at.storages[1])
         turnover += (np.abs(at.buses[1]) * moved).sum(axis=1)
-    return (spent[None, :, None], bound[None, :, None]), turnover
+    regret = agents.gained[None, :, None], agents.most[None, :, None]
+    return regret, (spent[None, :, None], bound[None, :, None]), turnover
 
 
 def _within(values: Floats, low: Floats | float, high: Floats | float) -> Floats:

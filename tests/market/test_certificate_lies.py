@@ -5,7 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from market.feeder import load
+from market.pricing import newton
 from market.pricing.certificate import Accuracy, Checker, Claim, certificate, check, decode
+from market.pricing.conditions import Conditions, Devices, Hub
+from market.pricing.optimality import RESPONSE_TOLERANCE
 from tests.market.certificate_cases import HEADER_BYTES, KINDS, names, random_case, unfound, wrong_end
 
 SEEDS = range(3 * len(KINDS))
@@ -84,6 +88,31 @@ def test_the_wrong_end_of_the_hub_rule_is_found(cases):
             if np.abs(case.solution.primal.net_import).min() > 1e-3:
                 assert "hub-rule" in found
     assert told == 2 * len(cases)
+
+
+def small_roofs(count: int = 60_000) -> Conditions:
+    """Sun at 30 €/MWh between export at 70 and import at 160, each roof below what a response is held to."""
+    feeder, one = load("ieee33"), np.ones((1, count))
+    roofs = Devices(np.arange(count) % 32 + 1, 30 * one, 0 * one, 0.9 / count * one, *[0 * one] * 4)
+    assert roofs.gen_max.max() < RESPONSE_TOLERANCE
+    firm = Conditions.firm(feeder, 0.3, Hub(np.array([160.0]), np.array([70.0])), 1.0)
+    return replace(firm, devices=roofs)
+
+
+@pytest.mark.parametrize("status", ["optimal", "local"])
+def test_many_wrong_answers_too_small_to_see_one_by_one_are_found(status):
+    feeder, conditions = load("ieee33"), small_roofs()
+    honest = newton.clear(feeder, conditions)
+    assert (honest.duals.price[0, 0], honest.primal.net_import[0] < 0) == (70.0, True)
+    assert check(certificate(honest, feeder, conditions), feeder, conditions) == ()
+    # all roofs idle, as if they had no sun: the feeder imports, and the hub's price is the other end's
+    dear = replace(conditions.devices, gen_cost=np.full_like(conditions.devices.gen_cost, 500.0))
+    idle = replace(newton.clear(feeder, replace(conditions, devices=dear)), status=status)
+    assert (idle.duals.price[0, 0], idle.primal.gen.max()) == (160.0, 0.0)
+    data = certificate(idle, feeder, conditions)
+    assert decode(data).accuracy is Accuracy.STOPPED
+    found = {finding.check for finding in check(data, feeder, conditions)}
+    assert found == ({"regret", "gap"} if status == "optimal" else {"regret"})
 
 
 def test_who_claims_less_is_held_to_less_and_says_so(cases):
