@@ -1,7 +1,8 @@
 """A payment taken apart: one line for each fill and each rule, with its source on the chain.
 
 The lines are derived from the slot's facts, and add up to what was posted; where they do not, the
-explanation says so. Beside it stands what the same meter would have paid on FiT and retail alone.
+explanation says so. Above them the same is said to the account's owner (`ledger.audit.plain`), below stands
+what the same meter would have paid on FiT and retail alone.
 A resettlement is what the late reading gives, less what the estimate gave.
 
 ExplainError   there is no such payment; the message says what was looked for
@@ -10,11 +11,13 @@ ExplainError   there is no such payment; the message says what was looked for
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
 
+from ledger.audit import plain
+from ledger.audit.plain import eur_per_kwh, euros, kwh
 from ledger.audit.verdict import clock
 from ledger.history import History, Measured, SlotHistory, history
 from ledger.record import Logged, Record
@@ -24,7 +27,7 @@ from market.events import AccountResettled, AccountSettled, Event, TradesCleared
 from market.orders import Address, Fill, Side
 from market.settlement import Basis, Cause, Posting, Valuation, settle
 from market.slots import Rule
-from market.units import NEUR_PER_EUR, hub_price
+from market.units import hub_price
 
 VALUES_PER_CHUNK = VALUES_PER_WORD * WORDS_PER_CHUNK
 
@@ -65,6 +68,8 @@ class Explanation:
     slot: int
     place: str
     heading: str
+    sentences: tuple[str, ...]
+    """What happened, in its owner's words."""
     lines: tuple[Line, ...]
     posted_neur: int
     flat_neur: int | None
@@ -75,33 +80,36 @@ class Explanation:
         """Sum of the lines."""
         return sum(line.amount_neur for line in self.lines)
 
+    @property
+    def sentence(self) -> str:
+        """The sentences in one text."""
+        return " ".join(self.sentences)
+
     def to_json(self) -> dict[str, Any]:
-        """`lines: [{what, amount_neur, source}]`, and what they add up to."""
+        """`lines: [{what, amount_neur, source}]`, what they add up to, and the same in sentences."""
         return {
             "account": self.account,
             "slot": self.slot,
             "place": self.place,
+            "heading": self.heading,
+            "sentence": self.sentence,
             "lines": [asdict(line) for line in self.lines],
             "total_neur": self.total_neur,
             "posted_neur": self.posted_neur,
             "flat_neur": self.flat_neur,
+            "flat_sentence": self.flat_sentence,
         }
 
     def __str__(self) -> str:
         rows = [(euros(line.amount_neur), line.what, line.source) for line in self.lines]
         rows.append((euros(self.total_neur), "in all", self.place))
         width = max(len(amount) for amount, _, _ in rows)
-        text = [self.heading, *(f"  {amount:>{width}}  {what}  [{source}]" for amount, what, source in rows)]
+        text = [self.heading, *self.sentences]
+        text += [f"  {amount:>{width}}  {what}  [{source}]" for amount, what, source in rows]
         if self.total_neur != self.posted_neur:
             gap = euros(self.posted_neur - self.total_neur)
             text.append(f"  but {euros(self.posted_neur)} was posted: {gap} is not explained")
         return "\n".join([*text, self.flat_sentence] if self.flat_sentence else text)
-
-
-def euros(neur: int) -> str:
-    """Money to the last unit: `-0.192460000 €`."""
-    whole, part = divmod(abs(neur), NEUR_PER_EUR)
-    return f"{'-' if neur < 0 else ''}{whole}.{part:09} €"
 
 
 def explain(
@@ -131,6 +139,7 @@ def explain(
         slot=posted.slot,
         place=logged.where,
         heading=_heading(known, number, posted, total, of_slot),
+        sentences=tuple(_sentences(known, of_slot, number, logged, posted)),
         lines=tuple(_lines(known, of_slot, number, logged, posted)),
         posted_neur=total,
         flat_neur=flat_neur,
@@ -199,15 +208,11 @@ def _lines(known: History, slot: SlotHistory, number: int, logged: Logged, poste
 
 def _trade_lines(known: History, slot: SlotHistory, number: int) -> Iterator[Line]:
     """One line a fill, and one for each part of a fill that was vetoed."""
-    for place, fill in slot.fills:
-        for trader, buys, partner in _sides(fill):
-            if known.ids.get(trader) == number:
-                yield _fill_line(known, place, fill, buys, partner)
-    for place, part in slot.vetoed:
-        for trader, buys, partner in _sides(part):
-            if known.ids.get(trader) == number:
-                line = _fill_line(known, place, part, buys, partner)
-                yield Line(f"vetoed: {line.what}", -line.amount_neur, line.source)
+    for place, fill, buys, partner in _own(known, number, slot.fills):
+        yield _fill_line(known, place, fill, buys, partner)
+    for place, part, buys, partner in _own(known, number, slot.vetoed):
+        line = _fill_line(known, place, part, buys, partner)
+        yield Line(f"vetoed: {line.what}", -line.amount_neur, line.source)
 
 
 def _posting_lines(
@@ -234,6 +239,16 @@ def _resettlement_lines(
     if reading is not None and estimate is not None:
         yield from _posting_lines(known, slot, number, reading)
         yield from _posting_lines(known, slot, number, estimate, less=True)
+
+
+def _own(
+    known: History, number: int, fills: Iterable[tuple[Logged, Fill]]
+) -> Iterator[tuple[Logged, Fill, bool, Address]]:
+    """An account's fills: place, fill, whether it buys, and its partner."""
+    for place, fill in fills:
+        for trader, buys, partner in _sides(fill):
+            if known.ids.get(trader) == number:
+                yield place, fill, buys, partner
 
 
 def _sides(fill: Fill) -> tuple[tuple[Address, bool, Address], ...]:
@@ -282,6 +297,46 @@ def _chunk(chunks: Mapping[int, tuple[Logged, Event]], bus: int) -> str:
     return found[0].where if found else ""
 
 
+# --- in its owner's words -----------------------------------------------------------------------
+
+
+def _sentences(
+    known: History, slot: SlotHistory, number: int, logged: Logged, posted: Posted
+) -> Iterator[str]:
+    if isinstance(posted, AccountResettled):
+        yield from _correction_sentence(known, slot, number, logged, posted)
+        return
+    yield from _trade_sentences(known, slot, number)
+    measured, valuation = slot.measured(posted.account, before=logged), known.valuation(slot)
+    if isinstance(posted, TradesCleared) or number == UTILITY_ID or measured is None or valuation is None:
+        return
+    position = known.positions(slot).get(number, Position())
+    yield plain.of_meter(measured.net_energy, measured.basis)
+    postings = settle(position, measured, known.bus(number), valuation)
+    yield from plain.of_postings(position, measured, postings)
+
+
+def _trade_sentences(known: History, slot: SlotHistory, number: int) -> Iterator[str]:
+    """What was bought and what was sold in all, and what was vetoed of each."""
+    for fills, cancelled in ((slot.fills, False), (slot.vetoed, True)):
+        for bought in (True, False):
+            own = [fill for _, fill, buys, _ in _own(known, number, fills) if buys == bought]
+            energy_wh = sum(fill.quantity for fill in own)
+            worth_neur = sum(fill.quantity * hub_price(fill.tick) for fill in own)
+            if own:
+                tell = plain.of_veto if cancelled else plain.of_trades
+                yield tell(bought, energy_wh, worth_neur if bought != cancelled else -worth_neur)
+
+
+def _correction_sentence(
+    known: History, slot: SlotHistory, number: int, logged: Logged, posted: AccountResettled
+) -> Iterator[str]:
+    reading, estimate = slot.measured(posted.account, before=logged), slot.estimates.get(posted.account)
+    if reading is not None and estimate is not None:
+        change_neur = sum(line.amount_neur for line in _lines(known, slot, number, logged, posted))
+        yield plain.of_correction(reading.net_energy, estimate.net_energy, change_neur)
+
+
 # --- without the market -------------------------------------------------------------------------
 
 
@@ -302,9 +357,9 @@ def _flat(slot: SlotHistory, metered: int, total: int) -> tuple[int | None, str]
     price = slot.tariff.retail if metered >= 0 else slot.tariff.fit
     flat, used = metered * price, "retail" if metered >= 0 else "the feed-in tariff"
     verb = "would have paid" if flat >= 0 else "would have received"
-    difference = f"{euros(abs(flat - total))} {'better' if total < flat else 'worse'}"
-    verdict = difference if flat != total else "no difference"
+    difference = f"{euros(abs(flat - total))} {'better' if total < flat else 'worse'} off"
+    verdict = difference if flat != total else "no different"
     return flat, (
-        f"Without the market its {abs(metered):_} Wh {verb} {euros(abs(flat))} at {used}"
-        f" ({price:_} µ€/kWh): {verdict} with it."
+        f"Without the market you {verb} {euros(abs(flat))} for {kwh(metered)} at {used}"
+        f" ({eur_per_kwh(price)}): with it you are {verdict}."
     )

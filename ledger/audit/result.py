@@ -15,7 +15,8 @@ from itertools import chain
 from typing import Any
 
 from ledger.audit.checks.conservation import identity, substation_of
-from ledger.audit.explain import ExplainError, Line, euros
+from ledger.audit.explain import ExplainError, Line
+from ledger.audit.plain import euros
 from ledger.audit.statement import day_of
 from ledger.audit.verdict import clock
 from ledger.history import SlotHistory, history

@@ -12,7 +12,8 @@ from datetime import UTC, date, datetime
 from itertools import chain
 from typing import Any
 
-from ledger.audit.explain import ExplainError, Explanation, euros, explain
+from ledger.audit.explain import ExplainError, Explanation, explain
+from ledger.audit.plain import euros
 from ledger.audit.verdict import clock
 from ledger.history import History, SlotHistory, history
 from ledger.record import Logged, Record

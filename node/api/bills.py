@@ -48,6 +48,7 @@ class Bills:
             slot=found.slot,
             account=found.account,
             heading=found.heading,
+            sentence=found.sentence,
             lines=[BillLineResource(**asdict(line)) for line in found.lines],
             total_neur=found.total_neur,
             posted_neur=found.posted_neur,

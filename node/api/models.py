@@ -311,6 +311,8 @@ class BillResource(Resource):
     slot: int
     account: str
     heading: str
+    sentence: str
+    """What happened, in its owner's words: energy in kWh, prices in €/kWh."""
     lines: list[BillLineResource]
     total_neur: int
     """Sum of the lines."""

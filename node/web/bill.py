@@ -11,13 +11,31 @@ from functools import cache
 
 from jinja2 import Environment
 
-from ledger.audit.explain import Explanation, Line, euros
+from ledger.audit.explain import Explanation, Line
+from ledger.audit.plain import euros
 from ledger.audit.result import DayResult, Result
 from ledger.audit.statement import Statement
 from ledger.record import Record
 from node.web.templating import environment
 
 MINUS, NBSP = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
+
+LEGEND = {
+    "bought": "a trade; its price is at the substation, the hub, to which the network charge is added",
+    "sold": "a trade; its price is at the substation, the hub, from which the network charge is taken",
+    "vetoed": "a trade that the utility cancelled because the lines could not carry it",
+    "network charge": "what delivery at this bus costs or saves the network, fixed before trading",
+    "delivered": "the part of what was contracted, bought or sold, that the meter shows",
+    "ν": "the network charge of a bus for each kWh",
+    "λ_b": "the price of energy at this bus, computed from the forecast after trading",
+    "λ_0": "the price of energy at the hub, computed likewise",
+    "close-out": "energy contracted and not delivered leaves the network at λ_b, and is taken back at λ_0",
+    "imbalance": "energy that the meter shows above or below what was contracted",
+    "λ⁺": "what more consumption than contracted costs by the tariff",
+    "λ⁻": "what less consumption than contracted earns by the tariff",
+    "penalty": "what energy sold in a class costs beyond the generation that was certified for it",
+}
+"""Terms of the exact lines, for who meets them first; a page has those that occur on it."""
 
 Told = Explanation | Statement | Result | DayResult
 
@@ -32,6 +50,8 @@ class Part:
     total_place: str = ""
     gap_neur: int = 0
     sentence: str = ""
+    words: tuple[str, ...] = ()
+    """What happened, for its owner: above the lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +76,7 @@ def bill_page(found: Told, record: Record, *, grows: bool = False) -> str:
         title=title,
         figures=figures,
         parts=parts,
+        legend=_legend(parts),
         grows=grows,
         chain_id=record.domain.chain_id,
         exchange=record.exchange,
@@ -81,6 +102,12 @@ def _contents(found: Told) -> tuple[str, Sequence[Figure], Sequence[Part]]:
             return found.heading, [Figure("Result", sum(each.result_neur for each in found.slots))], parts
 
 
+def _legend(parts: Sequence[Part]) -> dict[str, str]:
+    """The terms that occur in the lines of a page, with what they mean."""
+    lines = [line.what for part in parts for line in part.lines]
+    return {term: words for term, words in LEGEND.items() if any(term in line for line in lines)}
+
+
 def _figures(total_neur: int, flat_neur: int | None) -> list[Figure]:
     """What is to be paid, and beside it what the same meters would have cost without the market."""
     figures = [Figure("To pay" if total_neur >= 0 else "To receive", abs(total_neur))]
@@ -94,7 +121,8 @@ def _figures(total_neur: int, flat_neur: int | None) -> list[Figure]:
 
 def _payment(each: Explanation) -> Part:
     gap = each.posted_neur - each.total_neur
-    return Part(each.heading, each.lines, each.total_neur, each.place, gap, each.flat_sentence)
+    words = each.sentences
+    return Part(each.heading, each.lines, each.total_neur, each.place, gap, each.flat_sentence, words)
 
 
 def _of_slot(each: Result) -> Sequence[Part]:

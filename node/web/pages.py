@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from jinja2 import Environment
 
-from ledger.audit.explain import euros
+from ledger.audit.plain import decimal
 from market.agents.utility import WITHOUT_LIMIT_WH
 from market.events import Event
 from node.api.projection import State
@@ -79,8 +79,7 @@ def _eur(amount_neur: int | None) -> str:
     """To the last unit, without zeros that say nothing after the cents."""
     if amount_neur is None:
         return NOTHING
-    whole, _, part = euros(amount_neur).removesuffix(" €").partition(".")
-    return f"{whole}.{part.rstrip('0'):0<2}{NBSP}€".replace("-", MINUS)
+    return f"{decimal(amount_neur, 9)}{NBSP}€".replace("-", MINUS)
 
 
 def _short(address: str) -> str:

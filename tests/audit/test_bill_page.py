@@ -91,6 +91,16 @@ def test_page_has_every_line(record: Record, what: str) -> None:
     assert "@media print" in page
 
 
+def test_page_has_the_sentences_and_a_legend_of_its_terms(record: Record) -> None:
+    told = explain(record, account=BUYER.address, slot=SILENT)
+    page = unescape(bill_page(told, record))
+    assert told.sentences
+    assert all(f"<p>{sentence}</p>" in page for sentence in told.sentences)
+    defined = re.findall(r"<dt>(.+)</dt><dd>[a-z]", page)
+    terms = ["bought", "vetoed", "network charge", "delivered", "ν", "λ_b", "imbalance"]
+    assert defined == terms, "what does not occur is left out"
+
+
 def test_bill_compares_with_retail_and_feed_in_tariff(record: Record) -> None:
     told = explain(record, account=BUYER.address, slot=SLOT)
     page = bill_page(told, record)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
-from ledger.audit.explain import ExplainError, euros, explain
+from ledger.audit.explain import ExplainError, Explanation, explain
+from ledger.audit.plain import decimal, euros
 from ledger.bundle import Bundle
 from ledger.history import history
 from ledger.keys import Key
@@ -39,6 +41,66 @@ def test_every_bill_adds_up(rule: str, request: pytest.FixtureRequest) -> None:
         assert all(source in places for line in told.lines for source in line.source.split(", "))
 
 
+def amounts_neur(told: Explanation) -> list[int]:
+    """What the sentences say is paid, in n€."""
+    paid = re.findall(r": you (pay|receive) (\d+)\.(\d+) €\.", told.sentence)
+    return [int(whole + part.ljust(9, "0")) * (1 if verb == "pay" else -1) for verb, whole, part in paid]
+
+
+@pytest.mark.parametrize("rule", ["bundle", "tariff_bundle"])
+def test_sentences_add_up_to_every_payment(rule: str, request: pytest.FixtureRequest) -> None:
+    """Told by what became of the energy, each comes to the n€ that the contract's formula gives."""
+    record = Record.of(request.getfixturevalue(rule), proves_itself=False)
+    for slot in history(record):
+        for logged, _ in (*slot.settled, *slot.resettled, *slot.cleared):
+            told = explain(record, logged.where)
+            assert sum(amounts_neur(told)) == told.posted_neur
+            assert not re.search(r"[λνµ_]| Wh", told.sentence), "no symbols"
+
+
+def test_what_a_seller_reads(record: Record) -> None:
+    told = explain(record, account=SELLER.address, slot=SLOT)
+    assert told.sentences == (
+        "You sold 1.8 kWh: you receive 0.19946 €.",
+        "Your meter shows 2.3 kWh fed in.",
+        "For the network, on 1.8 kWh at 0.000372 €/kWh: you receive 0.0006696 €.",
+        "The 0.5 kWh that you fed in and had not sold counts at 0.221961 €/kWh: you receive 0.1109805 €.",
+        "The 0.05 kWh that you sold as class 1 was not certified as such: you pay 0.0025 €.",
+    )
+    assert told.to_json()["sentence"] == told.sentence == " ".join(told.sentences)
+    assert told.to_json()["heading"] == told.heading
+    assert str(told).splitlines()[: len(told.sentences) + 1] == [told.heading, *told.sentences]
+
+
+def test_estimate_and_correction_in_plain_words(record: Record) -> None:
+    old = explain(record, account=SELLER.address, slot=SILENT)
+    assert "No reading of your meter came in time: it counts as 0.8 kWh fed in, estimated by" in old.sentence
+    [(logged, _)] = history(record).slots[SILENT].resettled
+    assert "Your meter's late reading is 0.7 kWh fed in, after" in explain(record, logged.where).sentence
+
+
+def test_veto_in_plain_words(record: Record) -> None:
+    told = explain(record, account=BUYER.address, slot=SILENT)
+    assert told.sentences[0].startswith("You bought 1.1 kWh: you pay ")
+    assert told.sentences[1].startswith(
+        "The grid's operator cancelled 0.3 kWh of what you had bought: you rec"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "least", "text"),
+    [
+        (4_800, 3, 0, "4.8"),
+        (4_000, 3, 0, "4"),
+        (-2, 6, 2, "-0.000002"),
+        (140_000, 6, 2, "0.14"),
+        (0, 9, 2, "0.00"),
+    ],
+)
+def test_decimals_are_exact(value: int, digits: int, least: int, text: str) -> None:
+    assert decimal(value, digits, least) == text
+
+
 def test_buyers_bill_line_by_line(record: Record) -> None:
     told = explain(record, account=BUYER.address, slot=SLOT)
     _, charges = history(record).slots[SLOT].charges_chunks[0]
@@ -50,8 +112,8 @@ def test_buyers_bill_line_by_line(record: Record) -> None:
     assert charge.amount_neur == 1_700 * nu
     assert charges.slot == SLOT
     assert told.flat_neur == 1_700 * TARIFF.retail
-    assert "would have paid 0.510000000 € at retail" in str(told)
-    assert "better with it" in str(told)
+    assert "you would have paid 0.510000000 € for 1.7 kWh at retail (0.30 €/kWh)" in str(told)
+    assert str(told).endswith("better off.")
     assert str(told).count("[") == len(told.lines) + 1
 
 

@@ -106,7 +106,7 @@ def test_a_resettled_payment_shows_both_and_compares_the_reading(record: Record)
     old, change = both.payments
     assert both.total_neur == old.posted_neur + change.posted_neur
     assert both.flat_neur == -700 * TARIFF.fit
-    assert "Without the market its 700 Wh" in change.flat_sentence
+    assert "would have received 0.049000000 € for 0.7 kWh" in change.flat_sentence
 
 
 def test_the_utility_is_one_account_at_all_its_addresses(record: Record) -> None:
