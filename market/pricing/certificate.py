@@ -47,7 +47,7 @@ DEVICE_ARRAYS = tuple(field.name for field in fields(Devices) if field.name != "
 
 
 class Claim(IntEnum):
-    """What a certificate says its schedule is; a local optimum is proven to be one, and no more."""
+    """What a certificate says its schedule is: the global optimum, or a stationary point and no more."""
 
     GLOBAL = 0
     LOCAL = 1

@@ -39,10 +39,10 @@ def conclude(
     """Measure the point against the optimality conditions and put it into a Solution.
 
     `polished` takes it to machine precision first, with every device's costs: for central clearings,
-    not for those that must not know them. The status is
-    'optimal' where every condition holds: flows are exact and σ ≤ 0, so the point is the global
-    optimum; else 'local', which with a small residual is a local optimum of the true power flow, with a large
-    one no answer. Of a polished point the latter raises ClearingFailed, or Infeasible where that is proven.
+    not for those that must not know them. The status is 'optimal' where every condition holds: flows are
+    exact and σ ≤ 0, so the point is the global optimum; else 'local', which with a small residual is a
+    stationary point of the true power flow, with a large one no answer. What the checker would refuse of a
+    polished point raises ClearingFailed, or Infeasible where that is proven.
     """
     if polished:
         primal, duals = polish(feeder, conditions, primal, duals)
@@ -55,8 +55,9 @@ def conclude(
         where = f"feeder {feeder.name}: {method}"
         if no_schedule(feeder, conditions):
             raise Infeasible(f"{where}: no schedule brings the storages what they need within the limits")
-        if not wrong <= GLOBAL | {SERVED}:
-            raise ClearingFailed(f"{where}: not solved, residual {left:.1e} pu, or share of a price")
+        if wrong <= GLOBAL | {SERVED}:
+            raise ClearingFailed(f"{where}: not solved, the tie-break serves load ({SERVED})")
+        raise ClearingFailed(f"{where}: not solved, residual {left:.1e} pu, or share of a price")
     return Solution(
         primal=primal,
         duals=duals,

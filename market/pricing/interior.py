@@ -4,7 +4,7 @@ Every quantity's two bounds get a slack and a multiplier with slack·multiplier 
 ranges in pu, so that μ is in €/MWh: a device sees its price blurred by about μ. Predictor and corrector
 after S. Mehrotra, "On the implementation of a primal-dual interior point method", SIAM Journal on
 Optimization 2(4):575–601, 1992. The flow's equations are the exact ones, so that where the relaxation is
-not exact the way leads to a local optimum of the true power flow.
+not exact the way leads to a stationary point of the true power flow.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ Each period is cleared on its own, in one of five ways, whichever ends first:
 
 All of them end at a point that meets the exact first-order conditions; where every σ ≤ 0 that is the
 global optimum. Upper voltage limits under reverse flow and negative prices can leave a σ > 0: then the
-answer is a local optimum of the true power flow, and its status says so.
+answer is a stationary point of the true power flow, its status 'local': first-order conditions hold, and
+nothing is said of the second order.
 """
 
 from __future__ import annotations
@@ -283,7 +284,7 @@ def _fits(warm: Solution, conditions: Conditions) -> bool:
 
 
 def _burns(settled: Settled) -> bool:
-    """Some line's σ is above 0: to lose more there would pay, and the point is a local optimum."""
+    """Some line's σ is above 0: to lose more there would pay, and the point is a stationary one."""
     top = max(1.0, float(np.abs(settled.point.prices[0]).max()))
     return bool((settled.currents.price * settled.currents.per_v < -ROUNDING * top).any())
 

@@ -51,7 +51,7 @@ OUTSIDE = 1e-10
 def polish(feeder: Feeder, conditions: Conditions, primal: Primal, duals: Duals) -> tuple[Primal, Duals]:
     """Polish every period on its own, or all that storages couple; what gains nothing keeps its point.
 
-    What is not exact is moved to a local optimum first: of the true power flow where the relaxation has
+    What is not exact is moved to a stationary point first: of the true power flow where the relaxation has
     slack, of storages that do one thing at a time where it has them charge and discharge at once.
     """
     if conditions.storages.count:

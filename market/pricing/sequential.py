@@ -1,9 +1,9 @@
-"""Where the relaxation is not exact: a local optimum on the true power flow, by tangents.
+"""Where the relaxation is not exact: a stationary point on the true power flow, by tangents.
 
 The cone leaves slack when an upper voltage limit binds under reverse flow, or when prices are
 negative: burning power in the lines would pay. Here P² + Q² = l·v_π is replaced by its tangent at the
 power flow of the last schedule, and the programme solved again until the schedule stands still. What
-it ends at meets the exact optimality conditions with some σ > 0, so it is a local optimum, and a
+it ends at meets the exact optimality conditions with some σ > 0, so it is a stationary point, and a
 schedule that the feeder really carries.
 """
 
@@ -26,7 +26,7 @@ STANDS_STILL_PU = 1e-9
 
 
 def exact_period(feeder: Feeder, conditions: Conditions, primal: Primal) -> tuple[Primal, Duals] | None:
-    """Near a local optimum, from a relaxed schedule; None where the first step leads nowhere.
+    """Near a stationary point, from a relaxed schedule; None where the first step leads nowhere.
 
     Of one period's conditions, or of several that storages couple. Where a later step fails, as steps of
     a millionth may, it is the last that did not.

@@ -4,7 +4,7 @@ The model is README.md's, after M. Farivar and S. H. Low, "Branch flow model: re
 convexification", IEEE Transactions on Power Systems 28(3):2554–2572, 2013. P² + Q² = l·v_π is relaxed
 to a second-order cone; where the answer meets it with equality it is the global optimum. It does not
 when an upper voltage limit binds under reverse flow, or at negative prices, when burning power in the
-lines would pay: then the answer is moved to a local optimum of the true power flow (`sequential`),
+lines would pay: then the answer is moved to a stationary point of the true power flow (`sequential`),
 and its status is 'local'.
 """
 

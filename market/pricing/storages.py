@@ -117,7 +117,7 @@ def overlap_price(storages: Storages) -> Floats:
 def overlap_pays(storages: Storages, price: Floats) -> npt.NDArray[np.bool_]:
     """Where λ is below `overlap_price`, periods × storages, from prices periods × buses.
 
-    There the clearing is not convex: no storage does both at once, and the answer is a local optimum.
+    There the clearing is not convex: no storage does both at once, and the answer is a stationary point.
     """
     return np.asarray(price[:, storages.bus] < overlap_price(storages))
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from market.feeder import load
 from market.feeder.powerflow import power_flow, violations
 from market.pricing import direct, newton
+from market.pricing.admission import ClearingFailed
 from market.pricing.certificate import Accuracy, Claim, certificate, check, decode, prices
 from market.pricing.components import trade_charge, usage_charges
-from market.pricing.conditions import Conditions, Solution
+from market.pricing.conditions import Conditions, Devices, Hub, Solution
 from market.pricing.quantise import quantise
 from tests.market.pricing_cases import add_load, case, consumption, draw
 
@@ -116,3 +118,24 @@ def test_the_reactive_price_is_the_cost_of_one_more_unit(name):
             for sign in (1, -1)
         )
         assert duals.reactive[0, bus] == pytest.approx((up - down) / (2 * step), rel=1e-5, abs=1e-4)
+
+
+def test_what_the_checker_would_refuse_is_not_returned():
+    """Twice its load and an upper limit: tangents end where the tie-break serves load, at −165 000 €/MWh."""
+    feeder = load("pandapower:cigre-mv", 0.9, 1.03)
+    devices = Devices(
+        bus=np.array([9, 13, 13, 3]),
+        gen_cost=np.array([[57.7, 27.6, 35.1, 19.6]]),
+        gen_slope=np.array([[895.3, 49.1, 96.5, 49.6]]),
+        gen_max=np.array([[0.1, 1.4, 0.0, 1.2]]),
+        load_value=np.array([[76.3, 85.4, 80.4, 127.5]]),
+        load_slope=np.array([[2769.7, 223.0, 262.5, 126.8]]),
+        load_min=np.zeros((1, 4)),
+        load_max=np.array([[0.0, 0.2, 0.1, 0.2]]),
+    )
+    firm_load = Conditions.firm(feeder, 2.0, Hub(np.array([155.7]), np.array([6.0])), 1.0)
+    conditions = replace(firm_load, devices=devices)
+    with pytest.raises(ClearingFailed, match=r"not solved, the tie-break serves load \(tie-break-energy\)"):
+        direct.clear(feeder, conditions)
+    solution = newton.clear(feeder, conditions)
+    assert check(certificate(solution, feeder, conditions), feeder, conditions) == ()
