@@ -17,7 +17,7 @@ from itertools import chain
 from typing import Any
 
 from ledger.audit import plain
-from ledger.audit.plain import eur_per_kwh, euros, kwh
+from ledger.audit.plain import euros
 from ledger.audit.verdict import clock
 from ledger.history import History, Measured, SlotHistory, history
 from ledger.record import Logged, Record
@@ -356,10 +356,5 @@ def _flat(slot: SlotHistory, metered: int, total: int) -> tuple[int | None, str]
         return None, ""
     price = slot.tariff.retail if metered >= 0 else slot.tariff.fit
     flat, used = metered * price, "retail" if metered >= 0 else "the feed-in tariff"
-    verb = "would have paid" if flat >= 0 else "would have received"
-    difference = f"{euros(abs(flat - total))} {'better' if total < flat else 'worse'} off"
-    verdict = difference if flat != total else "no different"
-    return flat, (
-        f"Without the market you {verb} {euros(abs(flat))} for {kwh(metered)} at {used}"
-        f" ({eur_per_kwh(price)}): with it you are {verdict}."
-    )
+    how = f"for {plain.kwh(metered)} at {used} ({plain.eur_per_kwh(price)})"
+    return flat, plain.comparison(total, flat, how)

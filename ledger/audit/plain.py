@@ -49,6 +49,14 @@ def metered(energy_wh: int) -> str:
     return f"{kwh(energy_wh)} {'used' if energy_wh >= 0 else 'fed in'}"
 
 
+def comparison(neur: int, flat_neur: int, how: str) -> str:
+    """What would have been paid without the market, `how` that is reckoned, and who is better off by what."""
+    verb = "would have paid" if flat_neur >= 0 else "would have received"
+    difference = f"{euros(abs(flat_neur - neur))} {'better' if neur < flat_neur else 'worse'} off"
+    verdict = difference if neur != flat_neur else "no different"
+    return f"Without the market you {verb} {euros(abs(flat_neur))} {how}: with it you are {verdict}."
+
+
 def of_trades(buys: bool, energy_wh: int, neur: int) -> str:
     """What was bought, or sold, in all fills of a slot."""
     return f"You {'bought' if buys else 'sold'} {kwh(energy_wh)}: {payment(neur)}."

@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Any
 
 from ledger.audit.explain import ExplainError, Explanation, explain
-from ledger.audit.plain import euros
+from ledger.audit.plain import comparison, euros
 from ledger.audit.verdict import clock
 from ledger.history import History, SlotHistory, history
 from ledger.record import Logged, Record
@@ -38,19 +38,31 @@ class Statement:
         """What the metered energy costs on retail and feed-in tariff alone, by the bills that tell it."""
         return sum(payment.flat_neur or 0 for payment in self.payments)
 
+    @property
+    def compares(self) -> bool:
+        """Whether it is one account's, with a meter: only that would have had a bill without the market."""
+        metered = any(payment.flat_neur is not None for payment in self.payments)
+        return metered and len({payment.account for payment in self.payments}) == 1
+
+    @property
+    def sentence(self) -> str:
+        """What it all comes to, and where it compares what retail and feed-in tariff alone would have."""
+        total = f"In all: {'to pay' if self.total_neur >= 0 else 'to receive'} {euros(abs(self.total_neur))}."
+        how = "at retail and feed-in tariff"
+        return f"{total} {comparison(self.total_neur, self.flat_neur, how)}" if self.compares else total
+
     def to_json(self) -> dict[str, Any]:
-        """`heading, payments, total_neur, flat_neur`; each payment as `Explanation.to_json`."""
+        """`heading, sentence, payments, total_neur, flat_neur`; each payment as `Explanation.to_json`."""
         return {
             "heading": self.heading,
+            "sentence": self.sentence,
             "payments": [payment.to_json() for payment in self.payments],
             "total_neur": self.total_neur,
             "flat_neur": self.flat_neur,
         }
 
     def __str__(self) -> str:
-        total = self.total_neur
-        summary = f"In all: {'to pay' if total >= 0 else 'to receive'} {euros(abs(total))}."
-        return "\n\n".join([self.heading, *(str(payment) for payment in self.payments), summary])
+        return "\n\n".join([self.heading, *(str(payment) for payment in self.payments), self.sentence])
 
 
 def of_day(record: Record, account: Address, day: date) -> Statement:

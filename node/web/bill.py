@@ -90,10 +90,7 @@ def _contents(found: Told) -> tuple[str, Sequence[Figure], Sequence[Part]]:
         case Explanation():
             return found.heading, _figures(found.posted_neur, found.flat_neur), [_payment(found)]
         case Statement():
-            compared = len({each.account for each in found.payments}) == 1 and any(
-                each.flat_neur is not None for each in found.payments
-            )
-            figures = _figures(found.total_neur, found.flat_neur if compared else None)
+            figures = _figures(found.total_neur, found.flat_neur if found.compares else None)
             return found.heading, figures, [_payment(each) for each in found.payments]
         case Result():
             return found.heading, [Figure("Result", found.result_neur)], _sides(found, "")

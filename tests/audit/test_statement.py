@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import pytest
 
 from ledger.audit import audit
 from ledger.audit.explain import ExplainError, explain
+from ledger.audit.plain import euros
 from ledger.audit.statement import Statement, of_account, of_day, of_slot
 from ledger.history import history
 from ledger.journal import CLEARING, balances, entries
 from ledger.record import Record
 from market.accounts import UTILITY_ID
 from market.settlement import Cause, settle
+from market.units import NEUR_PER_EUR
 from tests.audit.small_market import BUYER, NEW_UTILITY, SELLER, SILENT, SLOT, TARIFF, UTILITY
 
 
@@ -85,10 +89,24 @@ def test_json_is_that_of_the_payments(record: Record, day: date) -> None:
     told = of_day(record, BUYER.address, day)
     assert told.to_json() == {
         "heading": told.heading,
+        "sentence": told.sentence,
         "payments": [payment.to_json() for payment in told.payments],
         "total_neur": told.total_neur,
         "flat_neur": told.flat_neur,
     }
+
+
+def test_only_an_accounts_bill_is_compared_with_tariffs(record: Record, day: date) -> None:
+    told = of_day(record, SELLER.address, day)
+    compared = re.search(
+        r"you would have received (\S+) € .* you are (\S+) € (better|worse) off\.\Z", str(told)
+    )
+    assert compared is not None
+    flat, saved = (int(Decimal(each) * NEUR_PER_EUR) for each in compared.groups()[:2])
+    assert flat == -told.flat_neur
+    assert (saved if compared[3] == "better" else -saved) == told.flat_neur - told.total_neur
+    for nobodys in (of_slot(record, SLOT), of_day(record, UTILITY.address, day)):
+        assert str(nobodys).endswith(f"{euros(abs(nobodys.total_neur))}.")
 
 
 def test_where_nothing_was_settled(record: Record) -> None:
