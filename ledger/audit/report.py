@@ -24,11 +24,16 @@ class CheckResult:
         return not self.findings
 
     @property
-    def verdict(self) -> str:
-        """`ok`, how many are `wrong`, or `nothing`: the record has nothing that the check is about."""
+    def status(self) -> str:
+        """`ok`, `wrong`, or `nothing`: the record has nothing that the check is about."""
         if self.findings:
-            return f"{len(self.findings)} wrong"
+            return "wrong"
         return "ok" if self.items else "nothing"
+
+    @property
+    def verdict(self) -> str:
+        """The status, with how many are wrong."""
+        return f"{len(self.findings)} wrong" if self.findings else self.status
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +69,17 @@ class Report:
         return (f"clean, but {failed}" if failed else "clean") if self.items else "nothing there to verify"
 
     def to_json(self) -> dict[str, Any]:
-        """`ok, checks: [{name, ok, items, findings}], verified, assumed, believed`."""
+        """`ok, checks: [{name, ok, status, items, findings}], verified, assumed, believed`.
+
+        `ok` is None where nothing was looked at, in the report as in a check.
+        """
         return {
-            "ok": self.ok,
+            "ok": _told(self.ok, self.items),
             "checks": [
                 {
                     "name": result.name,
-                    "ok": result.ok,
+                    "ok": _told(result.ok, result.items),
+                    "status": result.status,
                     "items": result.items,
                     "findings": [asdict(finding) for finding in result.findings],
                 }
@@ -92,3 +101,8 @@ class Report:
         lines += [f"verified: {line}" for line in self.verified]
         lines += [f"assumed: {line}" for line in self.assumed]
         return "\n".join(lines)
+
+
+def _told(ok: bool, items: int) -> bool | None:
+    """Who looked at nothing found nothing wrong, and has nothing to say for it."""
+    return ok if items or not ok else None

@@ -75,7 +75,7 @@ def read_genesis(document: Mapping[str, Any]) -> Genesis:
 
 
 def genesis_document(genesis: Genesis) -> dict[str, Any]:
-    """The `genesis.json` from which `read_genesis` reads the same genesis."""
+    """The one `genesis.json` of a genesis: forks in force at the first block are written as of second 0."""
     header, schedule = genesis.header, genesis.schedule
     forks = (
         ("shanghaiTime", schedule.shanghai),
@@ -84,7 +84,8 @@ def genesis_document(genesis: Genesis) -> dict[str, Any]:
     )
     config = {"chainId": genesis.chain_id, "terminalTotalDifficulty": 0} | dict.fromkeys(_OLD_FORKS, 0)
     document = {
-        "config": config | {name: second for name, second in forks if second is not None},
+        "config": config
+        | {name: second * (second > header.timestamp) for name, second in forks if second is not None},
         "alloc": {address: _entry(account) for address, account in genesis.accounts},
         "baseFeePerGas": hex(header.base_fee or 0),
         "coinbase": _hex(header.coinbase),

@@ -291,6 +291,11 @@ def _genesis(edit: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Grou
     return forge
 
 
+def _misspelt(told: dict[str, Any]) -> dict[str, Any]:
+    """A member whose absence means what it said, under a name that nobody reads."""
+    return {"dgfficulty" if name == "difficulty" else name: value for name, value in told.items()}
+
+
 UNFIT = (
     unfit(
         "genesis-of-others",
@@ -302,6 +307,17 @@ UNFIT = (
         "genesis.json chain",
         _genesis(lambda told: told | {"config": told["config"] | {"chainId": 1}}),
     ),
+    unfit(
+        "genesis-with-a-note",
+        "genesis.json form",
+        _genesis(lambda told: told | {"config": told["config"] | {"note": "of no meaning"}}),
+    ),
+    unfit(
+        "genesis-of-another-second",
+        "genesis.json form",
+        _genesis(lambda told: told | {"config": told["config"] | {"cancunTime": 8}}),
+    ),
+    unfit("genesis-misspelt", "genesis.json form", _genesis(_misspelt)),
     unfit("genesis-unreadable", "genesis.json", _genesis(lambda told: told | {"alloc": 1})),
     unfit("header-block-left-out", "block 14 number", _block_left_out),
     unfit("header-blocks-swapped", "block 14 parent hash", _blocks_swapped),

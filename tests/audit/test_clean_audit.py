@@ -158,6 +158,8 @@ def test_a_check_that_has_nothing_to_look_at_says_so(record: Record) -> None:
     report = audit(record, names=["checkpoint"])
     assert (report.ok, report.items, report.checks[0].verdict) == (True, 0, "nothing")
     assert report.verified[-1] == "passed: nothing"
+    told = report.to_json()
+    assert (told["ok"], told["checks"][0]["ok"], told["checks"][0]["status"]) == (None, None, "nothing")
 
 
 def test_wrong_head_is_found(record: Record) -> None:
@@ -180,7 +182,12 @@ def test_named_checks_run_alone(record: Record) -> None:
 def test_report_as_json_has_the_promised_keys(record: Record) -> None:
     told = json.loads(json.dumps(audit(record).to_json()))
     assert set(told) == {"ok", "checks", "verified", "assumed", "believed"}
-    assert all(set(check) == {"name", "ok", "items", "findings"} for check in told["checks"])
+    assert all(set(check) == {"name", "ok", "status", "items", "findings"} for check in told["checks"])
+    said = {check["name"]: (check["ok"], check["status"]) for check in told["checks"]}
+    assert said.pop("checkpoint") == (None, "nothing"), "no head is known to hold the record to"
+    assert set(said.values()) == {(True, "ok")}
+    wrong = audit(record, ["checkpoint"], head=bytes(32)).to_json()
+    assert (wrong["ok"], wrong["checks"][0]["ok"], wrong["checks"][0]["status"]) == (False, False, "wrong")
 
 
 def test_every_check_is_documented() -> None:

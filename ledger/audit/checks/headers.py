@@ -193,11 +193,17 @@ def _genesis(record: Record) -> Iterator[Verdict]:
     """genesis.json against the first block; nothing where one of the two is not in the record."""
     if not record.bundle.genesis or first_hash(record) is None:
         return
-    from ledger.chain.rerun import CannotRerun, Rerun, genesis_of  # noqa: PLC0415 - py-evm loads slowly
+    from ledger.chain.genesis import genesis_document  # noqa: PLC0415 - py-evm loads slowly
+    from ledger.chain.rerun import CannotRerun, Rerun, genesis_of  # noqa: PLC0415
 
     try:
         genesis = genesis_of(record.bundle.genesis)
     except CannotRerun as refusal:
         yield Finding(NAME, bundles.GENESIS, "a genesis that can be read", str(refusal), "unreadable", _NEXT)
         return
+    found = sha256(record.bundle.genesis)
+    if record.bundle.digests.get(bundles.GENESIS) == found.hexdigest():  # what an auditor brings has any form
+        expected = sha256(bundles.canonical_json(genesis_document(genesis))).digest()
+        where, difference = f"{bundles.GENESIS} form", "members without meaning, or another form of the same"
+        yield compare(NAME, where, expected, found.digest(), difference=difference, hint=_NEXT)
     yield from begun_so(NAME, record, genesis.chain_id, Rerun(genesis, "stock").first)
