@@ -75,7 +75,7 @@ def of_day(record: Record, account: Address, day: date) -> Statement:
         explain(record, place)
         for slot in known
         if day_of(slot) == day
-        for place, payer in _postings(slot, known.ids)
+        for place, payer in postings(slot, known.ids)
         if account in known.ids and known.ids.get(payer) == known.ids[account]
     ]
     if not found:
@@ -94,7 +94,7 @@ def of_account(record: Record, account: Address, number: int) -> Explanation | S
     places = (
         []
         if slot is None or account_id is None
-        else [place for place, payer in _postings(slot, known.ids) if known.ids.get(payer) == account_id]
+        else [place for place, payer in postings(slot, known.ids) if known.ids.get(payer) == account_id]
     )
     if slot is None or not places:
         raise ExplainError(f"payment of {account} in slot {number}: no account was settled there")
@@ -112,14 +112,14 @@ def of_slot(record: Record, number: int) -> Statement:
     """
     known = history(record)
     slot = known.slots.get(number)
-    found = [explain(record, place) for place, _ in _postings(slot, known.ids)] if slot is not None else []
+    found = [explain(record, place) for place, _ in postings(slot, known.ids)] if slot is not None else []
     if slot is None or not found:
         raise ExplainError(f"slot {number}: no account was settled there")
     heading = f"Slot {number} ({clock(slot.terms.start(number))} on {day_of(slot)}), {len(found)} payments:"
     return Statement(heading, tuple(found))
 
 
-def _postings(slot: SlotHistory, ids: Mapping[Address, int]) -> list[tuple[str, Address]]:
+def postings(slot: SlotHistory, ids: Mapping[Address, int]) -> list[tuple[str, Address]]:
     """Places and accounts of what was settled, and of what was resettled, in chain order.
 
     What was cleared of an account's trades is in its settlement, and stands for itself where there is none.

@@ -85,8 +85,9 @@ def _asked(record: Record, payment: str) -> Explanation | Statement | Result | D
         return statement.of_account(record, _account(record, account, payment), slot)
     try:
         day = date.fromisoformat(when)
-    except ValueError:
-        stop(f"payment {payment}: the slot of ACCOUNT@SLOT is a number; {_payments(record)}", USAGE)
+    except ValueError as failure:
+        wrong = f"{when} is no date ({failure})" if "-" in when else "the slot of ACCOUNT@SLOT is a number"
+        stop(f"payment {payment}: {wrong}; {_payments(record)}", USAGE)
     if account == UTILITY:
         return result.of_day(record, day)
     return statement.of_day(record, _account(record, account, payment), day)
@@ -108,8 +109,10 @@ def _account(record: Record, account: str, payment: str) -> str:
 
 def _payments(record: Record) -> str:
     """Which payments a record has, the first few by their places."""
-    from ledger.history import history  # noqa: PLC0415 - loads slowly
+    from ledger.audit.statement import postings  # noqa: PLC0415 - loads slowly
+    from ledger.history import history  # noqa: PLC0415
 
-    places = [logged.where for slot in history(record) for logged, _ in slot.settled]
+    known = history(record)
+    places = [place for slot in known for place, _ in postings(slot, known.ids)]
     shown = ", ".join(places[:SHOWN_PAYMENTS]) + (", ..." if len(places) > SHOWN_PAYMENTS else "")
     return f"its payments are {shown} ({len(places)} in all)" if places else "it has no payments"

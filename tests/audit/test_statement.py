@@ -5,20 +5,24 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from ledger.audit import audit
 from ledger.audit.explain import ExplainError, explain
 from ledger.audit.plain import euros
 from ledger.audit.statement import Statement, of_account, of_day, of_slot
+from ledger.bundle import Bundle
 from ledger.history import history
 from ledger.journal import CLEARING, balances, entries
 from ledger.record import Record
 from market.accounts import UTILITY_ID
 from market.settlement import Cause, settle
 from market.units import NEUR_PER_EUR
-from tests.audit.small_market import BUYER, NEW_UTILITY, SELLER, SILENT, SLOT, TARIFF, UTILITY
+from node.cli.app import app
+from tests.audit.small_market import BUYER, NEW_UTILITY, SELLER, SILENT, SLOT, TARIFF, UTILITY, written
 
 
 @pytest.fixture
@@ -131,3 +135,10 @@ def test_the_utility_is_one_account_at_all_its_addresses(record: Record) -> None
     """Its first address was settled, its second one asks."""
     first, second = (of_account(record, key.address, SLOT) for key in (UTILITY, NEW_UTILITY))
     assert first == second
+
+
+def test_a_correction_is_a_payment_that_can_be_asked_for(bundle: Bundle, tmp_path: Path) -> None:
+    """Four accounts settle in each of three slots, and one of them again."""
+    done = CliRunner().invoke(app, ["audit", "explain", str(written(bundle, tmp_path / "bundle"))])
+    assert done.exit_code == 2
+    assert "(13 in all)" in done.stderr

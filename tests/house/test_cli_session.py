@@ -447,6 +447,7 @@ def test_explanation_as_text_names_its_sources(bundle: Path, payments: list[str]
         ("5@3", "payment 5@3: accounts are 0, the utility, to 4"),
         ("0x" + "1" * 40 + "@3", "in slot 3: no account was settled there"),
         ("0x" + "1" * 40 + "@noon", "the slot of ACCOUNT@SLOT is a number"),
+        ("1@2026-13-01", "payment 1@2026-13-01: 2026-13-01 is no date (month must be in 1..12)"),
     ],
 )
 def test_payment_that_is_none(bundle: Path, payments: list[str], payment: str, says: str):
