@@ -29,7 +29,7 @@ LEGEND = {
     "ν": "the network charge of a bus for each kWh",
     "λ_b": "the price of energy at this bus, computed from the forecast after trading",
     "λ_0": "the price of energy at the hub, computed likewise",
-    "close-out": "energy contracted and not delivered leaves the network at λ_b, and is taken back at λ_0",
+    "close-out": "corrects the imbalance at λ_b: what was contracted, not delivered, counts at λ_0",
     "imbalance": "energy that the meter shows above or below what was contracted",
     "λ⁺": "what more consumption than contracted costs by the tariff",
     "λ⁻": "what less consumption than contracted earns by the tariff",
