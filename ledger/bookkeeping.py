@@ -71,9 +71,12 @@ def write_parquet(booked: Sequence[Entry], path: Path) -> None:
     parquet.write_table(pyarrow.table(columns, names=[name for name, _ in kinds]), path)
 
 
-def to_beancount(booked: Sequence[Entry], title: str) -> str:
-    """A ledger that opens every account, has one transaction an entry, and asserts every balance."""
-    return "\n".join(_beancount(booked, title)) + "\n"
+def to_beancount(booked: Sequence[Entry], title: str, remark: str) -> str:
+    """A ledger that opens every account, has one transaction an entry, and asserts every balance.
+
+    `remark`, one line, stands above it all: what was verified of the amounts.
+    """
+    return "\n".join((f"; {remark}", *_beancount(booked, title))) + "\n"
 
 
 def _beancount(booked: Sequence[Entry], title: str) -> Iterator[str]:

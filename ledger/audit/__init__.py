@@ -51,6 +51,15 @@ def audit(
     return Report(results, tuple(verified(record, results)), tuple(assumed(record, results)), believed)
 
 
+MONEY = ("settlement", "conservation")
+"""The checks that verify amounts: quick ones, so that whoever shows amounts can run them first."""
+
+
+def money_findings(record: Record) -> tuple[Finding, ...]:
+    """What is wrong with a record's amounts, by the checks `MONEY` alone."""
+    return tuple(finding for check in chosen(MONEY) for finding in _run(check, record).findings)
+
+
 def _run(check: NamedCheck, record: Record) -> CheckResult:
     """One check to its end. What ends it early is a finding: no audit passes by being stopped."""
     items, findings = 0, []
@@ -73,6 +82,7 @@ def _unfinished(check: NamedCheck, where: str, expected: str, found: str) -> Fin
 
 __all__ = [
     "CHECKS",
+    "MONEY",
     "REPLAY",
     "CannotReplay",
     "CheckResult",
@@ -81,4 +91,5 @@ __all__ = [
     "UnknownCheckError",
     "audit",
     "checks",
+    "money_findings",
 ]

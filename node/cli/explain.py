@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.errors import UNVERIFIABLE, USAGE, stop
+from node.cli.errors import FAILED, UNVERIFIABLE, USAGE, stop
 from node.cli.options import Json
-from node.cli.records import ExchangeAddress, Source, address_of, read_record
+from node.cli.records import ExchangeAddress, Source, address_of, read_record, verified_amounts
 
 if TYPE_CHECKING:
     from ledger.audit.explain import Explanation
@@ -44,6 +44,8 @@ def explain(
 ) -> None:
     """Take a payment, an account's day, a slot or the utility's result apart, each line with its place.
 
+    Exit status 1 where the audit's checks settlement and conservation find amounts wrong.
+
     Example: wattbook audit explain out/demo/bundle 103:2
     """
     from ledger.audit.explain import ExplainError  # noqa: PLC0415 - loads slowly
@@ -66,6 +68,8 @@ def explain(
         except OSError as refusal:
             stop(f"--page {refusal}", USAGE)
     typer.echo(json.dumps(found.to_json()) if as_json else str(found))
+    if not verified_amounts(record, source)[0]:
+        raise typer.Exit(FAILED)
 
 
 def _asked(record: Record, payment: str) -> Explanation | Statement | Result | DayResult:

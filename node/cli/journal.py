@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from node.cli.errors import UNVERIFIABLE, USAGE, stop
+from node.cli.errors import FAILED, UNVERIFIABLE, USAGE, stop
 from node.cli.options import Json
-from node.cli.records import ExchangeAddress, Source, read_record
+from node.cli.records import ExchangeAddress, Source, read_record, verified_amounts
 
 ENDINGS = (".sqlite", ".csv", ".parquet", ".beancount")
 
@@ -29,6 +29,8 @@ def journal(
 ) -> None:
     """Write every movement of money as double entries, by the ending of the file's name.
 
+    Exit status 1 where the audit's checks settlement and conservation find amounts wrong.
+
     Example: wattbook audit journal out/demo/bundle --out market.beancount
     """
     from ledger import bookkeeping  # noqa: PLC0415 - loads slowly
@@ -37,6 +39,7 @@ def journal(
     if out.suffix not in ENDINGS:
         stop(f"--out {out}: a journal's file ends in {', '.join(ENDINGS)}", USAGE)
     record = read_record(source, exchange)
+    right, remark = verified_amounts(record, source)
     booked = list(entries(record))
     try:
         if out.suffix == ".sqlite":
@@ -46,7 +49,7 @@ def journal(
         elif out.suffix == ".parquet":
             bookkeeping.write_parquet(booked, out)
         else:
-            out.write_text(bookkeeping.to_beancount(booked, f"market {record.exchange}"))
+            out.write_text(bookkeeping.to_beancount(booked, f"market {record.exchange}", remark))
     except bookkeeping.NotInstalledError as missing:
         stop(f"--out {out}: {missing}", USAGE)
     except JournalError as failure:
@@ -60,3 +63,5 @@ def journal(
         "balances_neur": {str(a): total[a] for a in sorted(total)},
     }
     typer.echo(json.dumps(told) if as_json else f"{len(booked):_} entries of {len(total):_} accounts: {out}")
+    if not right:
+        raise typer.Exit(FAILED)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.errors import UNVERIFIABLE, USAGE, stop
+from node.cli.errors import UNVERIFIABLE, USAGE, complain, stop
 
 if TYPE_CHECKING:
     from ledger.record import Record
@@ -82,6 +82,18 @@ def read_record(
     if wanted not in (None, record.exchange):
         stop(f"--exchange {wanted}: {source} is the record of {record.exchange}", USAGE)
     return record.begun_by(genesis) if genesis else record
+
+
+def verified_amounts(record: Record, source: str) -> tuple[bool, str]:
+    """Whether the amounts that a command tells are right, and what was verified; stderr says if not."""
+    from ledger.audit import MONEY, money_findings  # noqa: PLC0415 - loads slowly
+
+    checks, number = " and ".join(MONEY), len(money_findings(record))
+    if not number:
+        return True, f"verified: {checks}, nothing else (wattbook audit)"
+    said = f"nothing was verified: {number} finding{'s' * (number > 1)} of {checks}"
+    complain(f"{source}: {said} (wattbook audit {source})")
+    return False, said
 
 
 def _is_url(text: str) -> bool:

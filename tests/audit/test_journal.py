@@ -9,15 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from ledger.bookkeeping import NotInstalledError, to_beancount, to_csv, write_parquet
 from ledger.bundle import Bundle
 from ledger.journal import CLEARING, COLUMN_MAX_NEUR, TOKENS, Journal, JournalError, balances, entries
 from ledger.record import Record
-from market.events import Deposited
+from market.events import AccountSettled, Deposited
 from market.slots import Rule
+from node.cli.app import app
 from tests.audit.forge import change_event, cut_short, found, same_second
-from tests.audit.small_market import NEW_UTILITY, TRADERS, SmallMarket
+from tests.audit.small_market import NEW_UTILITY, TRADERS, SmallMarket, written
 from tests.programs import find
 
 
@@ -177,7 +179,7 @@ def bean_check(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.needs("bean-check")
 def test_beancount_agrees_to_the_last_unit(record: Record, tmp_path: Path) -> None:
-    text = to_beancount(list(entries(record)), "small market")
+    text = to_beancount(list(entries(record)), "small market", "of a test")
     done = bean_check(text, tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -186,10 +188,32 @@ def test_beancount_agrees_to_the_last_unit(record: Record, tmp_path: Path) -> No
 @pytest.mark.parametrize("line", ["  Assets:Tokens  ", "balance Liabilities:Account1  "])
 def test_beancount_finds_one_unit(record: Record, tmp_path: Path, line: str) -> None:
     """A booking, or a balance, that is one n€ off."""
-    text = to_beancount(list(entries(record)), "small market")
+    text = to_beancount(list(entries(record)), "small market", "of a test")
     before, _, after = text.partition(line)
     amount, _, rest = after.partition(" ")
     other = amount[:-1] + ("1" if amount[-1] == "0" else "0")
     done = bean_check(before + line + other + " " + rest, tmp_path)
     assert done.returncode == 1
     assert "balance" in done.stderr.lower()
+
+
+# --- what was verified of it --------------------------------------------------------------------
+
+
+def test_commands_say_whether_amounts_were_verified(bundle: Bundle, record: Record, tmp_path: Path) -> None:
+    """A payment that is 1 n€ more is told, with status 1, a word on stderr, and one above the journal."""
+    logged, event = found(record, AccountSettled, 1)
+    assert isinstance(event, AccountSettled)
+    forged = change_event(bundle, record, logged, replace(event, imbalance=event.imbalance + 1))
+    wrong = "nothing was verified: 2 findings of settlement and conservation"
+    for name, market, status, head in (
+        ("honest", bundle, 0, "verified: settlement and conservation, nothing else"),
+        ("forged", forged, 1, wrong),
+    ):
+        folder, out = written(market, tmp_path / name), tmp_path / f"{name}.beancount"
+        for words in (["journal", folder, "--out", out], ["explain", folder, logged.where]):
+            done = CliRunner().invoke(app, ["audit", *map(str, words)])
+            assert done.exit_code == status
+            assert (wrong in done.stderr) == bool(status)
+            assert done.stdout
+        assert out.read_text().startswith(f"; {head}")
