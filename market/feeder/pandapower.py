@@ -167,7 +167,10 @@ class _Import:
         load_mw[0] = load_mvar[0] = 0.0
         base_mw = float(load_mw.sum())
         if not base_mw > 0:
-            raise FeederError(f"feeder {self.name}: {base_mw} MW of load; its base is its load")
+            raise FeederError(
+                f"feeder {self.name}: {base_mw:.6g} MW of load; its base is its load, which must be above 0:"
+                " put load behind the substation, and generation among the generators (sgen)"
+            )
         voltage, z_pu, rating = self._lines(tree, base_mw)
         feeder = Feeder(
             name=self.name,
@@ -215,6 +218,7 @@ class _Import:
         if not nodes:
             raise SourcesError(f"feeder {self.name}: no external grid feeds it")
         if part == 0 and len(nodes) > 1:
+            self._refuse_joined(nodes)
             raise SourcesError(f"feeder {self.name} has {len(nodes)} parts, name one: {self._parts(nodes)}")
         if part > len(nodes):
             raise SourcesError(f"feeder {self.name}: no part #{part}; parts are {self._parts(nodes)}")
@@ -230,18 +234,37 @@ class _Import:
                 f"feeder {self.name} is meshed: a loop through {self._names(loop.nodes)};"
                 f" open a switch in it{parts}"
             ) from None
-        fed = sorted(set(tree.node.tolist()).intersection(sources))
-        if len(fed) > 1:
-            raise SourcesError(f"feeder {self.name} is fed from several places at once: {self._names(fed)}")
+        self._refuse_several(sorted(set(tree.node.tolist()).intersection(sources)))
         return tree
 
-    def _refuse_islands(self, sources: Iterable[int]) -> None:
-        """Load and generation need an external grid somewhere; buses without either may be dead."""
+    def _refuse_several(self, fed: Sequence[int]) -> None:
+        """One feeder has one external grid."""
+        if len(fed) > 1:
+            raise SourcesError(
+                f"feeder {self.name} is fed from several places at once: {self._names(fed)};"
+                " take all external grids but one out of service, or open a switch between them"
+            )
+
+    def _refuse_joined(self, sources: Iterable[int]) -> None:
+        """External grids of one feeder are no parts to choose from."""
+        reach, together = self._reach(), dict[int, list[int]]()
+        for node in sources:
+            together.setdefault(reach.of(node), []).append(node)
+        for fed in together.values():
+            self._refuse_several(fed)
+
+    def _reach(self) -> _Fusion:
+        """Sets of buses that branches connect."""
         reach = _Fusion(self.elements.kv)
         for bus in self.elements.kv:
             reach.join(bus, self.fuse.of(bus))
         for branch in self.branches:
             reach.join(branch.one, branch.other)
+        return reach
+
+    def _refuse_islands(self, sources: Iterable[int]) -> None:
+        """Load and generation need an external grid somewhere; buses without either may be dead."""
+        reach = self._reach()
         fed = {reach.of(node) for node in sources}
         for kind in (*LOADS, *GENERATION):
             for row in self.elements.of(kind).itertuples():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.errors import FAILED, USAGE, stop
+from node.cli.errors import FAILED, USAGE, complain, stop
 
 if TYPE_CHECKING:
     from node.scenario.schema import ScenarioFile
@@ -56,3 +56,14 @@ def refusals(path: str) -> Iterator[None]:
         stop(f"{path}: {failure}", FAILED)
     except (FeederError, PricingError) as refusal:
         stop(f"{path}: {refusal}", USAGE)
+
+
+def tell_left_out(scenario: ScenarioFile) -> tuple[str, ...]:
+    """Say on stderr what the scenario's pandapower file has that is not in its feeder, and return that."""
+    from node.scenario.feeders import left_out  # noqa: PLC0415 - loads slowly
+
+    found = left_out(scenario.feeder)
+    if found:
+        what = "; ".join(found)
+        complain(f"feeder.name: {scenario.feeder.name}: left out of the feeder: {what}", "warning")
+    return found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from node.cli.errors import FAILED, USAGE, complain, stop
-from node.cli.options import Json, ScenarioPath, Seed, Settings, load_scenario, refusals
+from node.cli.options import Json, ScenarioPath, Seed, Settings, load_scenario, refusals, tell_left_out
 
 if TYPE_CHECKING:
     from node.price import Cleared, PriceTable
@@ -87,6 +87,7 @@ def price(
     try:
         with refusals(scenario):
             cleared = clear(loaded, slot, method, penalty, workers)
+            left_out = tell_left_out(loaded)
             unbalanced = None if on_phases is None else on_phases(cleared)
     except (MethodError, SlotError) as refusal:
         stop(refusal, USAGE)
@@ -95,7 +96,7 @@ def price(
     written = _write(cleared, out, unbalanced) if out is not None else ()
     if as_json:
         also = {} if unbalanced is None else {"three_phase": unbalanced.to_json()}
-        typer.echo(json.dumps(cleared.table.to_json() | also))
+        typer.echo(json.dumps(cleared.table.to_json() | {"left_out": left_out} | also))
     else:
         _show(cleared.table)
         if unbalanced is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from node.cli.errors import FAILED, USAGE, stop
-from node.cli.options import Json, ScenarioPath, Seed, Settings, load_scenario, refusals
+from node.cli.options import Json, ScenarioPath, Seed, Settings, load_scenario, refusals, tell_left_out
 
 if TYPE_CHECKING:
     from ledger.checkpoint import SignerKey
@@ -63,6 +63,8 @@ def simulate(
     from node.simulate.run import simulate_without_ledger  # noqa: PLC0415
 
     try:
+        with refusals(scenario):
+            tell_left_out(loaded)
         with refusals(scenario), _progress() as progress:
             if ledger is LedgerKind.NONE:
                 summary = simulate_without_ledger(loaded, out, progress)

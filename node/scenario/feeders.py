@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +13,9 @@ from market import feeder as feeders
 from market.exchange import BUSES_MAX
 from market.feeder.model import Feeder, FeederError
 from node.scenario.schema import FeederSection
+
+if TYPE_CHECKING:
+    from market.feeder.pandapower import Imported
 
 
 def find(section: FeederSection) -> Feeder:
@@ -29,16 +34,36 @@ def _named(section: FeederSection) -> Feeder:
     name, v_min, v_max = section.name, section.v_min_pu, section.v_max_pu
     if not section.names_file(name):
         return feeders.load(name, v_min, v_max, rated=section.rated)
-    from market.feeder.pandapower import from_json, name_and_part  # noqa: PLC0415 - slow to import
+    return _of_file(section).feeder
 
-    place, part = name_and_part(name)
+
+def left_out(section: FeederSection) -> tuple[str, ...]:
+    """What the pandapower file has and a feeder has no place for, in words; of no file, nothing.
+
+    Raises FeederError as `find` does.
+    """
+    return _of_file(section).left_out if section.names_file(section.name) else ()
+
+
+def _of_file(section: FeederSection) -> Imported:
+    from market.feeder.pandapower import name_and_part  # noqa: PLC0415 - slow to import
+
+    place, part = name_and_part(section.name)
     try:
         text = Path(place).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise FeederError(f"{place}: {reason}; a pandapower JSON file or a feeder's name") from None
     own = Path(place).name + (f"#{part}" if part else "")  # where the file lies is no part of the feeder
-    return from_json(text, own, v_min, v_max, rated=section.rated, part=part).feeder
+    return _imported(text, own, (section.v_min_pu, section.v_max_pu), section.rated, part)
+
+
+@lru_cache(maxsize=1)
+def _imported(text: str, name: str, limits: tuple[float, float], rated: bool, part: int) -> Imported:
+    """Kept: who asks what was left out has the feeder already."""
+    from market.feeder.pandapower import from_json  # noqa: PLC0415 - slow to import
+
+    return from_json(text, name, *limits, rated=rated, part=part)
 
 
 def marketable(feeder: Feeder) -> None:

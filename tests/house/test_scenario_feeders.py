@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from market.feeder import FeederError
+from node.cli.app import app
 from node.price import price
 from node.scenario import ScenarioError, load
 from node.scenario.feeders import find, notice
@@ -74,6 +77,25 @@ def test_a_file_is_found_beside_the_scenario_and_priced(tmp_path: Path) -> None:
     assert feeder.bus_names[1] == "house 1"
     assert price(found, 0, "newton").certified
     assert find(load(path, {"feeder.name": str(tmp_path / "grid.json#1")}).feeder).name == "grid.json#1"
+
+
+def test_what_a_file_has_that_a_feeder_has_not_is_told(tmp_path: Path) -> None:
+    import pandapower
+
+    net = pandapower.from_json_string(grid_json())
+    pandapower.create_sgen(net, 2, p_mw=0.004)
+    pandapower.to_json(net, str(tmp_path / "sun.json"))
+    path = tmp_path / "day.toml"
+    path.write_text(SMALL + '[feeder]\nname = "sun.json"\n', encoding="utf-8")
+    done = CliRunner().invoke(app, ["price", str(path), "--method", "newton", "--json"])
+    assert json.loads(done.stdout)["left_out"] == ["generation: 0.004 MW"]
+    assert "sun.json: left out of the feeder: generation: 0.004 MW\n" in done.stderr
+    done = CliRunner().invoke(app, ["simulate", str(path), "--ledger", "none", "--set", "slots.count=1"])
+    assert done.exit_code == 0
+    assert "left out of the feeder: generation: 0.004 MW\n" in done.stderr
+    path.write_text(SMALL, encoding="utf-8")
+    done = CliRunner().invoke(app, ["price", str(path), "--method", "newton", "--json"])
+    assert (json.loads(done.stdout)["left_out"], done.stderr) == ([], "")
 
 
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:

@@ -139,8 +139,9 @@ def test_an_island_is_refused_by_its_buses_and_a_dead_one_is_not():
 def test_one_external_grid_feeds_a_feeder():
     net = chain()
     pandapower.create_ext_grid(net, 3)
-    with pytest.raises(SourcesError, match="fed from several places at once: buses a, d"):
-        imported(net, "two", part=1)
+    for part in (0, 1):
+        with pytest.raises(SourcesError, match="fed from several places at once: buses a, d; take all"):
+            imported(net, "two", part=part)
     net.ext_grid["in_service"] = False
     with pytest.raises(SourcesError, match="feeder two: no external grid feeds it"):
         imported(net, "two")
@@ -331,8 +332,11 @@ def test_a_missing_table_or_column_is_named():
 def test_no_load_is_no_base():
     net = chain()
     net.load["scaling"] = 0.0
-    with pytest.raises(FeederError, match=r"feeder idle: 0\.0 MW of load; its base is its load"):
+    with pytest.raises(FeederError, match=r"feeder idle: 0 MW of load; its base is its load"):
         imported(net, "idle")
+    net.load["scaling"] = -1.0
+    with pytest.raises(FeederError, match=r"feeder sun: -0\.03 MW of load; .* generation among"):
+        imported(net, "sun")
 
 
 def test_buses_keep_names_that_tell_them_apart():
