@@ -24,7 +24,7 @@ def study(
         str | None, typer.Argument(metavar="[NAME]", help="Which study; see --list. `all` for every one.")
     ] = None,
     list_studies: Annotated[bool, typer.Option("--list", help="List the studies, one line each.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random draw.")] = 1,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the picture (SVG) and the figures (JSON); of all, for the report too."),

@@ -154,6 +154,11 @@ def test_cosimulation_by_the_hour() -> None:
     assert json.loads(json.dumps(hourly.figures)) == hourly.figures
 
 
+def test_a_seed_below_0_is_refused() -> None:
+    done = wattbook("study", "vpp", "--seed", "-1")
+    assert done.exit_code == 2 and "--seed" in done.stderr and "Traceback" not in done.stderr
+
+
 @pytest.mark.long
 def test_all_in_one_report(tmp_path: Path) -> None:
     """Of two quick studies and two slots; the whole of it is a long test."""
