@@ -28,6 +28,7 @@ from node.bench import (
     matching,
     pages,
     prices,
+    shared,
 )
 from node.bench.day import demo_day
 from node.bench.drawn import drawn_conditions, drawn_feeder
@@ -256,6 +257,7 @@ SMALL: dict[Any, dict[str, Any]] = {
         "AUDITED_PROSUMERS": 2,
         "RUNS": 1,
     },
+    shared: {"FEEDERS": 3, "PROSUMERS": 6, "BUSES_LEAST": 6},
     pages: {"ACCOUNTS": 4, "RESTING": 12, "LISTENERS": 3, "VISITORS": 1, "WARM_UP_STEPS": 8, "STEPS": 4},
 }
 
@@ -290,7 +292,8 @@ def test_growth_of_the_audit_is_by_order():
 
 
 def test_every_group_is_run_here():
-    assert {"contract", *(module.__name__.rpartition(".")[2] for module in SMALL)} == set(NAMES)
+    elsewhere = {"contract", "scaling"}  # above, and in test_scaling.py
+    assert {*elsewhere, *(module.__name__.rpartition(".")[2] for module in SMALL)} == set(NAMES)
 
 
 def test_every_feeder_of_the_table_is_priced():
