@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from market.mechanisms.vpp import Dispatch, Members, follow
-from market.pricing.conditions import Conditions, Hub, Solution
+from market.pricing.conditions import Clearing, Hub, Solution
 from node.price.clearing import METHODS
 from node.scenario import load
 from node.scenario.streams import stream
@@ -25,20 +26,23 @@ MEMBERS = 50
 PLAN_SHARE = 0.7
 """Of the way from the least to the most that all can do."""
 TOLERANCE = 1e-6
-SCENARIO, SLOT = "ieee33-day", 12
+SCENARIO, SLOT = "ieee33-day", 18
+"""An hour without sun, in which the feeder imports and its lowest voltage depends on load."""
 PRICES_EUR_PER_MWH = (10.0, 160.0)
 """Between these the price at the substation is looked for."""
 IMPORT_SHARE = 0.75
-"""The plan on the feeder: of the way from the import at the higher price to that at the lower one."""
-V_MIN_PU = 0.986
-"""Tight enough that the lower limit binds at the plan."""
+"""Of the way from the import at the higher price to that at the lower one, where the limit begins to bind."""
 
 
 @dataclass(frozen=True, eq=False)
 class OnFeeder:
-    """The plan on the feeder, pu of import, the price at the substation that meets it, and its clearing."""
+    """The plan on the feeder, pu of import, the price at the substation that meets it, and its clearing.
+
+    `v_min` is the lower voltage limit, pu.
+    """
 
     plan: float
+    v_min: float
     price: float
     solution: Solution
 
@@ -46,6 +50,11 @@ class OnFeeder:
     def distance(self) -> float:
         """How far the import is from the plan, pu."""
         return float(self.solution.primal.net_import[0]) - self.plan
+
+    @property
+    def lowest(self) -> float:
+        """The lowest voltage of any bus, pu."""
+        return lowest_voltage(self.solution)
 
     @property
     def spread(self) -> float:
@@ -56,10 +65,10 @@ class OnFeeder:
         """Price, distance, spread."""
         return f"{self.price:.3f} €/MWh", f"{self.distance:.1e} pu", f"{self.spread:.3f}"
 
-    def to_json(self, v_min: float | None) -> dict[str, float | None]:
-        """The same, and the plan, under a voltage limit of its own."""
+    def to_json(self) -> dict[str, float]:
+        """The same, and the plan, the voltage limit and the lowest voltage."""
         told = {"plan_pu": self.plan, "hub_price": self.price, "distance_pu": self.distance}
-        return {"v_min_pu": v_min, **told, "price_spread": self.spread}
+        return {"v_min_pu": self.v_min, "v_lowest_pu": self.lowest, **told, "price_spread": self.spread}
 
 
 def run(seed: int) -> Findings:
@@ -69,8 +78,7 @@ def run(seed: int) -> Findings:
     plan = low + PLAN_SHARE * (high - low)
     followed = follow(members, plan, members.step_max / 2, 0.0, TOLERANCE)
     away = abs(float(followed.powers.sum()) - plan)
-    wide, tight = (on_feeder(seed, v_min) for v_min in (None, V_MIN_PU))
-    lowest = float(tight.solution.primal.v[0].min()) ** 0.5
+    wide, tight = on_feeder(seed)
     return Findings(
         figures={
             "seed": seed,
@@ -79,7 +87,7 @@ def run(seed: int) -> Findings:
             "price": followed.price,
             "distance": away,
             "rounds": len(followed.distances),
-            "feeder": [wide.to_json(None), tight.to_json(V_MIN_PU)],
+            "feeder": [wide.to_json(), tight.to_json()],
         },
         tables=(
             Table(
@@ -87,8 +95,8 @@ def run(seed: int) -> Findings:
                 ("", "price", "distance", "prices differ by"),
                 (
                     ("no network", f"{followed.price:.4f}", f"{away:.1e}", "0"),
-                    ("feeder, its own limits", *wide.cells()),
-                    (f"feeder, {V_MIN_PU} pu at least", *tight.cells()),
+                    ("own limits", *wide.cells()),
+                    (f"{tight.v_min:.6f} pu or more", *tight.cells()),
                 ),
             ),
         ),
@@ -98,8 +106,11 @@ def run(seed: int) -> Findings:
             Claim("on the feeder too, by ATC", abs(wide.distance) < TOLERANCE,
                   f"{abs(wide.distance):.1e} pu"),
             Claim("and with a voltage limit that binds, at prices that differ by bus",
-                  abs(tight.distance) < TOLERANCE and lowest < V_MIN_PU + 1e-6 and tight.spread > wide.spread,
-                  f"{abs(tight.distance):.1e} pu, lowest voltage {lowest:.4f} pu"),
+                  abs(tight.distance) < TOLERANCE
+                  and wide.lowest < tight.v_min - TOLERANCE
+                  and abs(tight.lowest - tight.v_min) < TOLERANCE and tight.spread > wide.spread,
+                  f"{abs(tight.distance):.1e} pu, lowest voltage {tight.lowest:.6f} pu in the place of"
+                  f" {wide.lowest:.6f}"),
         ),
         draw=_draw(followed, wide, tight),
     )  # fmt: skip
@@ -117,29 +128,63 @@ def drawn(seed: int) -> Members:
     )
 
 
-def on_feeder(seed: int, v_min: float | None) -> OnFeeder:
-    """The price at the substation at which the feeder's import is the plan; ATC clears everything else."""
-    settings = {} if v_min is None else {"feeder.v_min_pu": str(v_min)}
-    world = build(load(SCENARIO, settings, seed))
-    clearing = METHODS["atc"](world.feeder)
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """A world's slot with one price at the substation, cleared by ATC."""
 
-    def imported(price: float) -> float:
-        return float(clearing(world.feeder, _at(world, price)).primal.net_import[0])
+    world: World
+    clearing: Clearing
 
-    most, least = map(imported, PRICES_EUR_PER_MWH)
-    plan = least + IMPORT_SHARE * (most - least)
+    @classmethod
+    def of(cls, seed: int, settings: Mapping[str, str]) -> Slot:
+        """The hour of the scenario, under further settings."""
+        world = build(load(SCENARIO, settings, seed))
+        return cls(world, METHODS["atc"](world.feeder))
 
-    def beyond(price: float) -> float:
-        return imported(price) - plan
+    def at(self, price: float) -> Solution:
+        """What is cleared at this price, whichever way energy flows, €/MWh."""
+        hub = Hub(np.array([price]), np.array([price]))
+        return self.clearing(self.world.feeder, replace(self.world.conditions(SLOT), hub=hub))
 
-    price = float(brentq(beyond, *PRICES_EUR_PER_MWH, xtol=1e-9, rtol=1e-12))
-    return OnFeeder(plan, price, clearing(world.feeder, _at(world, price)))
+    def imported(self, price: float) -> float:
+        """What the feeder then takes, pu."""
+        return float(self.at(price).primal.net_import[0])
+
+    def reach(self) -> tuple[float, float]:
+        """The least and the most that it takes at the prices looked at, pu."""
+        most, least = map(self.imported, PRICES_EUR_PER_MWH)
+        return least, most
+
+    def price_of(self, plan: float) -> float:
+        """The price at which the import is the plan."""
+        return float(
+            brentq(lambda price: self.imported(price) - plan, *PRICES_EUR_PER_MWH, xtol=1e-9, rtol=1e-12)
+        )
+
+    def following(self, plan: float) -> OnFeeder:
+        """The plan, met."""
+        price = self.price_of(plan)
+        return OnFeeder(plan, float(self.world.feeder.limits.v_min[1]), price, self.at(price))
 
 
-def _at(world: World, price: float) -> Conditions:
-    """The slot's forecast with one price at the substation, whichever way energy flows."""
-    conditions = world.conditions(SLOT)
-    return replace(conditions, hub=Hub(np.array([price]), np.array([price])))
+def on_feeder(seed: int) -> tuple[OnFeeder, OnFeeder]:
+    """One plan under the feeder's own limits, and under a voltage limit that binds.
+
+    The limit is the lowest voltage that a smaller import has by itself: so the limit allows this import, and
+    binds at any larger one. The plan lies between this and the most that the limit allows.
+    """
+    free = Slot.of(seed, {})
+    least, most = free.reach()
+    smaller = least + IMPORT_SHARE * (most - least)
+    v_min = lowest_voltage(free.at(free.price_of(smaller)))
+    bound = Slot.of(seed, {"feeder.v_min_pu": f"{v_min:.6f}"})
+    plan = (smaller + bound.reach()[1]) / 2
+    return free.following(plan), bound.following(plan)
+
+
+def lowest_voltage(solution: Solution) -> float:
+    """Of any bus, pu."""
+    return float(np.sqrt(solution.primal.v[0].min()))
 
 
 def _draw(followed: Dispatch, wide: OnFeeder, tight: OnFeeder) -> Draw:
@@ -151,7 +196,7 @@ def _draw(followed: Dispatch, wide: OnFeeder, tight: OnFeeder) -> Draw:
         left.set(xlabel="round", ylabel="distance from the plan", title="One price for all")
         for found, label, colour in (
             (wide, "own limits", theme.market),
-            (tight, f"{V_MIN_PU} pu", theme.worse),
+            (tight, f"{tight.v_min:.4f} pu", theme.worse),
         ):
             right.plot(found.solution.duals.price[0], label=label, color=colour)
         right.set(xlabel="bus", ylabel="€/MWh", title="Prices by bus at the plan")

@@ -48,6 +48,19 @@ def found(name: str) -> Findings:
     return load(name).run(1)
 
 
+QUICK = ("stackelberg", "coalitions", "sharing-regions", "vpp")
+"""Studies of a second or two."""
+OTHER_SEEDS = (0, 2, 5)
+
+
+@pytest.mark.parametrize("seed", OTHER_SEEDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.long]) for name in NAMES]
+)
+def test_its_claims_come_out_by_other_seeds(name: str, seed: int) -> None:
+    assert not [claim for claim in load(name).run(seed).claims if not claim.held]
+
+
 def test_its_claims_come_out(ran: tuple[str, Findings]) -> None:
     _, findings = ran
     assert findings.claims and not [claim for claim in findings.claims if not claim.held]
