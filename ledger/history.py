@@ -140,7 +140,7 @@ class Traded:
 
     def veto(self, logged: Logged, veto: FillVetoed) -> None:
         """Take in what a veto took back."""
-        self.vetoed.extend((logged, part) for part in take_back(self._standing, veto))
+        self.vetoed.extend((logged, part) for part in take_back(self._standing, veto.quantity))
 
 
 @dataclass(frozen=True, eq=False)

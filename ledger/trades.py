@@ -1,20 +1,23 @@
-"""What vetoes take back of trades that the book's events tell of, maker by maker."""
+"""What vetoes take back of trades that the book's events tell of, maker by maker, and for which limits."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 
-from market.orders import Fill, FillVetoed
+from market.feeder.contracted import Trade
+from market.orders import Address, Fill, Side, VetoReason
 
 
-def take_back(standing: list[Fill], veto: FillVetoed) -> list[Fill]:
+def take_back(standing: list[Fill], vetoed_wh: int) -> list[Fill]:
     """Take the vetoed energy out of a slot's last fills, in place; returns the parts, the last first.
 
     A veto goes back over the fills in the order in which they happened. Whether they were the vetoed
     order's is not looked at: a contract takes back nothing else, and the audit replays what it did.
     """
     parts: list[Fill] = []
-    left_wh = veto.quantity
+    left_wh = vetoed_wh
     while left_wh > 0 and standing:
         last = standing.pop()
         part_wh = min(left_wh, last.quantity)
@@ -23,3 +26,33 @@ def take_back(standing: list[Fill], veto: FillVetoed) -> list[Fill]:
             standing.append(replace(last, quantity=last.quantity - part_wh))
         left_wh -= part_wh
     return parts
+
+
+def without_last(fills: Iterable[Fill], vetoed_wh: int) -> list[Fill]:
+    """The fills that stand after so much of the last of them is taken back."""
+    standing = list(fills)
+    take_back(standing, vetoed_wh)
+    return standing
+
+
+def between_buses(fills: Iterable[Fill], bus_of: Callable[[Address], int]) -> list[Trade]:
+    """From which bus to which bus fills carry how much energy."""
+    return [
+        (*((maker, taker) if fill.taker_side == Side.BID else (taker, maker)), fill.quantity)
+        for fill in fills
+        for maker, taker in [(bus_of(fill.maker), bus_of(fill.taker))]
+    ]
+
+
+_LIMITS = {
+    VetoReason.VOLTAGE_TOO_LOW: "voltage too low at bus",
+    VetoReason.VOLTAGE_TOO_HIGH: "voltage too high at bus",
+    VetoReason.LOADING: "loading of the line to bus",
+}
+
+
+def limit_named(reason: int, element: int) -> str:
+    """The limit that a veto names; the contract stores any reason and any element."""
+    with suppress(ValueError):
+        return f"{_LIMITS[VetoReason(reason)]} {element}"
+    return f"reason {reason}, element {element}"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from ledger import bundle as bundles
 from ledger.audit.beginning import first_hash
 from ledger.audit.believed import believed_failures
-from ledger.audit.checks import conservation, execution, pricing, readings, responses, settlement
+from ledger.audit.checks import conservation, execution, pricing, readings, responses, settlement, vetoes
 from ledger.audit.clearings import Clearing, clearings, unproved
 from ledger.audit.registry import CHECKS
 from ledger.audit.report import CheckResult
@@ -35,6 +35,8 @@ def assumed(record: Record, results: Iterable[CheckResult]) -> list[str]:
     if kinds := names & {pricing.CHARGES, pricing.PRICES}:
         lines += _of_clearings(record, kinds)
         lines += _stood_in(record)
+    if vetoes.NAME in names:
+        lines += _unjudged(record)
     if names & {readings.NAME, settlement.NAME}:
         lines.append("meters measured what they signed")
         lines.append("the utility's word on its wholesale price and on the reading of the substation")
@@ -135,6 +137,19 @@ def _stood_in(record: Record) -> Iterator[str]:
         for slot, accounts in sorted(responses.standing_so(record, stand).items()):
             named = ", ".join(sorted(accounts))
             yield f"slot {slot}: missing from a clearing, where {what} stood in: {named}"
+
+
+def _unjudged(record: Record) -> Iterator[str]:
+    """Vetoes of which the record does not show what the feeder carried beside the fills."""
+    try:
+        slots = vetoes.unjudged(record)
+    except NoHistory:
+        return
+    if slots:
+        yield (
+            f"vetoes of {slots_text(slots)} were due, and for the limits that they name: no inputs at hand"
+            " tell the load outside the market from the traders' own"
+        )
 
 
 def _estimated(record: Record) -> Iterator[str]:

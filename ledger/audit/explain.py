@@ -21,10 +21,11 @@ from ledger.audit.plain import euros
 from ledger.audit.verdict import clock
 from ledger.history import History, Measured, SlotHistory, history
 from ledger.record import Logged, Record
+from ledger.trades import limit_named
 from ledger.vectors import VALUES_PER_WORD, WORDS_PER_CHUNK
 from market.accounts import UTILITY_ID, Position
 from market.events import AccountResettled, AccountSettled, Event, TradesCleared
-from market.orders import Address, Fill, Side
+from market.orders import Address, Fill, FillVetoed, Side
 from market.settlement import Basis, Cause, Posting, Valuation, settle
 from market.slots import Rule
 from market.units import hub_price
@@ -212,7 +213,13 @@ def _trade_lines(known: History, slot: SlotHistory, number: int) -> Iterator[Lin
         yield _fill_line(known, place, fill, buys, partner)
     for place, part, buys, partner in _own(known, number, slot.vetoed):
         line = _fill_line(known, place, part, buys, partner)
-        yield Line(f"vetoed: {line.what}", -line.amount_neur, line.source)
+        yield Line(f"vetoed{_cause(place)}: {line.what}", -line.amount_neur, line.source)
+
+
+def _cause(vetoed: Logged) -> str:
+    """For which limit, as the utility says."""
+    veto = vetoed.event
+    return f" for {limit_named(veto.reason, veto.element)}" if isinstance(veto, FillVetoed) else ""
 
 
 def _posting_lines(

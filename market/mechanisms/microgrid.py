@@ -15,9 +15,11 @@ Energies are of one unit, prices of money by that unit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import comb
 
+from market.feeder.contracted import least_cut
 from market.feeder.powerflow import Violation
 
 HALVINGS = 60
@@ -53,12 +55,37 @@ def chance_to_run(peers: int, later: float, price: Callable[[int], float]) -> fl
     return 0.5 * (low + high)
 
 
-def last_on_first_off(fills: int, broken: Callable[[int], Violation | None]) -> list[Violation]:
-    """What each fill taken back would break, the last fill first, until `broken` of those left is None."""
-    reasons: list[Violation] = []
-    while len(reasons) < fills:
-        reason = broken(fills - len(reasons))
-        if reason is None:
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What is taken back of a fill, Wh, and the limit that breaks as long as it stands."""
+
+    energy_wh: int
+    broken: Violation
+
+
+def last_on_first_off(
+    fills_wh: Sequence[int], lot_wh: int, broken: Callable[[int], Violation | None]
+) -> list[Cut]:
+    """What to take back of fills, the last first, in whole lots and no further than `broken` asks for.
+
+    `broken` is a limit that still breaks with so many Wh of the last fills taken back, None where none does.
+    """
+    cuts: list[Cut] = []
+    taken_wh = 0
+    for fill_wh in reversed(fills_wh):
+        limit = broken(taken_wh)
+        if limit is None:
             break
-        reasons.append(reason)
-    return reasons
+        cut_wh = _needed(fill_wh, lot_wh, taken_wh, broken)
+        cuts.append(Cut(cut_wh, limit))
+        taken_wh += cut_wh
+    return cuts
+
+
+def _needed(fill_wh: int, lot_wh: int, taken_wh: int, broken: Callable[[int], Violation | None]) -> int:
+    """All of a fill where even that is not enough, else the least that is."""
+
+    def enough(cut_wh: int) -> bool:
+        return broken(taken_wh + cut_wh) is None
+
+    return least_cut(fill_wh, lot_wh, enough) if enough(fill_wh) else fill_wh

@@ -66,7 +66,7 @@ class SlotView:
                         self.fills.append(fill)
                         self._fill(fill)
                 case FillVetoed():
-                    for part in take_back(self.fills, event):
+                    for part in take_back(self.fills, event.quantity):
                         self._give_back(part)
                 case OrderVoided():
                     self.voided.append(event)

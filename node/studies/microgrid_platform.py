@@ -28,6 +28,8 @@ def run(seed: int) -> Findings:
     slot = traded(seed)
     sunny, windy = (_change(*pair) for pair in found.values())
     short = slot.settled[0]
+    vetoed_wh = sum(veto.quantity for veto in slot.vetoed)
+    filled_wh = sum(filled.quantity for filled in slot.filled)
     vetoed_line = next((line.what for line in slot.vetoed_bill.lines if line.what.startswith("vetoed")), "")
     return Findings(
         figures={
@@ -55,9 +57,10 @@ def run(seed: int) -> Findings:
             Claim("an hour before delivery orders can be neither placed nor cancelled",
                   bool(slot.late_order) and bool(slot.late_cancel),
                   f"{slot.late_order}; {slot.late_cancel}"),
-            Claim("what would break a limit is vetoed, last on, first off, its reason on the chain",
-                  len(slot.vetoed) == len(slot.broken) > 0 and not slot.left
-                  and len(slot.filled) > len(slot.vetoed), str(slot.broken[0])),
+            Claim("what would break a limit is vetoed, last on, first off, and no more than that; the audit"
+                  " solves the flow again for the limit named and for what is enough",
+                  bool(slot.broken) and not slot.left and slot.vetoes_judged == 2 * len(slot.vetoed) > 0,
+                  f"{vetoed_wh:_} of {filled_wh:_} Wh; {slot.broken[0]}"),
             Claim("the veto is visible on the bill of who loses the energy", bool(vetoed_line), vetoed_line),
             Claim("a shortfall is the utility's to deliver, at no less than retail",
                   short.imbalance == MISSING_WH * slot.shortfall_price

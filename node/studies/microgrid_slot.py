@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ledger import eip712
 from ledger.audit import audit
+from ledger.audit.checks import vetoes
 from ledger.audit.explain import Explanation, explain
 from ledger.keccak import keccak
 from ledger.keys import Key
+from ledger.trades import between_buses, without_last
 from market.events import AccountSettled, Event
+from market.feeder.contracted import Carrier, reason_of
 from market.feeder.model import Feeder, Limits
-from market.feeder.powerflow import Violation, power_flow, violations
+from market.feeder.powerflow import Violation
 from market.fills import chain as chained
 from market.mechanisms.microgrid import last_on_first_off
 from market.messages import CancelRequest
-from market.orders import FillVetoed, Order, OrdersFilled, Side, VetoReason
+from market.orders import FillVetoed, Order, OrdersFilled, Side
 from market.pricing.conditions import Conditions, Hub
 from market.slots import Rule, Tariff, Terms
 from market.units import NEUR_PER_EUR
@@ -58,6 +61,7 @@ class Platform:
     shortfall_price: int
     audit_ok: bool
     checks: int
+    vetoes_judged: int
 
 
 def microgrid() -> Feeder:
@@ -101,13 +105,15 @@ def traded(seed: int) -> Platform:
     chain.advance_to(terms.gate(SLOT))
     late_order, late_cancel = _after_the_gate(session)
     filled = tuple(event for event in events if isinstance(event, OrdersFilled))
-    broken = last_on_first_off(len(filled), lambda kept: _broken(session, feeder, conditions, filled[:kept]))
-    vetoed = _vetoed(session, events, broken)
+    carrier = Carrier(feeder, conditions.fixed_p[0], conditions.fixed_q[0], HOURS)
+    breaking = _breaking(session, events, carrier)
+    vetoed = _vetoed(session, events, breaking)
     chain.advance_to(terms.closing(SLOT))
     session.close_gate(SLOT)
     imported = session.post_prices(SLOT, conditions).prices.forecast_import_wh
     chain.advance_to(terms.end(SLOT))
     net = [session.exchange.position_of(SLOT, key.address).net for key in cast.prosumers]
+    left = carrier.broken((0, k + 1, net_wh) for k, net_wh in enumerate(net))
     net[0] += MISSING_WH
     session.post_readings(SLOT, net)
     passive = [round(float(p) * BASE_MW * HOURS * 1e6) for p in conditions.fixed_p[0]]
@@ -115,20 +121,20 @@ def traded(seed: int) -> Platform:
     by_account = {each.account: each for each in session.settle(SLOT)}
     record = record_of(session, "microgrid", seed)
     report = audit(record)
-    left = _broken(session, feeder, conditions, filled[: len(filled) - len(broken)])
     return Platform(
         late_order=late_order,
         late_cancel=late_cancel,
         filled=filled,
         vetoed=vetoed,
-        broken=tuple(broken),
-        left=() if left is None else (left,),
+        broken=breaking(0),
+        left=left,
         settled=tuple(by_account[key.address] for key in cast.prosumers),
         bill=explain(record, account=cast.prosumers[0].address, slot=SLOT),
         vetoed_bill=explain(record, account=cast.prosumers[LAST].address, slot=SLOT),
         shortfall_price=TARIFF.shortfall_price(charges[1]),
         audit_ok=report.ok,
         checks=len(report.checks),
+        vetoes_judged=next(check.items for check in report.checks if check.name == vetoes.NAME),
     )
 
 
@@ -156,35 +162,34 @@ def _after_the_gate(session: Session) -> tuple[str, str]:
     )
 
 
-def _broken(
-    session: Session, feeder: Feeder, conditions: Conditions, filled: Sequence[OrdersFilled]
-) -> Violation | None:
-    """The first limit that fills would break, on top of the load outside the market."""
+def _breaking(
+    session: Session, events: Sequence[Event], carrier: Carrier
+) -> Callable[[int], tuple[Violation, ...]]:
+    """Limits that the slot's fills break with so many Wh of the last of them taken back."""
     bus_of = {key.address: k + 1 for k, key in enumerate(session.cast.prosumers)}
-    net = conditions.fixed_p[0].copy()
-    for event in filled:
-        for fill in event.fills(session.address_of):
-            sign = 1.0 if event.taker_side == Side.BID else -1.0
-            power = sign * fill.quantity / (BASE_MW * HOURS * 1e6)
-            net[bus_of.get(fill.taker, 0)] += power
-            net[bus_of.get(fill.maker, 0)] -= power
-    found = violations(feeder, power_flow(feeder, net, conditions.fixed_q[0]))
-    return found[0] if found else None
+    filled = [event for event in events if isinstance(event, OrdersFilled)]
+    fills = [fill for event in filled for fill in event.fills(session.address_of)]
+
+    def breaking(vetoed_wh: int) -> tuple[Violation, ...]:
+        return carrier.broken(between_buses(without_last(fills, vetoed_wh), lambda who: bus_of.get(who, 0)))
+
+    return breaking
 
 
-def _vetoed(session: Session, events: Sequence[Event], broken: Sequence[Violation]) -> tuple[FillVetoed, ...]:
-    """Take back as many of the last fills as break a limit, each for its reason."""
+def _vetoed(
+    session: Session, events: Sequence[Event], breaking: Callable[[int], tuple[Violation, ...]]
+) -> tuple[FillVetoed, ...]:
+    """Take back of the chain's last fills what breaks a limit, each for its reason, and no more."""
     exchange, utility = session.exchange, session.cast.utility
-    fills = chained(SLOT, events, lambda address: exchange.account_of(address).id, keccak)
-    vetoes = []
-    for fill, reason in zip(reversed(fills), broken, strict=False):
-        taker = session.address_of(fill.taker_id)
-        vetoes.append(fill.veto(taker, fill.quantity_wh, _reason(reason), reason.bus))
+    levels = chained(SLOT, events, lambda address: exchange.account_of(address).id, keccak)
+    cuts = last_on_first_off(
+        [level.quantity_wh for level in levels],
+        session.terms.lot_wh,
+        lambda vetoed_wh: next(iter(breaking(vetoed_wh)), None),
+    )
+    vetoes = [
+        level.veto(session.address_of(level.taker_id), cut.energy_wh, reason_of(cut.broken), cut.broken.bus)
+        for level, cut in zip(levels[: -len(cuts) - 1 : -1], cuts, strict=True)
+    ]
     told = exchange.confirm(exchange.veto_fills(SLOT, vetoes, sender=utility))
     return tuple(event for event in told if isinstance(event, FillVetoed))
-
-
-def _reason(broken: Violation) -> VetoReason:
-    if broken.what == "current":
-        return VetoReason.LOADING
-    return VetoReason.VOLTAGE_TOO_LOW if broken.value < broken.limit else VetoReason.VOLTAGE_TOO_HIGH

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from ledger.audit.report import Report
-from tests.audit import tamper_calls, tamper_events, tamper_files, tamper_quorum
+from tests.audit import tamper_calls, tamper_events, tamper_files, tamper_quorum, tamper_vetoes
 from tests.audit.small_market import traded
 from tests.audit.tampering import Ground, Kind
 
@@ -22,6 +22,7 @@ KINDS: tuple[Kind, ...] = (
     *tamper_events.KINDS,
     *tamper_calls.KINDS,
     *tamper_quorum.KINDS,
+    *tamper_vetoes.KINDS,
 )
 
 

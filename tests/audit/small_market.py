@@ -163,10 +163,14 @@ class SmallMarket:
 
     # --- a slot's phases ------------------------------------------------------------------------
 
+    def given(self, load: float) -> Conditions:
+        """What a clearing is given."""
+        return conditions(self.feeder, load)
+
     def clear(self, load: float) -> tuple[SlotPrices, bytes, bytes]:
         """Clear the feeder; prices, input hash, certificate hash."""
         feeder = self.feeder
-        given = conditions(feeder, load)
+        given = self.given(load)
         solution = SocpClearing(feeder)(feeder, given)
         self.inputs.append(encode_inputs(feeder, given))
         self.certificates.append(certificate(solution, feeder, given))

@@ -23,7 +23,16 @@ from tests.audit.forge import (
     with_unreadable,
     without_transaction,
 )
-from tests.audit.small_market import NEIGHBOUR, NEW_UTILITY, SLOT, SmallMarket, shared, small_feeder
+from tests.audit.small_market import (
+    NEIGHBOUR,
+    NEW_UTILITY,
+    SILENT,
+    SLOT,
+    SmallMarket,
+    shared,
+    small_feeder,
+)
+from tests.audit.tamper_vetoes import vetoed
 
 CLAIMS = 6
 """Where a certificate's two bytes of claims stand, behind magic and version."""
@@ -44,6 +53,18 @@ class ModestMarket(SmallMarket):
             )
             certificate_hash = sha256(self.certificates[-1]).digest()
         return prices, input_hash, certificate_hash
+
+
+def test_vetoes_beside_a_load_that_is_not_known_are_believed(record: Record) -> None:
+    """The small market's inputs have devices; those of the market with a veto have load alone."""
+    judged, believed = audit(vetoed().record), audit(record)
+    assert judged.ok and next(each for each in judged.checks if each.name == "vetoes").items == 2
+    assert not [line for line in judged.assumed if line.startswith("vetoes of")]
+    (line,) = [line for line in believed.assumed if line.startswith("vetoes of")]
+    assert line.startswith(f"vetoes of slot {SILENT} were due")
+    without = replace(vetoed().record.bundle, inputs={}, certificates={})
+    (line,) = [line for line in audit(Record.of(without, proves_itself=False)).assumed if "vetoes" in line]
+    assert line.startswith(f"vetoes of slot {SLOT} were due")
 
 
 def test_omission_shows_nowhere_but_at_the_head(bundle: Bundle) -> None:

@@ -132,8 +132,8 @@ def test_vetoed_part_is_taken_off(record: Record) -> None:
         "bought 600 Wh from account 2 at 99_700 µ€/kWh",
         "bought 300 Wh from account 2 at 109_700 µ€/kWh",
         "bought 200 Wh from account 3 of class 1 at 129_700 µ€/kWh",
-        "vetoed: bought 200 Wh from account 3 of class 1 at 129_700 µ€/kWh",
-        "vetoed: bought 100 Wh from account 2 at 109_700 µ€/kWh",
+        "vetoed for loading of the line to bus 1: bought 200 Wh from account 3 of class 1 at 129_700 µ€/kWh",
+        "vetoed for loading of the line to bus 1: bought 100 Wh from account 2 at 109_700 µ€/kWh",
     ]
     assert sum(line.amount_neur for line in told.lines[2:4]) == 0
     assert "estimated" not in told.heading, "its reading came before it settled"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from ledger.audit import audit
+from ledger.audit.checks.vetoes import carrier_of
+from ledger.history import history
 from ledger.record import Record
 from market.events import ChargesPosted, PricesPosted
-from tests.audit.answered import LIES, UNSETTLED, answered, told
+from tests.audit.answered import LIES, UNSETTLED, answered, passive, told
 from tests.audit.small_market import BUYER, NEIGHBOUR, SLOT
 
 WORDS = {
@@ -47,6 +50,12 @@ def test_charges_are_looked_at_in_the_same_way() -> None:
     findings = audit(told("another purpose", ChargesPosted), ["charges"]).findings
     assert any(each.where.endswith(WORDS["another purpose"]) for each in findings)
     assert audit(told("another purpose", PricesPosted), ["charges"]).ok
+
+
+def test_answers_tell_the_load_outside_the_market_by_itself() -> None:
+    record = Record.of(answered()[0], proves_itself=False)
+    carrier = carrier_of(record, history(record).slots[SLOT])
+    assert carrier is not None and np.array_equal(carrier.load_p, passive(0.8).fixed_p[0])
 
 
 def test_every_lie_is_looked_for() -> None:

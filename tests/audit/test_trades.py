@@ -48,7 +48,7 @@ def seen(*events: Event) -> SlotView:
 
 def test_veto_goes_back_over_makers() -> None:
     fills = list(seen(*TRADED).fills)
-    parts = take_back(fills, vetoed(70))
+    parts = take_back(fills, 70)
     assert [(part.maker, part.quantity) for part in parts] == [("second", 50), ("first", 20)]
     assert [(fill.maker, fill.quantity) for fill in fills] == [("first", 80)]
 
@@ -58,7 +58,7 @@ def test_veto_goes_back_over_makers() -> None:
 def test_no_energy_is_lost(quantities: list[int], cuts: list[int]) -> None:
     fills = [Fill(5, 0, 40, quantity, "m", i, "t", 9, Side.BID) for i, quantity in enumerate(quantities)]
     standing = list(fills)
-    gone = sum(part.quantity for cut in cuts for part in take_back(standing, vetoed(cut)))
+    gone = sum(part.quantity for cut in cuts for part in take_back(standing, cut))
     assert gone == min(sum(cuts), sum(quantities))
     assert sum(fill.quantity for fill in standing) == sum(quantities) - gone
     whole, last = standing[:-1], standing[-1:]

@@ -117,14 +117,16 @@ def test_energy_classes_on_the_chain() -> None:
 
 
 def test_a_slot_of_the_microgrid() -> None:
-    """The large order came last: its last fill is taken back for the line, everything before it stands."""
+    """The large order came last: of its last fill as much is taken back as the line cannot carry, no more."""
     slot = platform_slot(1)
     assert (slot.late_order, slot.late_cancel) == ("order: slot not open", "book: gate passed")
     (veto,) = slot.vetoed
-    assert (veto.taker, veto.quantity) == (slot.filled[-1].taker, slot.filled[-1].quantity)
-    assert (veto.reason, veto.element) == (VetoReason.LOADING, 1) and not slot.left
+    assert veto.taker == slot.filled[-1].taker and 0 < veto.quantity < slot.filled[-1].quantity
+    assert (veto.reason, veto.element) == (VetoReason.LOADING, 1) and slot.broken and not slot.left
+    assert slot.vetoes_judged == 2, "the audit solved the flow for its limit and for what is enough"
     assert [each.imbalance for each in slot.settled] == [MISSING_WH * slot.shortfall_price] + [0] * 9
-    assert any(line.what.startswith("vetoed: bought") for line in slot.vetoed_bill.lines)
+    told = "vetoed for loading of the line to bus 1: bought"
+    assert any(line.what.startswith(told) for line in slot.vetoed_bill.lines)
     assert slot.audit_ok
 
 

@@ -49,14 +49,25 @@ def test_nobody_runs_on_retail_and_everybody_on_plenty():
     assert chance_to_run(5, 0.2, price(5.0)) == 1.0
 
 
-@pytest.mark.parametrize(("bearable", "taken_back"), [(5, 0), (3, 2), (0, 5), (-1, 5)])
-def test_what_came_last_goes_first(bearable, taken_back):
+@pytest.mark.parametrize(
+    ("bearable_wh", "lot_wh", "cuts_wh"),
+    [
+        (600, 1, []),
+        (599, 1, [1]),
+        (599, 50, [50]),
+        (450, 50, [150]),
+        (400, 1, [200]),
+        (130, 50, [200, 100, 200]),
+        (0, 1, [200, 100, 300]),
+        (-1, 1, [200, 100, 300]),
+    ],
+)
+def test_what_came_last_goes_first_and_no_further_than_needed(bearable_wh, lot_wh, cuts_wh):
     reason = Violation(0, 1, "current", 2.0, 1.0)
-    asked = []
 
-    def broken(kept):
-        asked.append(kept)
-        return reason if kept > bearable else None
+    def broken(vetoed_wh):
+        return reason if 600 - vetoed_wh > bearable_wh else None
 
-    assert last_on_first_off(5, broken) == [reason] * taken_back
-    assert asked == sorted(asked, reverse=True)
+    cuts = last_on_first_off((300, 100, 200), lot_wh, broken)
+    assert [cut.energy_wh for cut in cuts] == cuts_wh
+    assert {cut.broken for cut in cuts} <= {reason}

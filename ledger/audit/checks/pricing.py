@@ -148,7 +148,7 @@ def _proof(
         feeder, conditions = (
             certificates.decode_inputs(given) if answered is None else (answered.feeder, answered.given())
         )
-        period = _period(name, slot, conditions)
+        period = period_of(name, slot, conditions)
         prices = (
             None if period is None else certificates.prices(proof, feeder, period, hours=conditions.hours)
         )
@@ -166,7 +166,7 @@ def _proof(
     return Proved(prices, feeder, conditions, period)
 
 
-def _period(name: str, slot: SlotHistory, conditions: Conditions) -> int | None:
+def period_of(name: str, slot: SlotHistory, conditions: Conditions) -> int | None:
     """Which period of a clearing a slot's values come from; None where it is not of this slot.
 
     Slots that storages couple are cleared together: charges are any of the day's, prices the first of what
