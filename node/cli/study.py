@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -71,7 +72,8 @@ def study(
 
 def _all(seed: int, out: Path | None, paths: Sequence[Path], as_json: bool) -> None:
     """Run everything, write the report, and say which studies' claims all come out."""
-    from node.studies.community import AuctionError  # noqa: PLC0415 - loads slowly
+    from node.studies.auctions import AuctionError  # noqa: PLC0415 - loads slowly
+    from node.studies.comparison import NAMES  # noqa: PLC0415
     from node.studies.registry import ENTRIES  # noqa: PLC0415
     from node.studies.rules import RuleFileError, load_rules  # noqa: PLC0415
     from node.studies.whole import REPORT, run_all, write  # noqa: PLC0415
@@ -79,7 +81,7 @@ def _all(seed: int, out: Path | None, paths: Sequence[Path], as_json: bool) -> N
     if out is None:
         stop("all: name a folder for the report with --out", USAGE)
     try:
-        whole = run_all(seed, ENTRIES, load_rules(paths), {}, _tell)
+        whole = run_all(seed, ENTRIES, load_rules(paths, NAMES), {}, _tell)
     except (RuleFileError, AuctionError) as refusal:
         stop(f"--rule: {refusal}", USAGE)
     try:
@@ -89,9 +91,7 @@ def _all(seed: int, out: Path | None, paths: Sequence[Path], as_json: bool) -> N
     if as_json:
         typer.echo(json.dumps(whole.to_json()))
     else:
-        from rich.console import Console  # noqa: PLC0415
-
-        Console(highlight=False).print(_sheet(whole.comparison.table()))
+        _show_table(whole.comparison.table())
         for ran in whole.studies:
             typer.echo(f"{ran.study.name}: {ran.outcome}")
         typer.echo(f"\nreport: {out / REPORT}")
@@ -116,13 +116,14 @@ def _run(chosen: Study, seed: int) -> Findings:
 
 
 def _with_rules(chosen: Study, seed: int, paths: Sequence[Path]) -> Findings:
-    from node.studies.community import AuctionError  # noqa: PLC0415 - loads slowly
+    from node.studies.auctions import AuctionError  # noqa: PLC0415 - loads slowly
+    from node.studies.comparison import NAMES  # noqa: PLC0415
     from node.studies.rules import RuleFileError, load_rules  # noqa: PLC0415
 
     if chosen.compare is None:
         stop(f"--rule: {chosen.name} compares no auctions; baselines does", USAGE)
     try:
-        return chosen.compare(seed, load_rules(paths))
+        return chosen.compare(seed, load_rules(paths, NAMES))
     except (RuleFileError, AuctionError) as refusal:
         stop(f"--rule: {refusal}", USAGE)
 
@@ -149,6 +150,7 @@ def _write(chosen: Study, found: Findings, out: Path) -> None:
 
 def _show(chosen: Study, found: Findings) -> None:
     from rich.console import Console  # noqa: PLC0415 - loads slowly
+    from rich.markup import escape  # noqa: PLC0415
 
     console = Console(highlight=False)
     console.print(f"[bold]{chosen.name}[/bold]: {chosen.about}\n", soft_wrap=True)
@@ -156,22 +158,17 @@ def _show(chosen: Study, found: Findings) -> None:
     for what, text in (("Source", source.citation), ("Taken", source.taken), ("Added", source.added)):
         console.print(f"{what}: {text}.")
     for table in found.tables:
-        console.print(_sheet(table))
+        _show_table(table)
     for claim in found.claims:
         mark = "[green]✓[/green]" if claim.held else "[red]✗[/red]"
-        console.print(f"{mark} {claim.what}: {claim.figure}" + (f" ({claim.note})" if claim.note else ""))
+        said = f"{claim.what}: {claim.figure}" + (f" ({claim.note})" if claim.note else "")
+        console.print(f"{mark} {escape(said)}")
     for note in found.notes:
         console.print(f"\n{note}")
 
 
-def _sheet(table: Table) -> object:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
-    from rich.table import Table as Sheet  # noqa: PLC0415
+def _show_table(table: Table) -> None:
+    from node.cli.sheet import sheet  # noqa: PLC0415
 
-    sheet = Sheet(title=table.title, title_justify="left", box=SIMPLE_HEAD)
-    sheet.add_column(table.head[0])
-    for name in table.head[1:]:
-        sheet.add_column(name, justify="right")
-    for row in table.rows:
-        sheet.add_row(*row)
-    return sheet
+    lines = sheet(table.head, table.rows, get_terminal_size().columns)
+    typer.echo("\n".join(("", table.title, "", *lines, "")))

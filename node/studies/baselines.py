@@ -7,30 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from node.scenario import load
-from node.scenario.world import World, build
-from node.studies.community import (
-    AUCTIONS,
-    NEUR_PER_EUR,
-    Auction,
-    Benefits,
-    Day,
-    alone,
-    at_mid_market_rate,
-    benefits,
-    traded,
-)
-from node.studies.study import Claim, Draw, Findings, Source, Study, Table
+from node.scenario.world import World
+from node.studies.auctions import AUCTIONS, Auction
+from node.studies.community import ALONE, MID_MARKET, NEUR_PER_EUR, Day, days
+from node.studies.comparison import SCENARIO, Comparison, Mechanism, drawn
+from node.studies.study import Claim, Draw, Findings, Source, Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from node.simulate.canvas import Theme
 
-SCENARIO = "ieee33-day"
-ALONE, MID_MARKET = "fit-retail", "mid-market-rate"
 MONEY_AGREES_EUR = 1e-6
 """Bills are sums of floats."""
+KEEPS = "two-price"
+"""Of the auctions at hand, the one whose auctioneer keeps the difference of its prices."""
 
 
 def run(seed: int) -> Findings:
@@ -39,60 +30,59 @@ def run(seed: int) -> Findings:
 
 
 def compare(seed: int, others: Mapping[str, Auction]) -> Findings:
-    """The same day under every rule, and under others of a reader's own."""
-    world = build(load(SCENARIO, {}, seed))
-    days = {ALONE: alone(world), MID_MARKET: at_mid_market_rate(world)}
-    for name, auction in {**AUCTIONS, **others}.items():
-        days[name] = traded(world, auction, seed)
-    found = {name: benefits(world, day, days[ALONE]) for name, day in days.items()}
-    kept = {name: day.kept_neur / NEUR_PER_EUR for name, day in days.items()}
-    one_meter = _bills(days[MID_MARKET]) - _grid(world, days[MID_MARKET])
-    without, shared = found[ALONE], found[MID_MARKET]
-    moved = float(np.abs(days[MID_MARKET].net_wh - days[ALONE].net_wh).max())
+    """The same day under every rule, and under others of a reader's own. Raises AuctionError."""
+    world = drawn(seed, {})
+    by_name = days(world, others, seed)
+    comparison = Comparison.of(world, by_name)
     return Findings(
-        figures={
-            "seed": seed,
-            "scenario": SCENARIO,
-            "rules": {
-                name: {
-                    "renewable_use": one.renewable_use,
-                    "cost_eur": one.cost_eur,
-                    "peak_import_mw": one.peak_import_mw,
-                    "losses_mwh": one.losses_mwh,
-                    "loading_pu": one.loading_pu,
-                    "better_off": one.better_off,
-                    "worse_off": one.worse_off,
-                    "kept_eur": kept[name],
-                }
-                for name, one in found.items()
-            },
-        },
-        tables=(_table(found, kept),),
-        claims=(
-            Claim("no prosumer is worse off at the mid-market rate than on FiT/retail", shared.worse_off == 0,
-                  f"{shared.better_off} better, {shared.worse_off} worse"),
-            Claim("the mid-market rate moves money, not energy", moved == 0, f"{moved:g} Wh"),
-            Claim("its bills are what the community as one meter pays the grid",
-                  abs(one_meter) < MONEY_AGREES_EUR, f"{one_meter:+.1e} €"),
-            *(
-                Claim(f"nobody keeps money under {name}", kept[name] == 0,
-                      f"{kept[name]:+.1e} €")
-                for name in ("uniform", "reduce", "continuous")
-            ),
-            Claim("no prosumer is worse off in any auction at hand", all(
-                found[name].worse_off == 0 for name in AUCTIONS),
-                  ", ".join(f"{name} {found[name].worse_off}" for name in AUCTIONS)),
-            Claim("trading costs the community no more than FiT/retail does", all(
-                found[name].cost_eur <= without.cost_eur + MONEY_AGREES_EUR for name in AUCTIONS),
-                  f"{without.cost_eur - min(found[name].cost_eur for name in AUCTIONS):.2f} € less at best"),
-        ),
-        draw=_draw(found),
+        figures={"seed": seed, "scenario": SCENARIO, "rules": comparison.to_json()},
+        tables=(comparison.table(),),
+        claims=(*_of_mid_market(world, by_name, comparison), *_of_auctions(others, comparison)),
+        draw=_draw(comparison),
         notes=(
             "Firm load and sun are the same under every rule; what moves is flexible load that local energy"
             " is worth switching on for, so the network's figures differ little.",
-            "What an auction leaves unmatched, each meter buys and sells at the grid's two prices.",
+            "What an auction leaves unmatched, each meter buys and sells at the grid's two prices. What"
+            " prosumers trade with one another the utility does not sell: what they save is mostly its loss.",
         ),
+    )
+
+
+def _of_mid_market(world: World, by_name: Mapping[str, Day], comparison: Comparison) -> tuple[Claim, ...]:
+    """It shares money out, and moves nothing else."""
+    day, shared = by_name[MID_MARKET], comparison.by_name()[MID_MARKET].found
+    moved = float(np.abs(day.net_wh - by_name[ALONE].net_wh).max())
+    one_meter = _bills(day) - _grid(world, day)
+    return (
+        Claim("no prosumer is worse off at the mid-market rate than on FiT/retail", shared.worse_off == 0,
+              f"{shared.better_off} better, {shared.worse_off} worse"),
+        Claim("the mid-market rate moves money, not energy", moved == 0, f"{moved:g} Wh"),
+        Claim("its bills are what the community as one meter pays the grid",
+              abs(one_meter) < MONEY_AGREES_EUR, f"{one_meter:+.1e} €"),
     )  # fmt: skip
+
+
+def _of_auctions(others: Mapping[str, Auction], comparison: Comparison) -> tuple[Claim, ...]:
+    """What is said of auctions is said of a reader's own too."""
+    found = comparison.by_name()
+    auctions = [found[name] for name in (*AUCTIONS, *others)]
+    without = found[ALONE]
+    return (
+        *(
+            Claim(f"nobody keeps money under {each.name}", abs(each.kept_eur) < MONEY_AGREES_EUR,
+                  f"{each.kept_eur:+.2f} €")
+            for each in auctions if each.name != KEEPS
+        ),
+        Claim("no prosumer is worse off in any auction", all(each.found.worse_off == 0 for each in auctions),
+              ", ".join(f"{each.name} {each.found.worse_off}" for each in auctions)),
+        Claim("trading costs the community no more than FiT/retail does",
+              all(_saved(each, without) > -MONEY_AGREES_EUR for each in auctions),
+              ", ".join(f"{each.name} {-_saved(each, without):+.2f} €" for each in auctions)),
+    )  # fmt: skip
+
+
+def _saved(each: Mechanism, without: Mechanism) -> float:
+    return without.found.cost_eur - each.found.cost_eur
 
 
 def _bills(day: Day) -> float:
@@ -105,36 +95,14 @@ def _grid(world: World, day: Day) -> float:
     return float(np.where(net > 0, net * world.tariff.retail, net * world.tariff.fit).sum()) / NEUR_PER_EUR
 
 
-def _table(found: Mapping[str, Benefits], kept: Mapping[str, float]) -> Table:
-    head = ("rule", "sun used", "cost €", "peak MW", "losses MWh", "line pu", "better", "worse", "kept €")
-    return Table(
-        f"{SCENARIO}: the same day under every rule",
-        head,
-        tuple(
-            (
-                name,
-                f"{one.renewable_use:.1%}",
-                f"{one.cost_eur:.2f}",
-                f"{one.peak_import_mw:.3f}",
-                f"{one.losses_mwh:.4f}",
-                f"{one.loading_pu:.3f}",
-                str(one.better_off),
-                str(one.worse_off),
-                f"{kept[name]:.2f}",
-            )
-            for name, one in found.items()
-        ),
-    )
-
-
-def _draw(found: Mapping[str, Benefits]) -> Draw:
+def _draw(comparison: Comparison) -> Draw:
     """What each rule saves the community against FiT/retail."""
 
     def draw(figure: Figure, theme: Theme) -> None:
         axes = figure.subplots()
-        names = [name for name in found if name != ALONE]
-        saved = [found[ALONE].cost_eur - found[name].cost_eur for name in names]
-        axes.barh(names[::-1], saved[::-1], color=theme.market)
+        without, *others = comparison.mechanisms
+        saved = {each.name: _saved(each, without) for each in reversed(others)}
+        axes.barh(list(saved), list(saved.values()), color=theme.market)
         axes.set(
             xlabel="€ a day less than on FiT/retail, all prosumers together", title="Saved by the community"
         )

@@ -6,8 +6,6 @@ there, and what lies between is offered at the prices that it is worth. A rule d
 What is then left of bids at retail is bought from the grid, what is left of asks at the feed-in tariff
 sold to it; the rest does not happen: a load is not switched on, or sun is used behind the meter. Every
 meter's net energy is then run over the feeder.
-
-AuctionError   an auction decided what cannot be
 """
 
 from __future__ import annotations
@@ -22,35 +20,17 @@ from market.agents.welfare import Schedule, alone_schedule, contracted_schedule
 from market.atc.prosumers import Prosumers, cost_by_device
 from market.feeder.powerflow import Flow, power_flow
 from market.mechanisms.baselines import mid_market_rates
-from market.mechanisms.double_auction import Grid, Offer, Rule, Trade, auction, continuous
+from market.mechanisms.double_auction import Grid, Offer
 from market.units import UEUR_PER_KWH_PER_EUR_PER_MWH, WH_PER_MWH, Floats, Ints, eur_per_mwh
 from node.scenario.streams import stream
 from node.scenario.world import World
+from node.studies.auctions import AUCTIONS, Auction, decided
 
 LEVELS = 21
 """Prices at which net demand is offered, evenly from the feed-in tariff to retail."""
 NEUR_PER_EUR = 1e9
-
-
-class AuctionError(ValueError):
-    """An auction traded more than was offered, or more than was bought; the message says where."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a rule decides: how much of each bid and ask trades, and for how much money.
-
-    Quantities are Wh and money is n€ by offer, in the order of the offers.
-    """
-
-    bought: Sequence[Fraction | int]
-    sold: Sequence[Fraction | int]
-    costs: Sequence[Fraction | int]
-    revenues: Sequence[Fraction | int]
-
-
-Auction = Callable[[Sequence[Offer], Sequence[Offer], Grid, np.random.Generator], Outcome]
-"""Decides on bids and asks (Wh, µ€/kWh) between the grid's two prices; chance is an argument."""
+ALONE, MID_MARKET = "FiT/retail", "mid-market rate"
+"""What these two are called wherever they are compared with auctions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,16 +98,16 @@ def wh_per_pu(world: World) -> float:
 # --- what comes of it ---------------------------------------------------------------------------------
 
 
-def traded(world: World, rule: Auction, seed: int) -> Day:
-    """The day under an auction in every slot. Raises AuctionError for what it may not decide."""
+def traded(world: World, name: str, rule: Auction, seed: int) -> Day:
+    """The day under an auction of this name in every slot. Raises AuctionError for what it may not decide."""
     count = len(world.bus)
     net, bills = np.zeros((world.periods, count)), np.zeros((world.periods, count))
     grid = Grid(world.tariff.retail, world.tariff.fit)
     kept = volume = Fraction(0)
     for slot in range(world.periods):
         offered = offers(world, slot)
-        found = rule(offered.bids, offered.asks, grid, chance(seed, slot))
-        _require_possible(found, offered, slot)
+        where = f"rule {name}, slot {slot}"
+        found = decided(where, rule, offered.bids, offered.asks, grid=grid, rng=chance(seed, slot))
         volume += sum(found.bought, Fraction(0))
         kept += sum(found.costs, Fraction(0)) - sum(found.revenues, Fraction(0))
         for sign, sides, owners, edge, amounts, money in (
@@ -145,24 +125,6 @@ def traded(world: World, rule: Auction, seed: int) -> Day:
 def chance(seed: int, slot: int) -> np.random.Generator:
     """What an auction of a slot may draw from."""
     return stream(seed, "auction", slot)
-
-
-def _require_possible(found: Outcome, offered: Offers, slot: int) -> None:
-    """Amounts are within what is offered, and as much is sold as is bought."""
-    for what, amounts, money, sides in (
-        ("bids", found.bought, found.costs, offered.bids),
-        ("asks", found.sold, found.revenues, offered.asks),
-    ):
-        if not len(amounts) == len(money) == len(sides):
-            raise AuctionError(
-                f"slot {slot}: {len(amounts)} amounts and {len(money)} sums for {len(sides)} {what}"
-            )
-        for place, (amount, offer) in enumerate(zip(amounts, sides, strict=True)):
-            if not 0 <= amount <= offer.quantity:
-                raise AuctionError(f"slot {slot}: {amount} of {what}[{place}], which offers {offer.quantity}")
-    bought, sold = sum(found.bought, Fraction(0)), sum(found.sold, Fraction(0))
-    if bought != sold:
-        raise AuctionError(f"slot {slot}: {bought} Wh are bought and {sold} sold")
 
 
 def alone(world: World) -> Day:
@@ -196,6 +158,16 @@ def _alone_net(world: World, slot: int) -> Floats:
     prices = (np.atleast_1d(eur_per_mwh(price)) for price in (world.tariff.retail, world.tariff.fit))
     gen, load = alone_schedule(conditions, firm[None, :], *prices)
     return np.asarray(firm + load[0] - gen[0])
+
+
+def days(world: World, others: Mapping[str, Auction], seed: int) -> dict[str, Day]:
+    """The day on FiT/retail, at the mid-market rate, and under every auction, those at hand and others.
+
+    Others run first, so that AuctionError is raised at once.
+    """
+    own = {name: traded(world, name, auction, seed) for name, auction in others.items()}
+    at_hand = {name: traded(world, name, auction, seed) for name, auction in AUCTIONS.items()}
+    return {ALONE: alone(world), MID_MARKET: at_mid_market_rate(world), **at_hand, **own}
 
 
 def metered(world: World, net_wh: Ints, bills_neur: Floats) -> Day:
@@ -252,6 +224,17 @@ def benefits(world: World, day: Day, without: Day) -> Benefits:
     )
 
 
+def utility_eur(world: World, day: Day) -> float:
+    """What the utility is left with, €: prosumers' bills beyond what goes to other prosumers or is kept, and
+    passive load's at retail, less what the import costs wholesale.
+    """
+    scale = wh_per_pu(world)
+    bills = float(day.bills_neur.sum()) - day.kept_neur
+    passive = float(world.actual.passive_p.sum()) * scale * world.tariff.retail
+    bought = float((day.flow.net_import * scale * world.wholesale).sum())
+    return (bills + passive - bought) / NEUR_PER_EUR
+
+
 def spending(world: World, day: Day) -> Floats:
     """By prosumer, €: its bills, and what its devices cost it less what flexible energy is worth to it."""
     gen, load = day.schedule
@@ -259,41 +242,3 @@ def spending(world: World, day: Day) -> Floats:
     own = [cost_by_device(one, gen[slot], load[slot])[0] for slot, one in enumerate(devices)]
     in_eur = world.feeder.base_mw * world.hours
     return np.asarray(np.sum(own, axis=0) * in_eur + day.bills_neur.sum(axis=0) / NEUR_PER_EUR)
-
-
-# --- the rules at hand --------------------------------------------------------------------------------
-
-
-def _one_shot(rule: Rule) -> Auction:
-    def hold(bids: Sequence[Offer], asks: Sequence[Offer], grid: Grid, rng: np.random.Generator) -> Outcome:
-        award = auction(rule, bids, asks)
-        return Outcome(
-            award.bought,
-            award.sold,
-            [amount * award.paid for amount in award.bought],
-            [amount * award.got for amount in award.sold],
-        )
-
-    return hold
-
-
-def trades_in_time(
-    bids: Sequence[Offer], asks: Sequence[Offer], rng: np.random.Generator
-) -> tuple[Trade, ...]:
-    """The trades of the continuous double auction, offers coming in a random order."""
-    every = [("bid", place) for place in range(len(bids))] + [("ask", place) for place in range(len(asks))]
-    return continuous(bids, asks, [every[place] for place in rng.permutation(len(every))])
-
-
-def _in_time(bids: Sequence[Offer], asks: Sequence[Offer], grid: Grid, rng: np.random.Generator) -> Outcome:
-    bought, sold = [Fraction(0)] * len(bids), [Fraction(0)] * len(asks)
-    costs, revenues = [Fraction(0)] * len(bids), [Fraction(0)] * len(asks)
-    for trade in trades_in_time(bids, asks, rng):
-        bought[trade.bid] += trade.quantity
-        sold[trade.ask] += trade.quantity
-        costs[trade.bid] += trade.quantity * trade.price
-        revenues[trade.ask] += trade.quantity * trade.price
-    return Outcome(bought, sold, costs, revenues)
-
-
-AUCTIONS: Mapping[str, Auction] = {**{str(rule): _one_shot(rule) for rule in Rule}, "continuous": _in_time}

@@ -1,114 +1,148 @@
-"""Every mechanism that can run a day, on the same day and feeder, by what each is praised for."""
+"""Every mechanism that can run a day, on the same day and feeder, by what each is praised for.
+
+The day is foreseen exactly, so that the market, which trades by forecasts, is held to what auctions are that
+see the day as it comes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from market.events import AccountSettled
 from market.feeder.powerflow import violations
 from node.scenario import load
-from node.scenario.world import build
+from node.scenario.world import World, build
+from node.studies.auctions import AUCTIONS, Auction
 from node.studies.community import (
-    AUCTIONS,
-    Auction,
+    ALONE,
+    MID_MARKET,
+    NEUR_PER_EUR,
     Benefits,
     Day,
-    alone,
-    at_mid_market_rate,
     benefits,
+    days,
     metered,
-    traded,
+    utility_eur,
 )
 from node.studies.study import Table, Value
 
-SCENARIO = "ieee33-day"
-ALONE = "FiT/retail"
+SCENARIO, FORESEEN = "ieee33-day", {"forecast.error": "0"}
 RULES = ("dlmp", "tariff")
 OURS = "Wattbook"
+NAMES = (ALONE, MID_MARKET, *AUCTIONS, *(f"{OURS}, rule {rule}" for rule in RULES))
+"""All that are compared where nobody brings another."""
 
 
 @dataclass(frozen=True, eq=False)
 class Mechanism:
-    """A day under one mechanism, and the limits that it breaks."""
+    """A day under one mechanism, the limits that it breaks, and whose money is what, €.
+
+    `utility_eur` is what the utility is left with, `kept_eur` what an auctioneer keeps.
+    """
 
     name: str
     found: Benefits
     broken: int
+    utility_eur: float
+    kept_eur: float
+
+    @property
+    def welfare_eur(self) -> float:
+        """What all together are left with: utility and auctioneer less what prosumers spend."""
+        return self.utility_eur + self.kept_eur - self.found.cost_eur
+
+    def to_json(self) -> dict[str, Value]:
+        """Every figure by its name."""
+        money = {"utility_eur": self.utility_eur, "kept_eur": self.kept_eur, "welfare_eur": self.welfare_eur}
+        return {**asdict(self.found), "violations": self.broken, **money}
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """All mechanisms on one day of one feeder."""
+    """All mechanisms on one day of one feeder, FiT/retail first."""
 
     feeder: str
     prosumers: int
     slots: int
     mechanisms: tuple[Mechanism, ...]
 
+    @classmethod
+    def of(cls, world: World, by_name: Mapping[str, Day]) -> Comparison:
+        """Measure days of this world, among them that on FiT/retail."""
+        without = by_name[ALONE]
+        mechanisms = tuple(_measured(world, name, day, without) for name, day in by_name.items())
+        return cls(world.feeder.name, len(world.bus), world.periods, mechanisms)
+
+    def by_name(self) -> dict[str, Mechanism]:
+        """The mechanisms by their names, in order."""
+        return {each.name: each for each in self.mechanisms}
+
     def table(self) -> Table:
-        """One row a mechanism."""
-        without = self.mechanisms[0].found.cost_eur
-        rows = tuple(
-            (
+        """One row a mechanism; what is saved and what welfare gains is against FiT/retail."""
+        saved = ("sun used", "cost €", "saved €", "better off", "worse off")
+        network = ("peak MW", "losses MWh", "line pu", "limits broken")
+        head = ("mechanism", *saved, *network, "utility €", "kept €", "welfare gains €")
+        title = f"The same {self.slots} slots of {self.prosumers} prosumers on {self.feeder}"
+        return Table(title, head, tuple(self._rows()))
+
+    def _rows(self) -> Iterable[tuple[str, ...]]:
+        without = self.mechanisms[0]
+        for each in self.mechanisms:
+            yield (
                 each.name,
                 f"{each.found.renewable_use:.1%}",
                 f"{each.found.cost_eur:.2f}",
-                f"{without - each.found.cost_eur:+.2f}",
+                f"{without.found.cost_eur - each.found.cost_eur:+.2f}",
+                str(each.found.better_off),
+                str(each.found.worse_off),
                 f"{each.found.peak_import_mw:.3f}",
                 f"{each.found.losses_mwh:.4f}",
                 f"{each.found.loading_pu:.3f}",
                 str(each.broken),
-                str(each.found.better_off),
-                str(each.found.worse_off),
+                f"{each.utility_eur:.2f}",
+                f"{each.kept_eur:.2f}",
+                f"{each.welfare_eur - without.welfare_eur:+.2f}",
             )
-            for each in self.mechanisms
-        )
-        head = ("mechanism", "sun used", "cost €", "saved €", "peak MW", "losses MWh", "line pu", "broken",
-                "better off", "worse off")  # fmt: skip
-        title = f"The same {self.slots} slots of {self.prosumers} prosumers on {self.feeder}"
-        return Table(title, head, rows)
 
     def to_json(self) -> dict[str, Value]:
-        """By mechanism, the benefits by their names."""
-        return {
-            each.name: {
-                "renewable_use": each.found.renewable_use,
-                "cost_eur": each.found.cost_eur,
-                "peak_import_mw": each.found.peak_import_mw,
-                "losses_mwh": each.found.losses_mwh,
-                "loading_pu": each.found.loading_pu,
-                "violations": each.broken,
-                "better_off": each.found.better_off,
-                "worse_off": each.found.worse_off,
-            }
-            for each in self.mechanisms
-        }
+        """By mechanism, its figures by their names."""
+        return {each.name: each.to_json() for each in self.mechanisms}
 
 
 def compared(seed: int, others: Mapping[str, Auction], settings: Mapping[str, str]) -> Comparison:
-    """The day under every mechanism and auctions of a reader's own; `settings` are the scenario's."""
-    world = build(load(SCENARIO, dict(settings), seed))
-    without = alone(world)
-    days = {ALONE: without, "mid-market rate": at_mid_market_rate(world)}
-    for name, auction in {**AUCTIONS, **others}.items():
-        days[name] = traded(world, auction, seed)
+    """The day under every mechanism and auctions of a reader's own; `settings` are the scenario's.
+
+    Raises AuctionError.
+    """
+    world = drawn(seed, settings)
+    found = days(world, others, seed)
     for rule in RULES:
-        days[f"{OURS}, rule {rule}"] = _by_contract(seed, rule, settings)
-    mechanisms = tuple(
-        Mechanism(name, benefits(world, day, without), len(violations(world.feeder, day.flow)))
-        for name, day in days.items()
+        found[f"{OURS}, rule {rule}"] = _by_contract(drawn(seed, {**settings, "market.rule": rule}))
+    return Comparison.of(world, found)
+
+
+def drawn(seed: int, settings: Mapping[str, str]) -> World:
+    """The day that is compared, under further settings."""
+    return build(load(SCENARIO, {**FORESEEN, **settings}, seed))
+
+
+def _measured(world: World, name: str, day: Day, without: Day) -> Mechanism:
+    return Mechanism(
+        name,
+        benefits(world, day, without),
+        len(violations(world.feeder, day.flow)),
+        utility_eur(world, day),
+        day.kept_neur / NEUR_PER_EUR,
     )
-    return Comparison(world.feeder.name, len(world.bus), world.periods, mechanisms)
 
 
-def _by_contract(seed: int, rule: str, settings: Mapping[str, str]) -> Day:
+def _by_contract(world: World) -> Day:
     """The day in the real market: charges, the book, prices, delivery and settlement, without a chain."""
     from node.simulate.run import traded_without_ledger  # noqa: PLC0415 - loads solvers
 
-    world = build(load(SCENARIO, {**settings, "market.rule": rule}, seed))
     day = traded_without_ledger(world)
     net = np.array([slot.metered_wh for slot in day.slots], dtype=np.int64)
     bills = np.array([[_bill(settled) for settled in slot.settled] for slot in day.slots], dtype=np.float64)

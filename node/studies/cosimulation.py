@@ -11,7 +11,8 @@ import numpy as np
 from market.feeder.powerflow import VOLTAGE_TOLERANCE_PU
 from market.feeder.three_phase import UNBALANCE_MAX, PhaseFlow, three_phase_flow
 from market.units import KW_PER_MW, Floats
-from node.studies.community import AUCTIONS, Day, alone, traded, wh_per_pu
+from node.studies.auctions import AUCTIONS
+from node.studies.community import ALONE, Day, alone, traded, wh_per_pu
 from node.studies.streets import EUROPEAN_LV, Plan, Street, street
 from node.studies.study import Claim, Draw, Findings, Source, Study, Table, Value
 
@@ -24,8 +25,8 @@ PLAN = Plan(EUROPEAN_LV, houses=55, pv_share=0.0, pv_kw=3.0, slot_seconds=300)
 SHARES = (0.0, 0.5, 1.0)
 """Of houses with PV."""
 MODES: dict[str, Callable[[Street, int], Day]] = {
-    "FiT/retail": lambda place, seed: alone(place.world),
-    "P2P": lambda place, seed: traded(place.world, AUCTIONS["uniform"], seed),
+    ALONE: lambda place, seed: alone(place.world),
+    "P2P": lambda place, seed: traded(place.world, "uniform", AUCTIONS["uniform"], seed),
 }
 VOLTAGE_MOVES_PU, PEAK_GROWS, LOSSES_GROW = 0.01, 0.05, 0.01
 """What counts as significant: extremes of voltage that move by more, a peak that grows by a larger share,

@@ -13,11 +13,13 @@ from market.feeder.powerflow import violations
 from market.mechanisms.double_auction import Award, Grid, Offer, Rule, auction, gains, gains_max
 from market.units import UEUR_PER_KWH_PER_EUR_PER_MWH, Floats
 from node.scenario.world import World
+from node.studies.auctions import Outcome
 from node.studies.community import (
+    ALONE,
+    MID_MARKET,
     NEUR_PER_EUR,
     Benefits,
     Day,
-    Outcome,
     alone,
     at_mid_market_rate,
     benefits,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from node.simulate.canvas import Theme
 
+OURS = "local market"
 PLAN = Plan(EUROPEAN_LV, houses=55, pv_share=0.5, pv_kw=3.0, slot_seconds=900)
 COMPONENTS = (
     ("1 microgrid setup", "participants, connections and aims, as a scenario", "node/scenario"),
@@ -132,9 +135,9 @@ def run(seed: int) -> Findings:
     held = hold(seed)
     tariff, prices = held.world.tariff, held.prices[np.isfinite(held.prices)]
     low, high = (each / UEUR_PER_KWH_PER_EUR_PER_MWH for each in (tariff.fit, tariff.retail))
-    local = held.found["local market"]
+    local = held.found[OURS]
     breaking = {name: len(violations(held.world.feeder, day.flow)) for name, day in held.days.items()}
-    kept = held.days["local market"].kept_neur / NEUR_PER_EUR
+    kept = held.days[OURS].kept_neur / NEUR_PER_EUR
     volume = sum(each.volume for each in held.clearings)
     reached = min(each.reached for each in held.clearings)
     within = len(prices) > 0 and bool(low <= prices.min() and prices.max() <= high)
@@ -150,7 +153,7 @@ def run(seed: int) -> Findings:
             "price_follows_scarcity": held.price_follows,
             "gains_reached_min": reached,
             "violations": breaking,
-            "saved_eur": held.found["fit-retail"].cost_eur - local.cost_eur,
+            "saved_eur": held.found[ALONE].cost_eur - local.cost_eur,
             "better_off": local.better_off,
             "worse_off": local.worse_off,
         },
@@ -164,8 +167,8 @@ def run(seed: int) -> Findings:
                   f"{local.better_off} of {len(held.world.bus)} better, {local.worse_off} worse"),
             Claim("the price rises with scarcity", held.price_follows > 0,
                   f"correlation {held.price_follows:.2f}"),
-            Claim("the feeder's limits hold in the balanced flow", breaking["local market"] == 0,
-                  f"{breaking['local market']} broken, {breaking['fit-retail']} without the market"),
+            Claim("the feeder's limits hold in the balanced flow", breaking[OURS] == 0,
+                  f"{breaking[OURS]} broken, {breaking[ALONE]} without the market"),
         ),
         draw=_draw(held),
         notes=(
@@ -180,11 +183,11 @@ def hold(seed: int) -> Held:
     world = street(PLAN, seed).world
     rule = Recorded()
     days = {
-        "fit-retail": alone(world),
-        "mid-market-rate": at_mid_market_rate(world),
-        "local market": traded(world, rule, seed),
+        ALONE: alone(world),
+        MID_MARKET: at_mid_market_rate(world),
+        OURS: traded(world, OURS, rule, seed),
     }
-    found = {name: benefits(world, day, days["fit-retail"]) for name, day in days.items()}
+    found = {name: benefits(world, day, days[ALONE]) for name, day in days.items()}
     return Held(world, days, found, tuple(rule.clearings), rule.broken)
 
 

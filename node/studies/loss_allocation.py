@@ -13,7 +13,8 @@ from market.pricing.conditions import Devices
 from market.pricing.newton import NewtonClearing
 from market.units import Floats, Ints
 from node.scenario.world import DEVICE_ARRAYS, World
-from node.studies.community import AUCTIONS, chance, offers, traded, trades_in_time, wh_per_pu
+from node.studies.auctions import AUCTIONS, trades_in_time
+from node.studies.community import chance, offers, traded, wh_per_pu
 from node.studies.streets import EUROPEAN_LV, Plan, Street, street
 from node.studies.study import Claim, Draw, Findings, Source, Study, Table, Value
 
@@ -108,7 +109,7 @@ def run(seed: int) -> Findings:
 def allocated(place: Street, seed: int) -> Allocation:
     """A slot's trades by the continuous auction, its flow, and the rules."""
     world, scale = place.world, wh_per_pu(place.world)
-    day = traded(world, AUCTIONS["continuous"], seed)
+    day = traded(world, "continuous", AUCTIONS["continuous"], seed)
     net = day.net_wh[NOON] / scale
     seller, buyer, power = _trades(world, seed)
     power = power / scale

@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from node.simulate.canvas import Theme
-from node.studies.community import Benefits
 from node.studies.comparison import OURS, Comparison, Mechanism
 
 WIDTH_INCHES = 7.16
@@ -25,17 +24,17 @@ class _Panel:
     """One benefit: what it is called, how it is read off beside FiT/retail's, how it is written."""
 
     title: str
-    value: Callable[[Benefits, Benefits], float]
+    value: Callable[[Mechanism, Mechanism], float]
     form: str
 
 
 PANELS = (
-    _Panel("sun used, %", lambda found, _: 100 * found.renewable_use, "{:.1f}"),
-    _Panel("saved, €", lambda found, without: without.cost_eur - found.cost_eur, "{:,.0f}"),
-    _Panel("peak import, MW", lambda found, _: found.peak_import_mw, "{:.2f}"),
-    _Panel("losses, MWh", lambda found, _: found.losses_mwh, "{:.3f}"),
-    _Panel("top current, pu", lambda found, _: found.loading_pu, "{:.2f}"),
-    _Panel("worse off", lambda found, _: float(found.worse_off), "{:.0f}"),
+    _Panel("sun used, %", lambda of, _: 100 * of.found.renewable_use, "{:.1f}"),
+    _Panel("saved, €", lambda of, without: without.found.cost_eur - of.found.cost_eur, "{:,.0f}"),
+    _Panel("utility's result, €", lambda of, _: of.utility_eur, "{:,.0f}"),
+    _Panel("peak import, MW", lambda of, _: of.found.peak_import_mw, "{:.2f}"),
+    _Panel("losses, MWh", lambda of, _: of.found.losses_mwh, "{:.3f}"),
+    _Panel("top current, pu", lambda of, _: of.found.loading_pu, "{:.2f}"),
 )
 
 
@@ -45,7 +44,7 @@ def draw(comparison: Comparison, theme: Theme) -> Figure:
     figure = Figure(figsize=(WIDTH_INCHES, AXES_INCHES + ROW_INCHES * len(mechanisms)), layout="constrained")
     rows = np.arange(len(mechanisms))
     for axes, panel in zip(figure.subplots(1, len(PANELS), sharey=True), PANELS, strict=True):
-        values = np.array([panel.value(each.found, mechanisms[-1].found) for each in mechanisms])
+        values = np.array([panel.value(each, mechanisms[-1]) for each in mechanisms])
         axes.barh(rows, values, 0.68, color=[_colour(each, theme) for each in mechanisms])
         axes.axvline(values[-1], color=theme.ink, lw=0.8, ls=(0, (3, 2)))
         for row, value in enumerate(values.tolist()):

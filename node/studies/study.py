@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from node.simulate.canvas import Theme
-    from node.studies.community import Auction
+    from node.studies.auctions import Auction
 
 Value = float | int | str | bool | None | Sequence["Value"] | Mapping[str, "Value"]
 """What JSON can say."""

@@ -19,7 +19,7 @@ from node.simulate.bills import Account, Bill, Kind, accounts
 from node.simulate.result import DayResult
 from node.simulate.run import traded_without_ledger
 from node.simulate.utility import UtilityResult, day_utility_result, utility_result
-from node.studies.community import NEUR_PER_EUR, Day, alone, wh_per_pu
+from node.studies.community import ALONE, NEUR_PER_EUR, Day, alone, utility_eur
 from node.studies.half_half import Compared, compared
 from node.studies.study import Claim, Draw, Findings, Source, Study, Table, Value
 
@@ -34,7 +34,7 @@ WIDE = {"slots.seconds": "7200", "slots.count": "12", "forecast.error": "0"}
 RATING_MVA, V_MIN_PU = 1.9, 0.97
 """Limits that bind: a rating at noon, and the lower voltage in the evening; lower where the day needs it."""
 RULES = ("dlmp", "tariff")
-ALONE, UNBOUND = "FiT/retail", "no limit binds"
+UNBOUND = "no limit binds"
 CONTRACT = (Kind.BOUGHT, Kind.SOLD, Kind.NETWORK_IMPORT, Kind.NETWORK_EXPORT)
 """What the delivered part of a contract adds to a bill."""
 GAP_MAX, ERROR_MAX = 1e-5, 1e-4
@@ -232,7 +232,7 @@ def _summary_table(found: Compare, breaking: Mapping[str, int]) -> Table:
     voltage = np.sqrt(found.alone.flow.v)
     bills = _tariff_bills(found)
     rows = [
-        (ALONE, f"{sum(bills):.2f}", "", f"{_utility_alone(found):.2f}",
+        (ALONE, f"{sum(bills):.2f}", "", f"{utility_eur(found.world, found.alone):.2f}",
          f"{float(found.alone.flow.loss.sum()) * base:.3f}", f"{voltage.min():.4f} to {voltage.max():.4f}",
          str(breaking[ALONE]), ""),
         *(_summary_row(found, rule, breaking[rule]) for rule in RULES),
@@ -266,15 +266,6 @@ def _summary_row(found: Compare, rule: str, broken: int) -> tuple[str, ...]:
         str(broken),
         f"{min(rounds)} to {max(rounds)}",
     )
-
-
-def _utility_alone(found: Compare) -> float:
-    """The utility's result where everybody is on FiT/retail, €: bills and retail less the import."""
-    world, day = found.world, found.alone
-    scale = wh_per_pu(world)
-    passive = float(world.actual.passive_p.sum()) * scale * world.tariff.retail
-    bought = float((day.flow.net_import * scale * world.wholesale).sum())
-    return (float(day.bills_neur.sum()) + passive - bought) / NEUR_PER_EUR
 
 
 def _identity_table(found: Compare) -> Table:
@@ -353,7 +344,7 @@ def _figures(found: Compare, seed: int, breaking: Mapping[str, int]) -> dict[str
         "atc_rounds": list(found.rounds),
         "cone_gap_pu2": found.gap,
         "owners_eur": _owners_money(found),
-        "alone": {"bills_eur": bills, "utility_eur": _utility_alone(found)},
+        "alone": {"bills_eur": bills, "utility_eur": utility_eur(found.world, found.alone)},
         "rules": {
             rule: {
                 "bills_neur": [each.day.total_neur for each in found.bills[rule]],
@@ -369,7 +360,7 @@ def _figures(found: Compare, seed: int, breaking: Mapping[str, int]) -> dict[str
 
 
 def _notes(found: Compare, breaking: Mapping[str, int]) -> tuple[str, ...]:
-    utility = _utility_alone(found), found.results["dlmp"].result / NEUR_PER_EUR
+    utility = utility_eur(found.world, found.alone), found.results["dlmp"].result / NEUR_PER_EUR
     earned = _owners_money(found)
     return (
         f"On FiT/retail alone nobody heeds the limits: {breaking[ALONE]} are broken. Where trade has to heed"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from market.feeder.three_phase import ThreePhaseError
-from node.studies.community import Auction
+from node.studies.auctions import Auction
 from node.studies.comparison import Comparison, compared
 from node.studies.picture import picture
 from node.studies.registry import Entry, load

@@ -14,7 +14,8 @@ from typer.testing import CliRunner, Result
 from market.atc.levels import FOUR_LEVELS, THREE_LEVELS
 from market.orders import VetoReason
 from node.cli.app import app
-from node.studies.community import AUCTIONS
+from node.cli.sheet import sheet
+from node.studies.auctions import AUCTIONS
 from node.studies.cosimulation import over as cosimulated
 from node.studies.decomposition import compared_sizes
 from node.studies.microgrid_slot import MISSING_WH
@@ -71,6 +72,12 @@ def test_it_says_what_json_can_say(ran: tuple[str, Findings]) -> None:
     assert json.loads(json.dumps(findings.figures)) == findings.figures
     for table in findings.tables:
         assert all(len(row) == len(table.head) for row in table.rows)
+
+
+def test_its_tables_fit_a_terminal(ran: tuple[str, Findings]) -> None:
+    _, findings = ran
+    for table in findings.tables:
+        assert all(len(line) <= 80 for line in sheet(table.head, table.rows, 80)), table.title
 
 
 def test_the_registry_says_what_a_study_says_of_itself() -> None:
@@ -236,45 +243,5 @@ def test_the_command(tmp_path: Path) -> None:
 )
 def test_wrong_usage(words: tuple[str, ...], says: str) -> None:
     refused = wattbook(*words)
-    assert refused.exit_code == 2
-    assert says in refused.stderr and refused.stderr.count("\n") == 1
-
-
-OWN_RULE = """
-from node.studies.community import Outcome
-
-def auction(bids, asks, grid, rng):
-    \"\"\"The first bid and the first ask trade what they can, at the middle.\"\"\"
-    bought, sold = [0] * len(bids), [0] * len(asks)
-    if bids and asks:
-        bought[0] = sold[0] = min(bids[0].quantity, asks[0].quantity)
-    return Outcome(bought, sold, [n * grid.middle for n in bought], [n * grid.middle for n in sold])
-"""
-
-
-def test_an_auction_of_ones_own_runs_beside_the_others(tmp_path: Path) -> None:
-    path = tmp_path / "first_come.py"
-    path.write_text(OWN_RULE)
-    told = json.loads(wattbook("study", "baselines", "--rule", path, "--json").stdout)
-    assert "first_come" in told["rules"] and told["passed"]
-    assert told["rules"]["first_come"]["cost_eur"] < told["rules"]["fit-retail"]["cost_eur"]
-
-
-@pytest.mark.parametrize(
-    ("study", "code", "says"),
-    [
-        ("baselines", None, "no such Python file"),
-        ("baselines", "", "it has no function auction"),
-        ("baselines", "1 / 0", "ZeroDivisionError"),
-        ("baselines", OWN_RULE.replace("= sold[0] =", "="), "Wh are bought and 0 sold"),
-        ("baselines", OWN_RULE.replace("[0].quantity)", "[0].quantity) + 10**9"), "which offers"),
-        ("vpp", OWN_RULE, "vpp compares no auctions"),
-    ],
-)
-def test_an_auction_that_cannot_be(tmp_path: Path, study: str, code: str | None, says: str) -> None:
-    path = tmp_path / "mine.py"
-    if code is not None:
-        path.write_text(code)
-    refused = wattbook("study", study, "--rule", path)
     assert refused.exit_code == 2
     assert says in refused.stderr and refused.stderr.count("\n") == 1
