@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated
@@ -129,10 +130,7 @@ def _with_rules(chosen: Study, seed: int, paths: Sequence[Path]) -> Findings:
 
 
 def _to_json(chosen: Study, found: Findings, seed: int) -> dict[str, object]:
-    claims = [
-        {"what": claim.what, "held": claim.held, "figure": claim.figure, "note": claim.note}
-        for claim in found.claims
-    ]
+    claims = [asdict(claim) for claim in found.claims]
     return {"study": chosen.name, "seed": seed, "passed": found.passed, **found.figures, "claims": claims}
 
 
@@ -161,8 +159,7 @@ def _show(chosen: Study, found: Findings) -> None:
         _show_table(table)
     for claim in found.claims:
         mark = "[green]✓[/green]" if claim.held else "[red]✗[/red]"
-        said = f"{claim.what}: {claim.figure}" + (f" ({claim.note})" if claim.note else "")
-        console.print(f"{mark} {escape(said)}")
+        console.print(f"{mark} {escape(claim.told)}")
     for note in found.notes:
         console.print(f"\n{note}")
 

@@ -41,13 +41,21 @@ class Table:
 class Claim:
     """Something that the source says, or that the study must show, and whether it came out so.
 
-    `figure` is what was found; `note` says why where it did not come out.
+    `figure` is what was found; `note` says why where it did not come out. What is so `by_construction`,
+    whatever the seed, is told as such: it shows that the model is as said, nothing about the system.
     """
 
     what: str
     held: bool
     figure: str
     note: str = ""
+    by_construction: bool = False
+
+    @property
+    def told(self) -> str:
+        """The claim as people read it, without whether it came out."""
+        aside = "; ".join(filter(None, (self.note, "by construction" if self.by_construction else "")))
+        return f"{self.what}: {self.figure}" + (f" ({aside})" if aside else "")
 
 
 @dataclass(frozen=True, slots=True)

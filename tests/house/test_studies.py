@@ -21,8 +21,8 @@ from node.studies.decomposition import compared_sizes
 from node.studies.microgrid_slot import MISSING_WH
 from node.studies.microgrid_slot import traded as platform_slot
 from node.studies.peak_hour import LED, USUAL
+from node.studies.region_prices import drawn, equilibrium, limited, searched
 from node.studies.registry import ENTRIES, UnknownStudy, load
-from node.studies.sharing_regions import drawn, equilibrium, limited, searched
 from node.studies.study import Findings
 from node.studies.utility import over as utility_over
 from node.studies.whole import run_all, write
@@ -109,6 +109,14 @@ def test_sharing_regions_by_other_levels() -> None:
     moved = replace(three, price=three.price + np.array([0.0, 0.5, 0.0, 0.0]))
     assert min(searched(moved, 1).at_cost, searched(moved, 1).in_flow) > 1e-6
     assert searched(moved, 0).at_cost <= 1e-6, "another region's price is not its own"
+
+
+def test_a_provider_that_foresees_prices_gains_where_a_line_binds() -> None:
+    """With limits by euros, without them by cents: what the claim about posted prices does not say."""
+    told = found("sharing-regions").figures["regions"]
+    gains = [[each[f"gain_if_foreseen{when}"] for each in told] for when in ("", "_without_limits")]
+    assert max(gains[0]) > 1.0 and 1e-3 < max(gains[1]) < 0.1
+    assert all(each["best_gain_at_cost_without_limits"] <= 1e-6 for each in told)
 
 
 def test_energy_classes_on_the_chain() -> None:
