@@ -16,7 +16,7 @@ trade at the middle of grid price and feed-in tariff, whatever was offered; the 
 
 Quantities and prices are exact, in any unit of energy and of money for it.
 
-OfferError   a quantity is not positive, or the grid asks less than it pays
+OfferError   a quantity is not positive, or none of the book's; or the grid asks less than it pays
 """
 
 from __future__ import annotations
@@ -25,8 +25,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from heapq import heappop, heappush
 from itertools import accumulate
+
+import numpy as np
+
+from market.mechanisms.matching import Orders, OrdersError, matched
+from market.orders import Side
 
 Number = Fraction | int
 """Whole numbers stay whole until something is shared: they are ten times as fast."""
@@ -273,32 +277,36 @@ class Trade:
 def continuous(
     bids: Sequence[Offer], asks: Sequence[Offer], arrivals: Sequence[tuple[str, int]]
 ) -> tuple[Trade, ...]:
-    """The continuous double auction, by price, then time, at the resting offer's price.
+    """The continuous double auction as the contract runs it: the book's matching, a trader to each offer.
 
-    `arrivals` are ("bid" or "ask", place) in the order in which they come.
+    `arrivals` are ("bid" or "ask", place) in the order in which they come; prices are ranked, since matching
+    only compares them. Raises OfferError where a quantity is none that the book takes.
     """
-    left = {
-        **{("bid", place): offer.quantity for place, offer in enumerate(bids)},
-        **{("ask", place): offer.quantity for place, offer in enumerate(asks)},
-    }
-    resting: dict[str, list[tuple[Number, int, int]]] = {"bid": [], "ask": []}
-    trades: list[Trade] = []
-    for time, (side, place) in enumerate(arrivals):
-        offer = bids[place] if side == "bid" else asks[place]
-        other, sign = ("ask", 1) if side == "bid" else ("bid", -1)
-        queue = resting[other]
-        while left[side, place] and queue and sign * (offer.price - sign * queue[0][0]) >= 0:
-            price, _, met = queue[0]
-            quantity = min(left[side, place], left[other, met])
-            pair = (place, met) if side == "bid" else (met, place)
-            trades.append(Trade(*pair, quantity, sign * price))
-            left[side, place] -= quantity
-            left[other, met] -= quantity
-            if not left[other, met]:
-                heappop(queue)
-        if left[side, place]:
-            heappush(resting[side], (-sign * offer.price, time, place))
-    return tuple(trades)
+    came = [(bids if side == "bid" else asks)[place] for side, place in arrivals]
+    prices = sorted({offer.price for offer in came})
+    rank = {price: tick for tick, price in enumerate(prices)}
+    if any(offer.quantity != int(offer.quantity) for offer in came):
+        raise OfferError("the book takes whole quantities")
+    columns = (
+        range(len(came)),
+        [Side.BID if side == "bid" else Side.ASK for side, _ in arrivals],
+        [rank[offer.price] for offer in came],
+        [int(offer.quantity) for offer in came],
+    )
+    try:
+        found = matched(Orders.plain(*(np.array(column, dtype=np.int64) for column in columns)))
+    except OrdersError as refusal:
+        raise OfferError(str(refusal)) from refusal
+    return tuple(
+        Trade(*_pair(arrivals[taker], arrivals[maker]), quantity, prices[tick])
+        for taker, maker, quantity, tick in found.fills.tolist()
+    )
+
+
+def _pair(taker: tuple[str, int], maker: tuple[str, int]) -> tuple[int, int]:
+    """Places of bid and ask."""
+    (side, place), (_, met) = taker, maker
+    return (place, met) if side == "bid" else (met, place)
 
 
 # --- what it was worth ------------------------------------------------------------------------------

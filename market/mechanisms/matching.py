@@ -2,27 +2,28 @@
 
 `matched` is the book's matching (`market.book`) and nothing else: price-time priority, partial fills at the
 maker's price, void of expired and own orders that are met, at most 128 visits, immediate-or-cancel. Orders
-are taken as admitted: accounts, reserves and capacities are the book's business. A test drives both with the
-same orders. `called` clears all orders at once, at one price: the most energy that bids and asks allow, best
-prices first and at equal ones the first to come.
+are taken as admitted: accounts, reserves, capacities, cancels and gates are the book's business. One suite
+holds both to the rules. `called` clears all orders at once, at one price: the most energy that bids and asks
+allow, best prices first and at equal ones the first to come.
 
 Both are deterministic: whole numbers, and ties by arrival. Ticks are those of the book, energies Wh; arrays
 have one entry an order, in the order of arrival.
 
-OrdersError   orders that cannot be: arrays of several lengths, or a quantity that is not positive
+OrdersError   orders that cannot be: arrays of several lengths or of other than whole numbers, or a number
+              that the book has no place for
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from heapq import heappop, heappush
 
 import numpy as np
 
 from market.book import VISITS_MAX
 from market.levels import PLACES_MAX
-from market.orders import Side, VoidReason
-from market.units import Ints, hub_price
+from market.orders import UINT32, Side, VoidReason
+from market.units import TICK_MAX, Ints, hub_price
 
 ON_THE_BOOK = 0
 """Stands for no reason: nothing of the order was voided."""
@@ -30,6 +31,18 @@ ON_THE_BOOK = 0
 
 class OrdersError(ValueError):
     """Orders that cannot be matched; the message names the first at fault."""
+
+
+FOREVER = 2**63 - 1
+RANGES = (
+    ("side", Side.BID, Side.ASK),
+    ("tick", -TICK_MAX, TICK_MAX),
+    ("quantity_wh", 1, UINT32),
+    ("time", 0, FOREVER),
+    ("expiry", 0, FOREVER),
+    ("immediate", 0, 1),
+)
+"""What an order of the book can hold, from and to; sums of such quantities fit 64 bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +61,20 @@ class Orders:
     immediate: Ints
 
     def __post_init__(self) -> None:
-        columns = (self.side, self.tick, self.quantity_wh, self.time, self.expiry, self.immediate)
-        if any(len(column) != len(self.trader) for column in columns):
-            raise OrdersError("orders: columns differ in length")
-        for place in np.flatnonzero(self.quantity_wh <= 0)[:1]:
-            raise OrdersError(f"order {place}: {self.quantity_wh[place]} Wh")
+        for each in fields(self):
+            column = getattr(self, each.name)
+            if column.dtype.kind not in "iu":
+                raise OrdersError(f"{each.name}: numbers are {column.dtype}, not whole")
+            if column.shape != (len(self.trader),):
+                raise OrdersError(
+                    f"{each.name}: {column.shape}, not one number for each of {len(self.trader)}"
+                )
+        for name, low, high in RANGES:
+            column = getattr(self, name)
+            for place in np.flatnonzero((column < low) | (column > high))[:1]:
+                raise OrdersError(f"order {place}: {name} {column[place]}, not from {low:d} to {high:d}")
+        for place in np.flatnonzero(np.diff(self.time) < 0)[:1] + 1:
+            raise OrdersError(f"order {place}: time {self.time[place]}, before that of the order before it")
 
     @classmethod
     def plain(cls, trader: Ints, side: Ints, tick: Ints, quantity_wh: Ints) -> Orders:
@@ -151,7 +173,9 @@ class Called:
 
 
 def called(orders: Orders) -> Called:
-    """Clear all orders at once; expiry and immediacy have no meaning here.
+    """Clear all orders at once; expiry, immediacy and who trades have no meaning here.
+
+    A trader may meet itself: at one price, that is neither energy nor money.
 
     The price is the middle of those at which the winners would trade and no other would: between the last
     bid and the last ask that trade, and beyond what a next one offers where the last is filled whole.

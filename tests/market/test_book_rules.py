@@ -1,4 +1,4 @@
-"""Each rule of the book by itself: what is taken next to what is refused."""
+"""Each rule of the book by itself, matching apart: what is taken next to what is refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from market.accounts import Refused
 from market.book import MAKERS_PER_EVENT, RESTING_MAX, VISITS_MAX, Book
-from market.levels import GAPS_MAX, PLACES_MAX, Entry
+from market.levels import GAPS_MAX
 from market.orders import (
     NOBODY,
     Berth,
@@ -245,21 +245,15 @@ def test_reserves_and_trades_stay_within_what_a_word_can_hold(book):
     assert book.reject(place(costly, OPENS)) is Reject.OVER_CAPACITY
 
 
-# --- matching -----------------------------------------------------------------------------------
+# --- matching: what it does to positions and events; its rules are in test_matching_rules -------
 
 
-def test_trades_at_the_makers_price_best_first_then_oldest(book):
+def test_a_trade_at_the_makers_price_reserves_no_more_than_that(book):
     # Charges: trader 0 is at bus 1 (+1 000), 1 at bus 2 (−2 050), 2 and 3 at buses 3 and 4 (0).
     send(book, ask(2, 0, 100_000, 30), ask(3, 0, 99_900, 20), ask(2, 1, 99_900, 50))
     placed, *events = send(book, bid(0, 0, 101_000, 90))
     assert (placed.tick, placed.limit_price) == (1_000, 101_000)
     assert [(event.tick, event.quantity) for event in events] == [(999, 70), (1_000, 20)]
-    assert [(f.maker, f.maker_nonce, f.tick, f.quantity) for f in fills_of(book, events)] == [
-        (trader(3), 0, 999, 20),
-        (trader(2), 1, 999, 50),
-        (trader(2), 0, 1_000, 20),
-    ]
-    assert book.best(0, Side.ASK) == (1_000, 10) and book.best(0, Side.BID) is None
     buyer = book.position(account(book, 0))
     assert (buyer.net_wh, buyer.trades_neur) == (90, 70 * 99_900 + 20 * 100_000)
     # Price improvement is not reserved: delivered, each Wh costs its hub price + 1 000.
@@ -274,53 +268,17 @@ def test_limits_are_all_in_at_the_traders_bus(book):
     assert len(send(book, bid(0, 1, 101_099), ask(1, 1, 97_951))) == 2  # a tick apart: both rest
 
 
-def test_an_order_meeting_ones_own_cancels_that_one(book):
-    send(book, ask(0, 0, 90_000, 50), ask(2, 0, 95_000, 50))
-    _, void, fill = send(book, bid(0, 1, 101_000, 50))
-    assert void == OrderVoided(SLOT, trader(0), 0, 50, VoidReason.OWN_ORDER)
-    assert [(f.maker, f.quantity) for f in fills_of(book, [fill])] == [(trader(2), 50)]
-    assert book.position(account(book, 0)).resting_count[Side.ASK] == 0
+def test_an_order_meeting_ones_own_frees_its_place(book):
+    send(book, ask(0, 0, 90_000, 50), bid(0, 1, 101_000, 50))
+    assert book.position(account(book, 0)).resting_count == {Side.BID: 1, Side.ASK: 0}
 
 
-def test_expired_orders_are_voided_when_they_are_met(book):
-    send(book, ask(2, 0, 90_000, 50, expiry=OPENS + 5), ask(2, 1, 95_000, 50))
-    assert book.best(0, Side.ASK) == (900, 50)
-    _, void, fill = send(book, bid(0, 0, 101_000, 50), time=OPENS + 5)
-    assert void == OrderVoided(SLOT, trader(2), 0, 50, VoidReason.EXPIRED)
-    assert [f.maker_nonce for f in fills_of(book, [fill])] == [1]
-
-
-def test_an_expired_own_order_is_void_as_expired(book):
-    send(book, ask(0, 0, 90_000, 50, expiry=OPENS + 5))
-    _, void = send(book, bid(0, 1, 101_000, 50), time=OPENS + 5)
-    assert void.reason == VoidReason.EXPIRED
-
-
-def test_immediate_or_cancel_never_rests(book):
-    send(book, ask(2, 0, 90_000, 30))
-    _, fill, void = send(book, bid(0, 0, 101_000, 50, flags=Flag.IMMEDIATE_OR_CANCEL))
-    assert (fill.quantity, void) == (
-        30,
-        OrderVoided(SLOT, trader(0), 0, 20, VoidReason.IMMEDIATE_OR_CANCEL),
-    )
+def test_immediate_or_cancel_reserves_what_it_took(book):
+    send(book, ask(2, 0, 90_000, 30), bid(0, 0, 101_000, 50, flags=Flag.IMMEDIATE_OR_CANCEL))
     assert book.position(account(book, 0)).reserve_neur == 30 * 91_000
 
 
-@pytest.mark.parametrize("flags", [Flag.NONE, Flag.IMMEDIATE_OR_CANCEL])
-def test_after_128_visits_the_rest_is_void(flags):
-    book = open_book(terms(), TARIFF, traders=10)
-    makers = [ask(1 + n // RESTING_MAX, n, 90_000, 1) for n in range(VISITS_MAX + 1)]
-    send(book, *makers)
-    last = send(book, bid(0, 0, 100_000, VISITS_MAX + 1, flags=flags))[-1]
-    assert last == OrderVoided(SLOT, trader(0), 0, 1, VoidReason.VISITS)
-    assert book.best(0, Side.ASK) == (900, 1)
-    # One visit fewer and the rest rests, if it may.
-    send(book, *(replace(order, nonce=200) for order in makers[:1]))
-    after = send(book, bid(0, 1, 89_900, 5))
-    assert len(after) == 1 and book.best(0, Side.BID) == (899, 5)
-
-
-def test_the_128th_visit_may_finish_an_order():
+def test_an_event_names_16_makers_at_most():
     book = open_book(terms(), TARIFF, traders=10)
     send(book, *(ask(1 + n // RESTING_MAX, n, 90_000, 1) for n in range(VISITS_MAX)))
     _, *events = send(book, bid(0, 0, 100_000, VISITS_MAX))
@@ -413,18 +371,6 @@ def test_a_level_refills_behind_all_that_was_there(book):
     send(book, ask(1, 0, 87_950, 10))
     assert berth_of(book, trader(1), 0) == Berth(0, Side.ASK, 900, 5)
     assert book.best(0, Side.ASK) == (900, 10)
-
-
-def test_what_would_be_entry_65_536_of_a_level_is_void(book):
-    send(book, ask(2, 0, 90_000, 20))
-    level = book._opened[0]
-    level.entries.extend(Entry(account(book, 3), 0, 0, 0) for _ in range(PLACES_MAX - 2))
-    assert len(send(book, ask(2, 1, 90_000, 20))) == 1
-    void = send(book, ask(2, 2, 90_000, 20))[-1]
-    assert void == OrderVoided(SLOT, trader(2), 2, 20, VoidReason.LEVEL_FULL)
-    # What is immediate-or-cancel is void as that.
-    void = send(book, ask(2, 3, 90_000, 30, flags=Flag.IMMEDIATE_OR_CANCEL))[-1]
-    assert void.reason == VoidReason.IMMEDIATE_OR_CANCEL
 
 
 # --- cancel -------------------------------------------------------------------------------------

@@ -126,6 +126,14 @@ def test_the_continuous_auction_leaves_nothing_that_crosses(bids, asks, chance):
     assert gains(bids, asks, bought, sold) <= gains_max(bids, asks)
 
 
+def test_the_continuous_auction_takes_what_the_book_takes():
+    arrivals = [("bid", 0), ("ask", 0)]
+    assert continuous([Offer(Fraction(41, 2), 3)], [Offer(20, 2)], arrivals)[0].price == Fraction(41, 2)
+    for quantity in (Fraction(1, 2), 0, 2**32):
+        with pytest.raises(OfferError):
+            continuous([Offer(21, quantity)], [Offer(20, 2)], arrivals)
+
+
 @deterministic
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.integers(0, 60))
 def test_all_forgo_the_same_as_far_as_they_have_it(quantities, asked):

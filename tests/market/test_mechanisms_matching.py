@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from market.book import RESTING_MAX, VISITS_MAX
 from market.mechanisms.double_auction import Offer, Rule, auction
 from market.mechanisms.matching import Called, Matched, Orders, OrdersError, called, matched
-from market.orders import Flag, Order, OrderPlaced, OrderVoided, Side, VoidReason
-from market.units import TICK_UEUR_PER_KWH, hub_price
+from market.orders import UINT32, Flag, Order, OrderPlaced, OrderVoided, Side, VoidReason
+from market.units import TICK_MAX, TICK_UEUR_PER_KWH, hub_price
 from tests.market.twin_cases import OPENS, SLOT, TARIFF, fills_of, open_book, place, terms, trader
 
 TRADERS = 8
@@ -144,9 +144,44 @@ def test_reruns_are_the_same() -> None:
     assert (called(orders).traded_wh == called(orders).traded_wh).all()
 
 
-def test_what_is_refused() -> None:
-    one = np.ones(2, dtype=np.int64)
-    with pytest.raises(OrdersError, match="columns differ"):
-        Orders.plain(one, one[:1], one, one)
-    with pytest.raises(OrdersError, match="order 1: 0 Wh"):
-        Orders.plain(one, one, one, np.array([5, 0]))
+def test_a_trader_that_meets_itself_in_a_call_moves_nothing() -> None:
+    """It buys from itself what it sells, at one price."""
+    both = np.array([0, 1])
+    alone = called(Orders.plain(np.zeros(2, dtype=np.int64), both, np.array([1_000, 990]), np.array([5, 5])))
+    assert (alone.traded_wh.tolist(), alone.price_ueur_per_kwh) == ([5, 5], 99_500)
+
+
+GOOD = {
+    "trader": [1, 2], "side": [0, 1], "tick": [1_000, -1_000], "quantity_wh": [1, UINT32],
+    "time": [7, 7], "expiry": [0, 9], "immediate": [1, 0],
+}  # fmt: skip
+
+
+def test_orders_that_just_can_be() -> None:
+    columns = {name: np.array(values) for name, values in GOOD.items()}
+    assert Orders(**columns).count == 2
+    assert Orders(**columns | {"tick": np.array([TICK_MAX, -TICK_MAX])}).count == 2
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "says"),
+    [
+        ("side", [0], r"side: \(1,\), not one number for each of 2"),
+        ("tick", [[1_000], [900]], "tick: .* not one number for each of 2"),
+        ("quantity_wh", [5.7, 5.2], "quantity_wh: numbers are float64, not whole"),
+        ("immediate", [True, False], "immediate: numbers are bool, not whole"),
+        ("side", [0, 2], "order 1: side 2, not from 0 to 1"),
+        ("side", [-1, 0], "order 0: side -1, not from 0 to 1"),
+        ("tick", [0, TICK_MAX + 1], "order 1: tick 32768, not from -32767 to 32767"),
+        ("quantity_wh", [5, 0], "order 1: quantity_wh 0, not from 1 to 4294967295"),
+        ("quantity_wh", [2**32, 1], "order 0: quantity_wh 4294967296, not from 1"),
+        ("time", [7, 6], "order 1: time 6, before that of the order before it"),
+        ("time", [-1, 6], "order 0: time -1, not from 0"),
+        ("expiry", [0, -9], "order 1: expiry -9, not from 0"),
+        ("immediate", [0, 2], "order 1: immediate 2, not from 0 to 1"),
+    ],
+)
+def test_orders_that_cannot_be(column: str, values: list[float], says: str) -> None:
+    columns = {name: np.array(given) for name, given in GOOD.items()} | {column: np.array(values)}
+    with pytest.raises(OrdersError, match=says):
+        Orders(**columns)
