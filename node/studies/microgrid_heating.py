@@ -51,9 +51,44 @@ class Heated:
         return float(self.net.sum(axis=1).reshape(DAYS, SLOTS).max(axis=1).mean() / HOURS)
 
 
-def winter(seed: int, windy: int) -> Winter:
-    """The same houses with sun; the first `windy` of them have wind instead."""
-    rng = stream(seed, "microgrid")
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """The same winter without trade and with it."""
+
+    without: Heated
+    with_trade: Heated
+
+    @property
+    def exchange_kwh(self) -> float:
+        """How much more crosses the border with trade, kWh."""
+        return self.with_trade.exchange - self.without.exchange
+
+    @property
+    def exchange_share(self) -> float:
+        """The same as a share of what crosses it without."""
+        return self.exchange_kwh / self.without.exchange
+
+    @property
+    def peak_share(self) -> float:
+        """How much higher the mean daily peak is with trade, as a share of the one without."""
+        return self.with_trade.peak / self.without.peak - 1.0
+
+    @property
+    def used_kwh(self) -> float:
+        """What heaters take more with trade, kWh."""
+        return float(self.with_trade.net.sum() - self.without.net.sum())
+
+
+def compared(seed: int, number: int, windy: int) -> Compared:
+    """One winter of a seed with so many windy houses, without trade and with it: the same heaters' luck."""
+    houses = winter(seed, number, windy)
+    draws = stream(seed, "heaters", number).uniform(size=houses.load.shape)
+    return Compared(heated(houses, draws, trading=False), heated(houses, draws, trading=True))
+
+
+def winter(seed: int, number: int, windy: int) -> Winter:
+    """One winter of a seed: the same houses with sun, of which the first `windy` have wind instead."""
+    rng = stream(seed, "microgrid", number)
     hour = np.arange(SLOTS) * HOURS
     evening = np.exp(-(((hour - 18.5) / 2.5) ** 2)) + 0.5 * np.exp(-(((hour - 7.5) / 1.5) ** 2))
     load = 0.2 + 0.6 * evening[:, None] * rng.uniform(0.6, 1.4, PEERS)
@@ -71,10 +106,8 @@ def winter(seed: int, windy: int) -> Winter:
     return Winter(load, np.where(wind, turbine, pv))
 
 
-def heated(winter_of: Winter, seed: int, *, trading: bool) -> Heated:
-    """Run the heaters: who is cold must, who is warm may not, the others choose."""
-    rng = stream(seed, "heaters")
-    draws = rng.uniform(size=winter_of.load.shape)
+def heated(winter_of: Winter, draws: Floats, *, trading: bool) -> Heated:
+    """Run the heaters: who is cold must, who is warm may not, the others choose, by `draws` from [0, 1)."""
     energy, mid = HEATER_KW * HOURS, 0.5 * (RETAIL + FIT)
     indoors = np.linspace(COLDEST_C, WARMEST_C, PEERS)
     net = (winter_of.load - winter_of.generation) * HOURS

@@ -33,7 +33,7 @@ def wattbook(*arguments: object) -> Result:
 
 
 NAMES = [entry.name for entry in ENTRIES]
-LONG = {"utility", "decomposition", "cosimulation", "microgrid-platform"}
+LONG = {"utility", "decomposition", "cosimulation"}
 """Studies that take longer than a test should; what they show is tested on less of it."""
 PARAMETERS = [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in NAMES]
 
