@@ -69,7 +69,7 @@ class SecondOrder:
             known = curves(segments).devices(network.buses, network.firm)
             conditions = replace(network.conditions, devices=known)
             warm = None if solution is None else _fitted(solution, known.count)
-            solution = network.newton(network.feeder, conditions, warm)
+            solution = network.newton.near(network.feeder, conditions, warm)
             at = _snapped(solution.duals.price[0, upper.buses], segments)
 
 

@@ -62,7 +62,7 @@ class UpperLevel:
         """T and the balance duals λ for targets Z_b by injection bus. Raises ClearingFailed."""
         weight, target, firm = (each.reshape(self._shape) for each in (self._weight, target, self.firm))
         pulled = replace(self.conditions, devices=pull(self._at, weight, target, firm))
-        self._last = self.newton(self.feeder, pulled, self._last)
+        self._last = self.newton.near(self.feeder, pulled, self._last)
         return self.grant(self._last, (self._last.primal.gen - self._last.primal.load).ravel())
 
     def grant(self, solution: Solution, injection: Floats) -> Grant:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from market.pricing.admission import ClearingFailed, Infeasible
 from market.pricing.central import no_schedule
 from market.pricing.components import components
 from market.pricing.conditions import Conditions, Duals, Primal, Solution
+from market.pricing.finish import finish, without_relaxation
 from market.pricing.given import given
 from market.pricing.network import Network
 from market.pricing.optimality import (
@@ -23,7 +25,27 @@ from market.pricing.optimality import (
     residual,
 )
 from market.pricing.point import point
-from market.pricing.polish import polish
+
+
+def concluded(
+    feeder: Feeder,
+    conditions: Conditions,
+    solve: Callable[[], tuple[Primal, Duals, int]],
+    *,
+    method: str,
+) -> Solution:
+    """A central clearing: what `solve` says of the relaxation, polished; without it where that fails.
+
+    Raises PricingError.
+    """
+    try:
+        primal, duals, iterations = solve()
+    except ClearingFailed:
+        found = without_relaxation(feeder, conditions)
+        if found is None:
+            raise
+        (primal, duals), iterations = found, 0
+    return conclude(feeder, conditions, primal, duals, method=method, iterations=iterations, polished=True)
 
 
 def conclude(
@@ -45,7 +67,7 @@ def conclude(
     polished point raises ClearingFailed, or Infeasible where that is proven.
     """
     if polished:
-        primal, duals = polish(feeder, conditions, primal, duals)
+        primal, duals = finish(feeder, conditions, primal, duals)
     primal, duals = _on_hub_rule(conditions, _nothing_to_shed(conditions, primal), duals)
     measured = measure_point(Network(feeder), given(feeder, conditions), point(primal, duals))
     _, broken = measured.wrong()

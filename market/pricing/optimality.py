@@ -99,6 +99,9 @@ class Rule(NamedTuple):
     floor: float = FLOOR
 
 
+ONE_DIRECTION = "one-direction"
+"""The condition that no storage charges and discharges at once: `finish` sees to it, period by period."""
+
 SERVED = "tie-break-energy"
 """The condition that firm devices are served by more than the tie-break: of the feeder, not of the point."""
 
@@ -123,7 +126,7 @@ RULES = (
     Rule("response-shed", "bus", RESPONSE_TOLERANCE),
     Rule("tie-break", "bus", RESPONSE_TOLERANCE),
     Rule("state-of-charge", "storage", NETWORK_TOLERANCE),
-    Rule("one-direction", "storage", OVERLAP_PU),
+    Rule(ONE_DIRECTION, "storage", OVERLAP_PU),
     Rule("response-charge", "storage", RESPONSE_TOLERANCE),
     Rule("response-discharge", "storage", RESPONSE_TOLERANCE),
     Rule("response-energy", "storage", RESPONSE_TOLERANCE),

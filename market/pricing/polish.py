@@ -6,9 +6,6 @@ hold is clear by then: they are pinned, the rest is a square system in powers an
 freed, until neither happens: all of them at once, which is quick; where that leads nowhere, as it may where
 a bus that sheds nearly all is at a voltage limit, once more from the start and one by one, first what the
 solver's point held least clearly. The multipliers of pinned variables are what is left of their gradient.
-A point that does not become better is returned as it was.
-
-Periods are polished one by one, or together where storages couple them.
 """
 
 from __future__ import annotations
@@ -20,24 +17,14 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import structural_rank
 from scipy.sparse.linalg import splu
 
-from market.feeder.model import Feeder
-from market.pricing.admission import ClearingFailed
 from market.pricing.branchflow import NetworkProblem
-from market.pricing.central import network_problem, solve_jointly
 from market.pricing.conditions import Conditions, Duals, Primal
-from market.pricing.optimality import CONE_TOLERANCE, measure, residual
-from market.pricing.periods import period_of, row, with_row
-from market.pricing.sequential import exact_period
 from market.pricing.stationarity import FREE, HIGH, LOW, Coupled, Period, Pins, Point, System
-from market.pricing.storages import OVERLAP_PU, one_way
 from market.units import Floats, Ints
-
-__all__ = ["polish", "stationary"]
 
 NEWTON_STEPS = 12
 ACTIVE_SET_ROUNDS = 12
 ONE_BY_ONE_ROUNDS = 60
-OVERLAP_ROUNDS = 8
 SETTLED = 1e-12
 """Newton ends when a step is below this share of the unknowns."""
 STALLED = 1e-9
@@ -48,83 +35,17 @@ OUTSIDE = 1e-10
 """pu beyond a bound, or share of the largest price on the wrong side of 0, that changes what is pinned."""
 
 
-def polish(feeder: Feeder, conditions: Conditions, primal: Primal, duals: Duals) -> tuple[Primal, Duals]:
-    """Polish every period on its own, or all that storages couple; what gains nothing keeps its point.
-
-    What is not exact is moved to a stationary point first: of the true power flow where the relaxation has
-    slack, of storages that do one thing at a time where it has them charge and discharge at once.
-    """
-    if conditions.storages.count:
-        return _polish_jointly(feeder, conditions, primal, duals)
-    problem = NetworkProblem(feeder, conditions.devices.bus)
-    given = primal, duals
-    for t in range(conditions.periods):
-        one = period_of(conditions, t)
-        point = row(given[0], t), row(given[1], t)
-        better = _exact(problem, one, *point)
-        given = with_row(given[0], t, better[0]), with_row(given[1], t, better[1])
-    return given
-
-
-def _polish_jointly(
-    feeder: Feeder, conditions: Conditions, primal: Primal, duals: Duals
-) -> tuple[Primal, Duals]:
-    """Polish all periods together; where a storage does two things at once, allow it one and clear again."""
-    problem = network_problem(feeder, conditions)
-    point, allowed = (primal, duals), conditions
-    for _ in range(OVERLAP_ROUNDS):
-        point = _exact(problem, allowed, *point)
-        if not np.any(np.minimum(point[0].charge, point[0].discharge) > OVERLAP_PU):
-            break
-        allowed = replace(allowed, storages=one_way(allowed.storages, point[0], OVERLAP_PU))
-        try:
-            primal, duals, _ = solve_jointly(problem, allowed)
-        except ClearingFailed:
-            break
-        point = primal, duals
-    return point
-
-
-def _exact(
-    problem: NetworkProblem, conditions: Conditions, primal: Primal, duals: Duals
-) -> tuple[Primal, Duals]:
-    """Polished, and moved to the true power flow where the relaxation has slack."""
-    # a relaxed point with slack is near no point of the true flow: there is nothing to look for long
-    patient = _slack(problem.feeder, primal) <= CONE_TOLERANCE
-    better = _better(problem, conditions, primal, duals, patient=patient)
-    if _slack(problem.feeder, better[0]) > CONE_TOLERANCE:
-        exact = exact_period(problem.feeder, conditions, better[0])
-        better = _better(problem, conditions, *exact) if exact is not None else better
-    return better
-
-
 def stationary(
     problem: NetworkProblem, conditions: Conditions, primal: Primal, duals: Duals, *, patient: bool = False
 ) -> tuple[Primal, Duals] | None:
     """The point of the true power flow that Newton and active set reach from a point near it.
 
-    One period, or several with storages. It meets the first-order conditions to about 1e-14. None where
-    they do not settle; `patient` tries one pin at a time before.
+    One period, or several that storages couple. It meets the first-order conditions to about 1e-14. None
+    where they do not settle; `patient` tries one pin at a time before.
     """
     coupled = conditions.storages.count > 0
     system = Coupled(problem, conditions) if coupled else Period(problem, conditions)
     return _polish(system, primal, duals, patient=patient)
-
-
-def _better(
-    problem: NetworkProblem, conditions: Conditions, primal: Primal, duals: Duals, *, patient: bool = True
-) -> tuple[Primal, Duals]:
-    """The polished point, or the given one where that meets the conditions better."""
-    polished = stationary(problem, conditions, primal, duals, patient=patient)
-    if polished is None:
-        return primal, duals
-    gained = _error(problem.feeder, conditions, *polished) < _error(problem.feeder, conditions, primal, duals)
-    return polished if gained else (primal, duals)
-
-
-def _slack(feeder: Feeder, primal: Primal) -> float:
-    """What the relaxed cone leaves, l·v_π − P² − Q², at most, pu²."""
-    return float(np.abs(primal.l * primal.v[:, feeder.parent] - primal.p**2 - primal.q**2)[:, 1:].max())
 
 
 def _polish(system: System, primal: Primal, duals: Duals, *, patient: bool) -> tuple[Primal, Duals] | None:
@@ -253,8 +174,3 @@ def _hub_signs(system: System, point: Point, wrong: float) -> Ints:
     leaves = np.where(price > hub.import_price + wrong, 1, np.where(price < hub.export_price - wrong, -1, 0))
     stays = (hub.import_price == hub.export_price) | (imported * point.hub >= -OUTSIDE)
     return np.where(point.hub == 0, leaves, np.where(stays, point.hub, 0))
-
-
-def _error(feeder: Feeder, conditions: Conditions, primal: Primal, duals: Duals) -> float:
-    """Largest residual of the optimality conditions."""
-    return residual(measure(feeder, conditions, primal, duals))

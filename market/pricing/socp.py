@@ -11,7 +11,7 @@ and its status is 'local'.
 from __future__ import annotations
 
 from market.feeder.model import Feeder
-from market.pricing.conclude import conclude
+from market.pricing.conclude import concluded
 from market.pricing.conditions import Conditions, Solution
 from market.pricing.program import CompiledClearing
 
@@ -21,10 +21,7 @@ class SocpClearing(CompiledClearing):
 
     def __call__(self, feeder: Feeder, conditions: Conditions, warm: Solution | None = None) -> Solution:
         """Clear every period. Raises PricingError; `warm` is of no use to an interior point."""
-        primal, duals, iterations = self.solve(feeder, conditions)
-        return conclude(
-            feeder, conditions, primal, duals, method="socp", iterations=iterations, polished=True
-        )
+        return concluded(feeder, conditions, lambda: self.solve(feeder, conditions), method="socp")
 
 
 def clear(feeder: Feeder, conditions: Conditions, warm: Solution | None = None) -> Solution:

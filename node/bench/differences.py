@@ -47,7 +47,7 @@ def conditions_of(feeder: Feeder) -> Conditions:
 def worst_error(feeder: Feeder, conditions: Conditions, buses: Sequence[int] | Ints) -> float:
     """Largest error of λ at these buses, of max(|λ|, 1 €/MWh); `conditions` of one period."""
     clearing = NewtonClearing(feeder, exact=0.0)
-    same = clearing(feeder, conditions)
+    same = clearing.near(feeder, conditions)
     return max(_error(clearing, conditions, same, int(bus)) for bus in buses)
 
 
@@ -59,7 +59,7 @@ def spread(feeder: Feeder) -> Ints:
 def _error(clearing: NewtonClearing, conditions: Conditions, same: Solution, bus: int) -> float:
     """How far λ of a bus is from the cost's slope, or from between its slopes on either side."""
     less, more = (
-        clearing(clearing.feeder, _moved(conditions, bus, step), same) for step in (-STEP_PU, STEP_PU)
+        clearing.near(clearing.feeder, _moved(conditions, bus, step), same) for step in (-STEP_PU, STEP_PU)
     )
     slope = (same.cost - less.cost) / STEP_PU, (more.cost - same.cost) / STEP_PU
     smooth = all(

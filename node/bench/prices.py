@@ -18,13 +18,13 @@ from market.pricing.admission import ClearingFailed
 from market.pricing.conditions import Conditions, Solution
 from market.pricing.newton import NewtonClearing
 from market.pricing.socp import SocpClearing
+from node.bench import stressed
 from node.bench.day import demo_day, price_error
 from node.bench.differences import LIMITS_PU, conditions_of, spread, worst_error, worst_of
 from node.bench.drawn import drawn_conditions, drawn_day, drawn_feeder
 from node.bench.feeders import EVERY
 from node.bench.opf import opf
 from node.bench.row import Row, WrongWork
-from node.bench.stressed import stressed
 from node.bench.timing import MS, Times, again, times
 from node.scenario.streams import stream
 
@@ -217,13 +217,14 @@ def _agreement() -> Iterator[Row]:
     """Newton and Clarabel, polished by another Newton, on conditions of ten kinds."""
     worst, solved = 0.0, 0
     for number in range(STRESSED):
-        rngs = (stream(SEED, "bench", "stressed", of, number) for of in ("conditions", "devices"))
-        feeder, conditions = stressed(number % KINDS, *rngs)
+        drawn, devices = (stream(SEED, "bench", "stressed", of, number) for of in ("conditions", "devices"))
+        name = stressed.FEEDERS[number // KINDS % len(stressed.FEEDERS)]
+        feeder, conditions = stressed.stressed(number % KINDS, drawn, devices, name)
         found, other = NewtonClearing(feeder)(feeder, conditions), direct.clear(feeder, conditions)
         top = max(1.0, float(np.abs(other.duals.price).max()))
         worst = max(worst, float(np.abs(found.duals.price - other.duals.price).max()) / top)
         solved += found.residual <= FINISHED
-    who = f"{STRESSED} stressed slots"
+    who = f"{STRESSED} stressed slots on {len(stressed.FEEDERS)} feeders"
     yield Row(f"{who}: newton against polished Clarabel", worst, "of λ", goal=AGREEMENT)
     yield Row(
         f"{who}: solved",

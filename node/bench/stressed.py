@@ -1,4 +1,4 @@
-"""Random conditions on the IEEE 33-bus feeder, up to harder ones than any market should meet.
+"""Random conditions on a feeder, by default IEEE 33-bus, up to harder ones than any market should meet.
 
 Benchmarks and tests draw the same; each brings its own generators.
 """
@@ -12,10 +12,24 @@ import numpy as np
 from market.feeder import Feeder, load
 from market.pricing.conditions import Conditions, Devices, Hub
 
+FEEDERS = (
+    "ieee33",
+    "ieee69",
+    "ieee85",
+    "ieee141",
+    "pandapower:cigre-mv",
+    "pandapower:cigre-lv",
+    "pandapower:kerber-dorf",
+)
+"""Feeders of benchmarks and tests: long and short lines, mostly resistive and mostly inductive ones."""
+IEEE33_MW = 3.715
+"""Nominal load of IEEE 33-bus, beside which `drawn` has prosumers of about 1 MW in all."""
+
 
 def drawn(
     rng: np.random.Generator,
     *,
+    name: str = "ieee33",
     periods: int = 1,
     count: int = 40,
     scale: float = 1.0,
@@ -27,10 +41,14 @@ def drawn(
     generation: float = 0.6,
     linear: float = 0.2,
 ) -> tuple[Feeder, Conditions]:
-    """IEEE 33-bus with `count` prosumers: the share `generation` generates, `linear` has linear costs."""
-    feeder = load("ieee33", v_min, v_max, rated=rated)
+    """A feeder with `count` prosumers: the share `generation` generates, `linear` has linear costs.
+
+    Prosumers are as large, beside the feeder's nominal load, on every feeder as on IEEE 33-bus.
+    """
+    feeder = load(name, v_min, v_max, rated=rated)
     weight = rng.uniform(0.5, 1.5, count)
     weight /= weight.sum()
+    weight *= round(float(feeder.nominal_p_mw.sum()), 9) / IEEE33_MW
     level = rng.uniform(0.5, 1.5, (periods, 1))
     sun = rng.uniform(0.0, 1.5, (periods, 1))
     generates = rng.random(count) < generation
@@ -60,7 +78,7 @@ def drawn(
 
 
 def stressed(
-    kind: int, rng: np.random.Generator, devices_rng: np.random.Generator
+    kind: int, rng: np.random.Generator, devices_rng: np.random.Generator, name: str = "ieee33"
 ) -> tuple[Feeder, Conditions]:
     """Random conditions of one of ten kinds, 0 to 9: no period of any market should be harder.
 
@@ -73,12 +91,14 @@ def stressed(
         1: (float(rng.uniform(0, 5)), 0.0),
         4: (3000.0, -500.0),
     }.get(kind, prices)
+    above = load(name).v0 - 1.0  # limits go with what the substation holds
     feeder, conditions = drawn(
         devices_rng,
+        name=name,
         count=int(rng.integers(0, 80)),
         scale=float(rng.choice([10, 20, 50] if kind == 5 else [0.1, 0.5, 1, 1.5, 2, 4])),
-        v_min=float(rng.choice([0.9, 0.95, 0.97])),
-        v_max=float(rng.choice([1.005, 1.01, 1.03, 1.1])),
+        v_min=float(rng.choice([0.9, 0.95, 0.97])) + above,
+        v_max=float(rng.choice([1.005, 1.01, 1.03, 1.1])) + above,
         rated=bool(rng.integers(2)),
         import_price=prices[0],
         export_price=prices[1],

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from market.feeder import Feeder
 from market.pricing import direct, rules
-from market.pricing.conditions import Solution
+from market.pricing.conditions import Conditions, Solution
 from market.pricing.newton import NewtonClearing
-from tests.market.pricing_cases import stressed
+
+Draw = Callable[[int], tuple[Feeder, Conditions]]
 
 AGREE = 1e-6
 """Of the largest price: what two correct solvers may differ by where prices are unique."""
@@ -31,11 +34,11 @@ class Agreement:
     unlike: list[int] = field(default_factory=list)
 
 
-def compare(seeds: range, tolerance: float) -> Agreement:
-    """Clear every seed by both; `apart` differ by more than the tolerance, `unlike` in their status."""
+def compare(draw: Draw, seeds: Iterable[int], tolerance: float) -> Agreement:
+    """Clear every draw by both; `apart` differ by more than the tolerance, `unlike` in their status."""
     found = Agreement()
     for seed in seeds:
-        feeder, conditions = stressed(seed)
+        feeder, conditions = draw(seed)
         newton, reference = NewtonClearing(feeder)(feeder, conditions), direct.clear(feeder, conditions)
         found.statuses[newton.status] += 1
         if not (solved(newton) and solved(reference)):

@@ -12,6 +12,8 @@ from market.pricing.conditions import Conditions, Hub, Primal, Solution
 from market.pricing.optimality import injections
 from node.bench import stressed as drawing
 
+NEAR_HUB = 10.0
+"""€/MWh by which a generator may ask for less or more than the hub."""
 NO_DEVICES = np.zeros((1, 0))
 
 
@@ -45,6 +47,20 @@ def usual(seed: int) -> tuple[Feeder, Conditions]:
 def stressed(seed: int) -> tuple[Feeder, Conditions]:
     """Random conditions of ten kinds in turn."""
     return drawing.stressed(seed % 10, np.random.default_rng([seed, 33]), np.random.default_rng(seed))
+
+
+def elsewhere(seed: int) -> tuple[Feeder, Conditions]:
+    """The ten kinds on other feeders; at prices near 0 generators ask for about the hub price."""
+    rng = np.random.default_rng([seed, 34])
+    names = drawing.FEEDERS[1:]
+    name = names[seed // 10 % len(names)]
+    feeder, conditions = drawing.stressed(seed % 10, rng, np.random.default_rng([seed, 35]), name)
+    if seed % 10 > 1:
+        return feeder, conditions
+    hub, devices = conditions.hub, conditions.devices
+    low, high = float(hub.export_price[0]) - NEAR_HUB, float(hub.import_price[0]) + NEAR_HUB
+    cost = rng.uniform(low, high, devices.gen_cost.shape)
+    return feeder, replace(conditions, devices=replace(devices, gen_cost=cost))
 
 
 def add_load(conditions: Conditions, bus: int, power: float, *, reactive: bool = False) -> Conditions:

@@ -9,12 +9,13 @@ import pytest
 
 from market.feeder import Feeder, load
 from market.feeder.powerflow import power_flow, violations
-from market.pricing import central, direct, interior, newton, polish
+from market.pricing import central, direct, finish, interior, local, newton, single
 from market.pricing.admission import ClearingFailed, ConditionsError, StorageError
 from market.pricing.certificate import certificate, check
 from market.pricing.components import components, total
 from market.pricing.conditions import Conditions, Devices, Solution
 from market.pricing.newton import NewtonClearing
+from market.pricing.single import SinglePeriod
 from tests.market.pricing_cases import CASES, add_load, bare, case, consumption, draw, firm
 from tests.market.storage_cases import batteries, with_storages
 
@@ -204,10 +205,11 @@ def test_ratings_that_leave_no_digits_are_priced_as_near_as_the_interior_point_g
 @pytest.mark.parametrize("clear", [newton.clear, direct.clear], ids=["newton", "direct"])
 def test_what_is_not_solved_is_said_and_not_priced(clear, monkeypatch):
     # a solver that ends anywhere, and a polish that mends nothing
-    monkeypatch.setattr(newton, "settle", lambda *given: None)
+    monkeypatch.setattr(single, "settle", lambda *given: None)
     monkeypatch.setattr(interior, "approach", lambda *given: False)
     monkeypatch.setattr(direct, "solve", lambda *given: half_way(*central.solve(*given)))
-    monkeypatch.setattr(polish, "stationary", lambda *given, patient=False: None)
+    monkeypatch.setattr(finish, "stationary", lambda *given, patient=False: None)
+    monkeypatch.setattr(local, "tangents", lambda *given: None)
     with pytest.raises(ClearingFailed, match=r"direct: not solved, residual \S+ pu, or share of a price$"):
         clear(*case("plenty"))
 
@@ -264,9 +266,9 @@ def test_where_newton_ends_nowhere_the_direct_clearing_answers(monkeypatch):
     feeder, conditions = case("four periods")
     clearing = NewtonClearing(feeder)
     reference = clearing(feeder, conditions)
-    cold = NewtonClearing._cold
+    cold = SinglePeriod.from_nothing
     answers = iter([False, True, False, True])
-    monkeypatch.setattr(NewtonClearing, "_cold", lambda *given: cold(*given) if next(answers) else None)
+    monkeypatch.setattr(SinglePeriod, "from_nothing", lambda *given: cold(*given) if next(answers) else None)
     mixed = clearing(feeder, conditions)
     assert mixed.status == reference.status
     assert price_difference(mixed, reference) < AGREE

@@ -9,12 +9,13 @@ import pytest
 
 from market.feeder import load
 from market.feeder.powerflow import power_flow, violations
-from market.pricing import direct, newton
+from market.pricing import direct, local, newton
 from market.pricing.admission import ClearingFailed
 from market.pricing.certificate import Accuracy, Claim, certificate, check, decode, prices
 from market.pricing.components import trade_charge, usage_charges
 from market.pricing.conditions import Conditions, Devices, Hub, Solution
 from market.pricing.quantise import quantise
+from market.pricing.sequential import carried, tangents
 from tests.market.pricing_cases import add_load, case, consumption, draw
 
 CLEARINGS = {"direct": direct.clear, "newton": newton.clear}
@@ -120,8 +121,8 @@ def test_the_reactive_price_is_the_cost_of_one_more_unit(name):
         assert duals.reactive[0, bus] == pytest.approx((up - down) / (2 * step), rel=1e-5, abs=1e-4)
 
 
-def test_what_the_checker_would_refuse_is_not_returned():
-    """Twice its load and an upper limit: tangents end where the tie-break serves load, at −165 000 €/MWh."""
+def test_what_the_checker_would_refuse_is_not_returned(monkeypatch):
+    """Twice its load, an upper limit: tangents at the relaxation end where the tie-break serves load."""
     feeder = load("pandapower:cigre-mv", 0.9, 1.03)
     devices = Devices(
         bus=np.array([9, 13, 13, 3]),
@@ -135,7 +136,13 @@ def test_what_the_checker_would_refuse_is_not_returned():
     )
     firm_load = Conditions.firm(feeder, 2.0, Hub(np.array([155.7]), np.array([6.0])), 1.0)
     conditions = replace(firm_load, devices=devices)
+    for solution in (newton.clear(feeder, conditions), direct.clear(feeder, conditions)):
+        assert check(certificate(solution, feeder, conditions), feeder, conditions) == ()
+    monkeypatch.setattr(local, "cheapest", at_the_relaxation)
     with pytest.raises(ClearingFailed, match=r"not solved, the tie-break serves load \(tie-break-energy\)"):
         direct.clear(feeder, conditions)
-    solution = newton.clear(feeder, conditions)
-    assert check(certificate(solution, feeder, conditions), feeder, conditions) == ()
+
+
+def at_the_relaxation(problem, conditions, relaxed):
+    """What tangents at the relaxation's own schedule end at, at −165 000 €/MWh here."""
+    return tangents(problem, conditions, carried(problem.feeder, conditions, relaxed[0]))
