@@ -93,6 +93,7 @@ WHY: Mapping[int, str] = {
     404: "There is no such thing.",
     409: "The market does not allow it now.",
     413: "The body is too large.",
+    421: "The request names this server by a name that is not its own.",
     422: "An input breaks a rule.",
     429: "Too many requests; Retry-After says when to come back.",
     503: "Not now.",
@@ -147,6 +148,8 @@ def _refused(request: Request, failure: Exception) -> Response:
 
 def _by_status(request: Request, failure: Exception) -> Response:
     assert isinstance(failure, HTTPException)
+    if failure.status_code == HTTPStatus.BAD_REQUEST:  # only what cannot be read as JSON at all is called so
+        return _answer(request, _of_faults([Fault(where="body", problem="is no JSON that can be read")]))
     status, detail = HTTPStatus(failure.status_code), str(failure.detail)
     if detail == status.phrase:
         detail = status.description
@@ -160,15 +163,18 @@ def _invalid(request: Request, failure: Exception) -> Response:
         Fault(where=".".join(str(part)[:80] for part in each["loc"]), problem=each["msg"])
         for each in failure.errors()
     ]
+    return _answer(request, _of_faults(faults))
+
+
+def _of_faults(faults: list[Fault]) -> Problem:
     detail = "; ".join(f"{fault.where}: {fault.problem}" for fault in faults)
-    problem = Problem(
+    return Problem(
         type=URN + "input", title="An input breaks a rule", status=422, detail=detail, faults=faults
     )
-    return _answer(request, problem)
 
 
 def _described(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI description, with problems under their own media type."""
+    """The OpenAPI description, with problems under their own media type, and what the guard refuses."""
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title,
@@ -179,9 +185,18 @@ def _described(app: FastAPI) -> dict[str, Any]:
         )
         for operations in document["paths"].values():
             for operation in operations.values():
-                for status, answer in operation["responses"].items():
-                    if int(status) in WHY:
-                        page = PAGE_CONTENT if PAGE in answer["content"] else {}
-                        answer["content"] = {MEDIA_TYPE: PROBLEM_CONTENT} | page
+                _describe_problems(operation["responses"])
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _describe_problems(answers: dict[str, Any]) -> None:
+    for status, answer in answers.items():
+        if int(status) in WHY:
+            page = PAGE_CONTENT if PAGE in answer["content"] else {}
+            answer["content"] = {MEDIA_TYPE: PROBLEM_CONTENT} | page
+    misdirected = HTTPStatus.MISDIRECTED_REQUEST
+    answers[str(misdirected.value)] = {
+        "description": WHY[misdirected],
+        "content": {MEDIA_TYPE: PROBLEM_CONTENT},
+    }
