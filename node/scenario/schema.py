@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from market.feeder import is_simbench
+from market.mechanisms.coalitions import PEERS_MAX
 from market.units import KW_PER_MW, NEUR_PER_EUR, WH_PER_MWH
 
 UINT32_MAX = 2**32 - 1
@@ -29,6 +30,8 @@ FIRST_START = datetime.fromisoformat("1972-01-01T00:00:00+00:00")
 """Blocks count seconds from 1970, and a slot may open a year before it starts."""
 LAST_END = datetime.fromisoformat("2105-01-01T00:00:00+00:00")
 """An order's expiry, in seconds from 1970, has 32 bits, and a slot may take a year to become final."""
+TOLD, FORMING = "coalition", "forming"
+"""Policies of coalitions: those that the scenario tells, and those that form in a slot."""
 CELLS_MAX = 10_000_000
 """Slots × prosumers: each of the world's twenty arrays keeps a number for every one."""
 NEUR_DECIMALS = 9
@@ -311,7 +314,7 @@ class ForecastSection(Section):
 class BiddingSection(Section):
     """`[bidding]`: the policy of the prosumers' agents."""
 
-    policy: Literal["truthful", "zic", "coalition"] = "truthful"
+    policy: Literal["truthful", "zic", "coalition", "forming"] = "truthful"
     rounds: Annotated[int, Field(ge=1, le=12)] = 4
     markup: Share = 0.10
     """First mark-up on the true value; it decays to 0 in the last round."""
@@ -323,11 +326,16 @@ class BiddingSection(Section):
         members = self.members
         if len(set(members)) < len(members):
             raise ValueError(f"coalitions = {_lists(self.coalitions)}: nobody is in two")
-        if (self.policy == "coalition") != bool(members):
+        if (self.policy == TOLD) != bool(members):
             raise ValueError(
                 f'coalitions = {_lists(self.coalitions)}: some with policy = "coalition", and none without'
             )
         return self
+
+    @property
+    def together(self) -> bool:
+        """Whether coalitions leave inside what their members have."""
+        return self.policy in {TOLD, FORMING}
 
     @property
     def members(self) -> tuple[int, ...]:
@@ -428,6 +436,19 @@ class ScenarioFile(Section):
                 f"slots.count = {self.slots.count} times prosumers.count = {self.population}"
                 f" is above {CELLS_MAX}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _coalitions(self) -> ScenarioFile:
+        """Coalitions only where what they net inside is settled at one price; no more than can form."""
+        told = f'bidding.policy = "{self.bidding.policy}"'
+        if self.bidding.together and self.market.rule != "dlmp":
+            raise ValueError(
+                f'{told} needs market.rule = "dlmp": by "{self.market.rule}" what members leave inside'
+                " has no contract, and would be taken at retail and given at the feed-in tariff"
+            )
+        if self.bidding.policy == FORMING and self.population > PEERS_MAX:
+            raise ValueError(f"{told} with {self.population} prosumers: at most {PEERS_MAX} form coalitions")
         return self
 
     @model_validator(mode="after")

@@ -27,6 +27,7 @@ from node.scenario.streams import stream
 from node.scenario.world import World, period
 from node.simulate.appraisal import appraise, price_error
 from node.simulate.bookview import SlotView
+from node.simulate.coalitions import Coalitions, coalitions_of, partners_in
 from node.simulate.delivery import Delivery, deliver, deliver_on_tariff, scheduled_state
 from node.simulate.ledgerless import TwinSession
 from node.simulate.quotes import utility_orders
@@ -80,6 +81,7 @@ class _Progress:
     uncharged: str = ""
     unpriced: str = ""
     contracted_wh: dict[str, int] = field(default_factory=dict)
+    coalitions: Coalitions = ()
 
 
 class TradingDay:
@@ -108,7 +110,6 @@ class TradingDay:
         self._rngs = [stream(world.scenario.seed, "agents", k) for k in range(len(world.bus))]
         self._arrivals = stream(world.scenario.seed, "arrivals")
         self._policy = _policy(world)
-        self._partners = _partners(world)
         self._storing = _storing(world, reference, self.chain_slot(0))
         self._days: dict[int, tuple[Proposal, tuple[Signer, ...]] | str] = {}
         self._day_conditions: dict[int, Conditions] = {}
@@ -218,10 +219,13 @@ class TradingDay:
         orders: list[tuple[Key, Order]] = []
         devices = period(self.world.forecast.devices, due.index)
         views = [self._view(k, due, devices) for k in range(len(self.world.bus))]
+        if due.round == 0:
+            slot.coalitions = coalitions_of(self.world.scenario.bidding, views)
+        partners = partners_in(slot.coalitions)
         for k in self._arrivals.permutation(len(views)):
-            view, partners = views[k], self._partners[k]
-            if partners:
-                view = replace(view, partners=tuple(views[other] for other in partners))
+            view = views[k]
+            if others := partners.get(int(k) + 1):
+                view = replace(view, partners=tuple(views[other - 1] for other in others))
             key = self.session.cast.prosumers[k]
             orders.extend((key, order) for order in self._policy.orders(view, self._rngs[k]))
         self._place(slot.view, orders)
@@ -382,6 +386,7 @@ class TradingDay:
             utility=settled[self.session.cast.utility.address],
             welfare=self._welfare(index, slot.delivery, contracted),
             fallback="; ".join(f"{name}: {each.fallback}" for name, each, _ in proposals if each.fallback),
+            coalitions=slot.coalitions,
             uncharged=slot.uncharged,
             unpriced=slot.unpriced,
             stored=self._stored(index),
@@ -455,13 +460,4 @@ def _policy(world: World) -> Policy:
     if section.policy == "zic":
         return ZeroIntelligenceConstrained()
     truthful = Truthful(markup=section.markup)
-    return Coalition(truthful) if section.policy == "coalition" else truthful
-
-
-def _partners(world: World) -> list[tuple[int, ...]]:
-    """By prosumer, who else is in its coalition."""
-    partners: list[tuple[int, ...]] = [()] * len(world.bus)
-    for coalition in world.scenario.bidding.coalitions:
-        for number in coalition:
-            partners[number - 1] = tuple(other - 1 for other in coalition if other != number)
-    return partners
+    return Coalition(truthful) if section.together else truthful

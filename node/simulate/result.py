@@ -78,7 +78,8 @@ class SlotResult:
     Where the oracles could prove nothing, `uncharged` and `unpriced` say why. Without charges nothing was
     traded and ν = 0; without prices the contract settled by the tariff rule, and `prices` are the
     reference of the utility's identity (`market.settlement.slot_identity`): λ_0 = ω, λ_b = ω + ν_b.
-    `stored` is None where nobody stores anything.
+    `stored` is None where nobody stores anything; `coalitions` are those that traded together, by numbers of
+    prosumers from 1.
     """
 
     index: int
@@ -108,6 +109,7 @@ class SlotResult:
     uncharged: str = ""
     unpriced: str = ""
     stored: StoredSlot | None = None
+    coalitions: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,11 @@ REFUSED = {
     ("[[1, 2]]", "[[1, 3]]"): "bidding.coalitions: number 3, and there are 2 prosumers",
     ("[[1, 2]]", "[[1, 2], [2]]"): "nobody is in two",
     ("[[1, 2]]", "[]"): 'some with policy = "coalition", and none without',
+    (
+        "count = 2",
+        'count = 2\n[market]\nrule = "tariff"',
+    ): 'policy = "coalition" needs market.rule = "dlmp": by "tariff"',
+    ('policy = "coalition"', 'policy = "forming"'): 'some with policy = "coalition", and none without',
     ("[[1, 2]]", "[[0]]"): "bidding.coalitions.1.1 = 0: must be",
 }
 
@@ -90,3 +95,11 @@ def test_a_capacity_that_no_order_could_have_is_refused(tmp_path: Path) -> None:
 def test_nobody_lives_where_no_bus_is_or_at_the_substation(tmp_path: Path, bus: str) -> None:
     with pytest.raises(FeederError, match=f"prosumer.bus = '{bus}': ieee33 has buses 2 to 33"):
         told(tmp_path, TWO.replace('bus = "33"', f'bus = "{bus}"'))
+
+
+def test_coalitions_form_of_a_few_only(tmp_path: Path) -> None:
+    forming = TWO.replace('coalition"\ncoalitions = [[1, 2]]', 'forming"')
+    assert told(tmp_path, forming).scenario.bidding.together
+    crowd = forming + '[[prosumer]]\nbus = "5"\nfirm_kw = 1.0\n' * 9
+    with pytest.raises(ScenarioError, match="with 11 prosumers: at most 10 form coalitions"):
+        told(tmp_path, crowd)

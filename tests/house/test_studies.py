@@ -150,9 +150,16 @@ def test_the_peak_hour() -> None:
     figures = found("peak-hour").figures
     usual, led = (figures["cases"][name] for name in (USUAL, LED))
     assert figures["price"] == pytest.approx(29.8644, abs=5e-5)
-    # By the closed form 51.8 kWh at the usual price and nothing at the leader's; losses make it less.
-    assert 40_000 < usual["prosumers_net_wh"] < 51_800 and -10_000 < led["prosumers_net_wh"] <= 0
-    assert led["import_wh"] < usual["import_wh"]
+    for case in (usual, led):
+        # The closed form at the prices of nine buses; meters show whole watt-hours.
+        assert case["prosumers_net_wh"] == pytest.approx(case["net_by_prices_wh"], abs=10)
+    taken_less, imported_less = (usual[what] - led[what] for what in ("prosumers_net_wh", "import_wh"))
+    # What is not taken saves its losses too, at most by the margin of the dearest bus when more was taken.
+    assert 0 < taken_less < imported_less < taken_less * usual["dearest_bus_over_hub"]
+    members = sorted(number for coalition in led["coalitions"] for number in coalition)
+    assert members == list(range(1, 10)) and len(led["coalitions"]) < 9
+    buyers, sellers = figures["worse_by_eur"][:5], figures["worse_by_eur"][5:]
+    assert min(buyers) > 0 > max(sellers), "who has pays less, who wants pays more, than at the usual price"
 
 
 @pytest.mark.long
