@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from shutil import get_terminal_size
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from node.studies.study import Findings, Study, Table
 
 ALL = "all"
+MARKS = {
+    "comes out": "[green]✓[/green]",
+    "not reproduced": "[yellow]–[/yellow]",
+    "does not come out": "[red]✗[/red]",
+}
+"""By a claim's outcome."""
 
 
 def study(
@@ -158,8 +165,8 @@ def _show(chosen: Study, found: Findings) -> None:
     for table in found.tables:
         _show_table(table)
     for claim in found.claims:
-        mark = "[green]✓[/green]" if claim.held else "[red]✗[/red]"
-        console.print(f"{mark} {escape(claim.told)}")
+        said = claim.told if claim.held or claim.required else f"{claim.outcome}: {claim.told}"
+        console.print(f"{MARKS[claim.outcome]} {escape(said)}")
     for note in found.notes:
         console.print(f"\n{note}")
 
@@ -167,5 +174,6 @@ def _show(chosen: Study, found: Findings) -> None:
 def _show_table(table: Table) -> None:
     from node.cli.sheet import sheet  # noqa: PLC0415
 
-    lines = sheet(table.head, table.rows, get_terminal_size().columns)
-    typer.echo("\n".join(("", table.title, "", *lines, "")))
+    width = get_terminal_size().columns
+    lines = sheet(table.head, table.rows, width)
+    typer.echo("\n".join(("", *wrap(table.title, width), "", *lines, "")))

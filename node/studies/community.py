@@ -18,12 +18,14 @@ import numpy as np
 
 from market.agents.welfare import Schedule, alone_schedule, contracted_schedule
 from market.atc.prosumers import Prosumers, cost_by_device
+from market.events import AccountSettled
 from market.feeder.powerflow import Flow, power_flow
 from market.mechanisms.baselines import mid_market_rates
 from market.mechanisms.double_auction import Grid, Offer
 from market.units import UEUR_PER_KWH_PER_EUR_PER_MWH, WH_PER_MWH, Floats, Ints, eur_per_mwh
 from node.scenario.streams import stream
 from node.scenario.world import World
+from node.simulate.result import DayResult
 from node.studies.auctions import AUCTIONS, Auction, decided
 
 LEVELS = 21
@@ -129,7 +131,12 @@ def chance(seed: int, slot: int) -> np.random.Generator:
 
 def alone(world: World) -> Day:
     """The day of everybody on FiT/retail."""
-    return _billed(world, lambda net: [(world.tariff.retail, world.tariff.fit)] * len(net))
+    return _billed(world, lambda net: on_tariff(world, net))
+
+
+def on_tariff(world: World, net_wh: Ints) -> list[tuple[float, float]]:
+    """Retail and feed-in tariff in every slot, µ€/kWh."""
+    return [(world.tariff.retail, world.tariff.fit)] * len(net_wh)
 
 
 def at_mid_market_rate(world: World) -> Day:
@@ -146,14 +153,20 @@ def at_mid_market_rate(world: World) -> Day:
 
 def _billed(world: World, rates: Callable[[Ints], Sequence[tuple[float, float]]]) -> Day:
     """Everybody's own best on FiT/retail, billed at what buying costs and selling brings by slot."""
-    rows = [_alone_net(world, slot) for slot in range(world.periods)]
-    net: Ints = np.rint(np.array(rows) * wh_per_pu(world)).astype(np.int64)
-    prices = np.array(rates(net), dtype=np.float64)
-    bills: Floats = np.where(net > 0, prices[:, :1], prices[:, 1:]) * net
-    return metered(world, net, bills)
+    net = np.array([alone_net(world, slot) for slot in range(world.periods)])
+    return billed(world, net, rates)
 
 
-def _alone_net(world: World, slot: int) -> Floats:
+def billed(world: World, net: Floats, rates: Callable[[Ints], Sequence[tuple[float, float]]]) -> Day:
+    """Meters (slots × prosumers, pu) billed at what buying costs and selling brings by slot, µ€/kWh."""
+    net_wh: Ints = np.rint(net * wh_per_pu(world)).astype(np.int64)
+    prices = np.array(rates(net_wh), dtype=np.float64)
+    bills: Floats = np.where(net_wh > 0, prices[:, :1], prices[:, 1:]) * net_wh
+    return metered(world, net_wh, bills)
+
+
+def alone_net(world: World, slot: int) -> Floats:
+    """What everybody does on FiT/retail, pu, consumption positive."""
     conditions, firm = world.conditions(slot, world.actual), world.actual.firm_p[slot]
     prices = (np.atleast_1d(eur_per_mwh(price)) for price in (world.tariff.retail, world.tariff.fit))
     gen, load = alone_schedule(conditions, firm[None, :], *prices)
@@ -168,6 +181,18 @@ def days(world: World, others: Mapping[str, Auction], seed: int) -> dict[str, Da
     own = {name: traded(world, name, auction, seed) for name, auction in others.items()}
     at_hand = {name: traded(world, name, auction, seed) for name, auction in AUCTIONS.items()}
     return {ALONE: alone(world), MID_MARKET: at_mid_market_rate(world), **at_hand, **own}
+
+
+def settled_day(world: World, day: DayResult) -> Day:
+    """A day of the real market, by its meters and what each account was settled for."""
+    net = np.array([slot.metered_wh for slot in day.slots], dtype=np.int64)
+    bills = np.array([[_bill(settled) for settled in slot.settled] for slot in day.slots], dtype=np.float64)
+    return metered(world, net, bills)
+
+
+def _bill(settled: AccountSettled) -> int:
+    """What an account pays for a slot, n€."""
+    return settled.trades + settled.charge + settled.closeout + settled.imbalance + settled.penalty
 
 
 def metered(world: World, net_wh: Ints, bills_neur: Floats) -> Day:

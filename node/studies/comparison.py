@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
-from market.events import AccountSettled
 from market.feeder.powerflow import violations
 from node.scenario import load
 from node.scenario.world import World, build
@@ -24,7 +21,7 @@ from node.studies.community import (
     Day,
     benefits,
     days,
-    metered,
+    settled_day,
     utility_eur,
 )
 from node.studies.study import Table, Value
@@ -143,12 +140,4 @@ def _by_contract(world: World) -> Day:
     """The day in the real market: charges, the book, prices, delivery and settlement, without a chain."""
     from node.simulate.run import traded_without_ledger  # noqa: PLC0415 - loads solvers
 
-    day = traded_without_ledger(world)
-    net = np.array([slot.metered_wh for slot in day.slots], dtype=np.int64)
-    bills = np.array([[_bill(settled) for settled in slot.settled] for slot in day.slots], dtype=np.float64)
-    return metered(world, net, bills)
-
-
-def _bill(settled: AccountSettled) -> int:
-    """What an account pays for a slot, n€."""
-    return settled.trades + settled.charge + settled.closeout + settled.imbalance + settled.penalty
+    return settled_day(world, traded_without_ledger(world))

@@ -42,7 +42,8 @@ class Claim:
     """Something that the source says, or that the study must show, and whether it came out so.
 
     `figure` is what was found; `note` says why where it did not come out. What is so `by_construction`,
-    whatever the seed, is told as such: it shows that the model is as said, nothing about the system.
+    whatever the seed, is told as such: it shows that the model is as said, nothing about the system. What is
+    not `required` is a finding either way: that a source's claim is not reproduced fails no study.
     """
 
     what: str
@@ -50,6 +51,14 @@ class Claim:
     figure: str
     note: str = ""
     by_construction: bool = False
+    required: bool = True
+
+    @property
+    def outcome(self) -> str:
+        """Whether it came out, in words."""
+        if self.held:
+            return "comes out"
+        return "does not come out" if self.required else "not reproduced"
 
     @property
     def told(self) -> str:
@@ -70,8 +79,8 @@ class Findings:
 
     @property
     def passed(self) -> bool:
-        """Whether every claim held."""
-        return all(claim.held for claim in self.claims)
+        """Whether every claim held that has to."""
+        return all(claim.held for claim in self.claims if claim.required)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,10 @@ from node.simulate.bills import Account, Bill, Kind, accounts
 from node.simulate.result import DayResult
 from node.simulate.run import traded_without_ledger
 from node.simulate.utility import UtilityResult, day_utility_result, utility_result
-from node.studies.community import ALONE, NEUR_PER_EUR, Day, alone, utility_eur
+from node.studies.community import ALONE, NEUR_PER_EUR, Day, alone, settled_day
+from node.studies.curtailment import curtailed
 from node.studies.half_half import Compared, compared
+from node.studies.owners import CUT, TRADED, UNBOUND, Case, abstract, claims, table
 from node.studies.study import Claim, Draw, Findings, Source, Study, Table, Value
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ WIDE = {"slots.seconds": "7200", "slots.count": "12", "forecast.error": "0"}
 RATING_MVA, V_MIN_PU = 1.9, 0.97
 """Limits that bind: a rating at noon, and the lower voltage in the evening; lower where the day needs it."""
 RULES = ("dlmp", "tariff")
-UNBOUND = "no limit binds"
 CONTRACT = (Kind.BOUGHT, Kind.SOLD, Kind.NETWORK_IMPORT, Kind.NETWORK_EXPORT)
 """What the delivered part of a contract adds to a bill."""
 GAP_MAX, ERROR_MAX = 1e-5, 1e-4
@@ -51,17 +52,14 @@ class Cleared:
 
 @dataclass(frozen=True, eq=False)
 class Compare:
-    """A day alone and under both rules, and the clearings behind its charges.
-
-    `wide` has the bills of the rule dlmp where no limit binds.
-    """
+    """A day alone and under both rules, what it leaves by case, and the clearings behind its charges."""
 
     world: World
     alone: Day
     days: Mapping[str, DayResult]
     bills: Mapping[str, tuple[Account, ...]]
     results: Mapping[str, UtilityResult]
-    wide: tuple[Account, ...]
+    cases: Mapping[str, Case]
     cleared: tuple[Cleared, ...]
     half_half: Compared
 
@@ -97,26 +95,25 @@ def over(seed: int, more: Mapping[str, str]) -> Findings:
     unexplained = [abs(utility_result(slot, day.participants).unexplained)
                    for day in found.days.values() for slot in day.slots]  # fmt: skip
     payments = [result.payments for result in found.results.values()]
-    earned = _owners_money(found)
     between = _between(found)
     traded_limits = max(breaking[rule] for rule in RULES)
     lost = found.half_half
+    kept = Claim("limits hold, at gate closure and in delivery", traded_limits == 0,
+                 f"{traded_limits} broken; {breaking[ALONE]} on FiT/retail alone")  # fmt: skip
+    settled = Claim("ATC is within 1e-4 of the central optimum", found.error < ERROR_MAX,
+                    f"{found.error:.1e} after {min(found.rounds)} to {max(found.rounds)} rounds")  # fmt: skip
+    said = (kept, settled, *claims(found.cases))
     return Findings(
         figures=_figures(found, seed, breaking),
-        tables=(_summary_table(found, breaking), _identity_table(found), _bills_table(found),
-                _causes_table(found), _prices_table(found), lost.table()),
+        tables=(abstract(said), table(found.cases), _summary_table(found, breaking), _identity_table(found),
+                _bills_table(found), _causes_table(found), _prices_table(found), lost.table()),
         claims=(
-            Claim("limits hold, at gate closure and in delivery", traded_limits == 0,
-                  f"{traded_limits} broken; {breaking[ALONE]} on FiT/retail alone"),
+            *said,
             Claim("the relaxation is exact: gap of l·v = P² + Q² below 1e-5", found.gap < GAP_MAX,
                   f"{found.gap:.1e} pu²"),
-            Claim("ATC is within 1e-4 of the central optimum", found.error < ERROR_MAX,
-                  f"{found.error:.1e} after {min(found.rounds)} to {max(found.rounds)} rounds"),
             Claim("the utility's result is explained to the last n€", max(unexplained) == 0,
                   f"{max(unexplained)} n€ in {len(unexplained)} slots"),
             Claim("payments sum to 0", not any(payments), ", ".join(f"{each} n€" for each in payments)),
-            Claim("on FiT/retail owners of PV earn less than with trade, where no limit binds",
-                  earned[UNBOUND] > earned[ALONE], f"{earned[ALONE]:.0f} €, and {earned[UNBOUND]:.0f} €"),
             Claim("no delivered position priced between feed-in tariff and retail costs more than these",
                   between.worse == 0, f"{between.worse} of {between.positions}"),
             Claim("half of the price difference for each side, prices after trades: the loop does not always"
@@ -124,7 +121,7 @@ def over(seed: int, more: Mapping[str, str]) -> Findings:
                   f"{lost.unsettled} of {len(lost.slots)} slots do not settle in {lost.rounds_max} rounds"),
         ),
         draw=_draw(found),
-        notes=_notes(found, breaking),
+        notes=_notes(found),
     )  # fmt: skip
 
 
@@ -140,10 +137,20 @@ def _compare(seed: int, more: Mapping[str, str]) -> Compare:
         days=days,
         bills={rule: accounts(day) for rule, day in days.items()},
         results={rule: day_utility_result(day) for rule, day in days.items()},
-        wide=accounts(traded_without_ledger(wide)),
+        cases=_cases(world, days, wide),
         cleared=_cleared(world),
         half_half=compared(world),
     )
+
+
+def _cases(world: World, days: Mapping[str, DayResult], wide: World) -> dict[str, Case]:
+    """Without trade, as it is and cut to the limits; with it, and where no limit binds."""
+    return {
+        ALONE: Case.of(world, alone(world)),
+        CUT: Case.of(world, curtailed(world)),
+        **{f"P2P, rule {rule}": Case.of(world, settled_day(world, day)) for rule, day in days.items()},
+        UNBOUND: Case.of(wide, settled_day(wide, traded_without_ledger(wide))),
+    }
 
 
 def _limits(world: World) -> dict[str, str]:
@@ -190,16 +197,6 @@ def _tariff_bills(found: Compare) -> list[float]:
     return [float(each) / NEUR_PER_EUR for each in found.alone.bills_neur.sum(axis=0)]
 
 
-def _owners_money(found: Compare) -> dict[str, float]:
-    """What owners of PV get less what they pay, €."""
-    own = np.flatnonzero(found.world.generator_peak > 0)
-    alone_bills = _tariff_bills(found)
-    earned = {ALONE: -sum(alone_bills[k] for k in own)}
-    for rule, bills in ((UNBOUND, found.wide), *found.bills.items()):
-        earned[rule] = -sum(bills[k].day.total_neur for k in own) / NEUR_PER_EUR
-    return earned
-
-
 @dataclass(frozen=True, slots=True)
 class Between:
     """Positions at all-in prices between feed-in tariff and retail; those that cost more than these."""
@@ -232,7 +229,7 @@ def _summary_table(found: Compare, breaking: Mapping[str, int]) -> Table:
     voltage = np.sqrt(found.alone.flow.v)
     bills = _tariff_bills(found)
     rows = [
-        (ALONE, f"{sum(bills):.2f}", "", f"{utility_eur(found.world, found.alone):.2f}",
+        (ALONE, f"{sum(bills):.2f}", "", f"{found.cases[ALONE].utility_eur:.2f}",
          f"{float(found.alone.flow.loss.sum()) * base:.3f}", f"{voltage.min():.4f} to {voltage.max():.4f}",
          str(breaking[ALONE]), ""),
         *(_summary_row(found, rule, breaking[rule]) for rule in RULES),
@@ -343,8 +340,8 @@ def _figures(found: Compare, seed: int, breaking: Mapping[str, int]) -> dict[str
         "atc_error": found.error,
         "atc_rounds": list(found.rounds),
         "cone_gap_pu2": found.gap,
-        "owners_eur": _owners_money(found),
-        "alone": {"bills_eur": bills, "utility_eur": utility_eur(found.world, found.alone)},
+        "cases": {name: case.to_json() for name, case in found.cases.items()},
+        "alone": {"bills_eur": bills, "utility_eur": found.cases[ALONE].utility_eur},
         "rules": {
             rule: {
                 "bills_neur": [each.day.total_neur for each in found.bills[rule]],
@@ -359,17 +356,15 @@ def _figures(found: Compare, seed: int, breaking: Mapping[str, int]) -> dict[str
     }
 
 
-def _notes(found: Compare, breaking: Mapping[str, int]) -> tuple[str, ...]:
-    utility = utility_eur(found.world, found.alone), found.results["dlmp"].result / NEUR_PER_EUR
-    earned = _owners_money(found)
+def _notes(found: Compare) -> tuple[str, ...]:
+    with_trade, without = found.cases[TRADED].utility_eur, found.cases[ALONE].utility_eur
     return (
-        f"On FiT/retail alone nobody heeds the limits: {breaking[ALONE]} are broken. Where trade has to heed"
-        f" them, owners of PV earn {earned['dlmp']:.0f} €, since sun that no line can carry has no price; who"
-        " is worse off than on FiT/retail is listed with the cause.",
-        f"The utility earns {utility[1]:.0f} € under dlmp and {utility[0]:.0f} € on FiT/retail: usage charges"
+        "On FiT/retail alone nobody heeds the limits. Cut to them, every export of a slot is less by one"
+        " share, or flexible load is, and nobody is paid for it.",
+        f"The utility earns {with_trade:.0f} € under dlmp and {without:.0f} € on FiT/retail: usage charges"
         " pay for losses and limits, the flat fee for more than that.",
-        "Not reproduced: the paper's own DERs, prices and digits, which are not public. Its bi-level problem"
-        " is one optimum here, which ATC reaches, since both levels want the same welfare.",
+        "The paper's bi-level problem is one optimum here, which ATC reaches, since both levels want the same"
+        " welfare.",
     )
 
 

@@ -41,7 +41,9 @@ class Ran:
         """In words."""
         if self.findings is None:
             return f"not run: {self.missing}"
-        return f"{self.held} of {len(self.findings.claims)} claims come out"
+        missed = sum(1 for claim in self.findings.claims if not (claim.held or claim.required))
+        told = f", {missed} of the source not reproduced" if missed else ""
+        return f"{self.held} of {len(self.findings.claims)} claims come out{told}"
 
     def to_json(self) -> dict[str, Value]:
         """In figures."""
