@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+Exact = Fraction | int
+
 
 class TariffError(ValueError):
     """Retail is below the feed-in tariff, so buying to sell would pay."""
@@ -30,7 +32,7 @@ class Rates:
     buy: Fraction
     sell: Fraction
 
-    def bill(self, net_wh: int) -> Fraction:
+    def bill(self, net_wh: Exact) -> Fraction:
         """What a peer pays for its net energy, n€."""
         return net_wh * (self.buy if net_wh > 0 else self.sell)
 
@@ -41,11 +43,11 @@ def retail_bill(net_wh: int, retail: int, fit: int) -> int:
     return retail * max(net_wh, 0) - fit * max(-net_wh, 0)
 
 
-def mid_market_rates(net_wh: Sequence[int], retail: int, fit: int) -> Rates:
+def mid_market_rates(net_wh: Sequence[Exact], retail: Exact, fit: Exact) -> Rates:
     """The mid-market rates of a slot from everybody's net energy. Raises TariffError."""
     _require_ordered(retail, fit)
-    demand = sum(net for net in net_wh if net > 0)
-    supply = -sum(net for net in net_wh if net < 0)
+    demand = sum((net for net in net_wh if net > 0), Fraction(0))
+    supply = -sum((net for net in net_wh if net < 0), Fraction(0))
     mid = Fraction(retail + fit, 2)
     if supply >= demand:
         shared = (demand * mid + (supply - demand) * fit) / supply if supply else mid
@@ -53,7 +55,7 @@ def mid_market_rates(net_wh: Sequence[int], retail: int, fit: int) -> Rates:
     return Rates(buy=(supply * mid + (demand - supply) * retail) / demand, sell=mid)
 
 
-def mid_market_bills(net_wh: Sequence[int], retail: int, fit: int) -> tuple[Fraction, ...]:
+def mid_market_bills(net_wh: Sequence[Exact], retail: Exact, fit: Exact) -> tuple[Fraction, ...]:
     """Every peer's bill at the mid-market rate, n€, in their order. Raises TariffError.
 
     They sum to the FiT/retail bill of the community as one meter.
@@ -62,6 +64,6 @@ def mid_market_bills(net_wh: Sequence[int], retail: int, fit: int) -> tuple[Frac
     return tuple(rates.bill(net) for net in net_wh)
 
 
-def _require_ordered(retail: int, fit: int) -> None:
+def _require_ordered(retail: Exact, fit: Exact) -> None:
     if retail < fit:
         raise TariffError(f"retail {retail} is below fit {fit}")

@@ -11,9 +11,10 @@ A partition P is D_hp-stable if no coalition gains by splitting into parts and n
 merging. It is D_c-stable if v is superadditive inside its coalitions and Σ_i v(P_i ∩ T) ≥ v(T) for every
 T that lies in none of them. A verdict of "no" has a witness.
 
-Worths are exact where energies and prices are.
+Energies and prices are whole numbers or fractions, so that worths and verdicts are exact.
 
-CoalitionError   too many peers for a verdict, a partition that is none, payoffs that do not add up
+CoalitionError   no peers, or too many for a verdict; prices out of order; a partition that is none; payoffs
+                 that do not add up
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, combinations
 
-from market.mechanisms.baselines import mid_market_bills
+from market.mechanisms.baselines import Exact, mid_market_bills
 
 Coalition = frozenset[int]
 Partition = tuple[Coalition, ...]
@@ -32,16 +33,24 @@ PEERS_MAX = 10
 
 
 class CoalitionError(ValueError):
-    """Too many peers for a verdict, or a partition that is none."""
+    """Peers, prices, a partition or payoffs that no verdict can be given of; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """Net energy of each peer, wanting positive, and the grid's two prices."""
+    """Net energy of each peer, wanting positive, and the grid's two prices. Raises CoalitionError."""
 
-    net: tuple[Fraction | int, ...]
-    price: Fraction | int
-    fit: Fraction | int
+    net: tuple[Exact, ...]
+    price: Exact
+    fit: Exact
+
+    def __post_init__(self) -> None:
+        if not self.net:
+            raise CoalitionError("a game without peers")
+        if any(not isinstance(each, Fraction | int) for each in (*self.net, self.price, self.fit)):
+            raise CoalitionError("energies and prices are whole numbers or fractions: verdicts are exact")
+        if self.price < self.fit:
+            raise CoalitionError(f"the grid's price {self.price} is below its feed-in tariff {self.fit}")
 
     def worth(self, coalition: Iterable[int]) -> Fraction:
         """v(S): what the grid pays it, negative where it pays."""
@@ -129,9 +138,7 @@ def in_core(peers: Peers, payoffs: Sequence[Fraction]) -> Verdict:
 
     `payoffs` by peer sum to the worth of all. Raises CoalitionError where they do not.
     """
-    everybody = frozenset(range(len(peers.net)))
-    if sum(payoffs, Fraction(0)) != peers.worth(everybody):
-        raise CoalitionError("payoffs do not sum to what everybody together is worth")
+    everybody = _require_payoffs(peers, payoffs)
     for blocking in _subsets(everybody):
         gain = peers.worth(blocking) - sum((payoffs[peer] for peer in blocking), Fraction(0))
         if gain > 0:
@@ -142,13 +149,13 @@ def in_core(peers: Peers, payoffs: Sequence[Fraction]) -> Verdict:
 def gain_of_every_member(peers: Peers, payoffs: Sequence[Fraction]) -> Verdict:
     """Whether no set of peers could pay each of its members strictly more by the rule that paid them all.
 
-    The rule is the mid-market rate: who leaves shares with those who leave too.
+    The rule is the mid-market rate: who leaves shares with those who leave too. `payoffs` by peer sum to the
+    worth of all. Raises CoalitionError where they do not.
     """
-    everybody = frozenset(range(len(peers.net)))
+    everybody = _require_payoffs(peers, payoffs)
     for leaving in _subsets(everybody):
         members = sorted(leaving)
-        net = [int(peers.net[peer]) for peer in members]
-        bills = mid_market_bills(net, int(peers.price), int(peers.fit))
+        bills = mid_market_bills([peers.net[peer] for peer in members], peers.price, peers.fit)
         gains = [-bill - payoffs[peer] for peer, bill in zip(members, bills, strict=True)]
         if min(gains) > 0:
             return Verdict(False, "all members gain", (everybody,), (leaving,), min(gains))
@@ -196,8 +203,23 @@ def _sorted(partition: Partition) -> Partition:
     return tuple(sorted(partition, key=min))
 
 
-def _require_partition(peers: Peers, partition: Partition) -> None:
+def _require_few(peers: Peers) -> None:
     if len(peers.net) > PEERS_MAX:
         raise CoalitionError(f"{len(peers.net)} peers: every set of at most {PEERS_MAX} can be looked at")
-    if sorted(chain(*partition)) != list(range(len(peers.net))):
-        raise CoalitionError("a partition has each peer in one coalition")
+
+
+def _require_partition(peers: Peers, partition: Partition) -> None:
+    _require_few(peers)
+    if not all(partition) or sorted(chain(*partition)) != list(range(len(peers.net))):
+        raise CoalitionError("a partition has each peer in one coalition, and no coalition without peers")
+
+
+def _require_payoffs(peers: Peers, payoffs: Sequence[Fraction]) -> Coalition:
+    """Everybody, if the payoffs are what everybody together is worth."""
+    _require_few(peers)
+    if len(payoffs) != len(peers.net):
+        raise CoalitionError(f"{len(payoffs)} payoffs for {len(peers.net)} peers")
+    everybody = frozenset(range(len(peers.net)))
+    if sum(payoffs, Fraction(0)) != peers.worth(everybody):
+        raise CoalitionError("payoffs do not sum to what everybody together is worth")
+    return everybody

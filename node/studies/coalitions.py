@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -30,65 +31,110 @@ PRICE, FIT = 30, 10
 CASES, PEERS_MAX, NET_MAX = 400, 6, 9
 OUTSIDE = Peers((5, 5, -5), PRICE, FIT)
 """Two who want the same five: the mid-market rate pays the one who has it less than both could."""
-SPLIT = Peers((4, 3, -5), PRICE, FIT)
-"""Three, and a partition that leaves one of them alone."""
+PLANTED = Peers((4, 3, -5), PRICE, FIT), (frozenset({0, 1}), frozenset({2}))
+"""Three, and a partition nobody would come to: it keeps want and plenty apart, to show a verdict of no."""
+
+
+@dataclass(frozen=True, slots=True)
+class Formed:
+    """Random peers, what merging and splitting made of them, and every verdict on it."""
+
+    peers: Peers
+    partition: Partition
+    hp: Verdict
+    c: Verdict
+    core: Verdict
+    better: Verdict
+
+    @classmethod
+    def of(cls, peers: Peers) -> Formed:
+        """Form and judge."""
+        partition, payoffs = merge_and_split(peers), _payoffs(peers)
+        return cls(
+            peers,
+            partition,
+            hp_stable(peers, partition),
+            c_stable(peers, partition),
+            in_core(peers, payoffs),
+            gain_of_every_member(peers, payoffs),
+        )
+
+    @property
+    def mixed(self) -> bool:
+        """Whether somebody wants and somebody has: else there is nothing to share."""
+        return min(self.peers.net) < 0 < max(self.peers.net)
 
 
 def run(seed: int) -> Findings:
-    """Both counterexamples, then random peers: what forms, its verdicts, and the mid-market rate's."""
-    counted = _random(seed)
+    """Random peers, what forms of them and its verdicts with a witness each; then what is told by hand."""
+    found = [Formed.of(peers) for peers in _drawn(stream(seed, "coalitions"))]
+    mixed = [each for each in found if each.mixed]
     outside = in_core(OUTSIDE, _payoffs(OUTSIDE))
-    alone = (frozenset({0, 1}), frozenset({2}))
-    unstable = hp_stable(SPLIT, alone)
+    planted = hp_stable(*PLANTED)
+    fallen = next(each for each in mixed if not each.c.stable)
+    counted = {name: sum(getattr(each, name).stable for each in mixed) for name in ("hp", "c", "core")}
+    improved = sum(not each.better.stable for each in mixed)
+    words = {
+        "hp": "what forms by merging and splitting is D_hp-stable",
+        "c": "it is D_c-stable",
+        "core": "mid-market payoffs of all together are in the core",
+    }
     rows = (
-        ("what forms by merging and splitting is D_hp-stable", f"{counted['hp']} of {CASES}"),
-        ("it is D_c-stable", f"{counted['c']} of {CASES}"),
-        ("mid-market payoffs of all together are in the core", f"{counted['core']} of {CASES}"),
-        ("some set could pay each of its members more at the same rate", f"{counted['improved']} of {CASES}"),
+        *((words[name], f"{count} of {len(mixed)}") for name, count in counted.items()),
+        ("some set could pay each of its members more at the same rate", f"{improved} of {len(mixed)}"),
     )
     return Findings(
         figures={
             "seed": seed,
             "cases": CASES,
+            "mixed": len(mixed),
             "hp_stable": counted["hp"],
             "c_stable": counted["c"],
             "in_core": counted["core"],
-            "improved_by_leaving": counted["improved"],
-            "counterexamples": [_to_json("core", outside), _to_json("D_hp", unstable)],
+            "improved_by_leaving": improved,
+            "counterexamples": [
+                _to_json("core", OUTSIDE, outside),
+                {**_to_json("D_c", fallen.peers, fallen.c), "formed": _named(fallen.partition)},
+                _to_json("D_hp, planted", PLANTED[0], planted),
+            ],
         },
         tables=(
-            Table(f"{CASES} random sets of 2 to {PEERS_MAX} peers", ("verdict", "cases"), rows),
-            Table("Witnesses", ("of", "step", "from", "to", "gain"),
-                  (_witness("the core, nets +5 +5 −5", outside), _witness("D_hp, nets +4 +3 −5", unstable))),
+            Table(f"{len(mixed)} of {CASES} random sets of 2 to {PEERS_MAX} peers: some want, some have",
+                  ("verdict", "cases"), rows),
+            Table("Witnesses", ("of", "nets", "step", "from", "to", "gain"),
+                  (_witness("the core", OUTSIDE, outside), _witness("D_c, formed", fallen.peers, fallen.c),
+                   _witness("D_hp, planted", PLANTED[0], planted))),
         ),
         claims=(
-            Claim("what merging and splitting end with is D_hp-stable", counted["hp"] == CASES,
-                  f"{counted['hp']} of {CASES}"),
-            Claim("no set of peers can pay each of its members more at the mid-market rate",
-                  counted["improved"] == 0, f"{counted['improved']} of {CASES}"),
+            Claim("what merging and splitting end with is D_hp-stable", counted["hp"] == len(mixed),
+                  f"{counted['hp']} of {len(mixed)}", by_construction=True),
+            Claim("it may fall to a set across its coalitions: D_c-stable it often is not",
+                  counted["c"] < len(mixed) and fallen.hp.stable and fallen.c.gain > 0,
+                  f"{len(mixed) - counted['c']} of {len(mixed)}, as of nets"
+                  f" {_nets(fallen.peers)} formed to {_named(fallen.partition)}"),
+            Claim("no set of peers can pay each of its members more at the mid-market rate", improved == 0,
+                  f"{improved} of {len(mixed)}"),
             Claim("mid-market payoffs are often outside the core of the game with transfers",
-                  not outside.stable and counted["core"] < CASES, f"{CASES - counted['core']} of {CASES}"),
+                  not outside.stable and counted["core"] < len(mixed),
+                  f"{len(mixed) - counted['core']} of {len(mixed)}"),
             Claim("a partition that keeps want and plenty apart is not stable, and the merger is named",
-                  not unstable.stable and unstable.step == "merge", str(unstable.gain)),
+                  not planted.stable and planted.step == "merge", str(planted.gain), by_construction=True),
         ),
         draw=_draw,
+        notes=(
+            "A reconstruction: the paper's payoffs and peers are not in its abstract.",
+            f"In the other {CASES - len(mixed)} draws nobody wants or nobody has, so that coalitions change"
+            " nothing and every verdict is yes; they are not counted.",
+            "Here v is superadditive: nobody gains by splitting, and a partition is D_hp-stable as soon as no"
+            " coalition that wants stands beside one that has. So the counterexample to D_hp is planted; none"
+            " forms.",
+        ),
     )  # fmt: skip
 
 
 def _payoffs(peers: Peers) -> list[Fraction]:
     """What the mid-market rate leaves each peer of all together."""
-    return [-bill for bill in mid_market_bills([int(net) for net in peers.net], PRICE, FIT)]
-
-
-def _random(seed: int) -> dict[str, int]:
-    counted = dict.fromkeys(("hp", "c", "core", "improved"), 0)
-    for peers in _drawn(stream(seed, "coalitions")):
-        formed = merge_and_split(peers)
-        counted["hp"] += hp_stable(peers, formed).stable
-        counted["c"] += c_stable(peers, formed).stable
-        counted["core"] += in_core(peers, _payoffs(peers)).stable
-        counted["improved"] += not gain_of_every_member(peers, _payoffs(peers)).stable
-    return counted
+    return [-bill for bill in mid_market_bills(peers.net, peers.price, peers.fit)]
 
 
 def _drawn(rng: np.random.Generator) -> list[Peers]:
@@ -102,14 +148,18 @@ def _named(partition: Partition) -> str:
     return " ".join("{" + ", ".join(str(peer + 1) for peer in sorted(part)) + "}" for part in partition)
 
 
-def _witness(of: str, verdict: Verdict) -> tuple[str, ...]:
+def _nets(peers: Peers) -> str:
+    return " ".join(f"{int(net):+d}" for net in peers.net)
+
+
+def _witness(of: str, peers: Peers, verdict: Verdict) -> tuple[str, ...]:
     gain = f"{float(verdict.gain):g}"
-    return (of, verdict.step, _named(verdict.before), _named(verdict.after), gain)
+    return (of, _nets(peers), verdict.step, _named(verdict.before), _named(verdict.after), gain)
 
 
-def _to_json(of: str, verdict: Verdict) -> dict[str, str | float]:
+def _to_json(of: str, peers: Peers, verdict: Verdict) -> dict[str, str | float]:
     step = {"step": verdict.step, "before": _named(verdict.before), "after": _named(verdict.after)}
-    return {"of": of, **step, "gain": float(verdict.gain)}
+    return {"of": of, "nets": _nets(peers), **step, "gain": float(verdict.gain)}
 
 
 def _draw(figure: Figure, theme: Theme) -> None:

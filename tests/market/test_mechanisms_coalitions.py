@@ -29,7 +29,7 @@ def peers(*net: int) -> Peers:
 
 
 def payoffs(known: Peers) -> list[Fraction]:
-    return [-bill for bill in mid_market_bills([int(net) for net in known.net], 30, 10)]
+    return [-bill for bill in mid_market_bills(known.net, known.price, known.fit)]
 
 
 def test_worth_is_what_the_grid_pays():
@@ -89,10 +89,47 @@ def test_no_coalition_pays_every_member_more_by_the_same_rate(net):
     assert gain_of_every_member(known, payoffs(known)).stable
 
 
+def test_a_share_of_a_unit_is_not_lost():
+    """Cut to whole units the second has nothing to pay for, and the first a witness that is none."""
+    known = Peers((Fraction(19, 10), Fraction(-1, 10)), price=30, fit=10)
+    paid = [Fraction(-56), Fraction(2)]
+    assert in_core(known, paid).stable and gain_of_every_member(known, paid).stable
+
+
+def test_what_forms_may_fall_to_a_set_across_it():
+    """By two merges of two the second best forms: D_hp-stable, and 1 and 4 could do better together."""
+    known = peers(2, 2, -9, -4)
+    formed = merge_and_split(known)
+    assert formed == (frozenset({0, 2}), frozenset({1, 3})) and hp_stable(known, formed).stable
+    verdict = c_stable(known, formed)
+    assert (verdict.step, verdict.after) == ("incompatible set", (frozenset({0, 3}),)) and verdict.gain == 40
+
+
+@pytest.mark.parametrize(
+    ("net", "price", "fit", "says"),
+    [
+        ((), 30, 10, "without peers"),
+        ((1, -1), 9, 10, "9 is below its feed-in tariff 10"),
+        ((1.5, -1), 30, 10, "verdicts are exact"),
+        ((1, float("nan")), 30, 10, "verdicts are exact"),
+    ],
+)
+def test_peers_that_cannot_be(net, price, fit, says):
+    with pytest.raises(CoalitionError, match=says):
+        Peers(net, price, fit)
+
+
 def test_what_is_refused():
     with pytest.raises(CoalitionError, match="11 peers"):
         hp_stable(peers(*range(11)), ())
-    with pytest.raises(CoalitionError, match="each peer in one coalition"):
-        hp_stable(peers(1, 2), (frozenset({0}),))
-    with pytest.raises(CoalitionError, match="do not sum"):
-        in_core(peers(1, -2), [Fraction(0), Fraction(0)])
+    for partition in ((frozenset({0}),), (frozenset({0, 1}), frozenset())):
+        with pytest.raises(CoalitionError, match="each peer in one coalition"):
+            hp_stable(peers(1, 2), partition)
+    for judge in (in_core, gain_of_every_member):
+        with pytest.raises(CoalitionError, match="do not sum"):
+            judge(peers(1, -2), [Fraction(0), Fraction(0)])
+        for count in (1, 3):
+            with pytest.raises(CoalitionError, match=f"{count} payoffs for 2 peers"):
+                judge(peers(1, -1), [Fraction(0)] * count)
+        with pytest.raises(CoalitionError, match="11 peers"):
+            judge(peers(*range(11)), [Fraction(0)] * 11)
