@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from market.feeder import cases
 from market.feeder.model import Feeder, FeederError, Limits
+
+if TYPE_CHECKING:
+    from market.feeder.pandapower import Imported
 
 BUILT_IN = cases.NAMES
 
 OTHERS = "pandapower:NET, simbench:CODE, random:BUSES:SEED"
 """Forms of the names that are not in a short list."""
 
-__all__ = ["BUILT_IN", "Feeder", "FeederError", "Limits", "is_simbench", "load"]
+__all__ = ["BUILT_IN", "Feeder", "FeederError", "Limits", "is_simbench", "left_out", "load"]
 
 
 def load(name: str, v_min: float = 0.90, v_max: float = 1.10, *, rated: bool = False) -> Feeder:
@@ -23,21 +27,39 @@ def load(name: str, v_min: float = 0.90, v_max: float = 1.10, *, rated: bool = F
     FeederError for an unknown name, and for what is not radial.
     """
     kind, colon, rest = name.partition(":")
-    if kind == "pandapower" and colon:
-        from market.feeder.shipped import shipped  # noqa: PLC0415 - imports pandapower
-
-        return shipped(rest, v_min, v_max, rated=rated).feeder
+    found = _imported(name, v_min, v_max, rated=rated)
+    if found is not None:
+        return found.feeder
     if kind == "random" and colon:
         from market.feeder import random  # noqa: PLC0415 - for tests and benchmarks
 
         return random.named(rest, v_min, v_max)
-    if is_simbench(name):
-        from market.feeder import simbench  # noqa: PLC0415 - an extra, slow to import
-
-        return simbench.feeder(name, v_min, v_max, rated=rated).feeder
     if name not in BUILT_IN:
         raise FeederError(f"feeder {name!r} is not built in; known: {', '.join(BUILT_IN)}, {OTHERS}")
     return cases.feeder(name, v_min, v_max, rated=rated)
+
+
+def left_out(name: str) -> tuple[str, ...]:
+    """What a feeder's network has and a feeder has no place for, in words; nothing where it was made as one.
+
+    Raises FeederError as `load` does.
+    """
+    found = _imported(name)
+    return () if found is None else found.left_out
+
+
+def _imported(name: str, v_min: float = 0.90, v_max: float = 1.10, *, rated: bool = False) -> Imported | None:
+    """A feeder that is read from a network of pandapower's; None for other names."""
+    kind, colon, rest = name.partition(":")
+    if kind == "pandapower" and colon:
+        from market.feeder.shipped import shipped  # noqa: PLC0415 - imports pandapower
+
+        return shipped(rest, v_min, v_max, rated=rated)
+    if is_simbench(name):
+        from market.feeder import simbench  # noqa: PLC0415 - an extra, slow to import
+
+        return simbench.feeder(name, v_min, v_max, rated=rated)
+    return None
 
 
 def is_simbench(name: str) -> bool:

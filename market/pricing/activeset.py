@@ -25,8 +25,9 @@ EXACT = 1e-14
 """Residual at which Newton ends, in pu and shares of the largest price."""
 SETTLED = 1e-12
 """Residual that will do; steps go on as long as they make it less."""
-OUTSIDE = 1e-10
-"""pu beyond a bound, or share of the largest price on the wrong side of 0, that changes sides."""
+OUTSIDE = 5e-12
+"""pu beyond a bound, or share of the largest price on the wrong side of 0, that changes sides: half of what a
+certificate grants a finished answer."""
 PROXIMAL = 1e-4
 """€/MWh per pu. Curvature lent to linear quantities in the step alone: who is alike shares alike."""
 NEAR = 1e-9

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -33,7 +34,13 @@ PROSUMERS = ((60, None, None), (1_000, 3.0, 1.0))
 SLOT = 19
 """The evening peak: imports, and devices at their bounds and between."""
 LARGE = ((907, 1_000, 20.0, 5.0), (5_294, 5_000, 80.0, 30.0), (10_453, 11_000, None, 100.0))
-"""Buses, devices, goals cold and warm in ms."""
+"""Buses of drawn feeders, devices, goals cold and warm in ms."""
+SIMBENCH = (
+    ("simbench:1-MVLV-urban-all-0-sw", (0.9, 1.1), 100.0),
+    ("simbench:1-MVLV-urban-all-0-sw", (0.95, 1.05), None),
+)
+"""SimBench's grid of 10 453 buses within EN 50160's limits, and within limits so narrow that some shed;
+goals warm in ms."""
 HARD = (
     "oberrhein#1",
     "oberrhein#2",
@@ -68,6 +75,9 @@ def rows() -> Iterable[Row]:
     for buses, devices, cold_ms, warm_ms in LARGE:
         feeder = drawn_feeder(buses)
         yield from _large(feeder, drawn_conditions(feeder, devices), cold_ms, warm_ms)
+    for name, limits_pu, warm_ms in SIMBENCH:
+        if find_spec("simbench") is not None:
+            yield from _simbench(name, limits_pu, warm_ms)
     for name in HARD:
         feeder = load(f"pandapower:{name}", *HARD_LIMITS_PU)
         conditions = drawn_conditions(feeder, min(HARD_PROSUMERS, 3 * feeder.buses))
@@ -139,9 +149,15 @@ def _beside(name: str, ours: Times, peer: str, theirs: Times | None, goal_ms: fl
 
 
 def _large(feeder: Feeder, conditions: Conditions, cold_ms: float | None, warm_ms: float) -> Iterator[Row]:
-    who = f"{feeder.buses:,} buses"
+    who = f"{feeder.buses:,} drawn buses"
     yield from _times(who, feeder, conditions, cold_ms, warm_ms)
     yield _beside_opf(who, feeder, _later(conditions))
+
+
+def _simbench(name: str, limits_pu: tuple[float, float], warm_ms: float | None) -> Iterator[Row]:
+    feeder = load(name, *limits_pu)
+    who = "{} ({:,} buses), {:g} to {:g} pu".format(name, feeder.buses, *limits_pu)
+    yield from _times(who, feeder, conditions_of(feeder), None, warm_ms)
 
 
 def _later(conditions: Conditions) -> Conditions:

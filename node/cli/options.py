@@ -59,7 +59,7 @@ def refusals(path: str) -> Iterator[None]:
 
 
 def tell_left_out(scenario: ScenarioFile) -> tuple[str, ...]:
-    """Say on stderr what the scenario's pandapower file has that is not in its feeder, and return that."""
+    """Say on stderr what the scenario's network has that is not in its feeder, and return that."""
     from node.scenario.feeders import left_out  # noqa: PLC0415 - loads slowly
 
     found = left_out(scenario.feeder)

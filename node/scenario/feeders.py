@@ -38,11 +38,13 @@ def _named(section: FeederSection) -> Feeder:
 
 
 def left_out(section: FeederSection) -> tuple[str, ...]:
-    """What the pandapower file has and a feeder has no place for, in words; of no file, nothing.
+    """What the network has and a feeder has no place for, in words; of a feeder built in, nothing.
 
     Raises FeederError as `find` does.
     """
-    return _of_file(section).left_out if section.names_file(section.name) else ()
+    if section.names_file(section.name):
+        return _of_file(section).left_out
+    return feeders.left_out(section.name)
 
 
 def _of_file(section: FeederSection) -> Imported:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from market.feeder import FeederError
+from market.feeder import FeederError, left_out
 from node.cli.app import app
 from node.price import price
 from node.scenario import ScenarioError, load
@@ -77,6 +77,11 @@ def test_a_file_is_found_beside_the_scenario_and_priced(tmp_path: Path) -> None:
     assert feeder.bus_names[1] == "house 1"
     assert price(found, 0, "newton").certified
     assert find(load(path, {"feeder.name": str(tmp_path / "grid.json#1")}).feeder).name == "grid.json#1"
+
+
+def test_what_a_shipped_network_has_that_a_feeder_has_not_is_known() -> None:
+    assert left_out("pandapower:cigre-mv") == ("charging of lines: 0.2988 Mvar",)
+    assert left_out("ieee33") == ()
 
 
 def test_what_a_file_has_that_a_feeder_has_not_is_told(tmp_path: Path) -> None:
