@@ -208,9 +208,10 @@ def test_decomposition_of_few_prosumers() -> None:
 
 
 def test_cosimulation_by_the_hour() -> None:
-    hourly = cosimulated(1, (0.5,), 3_600)
+    hourly = cosimulated(1, ((0.5, 3.0), (1.0, 5.0)), 3_600)
     assert not failed(hourly)
-    without, with_trade = hourly.figures["days"]
+    without, with_trade, *beyond = hourly.figures["days"]
+    assert all(day["steps_beyond_limits"] > 0 for day in beyond)
     assert without["traded_kwh"] == 0 < with_trade["traded_kwh"]
     assert without["voltage_max_pu"] != with_trade["voltage_max_pu"], "trade does something to the network"
     assert json.loads(json.dumps(hourly.figures)) == hourly.figures
