@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Path, Query, Response
+from fastapi import FastAPI, Path, Query, Request, Response
 
 from node.api import documents
 from node.api.archive import Archive
 from node.api.assets import add_assets
 from node.api.bills import Bills
+from node.api.commands import Commands, addressed
 from node.api.desk import Desk
 from node.api.documents import UnknownSlotError
 from node.api.flows import Flows
@@ -30,6 +31,7 @@ Numbers are whole and carry their unit at the end of their name: energies Wh, pr
 Unix seconds. Lists come in pieces; give a piece's `next` as `after`. Refusals are problem details (RFC 9457).
 """
 
+URLS = ("rpc_url", "api_url")
 OCTETS = "application/octet-stream"
 OF_OCTETS: dict[int | str, dict[str, Any]] = DESCRIBED | {200: {"content": {OCTETS: {}}}}
 Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 in hexadecimal")]
@@ -66,7 +68,8 @@ def create_api(
     add_assets(app)
     flows, bills = Flows(projection, proofs), Bills(projection, archive)
     add_resources(app, projection, flows, bills, live=archive is None or not archive.finished)
-    add_pages(app, projection, Views(projection, deployment, flows, archive, desk), bills)
+    commands = Commands(deployment, projection.source.exchange, archive, proofs)
+    add_pages(app, projection, Views(projection, commands, flows, archive, desk), bills)
     add_trading(app, projection, desk)
     _add_proofs(app, proofs)
 
@@ -76,9 +79,11 @@ def create_api(
         return {"ok": True, "now": projection.now()}
 
     @app.get("/deployment.json")
-    def deployment_document() -> Any:
+    def deployment_document(request: Request) -> Any:
         """Addresses, terms, types to sign, ABIs."""
-        return deployment
+        visited = str(request.base_url)
+        urls = {name: addressed(deployment[name], visited) for name in URLS if name in deployment}
+        return {**deployment, **urls}
 
     @app.get("/book.json", responses=DESCRIBED)
     def book(slot: SlotNumber = None) -> Any:

@@ -15,8 +15,8 @@ from starlette.exceptions import HTTPException
 MEDIA_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 PLOTLY = "plotly.min.js"
 _STYLE_ID = re.compile(r'getElementById\("([0-9a-f]{64})"\)')
-SHARED_STYLE = "page.css"
-"""The style that reports and bills carry in themselves."""
+SHARED_STYLES = ("page.css", "bill.css")
+"""Styles that reports and bills carry in themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def _places() -> dict[str, Traversable]:
     """Where each file is, by the name that pages know."""
     web = files("node") / "web"
     found = {each.name: each for each in (web / "static").iterdir() if each.name[-4:] != ".pyc"}
-    found[SHARED_STYLE] = web / "templates" / SHARED_STYLE
+    found |= {name: web / "templates" / name for name in SHARED_STYLES}
     found[PLOTLY] = files("plotly") / "package_data" / PLOTLY
     return {name: place for name, place in found.items() if place.is_file()}
 

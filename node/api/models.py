@@ -340,7 +340,9 @@ class CheckResource(Resource):
 
     name: str
     description: str
-    ok: bool
+    ok: bool | None
+    """Null where it looked at nothing: then it says nothing."""
+    status: Literal["ok", "wrong", "nothing"]
     items: int
     """How many things it looked at."""
     findings: list[FindingResource]
@@ -349,7 +351,10 @@ class CheckResource(Resource):
 class AuditResource(Resource):
     """What the audit says of the record."""
 
-    ok: bool
+    ok: bool | None
+    """Null where nothing was looked at."""
+    conclusion: str
+    """The verdict in one line, as the command ends with it."""
     block: int
     """The last that was looked at."""
     checks: list[CheckResource]

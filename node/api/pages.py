@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Callable
-from hashlib import sha256
 from threading import Lock
 from typing import Annotated, Any
 
@@ -15,14 +13,13 @@ from fastapi.responses import HTMLResponse
 from node.api.assets import style_ids
 from node.api.bills import Bills
 from node.api.documents import slots_document
-from node.api.guard import CONTENT_SECURITY_POLICY, security_policy
 from node.api.models import BillResource, PaymentKind
 from node.api.paging import After
 from node.api.problems import DESCRIBED
 from node.api.projection import Projection
 from node.api.version1 import OfSlot, PaymentPlace, wanted
 from node.api.views import AccountView, AuditView, MarketView, SettlementsView, Views
-from node.web.bill import bill_page
+from node.web.bill import bill_among_pages
 from node.web.feeder_map import feeder_map
 from node.web.pages import render
 
@@ -34,7 +31,6 @@ AccountQuery = Annotated[
 ]
 Kind = Annotated[PaymentKind | None, Query(description="only payments of this kind")]
 PAGES_KEPT = 64
-STYLE_BEGINS, STYLE_ENDS = "<style>", "</style>"
 
 
 class _Kept:
@@ -88,26 +84,29 @@ def _add_market(app: FastAPI, views: Views, kept: _Kept) -> None:
         return views.market(slot)
 
     @app.get("/audit", response_class=HTMLResponse, responses=DESCRIBED)
-    def audit() -> HTMLResponse:
+    def audit(request: Request) -> HTMLResponse:
         """Whether the record holds."""
-        return HTMLResponse(_page("audit.html", views.audit()))
+        return HTMLResponse(_page("audit.html", views.audit(_visited(request))))
 
     @app.get("/audit.json")
-    def audit_json() -> AuditView:
+    def audit_json(request: Request) -> AuditView:
         """What the audit's page shows."""
-        return views.audit()
+        return views.audit(_visited(request))
 
 
 def _add_accounts(app: FastAPI, views: Views, kept: _Kept) -> None:
     @app.get("/account", response_class=HTMLResponse, responses=DESCRIBED)
     def account(request: Request, address: AddressQuery = None) -> HTMLResponse:
         """One account, or those there are."""
-        return kept.page(request, lambda: _page("account.html", views.account(wanted(address))))
+        return kept.page(
+            request,
+            lambda: _page("account.html", views.account(wanted(address), _visited(request))),
+        )
 
     @app.get("/account.json", responses=DESCRIBED)
-    def account_json(address: AddressQuery = None) -> AccountView:
+    def account_json(request: Request, address: AddressQuery = None) -> AccountView:
         """What the account's page shows."""
-        return views.account(wanted(address))
+        return views.account(wanted(address), _visited(request))
 
     @app.get("/settlements", response_class=HTMLResponse, responses=DESCRIBED)
     def settlements(
@@ -138,10 +137,15 @@ def _add_bills(app: FastAPI, views: Views, bills: Bills) -> None:
         return bills.resource(place)
 
     @app.get("/bills/{place}", response_class=HTMLResponse, responses=DESCRIBED)
-    def bill(place: PaymentPlace) -> HTMLResponse:
+    def bill(request: Request, place: PaymentPlace) -> HTMLResponse:
         """A payment taken apart as a page to read or print."""
         found, record = bills.find(place)
-        return _with_own_style(bill_page(found, record, grows=views.live))
+        commands, visited = views.commands, _visited(request)
+        return HTMLResponse(
+            bill_among_pages(
+                found, record, audit=commands.audit(visited), explain=commands.explain(visited, found.place)
+            )
+        )
 
 
 def _page(template: str, view: Any, **more: Any) -> str:
@@ -154,10 +158,6 @@ def _market_page(view: MarketView) -> str:
     return _page("market.html", view, feeder=drawn, style_ids=style_ids())
 
 
-def _with_own_style(page: str) -> HTMLResponse:
-    """A page that carries its style in itself, which the policy names by its hash."""
-    style = page.partition(STYLE_BEGINS)[2].partition(STYLE_ENDS)[0]
-    digest = b64encode(sha256(style.encode()).digest()).decode()
-    return HTMLResponse(
-        page, headers={CONTENT_SECURITY_POLICY: security_policy(style_src=f"'sha256-{digest}'")}
-    )
+def _visited(request: Request) -> str:
+    """This server's URL as the visitor reached it; the guard has seen that it is one of its own."""
+    return str(request.base_url).rstrip("/")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from market.orders import Address
 from node.api import resources
-from node.api.archive import Archive, Finished
+from node.api.archive import Archive
+from node.api.commands import Commands
 from node.api.desk import Desk
 from node.api.flows import Flows
 from node.api.models import (
@@ -20,7 +19,6 @@ from node.api.models import (
     BookResource,
     CheckResource,
     FillResource,
-    FindingResource,
     FlowsResource,
     MarketResource,
     OrderResource,
@@ -39,6 +37,7 @@ from node.api.verification import Verification, Verified
 FILLS_SHOWN = 30
 SLOTS_SHOWN = 200
 ROWS_SHOWN = 50
+ANY_PAYMENT = "BLOCK:LOG"
 
 T = TypeVar("T")
 
@@ -88,7 +87,7 @@ class AccountView(Resource):
     positions: list[PositionResource]
     payments: list[SettlementResource]
     explain: str
-    """The command that takes a payment apart, which is named at its end."""
+    """The command that takes the newest payment apart, which is named at its end."""
 
 
 class SettlementsView(Resource):
@@ -106,7 +105,7 @@ class AuditView(Resource):
 
     market: MarketResource
     command: str
-    """Verifies everything, on any machine that reaches the record."""
+    """Verifies the record, wherever it is reached; what cannot be verified it lists as assumed."""
     checked_here: bool
     """Whether this server runs the checks."""
     audit: AuditResource | None
@@ -119,7 +118,7 @@ class Views:
     def __init__(
         self,
         projection: Projection,
-        deployment: Mapping[str, Any],
+        commands: Commands,
         flows: Flows,
         archive: Archive | None,
         desk: Desk | None,
@@ -128,16 +127,8 @@ class Views:
         self._flows = flows
         self._projection = projection
         self.live = archive is None or not archive.finished
-        self._archive = archive
-        self._node = str(deployment.get("rpc_url", "URL"))
+        self.commands = commands
         self._verification = None if archive is None else Verification(archive)
-
-    @property
-    def source_words(self) -> str:
-        """What commands name: a bundle's folder, or a node and the exchange on it."""
-        if isinstance(self._archive, Finished):
-            return shlex.quote(self._archive.name)
-        return f"{shlex.quote(self._node)} --exchange {self._projection.source.exchange}"
 
     def _market(self) -> MarketResource:
         return resources.market(self._projection, live=self.live)
@@ -182,10 +173,12 @@ class Views:
         found = [each for _, each in resources.slots(self._projection, None)]
         return SlotsView(market=self._market(), slots=found[: -SLOTS_SHOWN - 1 : -1])
 
-    def account(self, address: Address | None) -> AccountView:
-        """An account, or all there are to choose from. Raises UnknownAccountError."""
+    def account(self, address: Address | None, visited: str) -> AccountView:
+        """An account, or all there are to choose from; `visited` is this server's URL for the visitor.
+
+        Raises UnknownAccountError.
+        """
         projection = self._projection
-        explain = f"wattbook audit explain {self.source_words}"
         if address is None:
             everybody = [resources.account(projection, each) for each in projection.holders().values()]
             return AccountView(
@@ -195,19 +188,21 @@ class Views:
                 orders=[],
                 positions=[],
                 payments=[],
-                explain=explain,
+                explain=self.commands.explain(visited, ANY_PAYMENT),
             )
+        payments = [
+            resources.settlement_resource(logged)
+            for _, logged in islice(resources.settlements(projection, None, address, None), ROWS_SHOWN)
+        ]
+        newest = f"{payments[0].block}:{payments[0].log}" if payments else ANY_PAYMENT
         return AccountView(
             market=self._market(),
             accounts=[],
             account=resources.account(projection, address),
             orders=_newest(resources.orders(projection, None, address, None, False)),
             positions=_newest(resources.positions(projection, address)),
-            payments=[
-                resources.settlement_resource(logged)
-                for _, logged in islice(resources.settlements(projection, None, address, None), ROWS_SHOWN)
-            ],
-            explain=explain,
+            payments=payments,
+            explain=self.commands.explain(visited, newest),
         )
 
     def settlements(
@@ -225,37 +220,32 @@ class Views:
             ),
         )
 
-    def audit(self) -> AuditView:
-        """The newest audit, and the command for another."""
+    def audit(self, visited: str) -> AuditView:
+        """The newest audit, and the command for another; `visited` is this server's URL for the visitor."""
         market = self._market()
-        head = "" if self.live else f" --head {market.head_hash}"
         newest = None if self._verification is None else self._verification.newest(market.head_block)
         return AuditView(
             market=market,
-            command=f"wattbook audit {self.source_words}{head}",
+            command=self.commands.audit(visited),
             checked_here=self._verification is not None,
-            audit=None if newest is None else _told(newest),
+            audit=None if newest is None else audit_resource(newest),
         )
 
 
-def _told(verified: Verified) -> AuditResource:
+def audit_resource(verified: Verified) -> AuditResource:
+    """What an audit says."""
     report = verified.report
-    checks = [
-        CheckResource(
-            name=check.name,
-            description=check.description,
-            ok=check.ok,
-            items=check.items,
-            findings=[FindingResource(**asdict(finding)) for finding in check.findings],
-        )
-        for check in report.checks
-    ]
+    told = report.to_json()
     return AuditResource(
-        ok=report.ok,
+        ok=told["ok"],
+        conclusion=report.conclusion,
         block=verified.block,
-        checks=checks,
-        verified=list(report.verified),
-        assumed=list(report.assumed),
+        checks=[
+            CheckResource(description=check.description, **each)
+            for check, each in zip(report.checks, told["checks"], strict=True)
+        ],
+        verified=told["verified"],
+        assumed=told["assumed"],
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from jinja2 import Environment
 
@@ -63,25 +64,35 @@ class Figure:
     remark: str = ""
 
 
-def bill_page(found: Told, record: Record, *, grows: bool = False) -> str:
+def bill_page(found: Told, record: Record) -> str:
     """The page of what was found in a record.
 
     It names the head, which its reader must know from elsewhere too: the command it prints does not hand it
-    over. Of a market that `grows` no head is named, since whoever looks later finds another.
+    over.
     """
-    title, figures, parts = _contents(found)
-    page = _environment().get_template("bill.html")
     head = record.blocks[-1]
-    return page.render(
-        title=title,
-        figures=figures,
-        parts=parts,
-        legend=_legend(parts),
-        grows=grows,
-        chain_id=record.domain.chain_id,
-        exchange=record.exchange,
-        head_number=head.number,
-        head_hash="0x" + head.hash.hex(),
+    return _rendered("bill.html", found, record, head_number=head.number, head_hash="0x" + head.hash.hex())
+
+
+def bill_among_pages(found: Explanation, record: Record, *, audit: str, explain: str) -> str:
+    """A payment's page as one of the market's pages, with the commands to verify it and to take it apart."""
+    return _rendered("bill_among_pages.html", found, record, bill=found, audit=audit, explain=explain)
+
+
+def _rendered(template: str, found: Told, record: Record, **more: Any) -> str:
+    title, figures, parts = _contents(found)
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            title=title,
+            figures=figures,
+            parts=parts,
+            legend=_legend(parts),
+            chain_id=record.domain.chain_id,
+            exchange=record.exchange,
+            **more,
+        )
     )
 
 

@@ -79,12 +79,13 @@ def test_pages_hold_no_inline_script_or_style_and_nothing_from_elsewhere(api: ht
         assert part not in page, part
 
 
-def test_a_bill_allows_its_own_style_alone(api: httpx.Client):
+def test_a_bill_holds_no_inline_style_either(api: httpx.Client):
     place = api.get(f"/v1/settlements?slot={SLOT}").json()["items"][0]
     bill = api.get(f"/bills/{place['block']}:{place['log']}")
-    assert "style-src 'self' 'sha256-" in bill.headers["content-security-policy"]
-    assert "<style>" in bill.text
+    assert bill.headers["content-security-policy"] == api.get("/").headers["content-security-policy"]
+    assert "<style" not in bill.text
     assert TAG not in bill.text
+    assert api.get("/static/bill.css").status_code == 200
 
 
 def test_a_name_with_html_is_shown_as_what_it_is(api: httpx.Client):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from node.testnet.running import Running, running
@@ -13,6 +14,17 @@ from tests.programs import find
 
 PATIENCE_MS = 30_000
 """Far more than anything here takes."""
+WALLET = """
+window.ethereum = {
+  request: async ({ method, params }) => {
+    if (method === "eth_requestAccounts") return [%(address)s];
+    if (method === "eth_chainId") return %(chain)s;
+    if (method === "eth_signTypedData_v4") return window.signTyped(params[1]);
+    throw Object.assign(new Error(method), { code: -32601 });
+  },
+};
+"""
+"""A wallet (EIP-1193) of an address on a chain, which lets a test sign."""
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +49,18 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+def pages(net: Running) -> list[str]:
+    """Every page but a bill, the last of which is none."""
+    account = net.document["accounts"][0]["address"]
+    return ["/", "/slots", "/account", f"/account?address={account}", "/settlements", "/audit", "/nothing"]
+
+
+def open_slot(net: Running) -> int:
+    """The last one: nothing of a test's outlives its gate."""
+    slots = httpx.get(net.document["api_url"] + "/v1/slots?state=open").json()["items"]
+    return max(slot["slot"] for slot in slots)
+
+
 class Tab:
     """A page, and what it complained of."""
 
@@ -55,6 +79,17 @@ class Tab:
     def sees(self, selector: str, text: str) -> None:
         """Wait until an element says so."""
         self.page.locator(selector).filter(has_text=text).first.wait_for()
+
+    def has_no_violations(self) -> None:
+        """Let axe look at the page, which must not be wider than the screen either."""
+        axe = find("axe-core")
+        assert axe is not None
+        self.page.evaluate((axe.parent / "axe.min.js").read_text("utf-8"))
+        found = self.page.evaluate("axe.run()")["violations"]
+        told = [(each["id"], [node["html"][:120] for node in each["nodes"]]) for each in found]
+        assert told == [], self.page.url
+        width = self.page.evaluate("document.documentElement.scrollWidth")
+        assert width <= self.page.viewport_size["width"], self.page.url
 
 
 @pytest.fixture

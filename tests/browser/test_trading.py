@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from node.client.schemas import SignedOrderBody
 from node.testnet.market import desk_key
 from node.testnet.running import Running
 from tests.audit.described import answers_as_described
+from tests.browser.conftest import WALLET, open_slot, pages
 
 pytestmark = pytest.mark.usefixtures("net")
 WH, UEUR = 1_500, 240_000
@@ -32,11 +34,6 @@ def post(net: Running, path: str, body: Any) -> tuple[int, Any]:
 def rpc(net: Running, method: str, *params: Any) -> Any:
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     return httpx.post(net.document["rpc_url"], json=body).json()["result"]
-
-
-def open_slot(net: Running) -> int:
-    """The last one: nothing of a test's outlives its gate."""
-    return max(slot["slot"] for slot in get(net, "/v1/slots", state="open")["items"])
 
 
 def draft(net: Running, account: int, **changed: Any) -> dict[str, Any]:
@@ -219,6 +216,50 @@ def test_order_is_placed_with_the_keyboard_and_seen_without_reload(net: Running,
     assert post(net, "/v1/orders", body_of(drafted, signed_elsewhere(net, drafted, 5)))[0] == 201
     tab.sees("#tape tbody tr", "2.300")
     assert page.evaluate("window.loadedOnce"), "without reload"
+
+
+@pytest.mark.needs("chromium", "playwright")
+def test_wallet_signs_what_is_shown(net: Running, open_tab: Any):
+    key = Account.from_key(net.document["accounts"][6]["private_key"])
+    asked: list[dict[str, Any]] = []
+
+    def sign(typed: str) -> str:
+        asked.append(json.loads(typed))
+        signature: bytes = key.sign_typed_data(full_message=asked[-1]).signature
+        return "0x" + signature.hex().removeprefix("0x")
+
+    tab, slot = open_tab(), open_slot(net)
+    wallet = {"address": json.dumps(key.address.lower()), "chain": json.dumps(hex(net.document["chain_id"]))}
+    tab.page.add_init_script(WALLET % wallet)
+    tab.page.expose_function("signTyped", sign)
+    tab.page.goto(f"/?slot={slot}")
+    tab.page.get_by_label("Account").select_option("wallet")
+    tab.page.get_by_label("sell").check()
+    tab.page.get_by_label("Energy, kWh").fill("0.3")
+    tab.page.get_by_label("Limit, €/kWh").fill("0.2")
+    tab.page.get_by_role("button", name="Review").click()
+    tab.sees("#sentence", f"You sell up to 0.300 kWh in slot {slot} at no less than 0.2000 €/kWh")
+    assert asked == [], "nothing is signed before it is shown"
+    tab.page.get_by_role("button", name="Sign and send").click()
+    tab.sees("#answer", "0.000 kWh filled, 0.300 kWh rest.")
+    tab.sees("#book tr.ask", "0.300")
+    (typed,) = asked
+    assert (typed["primaryType"], typed["message"]["trader"]) == ("Order", key.address)
+    assert (typed["message"]["quantity"], typed["message"]["limitPrice"]) == (300, 200_000)
+
+
+@pytest.mark.needs("chromium", "playwright")
+def test_first_paint_needs_no_javascript(net: Running, open_tab: Any):
+    tab, slot = open_tab(java_script_enabled=False), open_slot(net)
+    tab.page.goto(f"/?slot={slot}")
+    tab.sees("h1", f"Slot {slot}")
+    tab.sees("#book tr.ask", "0.1600")
+    tab.sees("#slots tr.chosen", "open")
+    tab.page.locator(".feeder svg[role=img] circle.bus").first.wait_for()
+    assert tab.page.locator("#order").is_hidden()
+    for place in pages(net)[:-1]:
+        tab.page.goto(place)
+        tab.page.locator("main h1").wait_for()
 
 
 def move_to(net: Running, second: int) -> None:
