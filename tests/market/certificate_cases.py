@@ -13,9 +13,10 @@ from market.feeder import Feeder
 from market.pricing import newton
 from market.pricing.certificate import Checker, certificate, decode
 from market.pricing.conditions import Conditions, Solution
+from market.pricing.optimality import PRICE_TOLERANCE
 from market.pricing.point import BUSES, DEVICES, LINES, Point
 from market.units import Floats
-from tests.market.pricing_cases import draw
+from tests.market.pricing_cases import draw, elsewhere
 
 KINDS = ("plain", "limits", "many devices", "low prices", "negative prices", "island", "shedding", "day")
 LIMITS: tuple[dict[str, Any], ...] = (
@@ -45,7 +46,16 @@ def random_case(seed: int) -> Case:
     """Draw number `seed`, of the kinds in turn."""
     kind = KINDS[seed % len(KINDS)]
     rng = np.random.default_rng(seed)
-    feeder, conditions = _drawn(seed, kind, rng)
+    return _cleared(seed, kind, *_drawn(seed, kind, rng))
+
+
+def elsewhere_case(seed: int) -> Case:
+    """Stressed draw number `seed` on other feeders than IEEE 33-bus."""
+    feeder, conditions = elsewhere(seed)
+    return _cleared(seed, feeder.name, feeder, conditions)
+
+
+def _cleared(seed: int, kind: str, feeder: Feeder, conditions: Conditions) -> Case:
     solution = newton.clear(feeder, conditions)
     return Case(seed, kind, feeder, conditions, solution, certificate(solution, feeder, conditions))
 
@@ -131,11 +141,16 @@ def unfound(case: Case, smallest: float) -> tuple[int, list[str]]:
 
 
 def wrong_end(case: Case) -> Iterator[bytes]:
-    """The certificate with all prices moved along until λ_0 is at the other end of the hub's range."""
+    """The certificate with all prices moved along until λ_0 is at the other end of the hub's range.
+
+    Where λ_0 is that end but for what a stopped answer may be off by, there is nothing to be found.
+    """
     hub, solution = case.conditions.hub, case.solution
     ends = hub.import_price + hub.export_price - solution.duals.price[:, 0]
     inside = (solution.duals.price[:, 0] > hub.export_price) & (solution.duals.price[:, 0] < hub.import_price)
     for end in (np.where(inside, hub.import_price, ends), np.where(inside, hub.export_price, ends)):
+        if np.allclose(end, solution.duals.price[:, 0], rtol=PRICE_TOLERANCE, atol=0.0):
+            continue
         price = solution.duals.price + (end - solution.duals.price[:, 0])[:, None]
         moved = replace(solution, duals=replace(solution.duals, price=price))
         yield certificate(moved, case.feeder, case.conditions)
