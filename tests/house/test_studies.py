@@ -208,7 +208,7 @@ def test_decomposition_of_few_prosumers() -> None:
 
 
 def test_cosimulation_by_the_hour() -> None:
-    hourly = cosimulated(1, ((0.5, 3.0), (1.0, 5.0)), 3_600)
+    hourly = cosimulated(1, ((1.0, 3.0), (1.0, 5.0)), 3_600)
     assert not failed(hourly)
     without, with_trade, *beyond = hourly.figures["days"]
     assert all(day["steps_beyond_limits"] > 0 for day in beyond)
