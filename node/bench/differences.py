@@ -28,15 +28,15 @@ LIMITS_PU = 0.95, 1.05
 """Narrow enough to bind on one feeder in four."""
 
 
-def worst_of(names: Sequence[str]) -> tuple[float, int]:
-    """Largest error on these feeders, and how many they are: SimBench's are missing without the extra."""
-    errors = []
+def errors_of(names: Sequence[str]) -> dict[str, float]:
+    """Largest error on each of these feeders; SimBench's are missing without the extra."""
+    errors = {}
     for name in names:
         if is_simbench(name) and find_spec("simbench") is None:
             continue
         feeder = load(name, *LIMITS_PU)
-        errors.append(worst_error(feeder, conditions_of(feeder), spread(feeder)))
-    return max(errors, default=0.0), len(errors)
+        errors[name] = worst_error(feeder, conditions_of(feeder), spread(feeder))
+    return errors
 
 
 def conditions_of(feeder: Feeder) -> Conditions:

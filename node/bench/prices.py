@@ -21,7 +21,7 @@ from market.pricing.newton import NewtonClearing
 from market.pricing.socp import SocpClearing
 from node.bench import stressed
 from node.bench.day import demo_day, price_error
-from node.bench.differences import LIMITS_PU, conditions_of, spread, worst_error, worst_of
+from node.bench.differences import LIMITS_PU, conditions_of, errors_of, spread, worst_error
 from node.bench.drawn import drawn_conditions, drawn_day, drawn_feeder
 from node.bench.feeders import EVERY
 from node.bench.opf import opf
@@ -85,10 +85,14 @@ def rows() -> Iterable[Row]:
     yield _day()
     yield from _agreement()
     for kind, names in FEEDERS.items():
-        worst, count = worst_of(names)
-        if count:
+        errors = errors_of(names)
+        if errors:
+            worst = max(errors, key=lambda name: errors[name])
             yield Row(
-                f"{count} {kind}: λ against finite differences of the cost", worst, "relative", goal=1e-6
+                f"{len(errors)} {kind}: λ against finite differences of the cost, worst on {worst}",
+                errors[worst],
+                "relative",
+                goal=1e-6,
             )
 
 

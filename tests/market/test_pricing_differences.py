@@ -11,7 +11,7 @@ from market.feeder import FeederError, load
 from market.pricing.conditions import Conditions, Devices
 from market.pricing.newton import NewtonClearing
 from node.bench import differences
-from node.bench.differences import spread, worst_error, worst_of
+from node.bench.differences import errors_of, spread, worst_error
 from node.bench.drawn import drawn_conditions
 from tests.market.pricing_cases import add_load, bare
 
@@ -68,6 +68,6 @@ def test_at_a_kink_a_price_lies_between_the_slopes_of_both_sides():
 
 def test_only_what_is_an_extra_may_be_missing(monkeypatch):
     monkeypatch.setattr(differences, "find_spec", lambda name: None)
-    assert worst_of(["simbench:1-LV-rural1--0-sw"]) == (0.0, 0)
+    assert errors_of(["simbench:1-LV-rural1--0-sw"]) == {}
     with pytest.raises(FeederError, match="is not built in"):
-        worst_of(["ieee34"])
+        errors_of(["ieee34"])
