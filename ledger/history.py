@@ -6,7 +6,7 @@ Nothing here is judged. Where a vector by bus is not complete, or not readable, 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import TypeVar
@@ -16,6 +16,7 @@ from ledger.record import Logged, Record, Sent
 from ledger.trades import take_back
 from market.accounts import NEUR_DIGITS, UTILITY_ID, Position
 from market.events import (
+    AccountChanged,
     AccountRegistered,
     AccountResettled,
     AccountSettled,
@@ -55,6 +56,8 @@ SLOTS_PER_CALL = 1_024
 
 E = TypeVar("E", bound=Event)
 
+Registration = AccountRegistered | AccountChanged
+"""Events that say what an account is registered for."""
 Money = Deposited | Withdrawn | TradesCleared | AccountSettled | AccountResettled
 """Events that move money."""
 
@@ -293,13 +296,14 @@ class SlotHistory:
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """A market's facts: who takes part and what happened in each slot."""
+    """A market's facts: who takes part, as what it was registered when, and what happened in each slot."""
 
     terms: Terms
     accounts: Mapping[int, AccountRegistered]
     ids: Mapping[Address, int]
     slots: Mapping[int, SlotHistory]
     utilities: tuple[Address, ...] = field(default=())
+    registrations: Mapping[Address, Sequence[tuple[Logged, Registration]]] = field(default_factory=dict)
 
     @property
     def utility(self) -> Address:
@@ -355,6 +359,7 @@ def history(record: Record) -> History:
     ids: dict[Address, int] = {}
     holders: dict[int, Address] = {}
     utilities: list[Address] = []
+    registrations: defaultdict[Address, list[tuple[Logged, Registration]]] = defaultdict(list)
     by_slot: defaultdict[int, list[Logged]] = defaultdict(list)
     traded: defaultdict[int, Traded] = defaultdict(Traded)
     for logged in record.logged:
@@ -363,6 +368,9 @@ def history(record: Record) -> History:
                 accounts[registered.id] = registered
                 ids[registered.account] = registered.id
                 holders[registered.id] = registered.account
+                registrations[registered.account].append((logged, registered))
+            case AccountChanged() as changed:
+                registrations[changed.account].append((logged, changed))
             case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
                 ids[holder] = UTILITY_ID
                 holders[UTILITY_ID] = holder
@@ -388,7 +396,7 @@ def history(record: Record) -> History:
         slots[slot] = SlotHistory(
             slot, terms, tariff, scheduled_in, tuple(by_slot.get(slot, ())), traded.get(slot, Traded())
         )
-    return History(terms, accounts, ids, slots, tuple(utilities))
+    return History(terms, accounts, ids, slots, tuple(utilities), registrations)
 
 
 def _tariff(scheduled: SlotsScheduled) -> Tariff | None:

@@ -135,9 +135,11 @@ def run(seed: int) -> Findings:
                   _as_cleared(before, none) and _as_cleared(after, some), _book(after)),
             Claim("the contract refuses solar energy of who is not registered for it",
                   len(refused) == 1 and told.refusal == Reject.NOT_REGISTERED_SELLER.rule, told.refusal),
-            Claim("energy sold as solar and not certified costs its seller more than the class gains it",
+            Claim("energy sold as solar and not certified costs its seller more than the class gains it: the"
+                  " penalty is above all that solar energy is worth beyond other",
                   penalty_neur == PENALTY_UEUR_PER_KWH * told.uncertified_wh > gained_neur,
-                  f"{penalty_neur / NEUR_PER_EUR:.3f} € for {gained_neur / NEUR_PER_EUR:.3f} €"),
+                  f"{penalty_neur / NEUR_PER_EUR:.3f} € for {gained_neur / NEUR_PER_EUR:.3f} €",
+                  by_construction=True),
             Claim("who certifies what it sells pays no penalty",
                   [each.penalty > 0 for each in after.settled].count(True) == 1, "one of 11 accounts pays"),
             Claim("bills name the class, of what is sold, bought and missing",
@@ -146,8 +148,15 @@ def run(seed: int) -> Findings:
                   f"{told.checks} checks"),
         ),
         draw=_draw(none, some),
-        notes=("A reconstruction: preferences, costs and sources are drawn; none of the paper's figures is"
-               " claimed.",),
+        notes=(
+            "A reconstruction: preferences, costs and sources are drawn; none of the paper's figures is"
+            " claimed.",
+            f"Laundering loses money by any penalty above the premium, {premium:.2f} €/MWh here; the market's"
+            f" is {PENALTY_UEUR_PER_KWH / 1_000:g} €/MWh, and solar energy is worth at most"
+            f" {WORTH_EUR_PER_MWH.max():g} €/MWh beyond other. It presumes a meter that certifies what was"
+            " generated: the contract takes its word, and the audit finds only what the account's registration"
+            " refutes.",
+        ),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from ledger.transactions import assemble
 from market.events import (
     AccountRegistered,
     Deposited,
+    ReadingPosted,
 )
 from market.messages import ChargesHeader, PricesHeader
 from market.orders import OrdersFilled
@@ -188,6 +189,40 @@ SIGNATURES = (
     forged("transaction-of-nobody", "signatures", "block 20 transaction 0", _signed_by_nobody),
     forged("transaction-unreadable", "signatures", "block 20 transaction 0", _unreadable_with_events),
     Kind("transaction-without-bytes", "signatures", _without_bytes, raw=True),
+)
+
+
+# --- certificates of generation ------------------------------------------------------------------
+
+
+def _certified(ground: Ground, certified_wh: int) -> Bundle:
+    """The buyer's meter signs generation in the first slot; it sells nothing, so that no bill changes."""
+    sent, call = call_of(ground.record, calls.PostReadings)
+    reading = replace(call.readings[0].reading, certified=(certified_wh,))
+    signed = calls.SignedReading.by(METERS[0], ground.record.domain, reading)
+    bundle = relayed(ground, sent, replace(call, readings=(signed, *call.readings[1:])))
+    logged, event = found(ground.record, ReadingPosted)
+    told = replace(event, certified=(certified_wh,))  # type: ignore[type-var]
+    return change_event(bundle, ground.record, logged, told)
+
+
+def _certified_by_no_source(ground: Ground) -> Bundle:
+    """The utility never registered the buyer for solar energy, of which its meter certifies some."""
+    bundle = _certified(ground, 100)
+    sent, call = call_of(ground.record, calls.RegisterAccount)
+    bundle = change_call(bundle, sent, UTILITY, data=calls.encode(replace(call, classes=0)))
+    logged, event = found(ground.record, AccountRegistered)
+    return change_event(bundle, ground.record, logged, replace(event, classes=0))  # type: ignore[type-var]
+
+
+CERTIFICATES = (
+    forged("certified-by-no-source", "readings", "certified of class 1, Wh", _certified_by_no_source),
+    forged(
+        "certified-beyond-the-connection",
+        "readings",
+        "certified, Wh",
+        lambda ground: _certified(ground, 5_010),
+    ),
 )
 
 
@@ -394,4 +429,4 @@ TOKENS = (
     forged("deposit-invented", "conservation", "block 6 log 2 Deposited", _invented_deposit),
 )
 
-KINDS: tuple[Kind, ...] = (*SIGNATURES, *ORDER, *CODE, *TOKENS)
+KINDS: tuple[Kind, ...] = (*SIGNATURES, *CERTIFICATES, *ORDER, *CODE, *TOKENS)

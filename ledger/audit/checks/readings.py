@@ -1,16 +1,19 @@
 """`readings`: a first reading is final and came in time; where none had come by T1, the estimate is right.
 
+A meter's key may certify any generation, and the contract takes its word. Here it certifies no class that its
+account was not registered for, and in all no more than its connection could have given: both by what was
+registered at some time from the slot's opening until the reading.
 An estimate is that of an account's contract and forecast that costs it more, derived here from fills,
 the posted forecast, prices and tariff by `market.settlement.estimate`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ledger.audit.timing import block_times, within
-from ledger.audit.verdict import Verdict, at, compare
-from ledger.history import History, SlotHistory, history
+from ledger.audit.verdict import PASSED, Verdict, amount_difference, at, compare, text
+from ledger.history import History, Registration, SlotHistory, history
 from ledger.record import Logged, Record
 from market.accounts import UTILITY_ID, Position
 from market.events import AccountSettled, ReadingEstimated, ReadingPosted
@@ -23,11 +26,12 @@ NAME = "readings"
 
 
 def check(record: Record) -> Iterator[Verdict]:
-    """Several verdicts a reading and an estimate: once, in time, in its place, by the rule."""
+    """Several verdicts a reading and an estimate: once, in time, in its place, of its source, by the rule."""
     known = history(record)
     times = block_times(record)
     for slot in known:
         yield from _in_order(slot, times)
+        yield from _of_their_sources(known, slot, times)
         yield from _by_the_rule(known, slot)
 
 
@@ -56,6 +60,36 @@ def _in_order(slot: SlotHistory, times: dict[int, int]) -> Iterator[Verdict]:
             yield compare(NAME, f"{what}, needless", False, needless)
             yield within(NAME, what, time, terms.readings_due(slot.slot), None)
             estimated.add(event.account)
+
+
+def _of_their_sources(known: History, slot: SlotHistory, times: dict[int, int]) -> Iterator[Verdict]:
+    """Certified generation against what its account was registered for."""
+    opened = slot.terms.opens(slot.slot)
+    for logged, reading in slot.of(ReadingPosted):
+        earlier = [
+            (times[place.log.block_number], registered)
+            for place, registered in known.registrations.get(reading.account, ())
+            if place.place < logged.place
+        ]
+        before = [registered for time, registered in earlier if time <= opened]
+        in_force = before[-1:] + [registered for time, registered in earlier if time > opened]
+        yield from _certified(f"{at(logged, slot.terms)} reading of {reading.account}", reading, in_force)
+
+
+def _certified(where: str, reading: ReadingPosted, in_force: Sequence[Registration]) -> Iterator[Verdict]:
+    for energy_class, certified_wh in enumerate(reading.certified, 1):
+        registered = any(each.classes >> (energy_class - 1) & 1 for each in in_force)
+        if certified_wh and not registered:
+            what = f"{where}, certified of class {energy_class}, Wh"
+            yield Finding(NAME, what, "nothing", text(certified_wh), "a source that is not registered")
+        else:
+            yield PASSED
+    total_wh, most_wh = sum(reading.certified), max((each.export_capacity for each in in_force), default=0)
+    if total_wh > most_wh:
+        difference = amount_difference(most_wh, total_wh)
+        yield Finding(NAME, f"{where}, certified, Wh", f"at most {most_wh:_}", text(total_wh), difference)
+    else:
+        yield PASSED
 
 
 def _by_the_rule(known: History, slot: SlotHistory) -> Iterator[Verdict]:
