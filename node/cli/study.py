@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from shutil import get_terminal_size
+from tempfile import NamedTemporaryFile
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,6 +68,8 @@ def study(
         chosen = load(name)
     except UnknownStudy as refusal:
         stop(refusal, USAGE)
+    if out is not None:
+        _require_writable(out)
     found = _with_rules(chosen, seed, rule) if rule else _run(chosen, seed)
     if out is not None:
         _write(chosen, found, out)
@@ -89,7 +92,9 @@ def _all(seed: int, out: Path | None, paths: Sequence[Path], as_json: bool) -> N
     if out is None:
         stop("all: name a folder for the report with --out", USAGE)
     try:
-        whole = run_all(seed, ENTRIES, load_rules(paths, NAMES), {}, _tell)
+        rules = load_rules(paths, NAMES)
+        _require_writable(out)
+        whole = run_all(seed, ENTRIES, rules, {}, _tell)
     except (RuleFileError, AuctionError) as refusal:
         stop(f"--rule: {refusal}", USAGE)
     try:
@@ -141,11 +146,20 @@ def _to_json(chosen: Study, found: Findings, seed: int) -> dict[str, object]:
     return {"study": chosen.name, "seed": seed, "passed": found.passed, **found.figures, "claims": claims}
 
 
+def _require_writable(out: Path) -> None:
+    """A folder that takes no file is told before anything runs."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        stop(f"--out {out}: {error.strerror}; name another folder", USAGE)
+
+
 def _write(chosen: Study, found: Findings, out: Path) -> None:
     from node.studies.picture import picture  # noqa: PLC0415 - matplotlib loads slowly
 
     try:
-        out.mkdir(parents=True, exist_ok=True)
         (out / f"{chosen.name}.svg").write_bytes(picture(found.draw))
         figures = json.dumps(found.figures, indent=1) + "\n"
         (out / f"{chosen.name}.json").write_text(figures, "utf-8")

@@ -10,6 +10,7 @@ from pathlib import Path
 from market.feeder.three_phase import ThreePhaseError
 from node.studies.auctions import Auction
 from node.studies.comparison import Comparison, compared
+from node.studies.failures import told
 from node.studies.picture import picture
 from node.studies.registry import Entry, load
 from node.studies.study import Findings, Study, Value
@@ -25,6 +26,16 @@ class Ran:
     study: Study
     findings: Findings | None
     missing: str = ""
+
+    @classmethod
+    def of(cls, study: Study, seed: int) -> Ran:
+        """Run it; one that needs an extra that is not there, or fails, says so and holds up no other."""
+        try:
+            return cls(study, study.run(seed))
+        except ThreePhaseError as refusal:
+            return cls(study, None, str(refusal))
+        except Exception as failure:
+            return cls(study, None, f"it failed with {told(failure)}")
 
     @property
     def held(self) -> int:
@@ -42,8 +53,8 @@ class Ran:
         if self.findings is None:
             return f"not run: {self.missing}"
         missed = sum(1 for claim in self.findings.claims if not (claim.held or claim.required))
-        told = f", {missed} of the source not reproduced" if missed else ""
-        return f"{self.held} of {len(self.findings.claims)} claims come out{told}"
+        aside = f", {missed} of the source not reproduced" if missed else ""
+        return f"{self.held} of {len(self.findings.claims)} claims come out{aside}"
 
     def to_json(self) -> dict[str, Value]:
         """In figures."""
@@ -89,19 +100,15 @@ def run_all(
 ) -> Whole:
     """The comparison, then the studies one after the other; `tell` hears what is next.
 
-    `settings` change the comparison's scenario. A study that needs an extra that is not there is left out,
-    and says so. Raises AuctionError for an auction of the reader's own that decides what cannot be.
+    `settings` change the comparison's scenario. Raises AuctionError for an auction of the reader's own that
+    decides what cannot be.
     """
     tell("comparison")
     comparison = compared(seed, others, settings)
     found = []
     for entry in entries:
         tell(entry.name)
-        study = load(entry.name)
-        try:
-            found.append(Ran(study, study.run(seed)))
-        except ThreePhaseError as refusal:
-            found.append(Ran(study, None, str(refusal)))
+        found.append(Ran.of(load(entry.name), seed))
     return Whole(seed, comparison, tuple(found))
 
 

@@ -30,7 +30,7 @@ from node.studies.region_prices import drawn, equilibrium, limited, searched
 from node.studies.registry import ENTRIES, UnknownStudy, load
 from node.studies.study import Claim, Findings
 from node.studies.utility import over as utility_over
-from node.studies.whole import run_all, write
+from node.studies.whole import Ran, run_all, write
 
 
 def wattbook(*arguments: object) -> Result:
@@ -274,12 +274,27 @@ def test_the_command(tmp_path: Path) -> None:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+def test_a_study_that_fails_is_told_and_holds_up_no_other() -> None:
+    def run(seed: int) -> Findings:
+        raise ZeroDivisionError(f"with seed {seed}")
+
+    ran = Ran.of(replace(load("vpp"), run=run), 3)
+    line = run.__code__.co_firstlineno + 1
+    assert not ran.passed
+    assert (
+        ran.outcome
+        == f"not run: it failed with ZeroDivisionError: with seed 3 (test_studies.py, line {line})"
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (("study",), "name a study"),
         (("study", "nobody"), "no such study; there are"),
         (("study", "all"), "name a folder"),
+        (("study", "all", "--out", "/dev/null/out"), "Not a directory; name another folder"),
+        (("study", "decomposition", "--out", "/dev/null/out"), "Not a directory; name another folder"),
     ],
 )
 def test_wrong_usage(words: tuple[str, ...], says: str) -> None:
