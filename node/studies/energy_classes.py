@@ -154,8 +154,8 @@ def run(seed: int) -> Findings:
             f"Laundering loses money by any penalty above the premium, {premium:.2f} €/MWh here; the market's"
             f" is {PENALTY_UEUR_PER_KWH / 1_000:g} €/MWh, and solar energy is worth at most"
             f" {WORTH_EUR_PER_MWH.max():g} €/MWh beyond other. It presumes a meter that certifies what was"
-            " generated: the contract takes its word, and the audit finds only what the account's registration"
-            " refutes.",
+            " generated: the contract takes its word, and the audit finds only what the account's"
+            " registration refutes.",
         ),
     )  # fmt: skip
 
