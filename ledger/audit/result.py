@@ -20,7 +20,8 @@ from ledger.audit.plain import euros
 from ledger.audit.statement import day_of
 from ledger.audit.verdict import clock
 from ledger.history import SlotHistory, history
-from ledger.record import Record
+from ledger.record import Logged, Record
+from market.events import AccountResettled, AccountSettled
 from market.settlement import Cause, Sources
 from market.slots import Tariff
 
@@ -36,6 +37,18 @@ TERMS = {
     "closeout_forgone": "close-outs forgone: the tariff rule makes none",
 }
 """Members of `Sources` in words; what stands before the colon is the term's name."""
+RESTS_ON = {
+    "surplus": ("prices", "meters", "substation"),
+    "basis": ("charges", "prices", "fills", "meters"),
+    "hub_margin": ("prices", "own fills"),
+    "passive_margin": ("prices", "substation"),
+    "wholesale_margin": ("prices", "substation"),
+    "penalties": ("penalties",),
+    "charge_margin": ("charges", "fills", "meters"),
+    "imbalance_margin": ("charges", "prices", "fills", "meters"),
+    "closeout_forgone": ("prices", "fills", "meters"),
+}
+"""What each term is computed from, by the kinds of events of `_places`; meters tell in the settlements."""
 TAKEN = {
     Cause.CHARGE: "network charges",
     Cause.CLOSEOUT: "close-outs",
@@ -140,7 +153,7 @@ def _result(record: Record, slot: SlotHistory) -> Result | None:
         return None
     heading = f"The utility's result of slot {slot.slot} ({clock(slot.terms.start(slot.slot))}):"
     posted = tuple(_posted(slot, slot.tariff, known.utilities))
-    return Result(slot.slot, heading, posted, tuple(_sources(slot, found.sources)))
+    return Result(slot.slot, heading, posted, tuple(_sources(slot, found.sources, known.utilities)))
 
 
 def _posted(slot: SlotHistory, tariff: Tariff, utilities: Sequence[str]) -> Iterator[Line]:
@@ -161,13 +174,30 @@ def _posted(slot: SlotHistory, tariff: Tariff, utilities: Sequence[str]) -> Iter
         yield Line(what, -reading.wholesale * reading.net_import_wh, place)
 
 
-def _sources(slot: SlotHistory, sources: Sources) -> Iterator[Line]:
-    """A line a term that is not 0, with the places of the prices and of the reading it rests on."""
-    chunks = (*slot.charges_chunks.values(), *slot.prices_chunks.values())
-    places = ", ".join(logged.where for logged, _ in (*chunks, *filter(None, [slot.substation])))
+def _sources(slot: SlotHistory, sources: Sources, utilities: Sequence[str]) -> Iterator[Line]:
+    """A line a term that is not 0, with the places of all that it is computed from."""
+    places = _places(slot, utilities)
     for name, what in TERMS.items():
         if amount := getattr(sources, name):
-            yield Line(what, amount, places)
+            rests_on = {logged.place: logged.where for kind in RESTS_ON[name] for logged in places[kind]}
+            yield Line(what, amount, ", ".join(rests_on[place] for place in sorted(rests_on)))
+
+
+def _places(slot: SlotHistory, utilities: Sequence[str]) -> dict[str, list[Logged]]:
+    """A slot's events by what they say; for prices that were not posted the substation's wholesale price."""
+    postings: list[tuple[Logged, AccountSettled | AccountResettled]] = [*slot.settled, *slot.resettled]
+    fills = [*slot.fills, *slot.vetoed]
+    prices = [logged for logged, _ in slot.prices_chunks.values()]
+    substation = [logged for logged, _ in filter(None, [slot.substation])]
+    return {
+        "charges": [logged for logged, _ in slot.charges_chunks.values()],
+        "prices": prices or substation,
+        "substation": substation,
+        "meters": [logged for logged, _ in postings],
+        "fills": [logged for logged, _ in fills],
+        "own fills": [logged for logged, fill in fills if {fill.maker, fill.taker} & set(utilities)],
+        "penalties": [logged for logged, event in postings if event.penalty],
+    }
 
 
 def _added(lines: Iterable[Line]) -> tuple[Line, ...]:

@@ -65,6 +65,50 @@ class Statement:
         return "\n\n".join([self.heading, *(str(payment) for payment in self.payments), self.sentence])
 
 
+@dataclass(frozen=True, slots=True)
+class Bills:
+    """Everybody's day: a statement an account, by number; the first is the utility's share of the trades."""
+
+    heading: str
+    statements: Mapping[int, Statement]
+
+    @property
+    def total_neur(self) -> int:
+        """What all accounts pay together, n€: what the utility receives beside what it traded."""
+        return sum(each.total_neur for each in self.statements.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """`heading, accounts, total_neur`; accounts as `Statement.to_json`, by their numbers."""
+        return {
+            "heading": self.heading,
+            "accounts": {number: each.to_json() for number, each in self.statements.items()},
+            "total_neur": self.total_neur,
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{_named(number)}: {each.sentence}" for number, each in self.statements.items()]
+        return "\n".join([self.heading, *lines])
+
+
+def of_everyone(record: Record, day: date) -> Bills:
+    """Everybody's statement of a day (UTC).
+
+    Raises ExplainError where nobody was settled, NoHistory where the record does not show its deployment.
+    """
+    known = history(record)
+    payers = {
+        known.ids[payer]: payer
+        for slot in known
+        if day_of(slot) == day
+        for _, payer in postings(slot, known.ids)
+        if payer in known.ids
+    }
+    if not payers:
+        raise ExplainError(f"{day}: no account was settled there")
+    statements = {number: of_day(record, payers[number], day) for number in sorted(payers)}
+    return Bills(f"Bills of {day}, {len(statements)} accounts:", statements)
+
+
 def of_day(record: Record, account: Address, day: date) -> Statement:
     """All payments of an account for slots that start on a day (UTC).
 
@@ -139,5 +183,8 @@ def day_of(slot: SlotHistory) -> date:
 
 
 def _who(known: History, account: Address) -> str:
-    number = known.ids.get(account)
+    return _named(known.ids.get(account))
+
+
+def _named(number: int | None) -> str:
     return "The utility" if number == 0 else f"Account {number}"

@@ -16,8 +16,10 @@ from node.cli.records import ExchangeAddress, Source, address_of, read_record, v
 if TYPE_CHECKING:
     from ledger.audit.explain import Explanation
     from ledger.audit.result import DayResult, Result
-    from ledger.audit.statement import Statement
+    from ledger.audit.statement import Bills, Statement
     from ledger.record import Record
+
+    Told = Explanation | Statement | Bills | Result | DayResult
 
 SHOWN_PAYMENTS = 5
 UTILITY = "utility"
@@ -30,7 +32,7 @@ def explain(
         str | None,
         typer.Argument(
             help="BLOCK:LOG of a settlement, ACCOUNT@SLOT, ACCOUNT@2026-06-23 or @SLOT;"
-            " an ACCOUNT is a number or an address;"
+            " an ACCOUNT is a number or an address; @2026-06-23 is everybody's day, a line each;"
             " utility@SLOT or utility@2026-06-23 is the utility's result by where it comes from.",
             metavar="PAYMENT",
         ),
@@ -38,6 +40,10 @@ def explain(
     page: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write it as a page to read or print, too (HTML)."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Of everybody's day: write every account's page into this folder."),
     ] = None,
     exchange: ExchangeAddress = None,
     as_json: Json = False,
@@ -60,19 +66,39 @@ def explain(
         stop(f"{refusal}; {_payments(record)}", USAGE)
     except NoHistory as failure:
         stop(f"{source}: {failure}", UNVERIFIABLE)
-    if page is not None:
-        from node.web.bill import bill_page  # noqa: PLC0415 - jinja2 loads slowly
-
-        try:
-            page.write_text(bill_page(found, record), "utf-8")
-        except OSError as refusal:
-            stop(f"--page {refusal}", USAGE)
+    _write_pages(found, record, page, out)
     typer.echo(json.dumps(found.to_json()) if as_json else str(found))
     if not verified_amounts(record, source)[0]:
         raise typer.Exit(FAILED)
 
 
-def _asked(record: Record, payment: str) -> Explanation | Statement | Result | DayResult:
+def _write_pages(found: Told, record: Record, page: Path | None, out: Path | None) -> None:
+    """One page of what was asked for, or every account's page of a day."""
+    from ledger.audit.statement import Bills  # noqa: PLC0415 - loads slowly
+    from node.web.bill import bill_page  # noqa: PLC0415 - jinja2 loads slowly
+
+    pages: dict[Path, str] = {}
+    if isinstance(found, Bills):
+        if page is not None:
+            stop("--page: everybody's day has a page an account; name a folder by --out", USAGE)
+        if out is not None:
+            each = found.statements.items()
+            pages = {out / f"account-{number}.html": bill_page(one, record) for number, one in each}
+    else:
+        if out is not None:
+            stop("--out: only of everybody's day, as @2026-06-23; name a file by --page", USAGE)
+        if page is not None:
+            pages = {page: bill_page(found, record)}
+    try:
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+        for path, text in pages.items():
+            path.write_text(text, "utf-8")
+    except OSError as refusal:
+        stop(f"{'--page' if out is None else '--out'} {refusal}", USAGE)
+
+
+def _asked(record: Record, payment: str) -> Told:
     """What is asked for by its name. Raises ExplainError, NoHistory."""
     from ledger.audit import result, statement  # noqa: PLC0415 - loads slowly
     from ledger.audit.explain import explain as one  # noqa: PLC0415
@@ -94,6 +120,8 @@ def _asked(record: Record, payment: str) -> Explanation | Statement | Result | D
         stop(f"payment {payment}: {wrong}; {_payments(record)}", USAGE)
     if account == UTILITY:
         return result.of_day(record, day)
+    if not account:
+        return statement.of_everyone(record, day)
     return statement.of_day(record, _account(record, account, payment), day)
 
 

@@ -52,6 +52,25 @@ def test_terms_of_the_morning(record: Record) -> None:
     }
 
 
+def test_each_term_cites_what_it_is_computed_from(record: Record) -> None:
+    slot = history(record).slots[SLOT]
+    sources = {line.what.partition(":")[0]: line.source.split(", ") for line in of_slot(record, SLOT).sources}
+    at = {logged.where: type(logged.event) for logged in slot.logged}
+    kinds = {name: {at[place].__name__ for place in places} for name, places in sources.items()}
+    assert kinds == {
+        "network surplus": {"PricesChunk", "SubstationPosted", "AccountSettled"},
+        "basis": {"ChargesChunk", "PricesChunk", "OrdersFilled", "AccountSettled"},
+        "hub margin": {"PricesChunk", "OrdersFilled"},
+        "passive margin": {"PricesChunk", "SubstationPosted"},
+        "wholesale margin": {"PricesChunk", "SubstationPosted"},
+        "penalties": {"AccountSettled"},
+    }
+    # by hand: one account sold solar energy that it did not certify
+    assert len(sources["penalties"]) == 1
+    # of the fills only those with the utility
+    assert set(sources["hub margin"]) < set(sources["basis"])
+
+
 def test_the_tariff_rule_has_terms_of_its_own(tariff_bundle: Bundle) -> None:
     told = of_slot(Record.of(tariff_bundle, proves_itself=False), SLOT)
     assert "imbalance margin" in {line.what.partition(":")[0] for line in told.sources}

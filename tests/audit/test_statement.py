@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from ledger.audit import audit
 from ledger.audit.explain import ExplainError, explain
 from ledger.audit.plain import euros
-from ledger.audit.statement import Statement, of_account, of_day, of_slot
+from ledger.audit.statement import Statement, day_of, of_account, of_day, of_everyone, of_slot, postings
 from ledger.bundle import Bundle
 from ledger.history import history
 from ledger.journal import CLEARING, balances, entries
@@ -50,6 +50,34 @@ def test_day_has_each_slot_and_the_correction(record: Record, day: date) -> None
     assert text.startswith(f"Account 2, {SELLER.address}, on {day}:\n")
     assert text.count("in all  [") == 4
     assert "In all: to receive " in text
+
+
+def test_everybodys_day_is_each_accounts(bundle: Bundle, record: Record, day: date, tmp_path: Path) -> None:
+    told = of_everyone(record, day)
+    known = history(record)
+    every = [place for slot in known if day_of(slot) == day for place, _ in postings(slot, known.ids)]
+    assert sorted(p.place for each in told.statements.values() for p in each.payments) == sorted(every)
+    mine = told.statements[known.ids[SELLER.address]]
+    assert mine == of_day(record, SELLER.address, day)
+    assert f"Account 2: {mine.sentence}" in str(told).splitlines()
+
+    source, out = str(written(bundle, tmp_path / "bundle")), tmp_path / "bills"
+    done = CliRunner().invoke(app, ["audit", "explain", source, f"@{day}", "--out", str(out)])
+    assert done.exit_code == 0
+    assert {page.name for page in out.iterdir()} == {f"account-{number}.html" for number in told.statements}
+    assert mine.heading.rstrip(":") in (out / "account-2.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("what", "option"), [("@{day}", "--page"), ("2@{day}", "--out")])
+def test_pages_of_everybody_go_to_a_folder_and_others_to_a_file(
+    bundle: Bundle, day: date, tmp_path: Path, what: str, option: str
+) -> None:
+    source = str(written(bundle, tmp_path / "bundle"))
+    asked = ["audit", "explain", source, what.format(day=day), option, str(tmp_path / "x")]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 2
+    assert f"{option}: " in done.stderr
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_resettled_slot_changes_by_differences_only(record: Record) -> None:
