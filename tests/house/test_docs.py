@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import typer.main
@@ -159,7 +160,7 @@ def test_options_of_the_examples_exist():
 def test_every_route_is_described():
     from node.api.app import create_api
 
-    nothing: Any = None  # routes are asked for nothing here
+    nothing: Any = Mock()  # routes are asked for nothing here
     app = create_api(nothing, {})
     routes = {
         route.path if route.methods == {"GET"} else f"{' '.join(sorted(route.methods))} {route.path}"
