@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from shutil import get_terminal_size
@@ -18,6 +19,7 @@ from node.cli.errors import FAILED, USAGE, stop
 from node.cli.options import Json
 
 if TYPE_CHECKING:
+    from node.studies.auctions import Auction
     from node.studies.study import Findings, Study, Table
 
 ALL = "all"
@@ -83,20 +85,14 @@ def study(
 
 def _all(seed: int, out: Path | None, paths: Sequence[Path], as_json: bool) -> None:
     """Run everything, write the report, and say which studies' claims all come out."""
-    from node.studies.auctions import AuctionError  # noqa: PLC0415 - loads slowly
-    from node.studies.comparison import NAMES  # noqa: PLC0415
     from node.studies.registry import ENTRIES  # noqa: PLC0415
-    from node.studies.rules import RuleFileError, load_rules  # noqa: PLC0415
     from node.studies.whole import REPORT, run_all, write  # noqa: PLC0415
 
     if out is None:
         stop("all: name a folder for the report with --out", USAGE)
-    try:
-        rules = load_rules(paths, NAMES)
+    with _rules(paths) as rules:
         _require_writable(out)
         whole = run_all(seed, ENTRIES, rules, {}, _tell)
-    except (RuleFileError, AuctionError) as refusal:
-        stop(f"--rule: {refusal}", USAGE)
     try:
         write(whole, out)
     except OSError as error:
@@ -129,14 +125,22 @@ def _run(chosen: Study, seed: int) -> Findings:
 
 
 def _with_rules(chosen: Study, seed: int, paths: Sequence[Path]) -> Findings:
+    if chosen.compare is None:
+        stop(f"--rule: {chosen.name} compares no auctions; baselines does", USAGE)
+    with _rules(paths) as rules:
+        return chosen.compare(seed, rules)
+
+
+@contextmanager
+def _rules(paths: Sequence[Path]) -> Iterator[dict[str, Auction]]:
+    """The reader's own auctions: what they print is no result, what they may not do is told in one line."""
     from node.studies.auctions import AuctionError  # noqa: PLC0415 - loads slowly
     from node.studies.comparison import NAMES  # noqa: PLC0415
     from node.studies.rules import RuleFileError, load_rules  # noqa: PLC0415
 
-    if chosen.compare is None:
-        stop(f"--rule: {chosen.name} compares no auctions; baselines does", USAGE)
     try:
-        return chosen.compare(seed, load_rules(paths, NAMES))
+        with redirect_stdout(sys.stderr):
+            yield load_rules(paths, NAMES)
     except (RuleFileError, AuctionError) as refusal:
         stop(f"--rule: {refusal}", USAGE)
 

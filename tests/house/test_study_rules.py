@@ -47,7 +47,8 @@ def written(folder: Path, name: str, code: str) -> Path:
 
 
 def test_it_runs_beside_the_others_and_the_claims_are_about_it_too(tmp_path: Path) -> None:
-    path = written(tmp_path, "first_come.py", OWN_RULE)
+    printing = OWN_RULE.replace("    for b, bid", "    print('no result')\n    for b, bid")
+    path = written(tmp_path, "first_come.py", f"{printing}\nprint('none either')\n")
     told = json.loads(wattbook("study", "baselines", "--rule", path, "--json").stdout)
     assert list(told["rules"])[-1] == "first_come" and told["passed"]
     assert told["rules"]["first_come"]["cost_eur"] < told["rules"]["FiT/retail"]["cost_eur"]
