@@ -14,7 +14,7 @@ ADMM: S. Boyd et al., Foundations and Trends in Machine Learning 3(1), 2011, §7
 
 Energies are of one unit, prices of money by that unit. Arrays are by trader, or traders × classes.
 
-ClassesError   no agreement within the rounds
+ClassesError   no agreement within the rounds; traders, prices or steps of which there is none
 """
 
 from __future__ import annotations
@@ -30,18 +30,34 @@ ROUNDS_MAX = 50_000
 
 
 class ClassesError(ValueError):
-    """Prices do not settle; the message says how far they are."""
+    """Prices do not settle, or cannot; the message says how far they are, or what is wrong."""
 
 
 @dataclass(frozen=True, eq=False)
 class Traders:
-    """Who trades. `side` is 1 or −1; `worth` is ω, and −∞ in classes that are not the trader's."""
+    """Who trades. `side` is 1 or −1; `worth` is ω, and −∞ in classes that are not the trader's.
+
+    Raises ClassesError for arrays of several lengths, and for what is no side, value, slope, limit or worth.
+    """
 
     side: Floats
     value: Floats
     slope: Floats
     limit: Floats
     worth: Floats
+
+    def __post_init__(self) -> None:
+        if len({len(each) for each in (self.side, self.value, self.slope, self.limit, self.worth)}) != 1:
+            raise ClassesError("traders told by arrays of several lengths")
+        for what, told, sound in (
+            ("side", self.side, np.abs(self.side) == 1),
+            ("value", self.value, np.isfinite(self.value)),
+            ("slope", self.slope, (self.slope >= 0) & (self.slope < np.inf)),
+            ("limit", self.limit, self.limit >= 0),
+            ("worth", self.worth, self.worth < np.inf),
+        ):
+            for place in np.argwhere(~sound)[:1]:
+                raise ClassesError(f"trader {place[0]}: a {what} of {told[tuple(place)]:g}")
 
     def indifferent(self) -> Traders:
         """The same traders, to whom no class is worth more than another."""
@@ -69,6 +85,10 @@ def clear(
     traders: Traders, start: Floats, rho: float, tolerance: float, rounds_max: int = ROUNDS_MAX
 ) -> Market:
     """Prices by class at which every class balances, within `tolerance` of energy. Raises ClassesError."""
+    if start.shape != traders.worth.shape[1:] or not np.all(np.isfinite(start)):
+        raise ClassesError(f"{start} is no price of each of {traders.worth.shape[1]} classes")
+    if not (0 < rho < np.inf and tolerance > 0):
+        raise ClassesError(f"steps of {rho:g} to within {tolerance:g}: both above 0")
     price = start.astype(np.float64)
     energy = np.zeros(traders.worth.shape)
     apart = np.inf

@@ -11,18 +11,24 @@ are alike, E c(1 + B) = w with B binomial of n − 1 and p; 1 where even all tog
 one alone pays more.
 
 Energies are of one unit, prices of money by that unit.
+
+PlatformError   no peers, no price, or no lots
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import comb
+from math import comb, isfinite
 
 from market.feeder.contracted import least_cut
 from market.feeder.powerflow import Violation
 
 HALVINGS = 60
+
+
+class PlatformError(ValueError):
+    """A game or a veto of which there is none; the message says why."""
 
 
 def price_of_running(running: int, spare: float, energy: float, mid: float, retail: float) -> float:
@@ -40,7 +46,12 @@ def expected_price(others: int, chance: float, price: Callable[[int], float]) ->
 
 
 def chance_to_run(peers: int, later: float, price: Callable[[int], float]) -> float:
-    """p of the symmetric equilibrium of `peers`, where waiting costs `later` and c rises."""
+    """p of the symmetric equilibrium of `peers`, where waiting costs `later` and c rises.
+
+    Raises PlatformError.
+    """
+    if peers < 1 or not isfinite(later):
+        raise PlatformError(f"{peers} peers who may wait for {later}: one at least, and a finite price")
     if expected_price(peers - 1, 1.0, price) <= later:
         return 1.0
     if expected_price(peers - 1, 0.0, price) >= later:
@@ -69,7 +80,10 @@ def last_on_first_off(
     """What to take back of fills, the last first, in whole lots and no further than `broken` asks for.
 
     `broken` is a limit that still breaks with so many Wh of the last fills taken back, None where none does.
+    Raises PlatformError for a lot or a fill of nothing.
     """
+    if min([lot_wh, *fills_wh]) < 1:
+        raise PlatformError(f"fills of {[*fills_wh]} Wh in lots of {lot_wh}: both at least 1")
     cuts: list[Cut] = []
     taken_wh = 0
     for fill_wh in reversed(fills_wh):

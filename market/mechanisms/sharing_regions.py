@@ -33,12 +33,23 @@ class RegionError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Peers:
-    """Who answers: bus, region, first unit's value v, and how fast it falls, β > 0."""
+    """Who answers: bus, region, first unit's value v, and how fast it falls, β > 0. Raises RegionError."""
 
     bus: Ints
     region: Ints
     value: Floats
     slope: Floats
+
+    def __post_init__(self) -> None:
+        counts = {len(each) for each in (self.bus, self.region, self.value, self.slope)}
+        if len(counts) != 1:
+            raise RegionError(f"peers told by arrays of {' and '.join(map(str, sorted(counts)))}")
+        sound = np.isfinite(self.value) & np.isfinite(self.slope) & (self.slope > 0)
+        for peer in np.flatnonzero(~sound)[:1]:
+            raise RegionError(
+                f"peer {peer}: a value of {self.value[peer]:g} that falls by {self.slope[peer]:g}: both"
+                " finite, the second above 0"
+            )
 
     def answer(self, price: Floats) -> Floats:
         """Net consumption at a price of each."""
@@ -55,7 +66,7 @@ class Peers:
 class Regions:
     """Providers and their peers; implements LowerLevel. Arrays of fees are by region.
 
-    Raises RegionError for prices out of order, fees below 0 and regions without peers.
+    Raises RegionError for prices out of order, fees below 0, regions without peers and peers without region.
     """
 
     peers: Peers
@@ -64,13 +75,15 @@ class Regions:
     highest: float
 
     def __post_init__(self) -> None:
-        if not self.lowest <= self.highest:
+        if not -np.inf < self.lowest <= self.highest < np.inf:
             raise RegionError(f"prices from {self.lowest:g} to {self.highest:g}: there are none")
         for region, fee in enumerate(self.fee):
-            if not fee >= 0:
+            if not 0 <= fee < np.inf:
                 raise RegionError(f"region {region}: a fee of {fee:g}")
             if not np.any(self.peers.region == region):
                 raise RegionError(f"region {region}: it has no peers")
+        for peer in np.flatnonzero((self.peers.region < 0) | (self.peers.region >= len(self.fee)))[:1]:
+            raise RegionError(f"peer {peer}: no region {self.peers.region[peer]} among {len(self.fee)}")
 
     # --- what a price does ----------------------------------------------------------------------
 

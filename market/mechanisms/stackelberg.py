@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, isfinite
 
 TIE = 1e-9
 """Costs that differ by less, relatively, are equal."""
@@ -42,6 +43,7 @@ class Leader:
     c: float = 0.0
 
     def __post_init__(self) -> None:
+        _require_finite("a leader", self.a, self.b, self.c, self.other_load, self.other_price)
         if not self.a > 0 or not self.other_load >= 0:
             raise GameError(f"a leader with a = {self.a} and a load of {self.other_load}: a > 0, load >= 0")
 
@@ -60,6 +62,7 @@ class Buyer:
     slope: float
 
     def __post_init__(self) -> None:
+        _require_finite("a buyer", self.value, self.slope)
         if not self.slope > 0:
             raise GameError(f"a buyer of slope {self.slope}: it must be above 0")
 
@@ -88,15 +91,15 @@ def delivered(buyers: Sequence[Buyer], surplus: float, price: float) -> float:
 
 
 def choke_price(buyers: Sequence[Buyer], surplus: float) -> float:
-    """The lowest price at which peers want nothing of the leader. Raises GameError without buyers."""
+    """The lowest price at which peers want nothing of the leader; below 0 where they have a lot to sell.
+
+    Raises GameError without buyers, and for a surplus below 0 or not finite.
+    """
     if not buyers:
         raise GameError("a game without buyers")
-    for low, high in _intervals(buyers):
-        wanted, slope = _line(buyers, (low + high) / 2)
-        price = (wanted - surplus) / slope
-        if price >= low:
-            return price
-    raise GameError(f"a surplus of {surplus}: it must not be negative")
+    _require_surplus(surplus)
+    lines = [(low, *_line(buyers, high)) for low, high in _intervals(buyers)]
+    return next((wanted - surplus) / slope for low, wanted, slope in lines if wanted - surplus >= low * slope)
 
 
 def equilibrium(leader: Leader, buyers: Sequence[Buyer], surplus: float) -> Equilibrium:
@@ -104,12 +107,12 @@ def equilibrium(leader: Leader, buyers: Sequence[Buyer], surplus: float) -> Equi
     choke = choke_price(buyers, surplus)
     candidates = [choke]
     for low, high in _intervals(buyers):
-        wanted, slope = _line(buyers, (low + high) / 2)
+        wanted, slope = _line(buyers, high)
         net = wanted - surplus
         best = 2 * leader.a * slope * (leader.other_load + net) + leader.b * slope + net
         price = best / (2 * slope * (1 + leader.a * slope))
         candidates += [min(max(price, low), high), low]
-    candidates = sorted(price for price in candidates if price <= choke)
+    candidates = sorted(price for price in candidates if -inf < price <= choke)
     costs = [leader.cost(delivered(buyers, surplus, price), price) for price in candidates]
     least = min(costs)
     price, cost = next(
@@ -123,18 +126,36 @@ def equilibrium(leader: Leader, buyers: Sequence[Buyer], surplus: float) -> Equi
 
 
 def remaining_share(surplus: float, inelastic: float) -> float:
-    """The share of demand that knows no price which stays with the leader, whatever it asks."""
+    """The share of demand that knows no price which stays with the leader, whatever it asks.
+
+    Raises GameError for a surplus below 0 and where there is no such demand.
+    """
+    _require_surplus(surplus)
+    _require_finite("demand", inelastic)
+    if not inelastic > 0:
+        raise GameError(f"a demand of {inelastic}: it must be above 0")
     return max(1.0 - surplus / inelastic, 0.0)
 
 
 def _line(buyers: Sequence[Buyer], price: float) -> tuple[float, float]:
-    """A and B of those who buy at a price: demand is A − B·p about it."""
-    buying = [buyer for buyer in buyers if buyer.value > price]
+    """A and B of those who buy below a price: demand is A − B·p from there down to the next one's value."""
+    buying = [buyer for buyer in buyers if buyer.value >= price]
     return sum(buyer.value / buyer.slope for buyer in buying), sum(1 / buyer.slope for buyer in buying)
 
 
 def _intervals(buyers: Sequence[Buyer]) -> list[tuple[float, float]]:
     """The ranges of price in which the same buyers buy, from the highest down to all of them."""
     values = sorted({buyer.value for buyer in buyers}, reverse=True)
-    lowest = values[-1] - max(abs(value) for value in values) - 1e6
-    return list(zip([*values[1:], lowest], values, strict=True))
+    return list(zip([*values[1:], -inf], values, strict=True))
+
+
+def _require_finite(what: str, *numbers: float) -> None:
+    for number in numbers:
+        if not isfinite(number):
+            raise GameError(f"{what} with {number}: numbers must be finite")
+
+
+def _require_surplus(surplus: float) -> None:
+    _require_finite("a surplus", surplus)
+    if surplus < 0:
+        raise GameError(f"a surplus of {surplus}: it must not be negative")

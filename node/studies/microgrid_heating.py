@@ -8,13 +8,16 @@ from functools import partial
 import numpy as np
 
 from market.mechanisms.microgrid import chance_to_run, price_of_running
+from market.slots import Tariff
 from market.units import Floats
 from node.scenario.streams import stream
 
 PEERS, WINDY = 10, 3
 DAYS, SLOTS = 60, 48
 HOURS = 0.5
-RETAIL, FIT = 0.24, 0.07
+TARIFF = Tariff(retail=240_000, network_fee=80_000, fit=70_000)
+UEUR_PER_EUR = 1e6
+RETAIL, FIT = TARIFF.retail / UEUR_PER_EUR, TARIFF.fit / UEUR_PER_EUR
 """€/kWh; trade inside the microgrid is at the middle."""
 LATER = 0.20
 """What heat costs who waits, €/kWh: between the middle and retail, since spare energy may come, or not."""
@@ -108,7 +111,7 @@ def winter(seed: int, number: int, windy: int) -> Winter:
 
 def heated(winter_of: Winter, draws: Floats, *, trading: bool) -> Heated:
     """Run the heaters: who is cold must, who is warm may not, the others choose, by `draws` from [0, 1)."""
-    energy, mid = HEATER_KW * HOURS, 0.5 * (RETAIL + FIT)
+    energy = HEATER_KW * HOURS
     indoors = np.linspace(COLDEST_C, WARMEST_C, PEERS)
     net = (winter_of.load - winter_of.generation) * HOURS
     mixed = 0
@@ -116,17 +119,25 @@ def heated(winter_of: Winter, draws: Floats, *, trading: bool) -> Heated:
         after = indoors + HOURS / HOURS_TO_COOL * (OUTSIDE_C - indoors)
         must, may = after < COLDEST_C, after + DEGREES_PER_KWH * energy <= WARMEST_C
         free = may & ~must
-        spare = np.maximum(-net[t], 0.0)
-        # what its own spare energy would have earned, and the rest at retail
-        own = (np.minimum(spare, energy) * FIT + np.maximum(energy - spare, 0.0) * RETAIL) / energy
-        on = must | (free & (own <= LATER))
+        on = must | (free & (_own_price(net[t], energy) <= LATER))
         others = free & ~on
         if trading and others.any():
-            left = max(-float(net[t].sum() + energy * on.sum()), 0.0)
-            price = partial(price_of_running, spare=left, energy=energy, mid=mid, retail=RETAIL)
-            chance = chance_to_run(int(others.sum()), LATER, price)
+            chance = _chance(int(others.sum()), net[t].sum() + energy * on.sum(), energy)
             mixed += 0.0 < chance < 1.0
-            on = on | (others & (draws[t] < chance))
+            on |= others & (draws[t] < chance)
         net[t] += energy * on
         indoors = after + DEGREES_PER_KWH * energy * on
     return Heated(net, mixed)
+
+
+def _own_price(net: Floats, energy: float) -> Floats:
+    """What heat costs each alone: what its own spare energy would have earned, and the rest at retail."""
+    own = np.minimum(np.maximum(-net, 0.0), energy)
+    return np.asarray((own * FIT + (energy - own) * RETAIL) / energy)
+
+
+def _chance(undecided: int, net_of_all: float, energy: float) -> float:
+    """The chance at which each of the undecided runs, where all together have spare energy or none."""
+    spare = max(-float(net_of_all), 0.0)
+    price = partial(price_of_running, spare=spare, energy=energy, mid=0.5 * (RETAIL + FIT), retail=RETAIL)
+    return chance_to_run(undecided, LATER, price)

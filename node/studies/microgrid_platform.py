@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from market.units import NEUR_PER_EUR
-from node.studies.microgrid_heating import DAYS, PEERS, SLOTS, WINDY, Compared, compared
-from node.studies.microgrid_slot import LAST, MISSING_WH, TARIFF, Platform, traded
+from node.studies.microgrid_heating import DAYS, PEERS, SLOTS, TARIFF, WINDY, Compared, compared
+from node.studies.microgrid_slot import LAST, MISSING_WH, Platform, traded
 from node.studies.study import Claim, Draw, Findings, Source, Study, Table, Value
 
 if TYPE_CHECKING:

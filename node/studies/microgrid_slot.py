@@ -23,13 +23,12 @@ from market.mechanisms.microgrid import last_on_first_off
 from market.messages import CancelRequest
 from market.orders import FillVetoed, Order, OrdersFilled, Side
 from market.pricing.conditions import Conditions, Hub
-from market.slots import Rule, Tariff, Terms
+from market.slots import Rule, Terms
 from market.units import NEUR_PER_EUR
 from node.simulate.session import Cast, Member, Session
+from node.studies.microgrid_heating import PEERS, TARIFF
 from node.studies.own_market import embedded, opened, record_of, refusal
 
-PEERS = 10
-TARIFF = Tariff(retail=240_000, network_fee=80_000, fit=70_000)
 WHOLESALE_UEUR_PER_KWH = 90_000
 SLOT_SECONDS, SLOT = 1_800, 975_000
 HOURS = 0.5

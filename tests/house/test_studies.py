@@ -99,6 +99,20 @@ def test_the_registry_says_what_a_study_says_of_itself() -> None:
         load("nobody")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["stackelberg", "peak-hour", "coalitions", "sharing-regions", "microgrid-platform", "energy-classes"],
+)
+def test_a_reconstruction_is_told_as_one(name: str) -> None:
+    assert [note for note in found(name).notes if note.startswith("A reconstruction: ")]
+
+
+def test_what_is_so_by_construction_is_told_as_such() -> None:
+    assert Claim("peers gain", True, "32", by_construction=True).told == "peers gain: 32 (by construction)"
+    assert Claim("peers gain", False, "3", "limits").told == "peers gain: 3 (limits)"
+    assert Claim("peers gain", True, "3").told == "peers gain: 3"
+
+
 def test_the_golden_figures() -> None:
     """Of the cases that the sources work out: auctions, the leader's price."""
     case = found("double-auction").figures["case"]
@@ -269,6 +283,7 @@ def test_the_command(tmp_path: Path) -> None:
     said = wattbook("study", "coalitions", "--seed", 3, "--json", "--out", tmp_path / "a")
     told = json.loads(said.stdout)
     assert told["study"] == "coalitions" and told["passed"] and told["seed"] == 3
+    assert [claim["by_construction"] for claim in told["claims"]] == [True, False, False, False, True]
     wattbook("study", "coalitions", "--seed", 3, "--out", tmp_path / "b")
     for name in ("coalitions.json", "coalitions.svg"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()

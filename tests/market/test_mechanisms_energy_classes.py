@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -82,3 +84,33 @@ def test_who_never_agrees():
     )
     with pytest.raises(ClassesError, match="from agreement after 50 rounds"):
         clear(endless, np.full(1, 150.0), 5.0, 1e-8, rounds_max=50)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"side": np.array([1.0, -1.0, 0.0])}, "trader 2: a side of 0"),
+        ({"value": np.array([200.0, np.nan, -100.0])}, "trader 1: a value of nan"),
+        ({"slope": np.array([-1.0, 0.0, 0.0])}, "trader 0: a slope of -1"),
+        ({"limit": np.array([12.0, np.nan, np.inf])}, "trader 1: a limit of nan"),
+        ({"worth": np.array([[0.0, np.nan], [0.0, 0.0], [0.0, 0.0]])}, "trader 0: a worth of nan"),
+        ({"worth": np.zeros((2, 2))}, "several lengths"),
+    ],
+)
+def test_traders_that_cannot_be(change, says):
+    with pytest.raises(ClassesError, match=says):
+        replace(three(5.0, 20.0), **change)
+
+
+@pytest.mark.parametrize(
+    ("start", "rho", "tolerance", "says"),
+    [
+        (np.full(1, 100.0), 5.0, 1e-8, "is no price of each of 2 classes"),
+        (np.full(2, np.nan), 5.0, 1e-8, "is no price of each of 2 classes"),
+        (np.full(2, 100.0), 0.0, 1e-8, "both above 0"),
+        (np.full(2, 100.0), 5.0, np.nan, "both above 0"),
+    ],
+)
+def test_clearings_that_cannot_be(start, rho, tolerance, says):
+    with pytest.raises(ClassesError, match=says):
+        clear(three(5.0, 20.0), start, rho, tolerance)

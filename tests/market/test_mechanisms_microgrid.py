@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from market.feeder.powerflow import Violation
 from market.mechanisms.microgrid import (
+    PlatformError,
     chance_to_run,
     expected_price,
     last_on_first_off,
@@ -71,3 +72,12 @@ def test_what_came_last_goes_first_and_no_further_than_needed(bearable_wh, lot_w
     cuts = last_on_first_off((300, 100, 200), lot_wh, broken)
     assert [cut.energy_wh for cut in cuts] == cuts_wh
     assert {cut.broken for cut in cuts} <= {reason}
+
+
+def test_games_and_vetoes_that_are_none():
+    for peers, later in ((0, 0.2), (3, float("nan"))):
+        with pytest.raises(PlatformError, match="one at least, and a finite price"):
+            chance_to_run(peers, later, price(1.0))
+    for fills_wh, lot_wh in (((300, 0), 1), ((300,), 0)):
+        with pytest.raises(PlatformError, match="both at least 1"):
+            last_on_first_off(fills_wh, lot_wh, lambda _: None)

@@ -74,3 +74,22 @@ def test_what_makes_no_region():
         Regions(peers, np.array([-1.0]), lowest=1.0, highest=2.0)
     with pytest.raises(RegionError, match="region 1: it has no peers"):
         Regions(peers, np.zeros(2), lowest=1.0, highest=2.0)
+    with pytest.raises(RegionError, match="peer 0: no region 0 among 0"):
+        Regions(peers, np.zeros(0), lowest=1.0, highest=2.0)
+    with pytest.raises(RegionError, match="there are none"):
+        Regions(peers, np.zeros(1), lowest=1.0, highest=float("inf"))
+    for fee in (float("nan"), float("inf")):
+        with pytest.raises(RegionError, match="region 0: a fee of"):
+            Regions(peers, np.array([fee]), lowest=1.0, highest=2.0)
+
+
+@pytest.mark.parametrize(("value", "slope"), [(100.0, 0.0), (100.0, -2.0), (100.0, np.nan), (np.inf, 1.0)])
+def test_peers_that_have_no_answer(value, slope):
+    with pytest.raises(RegionError, match="peer 1: a value of"):
+        one_region([90.0, value], [1.0, slope], 0.0)
+
+
+def test_peers_told_by_halves():
+    zeros = np.zeros(2, dtype=np.int64)
+    with pytest.raises(RegionError, match="arrays of 1 and 2"):
+        Peers(zeros, zeros, np.ones(1), np.ones(2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf, nan
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -79,8 +81,25 @@ def test_price_alone_leaves_demand_that_knows_none():
         lambda: Leader(0, 1, 1, 1),
         lambda: choke_price((), 1),
         lambda: Leader(1, 1, -1, 1),
+        lambda: Buyer(inf, 1),
+        lambda: Buyer(nan, 1),
+        lambda: Buyer(1, inf),
+        lambda: Leader(1, inf, 1, 1),
+        lambda: Leader(1, 1, inf, 1),
+        lambda: Leader(1, 1, 1, nan),
+        lambda: choke_price(BUYERS, -8),
+        lambda: choke_price(BUYERS, nan),
+        lambda: equilibrium(leader(60), BUYERS, -8),
+        lambda: remaining_share(1, 0),
+        lambda: remaining_share(-1, 2),
     ],
 )
 def test_games_that_are_none(bad):
-    with pytest.raises(GameError):
+    with pytest.raises(GameError, match=r"must|without|a > 0"):
         bad()
+
+
+def test_whoever_has_plenty_pays_to_be_rid_of_it():
+    """Two who want 10/6 + 10/5 at 30 and −B more a price below: nothing is wanted of the leader at −10⁸."""
+    choke = choke_price([Buyer(30, 6), Buyer(40, 5)], 1e9)
+    assert choke < 0 and choke == pytest.approx((30 / 6 + 40 / 5 - 1e9) / (1 / 6 + 1 / 5), rel=1e-12)
