@@ -66,7 +66,9 @@ class Report:
         if number := len(self.findings):
             return f"{number} finding{'s' * (number > 1)}"
         failed = told(self.believed)
-        return (f"clean, but {failed}" if failed else "clean") if self.items else "nothing there to verify"
+        if failed:
+            return f"clean, but {failed}, which --replay decides"
+        return "clean" if self.items else "nothing there to verify"
 
     def to_json(self) -> dict[str, Any]:
         """`ok, checks: [{name, ok, status, items, findings}], verified, assumed, believed`.

@@ -1,6 +1,7 @@
 """Every check of the audit on simulated days of 3 000 and 30 000 orders: time, memory, and how they grow.
 
-A day is simulated once for a version of the contract and kept under `out/bench`. It is judged in a process of
+A day is simulated once for its scenario, a version of the contract and of the bundle's format, and kept under
+`out/bench`. It is judged in a process of
 its own, so that its memory is its own.
 """
 
@@ -10,12 +11,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import contracts
 from ledger.audit import CHECKS, audit
 from ledger.audit.replay import replay
+from ledger.bundle import VERSION
 from ledger.history import history
 from ledger.record import Record
 from node.bench.row import Row, WrongWork
@@ -27,14 +30,14 @@ from node.simulate.run import simulate
 SESSION: dict[str, str] = {}
 """Other scenario keys than those of the demo's day."""
 PROSUMERS = (60, 600)
-"""Two days: ten times as many people, about ten times as many orders."""
+"""Two days, ten times as many people and about ten times as many orders; the smaller is executed again, too."""
 CACHE = Path("out/bench")
 GOAL_SECONDS = 60
 
 
 def rows() -> Iterable[Row]:
     """Seconds of reading and of each check, memory at the end, and both by order on the larger day."""
-    measured = [_measured(_day(count)) for count in PROSUMERS]
+    measured = [_measured(_day(count), execute=count == min(PROSUMERS)) for count in PROSUMERS]
     for told in measured:
         orders = f"{told['orders']:,} orders"
         for what, taken in told["seconds"].items():
@@ -56,18 +59,18 @@ def growth(small: dict[str, Any], large: dict[str, Any]) -> Iterator[Row]:
 
 def _day(prosumers: int) -> Path:
     """The bundle of a day, simulated if it is not there yet."""
-    version = contracts.load("Exchange").source_sha256[:12]
-    out = CACHE / f"day-{prosumers}-{version}"
+    scenario = load("ieee33-day", {"prosumers.count": str(prosumers), "oracle.method": "newton", **SESSION})
+    made_of = f"{scenario!r} {contracts.load('Exchange').source_sha256} {VERSION}"
+    out = CACHE / f"day-{prosumers}-{sha256(made_of.encode()).hexdigest()[:12]}"
     if not (out / "bundle").is_dir():
         out.parent.mkdir(parents=True, exist_ok=True)
-        settings = {"prosumers.count": str(prosumers), "oracle.method": "newton", **SESSION}
-        simulate(load("ieee33-day", settings), out)
+        simulate(scenario, out)
     return out / "bundle"
 
 
-def _measured(bundle: Path) -> dict[str, Any]:
+def _measured(bundle: Path, *, execute: bool) -> dict[str, Any]:
     """What the process tells that judges a bundle. Raises WrongWork where it does not end well."""
-    command = [sys.executable, "-m", "node.bench.audit", str(bundle)]
+    command = [sys.executable, "-m", "node.bench.audit", str(bundle), *(["--replay"] if execute else [])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise WrongWork(done.stderr.strip().splitlines()[-1])
@@ -75,8 +78,11 @@ def _measured(bundle: Path) -> dict[str, Any]:
     return told
 
 
-def judge(bundle: Path) -> dict[str, Any]:
-    """Orders of a bundle, seconds of reading, replay and each check, and the process's peak memory so far."""
+def judge(bundle: Path, *, execute: bool = False) -> dict[str, Any]:
+    """Orders of a bundle, seconds of reading and each check, and the process's peak memory so far.
+
+    With `execute` every block is executed again, too, which is no part of all checks.
+    """
     record, reading = timed(lambda: Record.from_bundle(bundle))
     taken = {
         "reading": reading,
@@ -85,11 +91,17 @@ def judge(bundle: Path) -> dict[str, Any]:
     for check in CHECKS:
         report, taken[check.name] = timed(lambda name=check.name: audit(record, [name]))  # type: ignore[misc]
         if not report.ok:
-            raise WrongWork(f"{len(report.findings)} findings in a sound bundle")
+            raise WrongWork(f"{check.name}: {len(report.findings)} findings in a sound bundle")
     taken["all checks"] = sum(taken.values()) - reading
+    taken["reading and all checks"] = reading + taken["all checks"]
+    peak = peak_memory_mib()
+    if execute:
+        report, taken["--replay, every block executed again"] = timed(lambda: audit(record, [], execute=True))
+        if not report.ok:
+            raise WrongWork(f"--replay: {len(report.findings)} findings in a sound bundle")
     orders = sum(len(slot.placed) for slot in history(record))
-    return {"orders": orders, "seconds": taken, "peak_mib": peak_memory_mib()}
+    return {"orders": orders, "seconds": taken, "peak_mib": peak}
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(judge(Path(sys.argv[1]))))
+    sys.stdout.write(json.dumps(judge(Path(sys.argv[1]), execute="--replay" in sys.argv)))

@@ -90,7 +90,7 @@ def test_money_that_is_said_not_to_have_moved_is_named_as_assumed(
     assert line.startswith(f"{moved.where} {failure} failed for want of gas or tokens")
     assert "--replay proves it" in line
     word = {calls.Deposit: "deposit", calls.Withdraw: "withdrawal"}[kind]
-    assert report.conclusion == f"clean, but 1 {word} is believed to have failed"
+    assert report.conclusion == f"clean, but 1 {word} is believed to have failed, which --replay decides"
     [believed] = report.to_json()["believed"]
     assert set(believed) == {"where", "call", "account", "amount_neur"}
     assert failure == f"{believed['call']} of {believed['account']} {believed['amount_neur']:_} neur"
@@ -106,7 +106,7 @@ def test_no_failure_that_is_believed_is_left_unnamed(bundle: Bundle, record: Rec
     lines = [line for line in report.assumed if "want of gas or tokens" in line]
     assert [line.partition(" Withdraw ")[0] for line in lines] == [each.where for each in failed]
     assert not any("--replay proves" in line for line in lines)
-    assert report.conclusion == "clean, but 2 withdrawals are believed to have failed"
+    assert report.conclusion == "clean, but 2 withdrawals are believed to have failed, which --replay decides"
 
 
 def test_what_a_chain_also_brings_is_no_finding() -> None:
