@@ -35,6 +35,8 @@ WORTH_EUR_PER_MWH = np.array([0.0, 10.0, 20.0, 30.0, 40.0, 50.0])
 """What solar energy is worth to each buyer beyond other energy: ω."""
 RHO, TOLERANCE_KWH = 10.0, 1e-8
 SAME_PRICE_EUR_PER_MWH = 1e-6
+ROOM_ABOVE = 0.08
+"""Of the picture's height, above the highest bar."""
 
 
 def drawn(seed: int) -> Traders:
@@ -189,8 +191,9 @@ def _draw(none: Market, some: Market) -> Draw:
             )
         left.set(ylabel="€/MWh", title="Prices", xticks=at + 0.175, xticklabels=["ω = 0", "ω > 0"])
         right.set(xlabel="ω of the buyer, €/MWh", ylabel="kWh", title="Bought with ω")
-        left.legend()
-        right.legend()
+        for axes in (left, right):
+            axes.set_ylim(0, (1 + ROOM_ABOVE) * axes.dataLim.y1)
+            axes.legend()
 
     return draw
 

@@ -304,7 +304,7 @@ def _draw(found: Mapping[str, Hour]) -> Draw:
         left.barh(names, [found[name].net_wh / 1e3 for name in names], color=theme.market)
         left.set(xlabel="kWh", title="Prosumers take of the feeder")
         right.barh(names, [(found[name].import_wh - usual_wh) / 1e3 for name in names], color=theme.worse)
-        right.set(xlabel="kWh", title=f"The feeder imports, beyond the usual {usual_wh / WH_PER_MWH:.3f} MWh")
+        right.set(xlabel=f"kWh beyond the usual {usual_wh / 1e3:,.0f}", title="The feeder imports")
 
     return draw
 
