@@ -235,7 +235,7 @@ def _posting_lines(
             yield Line(
                 f"{'less ' if less else ''}{_sentence(posting, valuation)}",
                 -posting.amount_neur if less else posting.amount_neur,
-                _source(posting, slot, bus, measured.logged),
+                ", ".join(_rests_on(known, slot, number, posting, measured.logged)),
             )
 
 
@@ -289,19 +289,29 @@ def _sentence(posting: Posting, valuation: Valuation) -> str:
             return f"penalty on {energy} sold in class {posting.energy_class} and not certified at {price}"
 
 
-def _source(posting: Posting, slot: SlotHistory, bus: int, reading: Logged) -> str:
-    """Places of the price and of the energy that a posting multiplies."""
-    charges, prices = _chunk(slot.charges_chunks, bus), _chunk(slot.prices_chunks, bus)
-    tariff = slot.scheduled.where if slot.scheduled else ""
-    by_price = prices if slot.prices is not None and slot.terms.rule == Rule.DLMP else tariff
-    price = {Cause.CHARGE: charges, Cause.CLOSEOUT: prices, Cause.IMBALANCE: by_price}.get(posting.cause, "")
-    return ", ".join(place for place in (price, reading.where) if place)
+def _rests_on(
+    known: History, slot: SlotHistory, number: int, posting: Posting, reading: Logged
+) -> Iterator[str]:
+    """Places of the price and of the energy that a posting multiplies; a penalty's price has none."""
+    bus = known.bus(number)
+    match posting.cause:
+        case Cause.CHARGE:
+            yield from _chunk(slot.charges_chunks, bus)
+        case Cause.IMBALANCE if slot.prices is None or slot.terms.rule != Rule.DLMP:
+            yield from [slot.scheduled.where] if slot.scheduled else []
+        case Cause.CLOSEOUT | Cause.IMBALANCE:
+            yield from _chunk(slot.prices_chunks, bus)
+        case Cause.PENALTY:
+            for place, fill, buys, _ in _own(known, number, slot.fills):
+                if not buys and fill.energy_class == posting.energy_class:
+                    yield place.where
+    yield reading.where
 
 
-def _chunk(chunks: Mapping[int, tuple[Logged, Event]], bus: int) -> str:
-    """Place of the chunk that holds a bus."""
+def _chunk(chunks: Mapping[int, tuple[Logged, Event]], bus: int) -> list[str]:
+    """Place of the chunk that holds a bus, if it is there."""
     found = chunks.get(bus // VALUES_PER_CHUNK)
-    return found[0].where if found else ""
+    return [found[0].where] if found else []
 
 
 # --- in its owner's words -----------------------------------------------------------------------

@@ -30,7 +30,7 @@ from node.simulate.run import simulate
 SESSION: dict[str, str] = {}
 """Other scenario keys than those of the demo's day."""
 PROSUMERS = (60, 600)
-"""Two days, ten times as many people and about ten times as many orders; the smaller is executed again, too."""
+"""Two days; the second has ten times as many people and about as many orders, the first is executed again."""
 CACHE = Path("out/bench")
 GOAL_SECONDS = 60
 

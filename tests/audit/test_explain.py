@@ -25,12 +25,12 @@ from tests.audit.small_market import (
     TARIFF,
     UTILITY,
 )
+from tests.audit.sources import misplaced
 
 
 @pytest.mark.parametrize("rule", ["bundle", "tariff_bundle"])
 def test_every_bill_adds_up(rule: str, request: pytest.FixtureRequest) -> None:
     record = Record.of(request.getfixturevalue(rule), proves_itself=False)
-    places = {logged.where for logged in record.logged}
     posted = [pair for slot in history(record) for pair in (*slot.settled, *slot.resettled)]
     assert len(posted) == 13
     for logged, event in posted:
@@ -38,7 +38,7 @@ def test_every_bill_adds_up(rule: str, request: pytest.FixtureRequest) -> None:
         trades = event.trades if isinstance(event, AccountSettled) else 0
         expected = trades + event.charge + event.closeout + event.imbalance + event.penalty
         assert told.total_neur == told.posted_neur == expected
-        assert all(source in places for line in told.lines for source in line.source.split(", "))
+        assert misplaced(record, told) == []
 
 
 def amounts_neur(told: Explanation) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,19 +14,36 @@ from ledger.history import history
 from ledger.record import Record
 from node.scenario.loading import load
 from node.simulate.run import simulate
+from tests.audit.sources import misplaced
 from tests.house.repository import ROOT
 
+INDEPENDENT = Path(__file__).with_name("independent.py")
 
-@pytest.mark.long
-def test_every_payment_of_the_demo(tmp_path: Path) -> None:
-    simulate(load("ieee33-day", {}), tmp_path / "out")
-    record = Record.from_bundle(tmp_path / "out" / "bundle")
-    places, told = {logged.where for logged in record.logged}, 0
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("demo") / "out"
+    simulate(load("ieee33-day", {}), out)
+    return out / "bundle"
+
+
+def test_the_demo_by_a_script_that_imports_nothing_of_ours(demo: Path) -> None:
+    command = [sys.executable, "-I", str(INDEPENDENT), str(demo)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=demo)
+    assert (done.returncode, done.stdout) == (0, "24 slots, 61 accounts: 0 wrong\n")
+
+
+def test_every_payment_of_the_demo(demo: Path, record_property) -> None:
+    record = Record.from_bundle(demo)
+    told = 0
     for slot in history(record):
         for logged, _ in slot.settled:
             payment, told = explain(record, logged.where), told + 1
             assert payment.total_neur == payment.posted_neur
-            assert all(source in places for line in payment.lines for source in line.source.split(", "))
+            assert misplaced(record, payment) == []
         result = of_slot(record, slot.slot)
         assert result.result_neur == result.explained_neur
         own = explain(record, account=history(record).utility, slot=slot.slot)
@@ -32,4 +51,5 @@ def test_every_payment_of_the_demo(tmp_path: Path) -> None:
             -own.posted_neur
         ]
     assert told == 24 * 61
+    record_property("payments", told)
     assert f"```text\n{explain(record, '103:2')}\n```" in (ROOT / "README.md").read_text("utf-8")

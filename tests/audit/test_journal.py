@@ -6,6 +6,7 @@ import csv
 import subprocess
 import sys
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -191,7 +192,8 @@ def test_beancount_finds_one_unit(record: Record, tmp_path: Path, line: str) -> 
     text = to_beancount(list(entries(record)), "small market", "of a test")
     before, _, after = text.partition(line)
     amount, _, rest = after.partition(" ")
-    other = amount[:-1] + ("1" if amount[-1] == "0" else "0")
+    exact = Decimal(amount)
+    other = str(exact + Decimal((0, (1,), int(exact.as_tuple().exponent))))
     done = bean_check(before + line + other + " " + rest, tmp_path)
     assert done.returncode == 1
     assert "balance" in done.stderr.lower()
