@@ -15,10 +15,11 @@ from market.atc.second_order import SECOND_ORDER
 from market.feeder import load as load_feeder
 from market.mechanisms.matching import matched
 from market.pricing.newton import NewtonClearing
-from node.bench import matching
 from node.bench.chain import trial as chain_trial
 from node.bench.drawn import drawn_conditions, drawn_feeder
 from node.bench.fit import power
+from node.bench.matched_orders import drawn
+from node.bench.matching import ACCOUNTS
 from node.bench.open_slot import OpenSlot
 from node.bench.row import Row, WrongWork
 from node.bench.timing import Trial, again, times
@@ -88,7 +89,7 @@ def _atc(prosumers: int) -> Trial:
 
 
 def _matching(orders: int) -> Trial:
-    book = matching.drawn(orders)
+    book = drawn(orders, ACCOUNTS)
     return again(lambda: matched(book))
 
 

@@ -15,7 +15,7 @@ from node.studies.comparison import OURS, Comparison, Mechanism
 WIDTH_INCHES = 7.16
 """Two columns of an IEEE page."""
 ROW_INCHES, AXES_INCHES = 0.22, 0.75
-SPARE = 1.32
+SPARE = 1.55
 """How far scales go beyond the longest bar, for the figure at its end."""
 
 
@@ -48,7 +48,7 @@ def draw(comparison: Comparison, theme: Theme) -> Figure:
         axes.barh(rows, values, 0.68, color=[_colour(each, theme) for each in mechanisms])
         axes.axvline(values[-1], color=theme.ink, lw=0.8, ls=(0, (3, 2)))
         for row, value in enumerate(values.tolist()):
-            _write(axes, row, value, panel.form.format(value))
+            _write(axes, row, value, panel.form.format(value), theme)
         low, high = min(values.min(), 0.0), max(values.max(), 0.0)
         axes.set_xlim(SPARE * low, SPARE * high if high > low else 1.0)
         axes.set_title(panel.title, fontsize=6.5)
@@ -59,8 +59,8 @@ def draw(comparison: Comparison, theme: Theme) -> Figure:
     return figure
 
 
-def _write(axes: Any, row: int, value: float, text: str) -> None:
-    """A figure just beyond the end of its bar."""
+def _write(axes: Any, row: int, value: float, text: str, theme: Theme) -> None:
+    """A figure just beyond the end of its bar, on paper, so that no line runs through it."""
     outwards = 1 if value >= 0 else -1
     axes.annotate(
         text,
@@ -70,6 +70,7 @@ def _write(axes: Any, row: int, value: float, text: str) -> None:
         ha="left" if value >= 0 else "right",
         va="center_baseline",
         fontsize=6.0,
+        bbox={"facecolor": theme.paper, "edgecolor": "none", "pad": 0.6},
     )
 
 
