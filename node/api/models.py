@@ -169,7 +169,7 @@ class DraftResource(Resource):
     trader: str
     slot: int
     nonce: int
-    """The lowest above all that the trader has placed in the slot."""
+    """The lowest that the trader has neither placed nor cancelled in the slot."""
     side: SideName
     energy_class: int
     limit_ueur_per_kwh: int

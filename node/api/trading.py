@@ -17,7 +17,6 @@ from node.api.projection import Projection
 from node.api.version1 import VERSION, address_of
 from node.client.schemas import OrderBody, SignedOrderBody, signature_text
 
-LAST_NONCE = 255
 SIDE_OF = {"bid": Side.BID, "ask": Side.ASK}
 INT32 = 2**31
 POSTED = described(403, 409, 413, 422, 429, 503)
@@ -40,12 +39,12 @@ def add_trading(app: FastAPI, projection: Projection, desk: Desk | None) -> None
         energy_class: Annotated[int, Query(ge=0, le=resources.CLASSES_MAX)] = 0,
         immediate_or_cancel: bool = False,
     ) -> DraftResource:
-        """An order with the next free nonce, as a wallet takes it to be signed; nothing is sent."""
+        """An order with the lowest free nonce, as a wallet takes it to be signed; nothing is sent."""
         who = address_of(trader)
         order = Order(
             trader=who,
             slot=slot,
-            nonce=_next_nonce(projection, slot, who),
+            nonce=_free_nonce(projection, slot, who),
             side=SIDE_OF[side],
             energy_class=energy_class,
             limit_ueur_per_kwh=limit_ueur_per_kwh,
@@ -84,9 +83,9 @@ def _open(desk: Desk | None) -> Desk:
     return desk
 
 
-def _next_nonce(projection: Projection, slot: int, trader: Address) -> int:
-    nonce = resources.slot_facts(projection, slot).view.next_nonce(trader)
-    if nonce > LAST_NONCE:
+def _free_nonce(projection: Projection, slot: int, trader: Address) -> int:
+    nonce = resources.slot_facts(projection, slot).view.free_nonce(trader)
+    if nonce is None:
         raise NoNonceError(f"{trader} has used every nonce of slot {slot}")
     return nonce
 

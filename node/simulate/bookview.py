@@ -11,12 +11,16 @@ from market.orders import (
     Address,
     Fill,
     FillVetoed,
+    NonceCancelled,
     OrderPlaced,
     OrderRejected,
     OrdersFilled,
     OrderVoided,
     Side,
 )
+
+NONCES = 256
+"""An account has so many in a slot."""
 
 
 @dataclass(slots=True)
@@ -49,6 +53,8 @@ class SlotView:
     rejected: list[OrderRejected] = field(default_factory=list)
     _orders: dict[Address, dict[int, _Resting]] = field(default_factory=dict)
     _levels: dict[tuple[int, int], dict[int, int]] = field(default_factory=dict)
+    _cancelled: dict[Address, set[int]] = field(default_factory=dict)
+    """Nonces that a signed cancel killed before an order had them."""
 
     def apply(self, events: Iterable[Event]) -> None:
         """Take in the events of this slot; others are passed over."""
@@ -73,6 +79,8 @@ class SlotView:
                     self._take(event.trader, event.nonce, event.quantity)
                 case OrderRejected():
                     self.rejected.append(event)
+                case NonceCancelled():
+                    self._cancelled.setdefault(self.known_as(event.trader), set()).add(event.nonce)
                 case _:
                     pass
 
@@ -105,8 +113,16 @@ class SlotView:
         return tuple(sorted(nonce for nonce, order in self._orders_of(trader).items() if order.quantity))
 
     def next_nonce(self, trader: Address) -> int:
-        """Lowest nonce above every one the trader has placed."""
-        return max(self._orders_of(trader), default=-1) + 1
+        """Lowest nonce above every one that the trader has used."""
+        return max(self._used_nonces(trader), default=-1) + 1
+
+    def free_nonce(self, trader: Address) -> int | None:
+        """Lowest nonce that the trader has neither placed nor cancelled, None where all are used."""
+        used = self._used_nonces(trader)
+        return next((nonce for nonce in range(NONCES) if nonce not in used), None)
+
+    def _used_nonces(self, trader: Address) -> set[int]:
+        return self._orders_of(trader).keys() | self._cancelled.get(self.known_as(trader), set())
 
     def _orders_of(self, trader: Address) -> dict[int, _Resting]:
         """Every order that a trader placed, by nonce."""

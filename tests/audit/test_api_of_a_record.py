@@ -16,7 +16,7 @@ from ledger.audit.explain import explain
 from ledger.history import history
 from ledger.record import Record
 from ledger.token import Token
-from market.orders import NOBODY, OrderPlaced, OrderVoided, Side
+from market.orders import NOBODY, NonceCancelled, OrderPlaced, OrderVoided, Side
 from node.api.app import create_api
 from node.api.archive import Archive, Finished, Growing
 from node.api.projection import Projection
@@ -320,6 +320,23 @@ def test_orders_of_a_utility_that_was_handed_over_are_found_again():
     view.apply([OrderPlaced(SLOT, former, 7, Side.BID, 0, 10, 1_000, 500, 0, 0)])
     view.apply([OrderVoided(SLOT, present, 7, 200, 0)])
     assert (view.rests_wh(former, 7), view.rests_wh(present, 7), view.next_nonce(present)) == (300, 300, 8)
+
+
+def test_nonces_are_free_until_placed_or_cancelled():
+    view = SlotView(SLOT, lambda number: BUYER.address)
+
+    def used(*nonces: int) -> None:
+        view.apply([OrderPlaced(SLOT, BUYER.address, nonce, 0, 0, 1, 1, 1, 0, 0) for nonce in nonces])
+
+    assert (view.free_nonce(BUYER.address), view.next_nonce(BUYER.address)) == (0, 0)
+    view.apply([NonceCancelled(SLOT, BUYER.address, 0)])
+    assert (view.free_nonce(BUYER.address), view.next_nonce(BUYER.address)) == (1, 1)
+    used(255)
+    assert (view.free_nonce(BUYER.address), view.next_nonce(BUYER.address)) == (1, 256)
+    used(1, 2, 4)
+    assert view.free_nonce(BUYER.address) == 3
+    used(*range(255))
+    assert view.free_nonce(BUYER.address) is None
 
 
 # --- lists in pieces ----------------------------------------------------------------------------

@@ -9,6 +9,11 @@ import httpx
 import pytest
 from eth_account import Account
 
+from ledger import eip712
+from ledger.exchange import Exchange
+from ledger.keys import Key, Signature
+from market.messages import CancelRequest
+from market.orders import Flag, Order, Side
 from node.client.http import Client, RefusedError
 from node.client.schemas import SignedOrderBody
 from node.testnet.market import desk_key
@@ -78,6 +83,23 @@ def test_order_that_a_wallet_signed_is_placed_and_seen(net: Running):
     fill = get(net, "/v1/fills", slot=drafted["slot"], account=drafted["trader"])["items"][-1]
     assert (fill["quantity_wh"], fill["price_ueur_per_kwh"], fill["block"]) == (WH, 160_000, placed["block"])
     assert draft(net, 1)["nonce"] == drafted["nonce"] + 1
+
+
+def test_nonces_that_were_skipped_or_cancelled_lock_nobody_out(net: Running):
+    exchange, trader = net.market.session.exchange, net.market.accounts[9]
+    slot = open_slot(net)
+    unseen = CancelRequest(trader.address, slot, draft(net, 9)["nonce"])
+    exchange.confirm(exchange.cancel_order(unseen, sign(exchange, trader, unseen), sender=desk_key()))
+    drafted = draft(net, 9)
+    assert drafted["nonce"] == unseen.nonce + 1
+    last = Order(trader.address, slot, 255, Side.BID, 0, 100_000, 100, Flag.NONE)
+    exchange.confirm(exchange.place_order(last, sign(exchange, trader, last), sender=desk_key()))
+    assert draft(net, 9)["nonce"] == drafted["nonce"]
+    assert post(net, "/v1/orders", body_of(drafted, signed_elsewhere(net, drafted, 9)))[0] == 201
+
+
+def sign(exchange: Exchange, key: Key, message: Order | CancelRequest) -> Signature:
+    return key.sign(eip712.digest(exchange.domain, message))
 
 
 def test_test_account_is_signed_for_as_its_key_would(net: Running):
