@@ -45,6 +45,18 @@ class RecordError(Exception):
     """The source holds no market that can be audited; the message says why."""
 
 
+def find_exchange(chain: Chain, address: Address | None) -> Exchange:
+    """The market at an address, or the only one of a chain. Raises ChainError, RecordError."""
+    which = LogFilter(topics=((events.topic(OraclesRotated),),))
+    found = list(dict.fromkeys(log.address for log in chain.logs(which)))
+    there = f"{len(found)} exchanges found" + (", the oldest first: " if found else "") + ", ".join(found)
+    if address is None and len(found) != 1:
+        raise RecordError(f"{there}; name one" if found else there)
+    if address is not None and address not in found:
+        raise RecordError(f"{address} is none of the {there}")
+    return Exchange(chain, address or found[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Logged:
     """A log at its place, with the event it is, or why it is none we know."""
@@ -158,18 +170,11 @@ class Record:
         `proofs` are folders in which oracles kept theirs. With the chain's `genesis.json`, the record begins
         at its first block, so that it can be executed again. Raises ChainError, RecordError.
         """
-        which = LogFilter(topics=((events.topic(OraclesRotated),),))
-        found = list(dict.fromkeys(log.address for log in chain.logs(which)))
-        there = f"{len(found)} exchanges found" + (", the oldest first: " if found else "") + ", ".join(found)
-        if exchange is None and len(found) != 1:
-            raise RecordError(f"{there}; name one" if found else there)
-        if exchange is not None and exchange not in found:
-            raise RecordError(f"{exchange} is none of the {there}")
+        market = find_exchange(chain, exchange)
         certificates, inputs = (
             [path.read_bytes() for folder in proofs for path in sorted((folder / kind).glob("*.bin"))]
             for kind in (bundles.CERTIFICATES, bundles.INPUTS)
         )
-        market = Exchange(chain, exchange or found[0])
         bundle = bundles.collect(
             market,
             certificates=certificates,

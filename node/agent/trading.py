@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,11 @@ from node.client.http import Client
 from node.scenario.streams import stream
 
 SECONDS_PER_HOUR = 3_600
+BILL = (
+    *("contracted_wh", "metered_wh", "basis", "trades_neur", "charge_neur"),
+    *("closeout_neur", "imbalance_neur", "penalty_neur", "total_neur"),
+)
+"""What an agent tells of a payment, as the market's server does."""
 MARGIN_SECONDS = 5
 """No order is sent nearer to the gate."""
 
@@ -208,24 +213,7 @@ class Trader:
 
     def _bill(self, slot: int) -> None:
         """What the slot came to, once it is settled."""
-        for entry in self._settled(slot):
+        mine = self._key.address
+        for paid in self._market.items("settlements", slot=slot, account=mine, kind="settlement"):
             self._unbilled.discard(slot)
-            posting = entry["posting"]
-            parts = {name: posting[name] for name in ("trades", "charge", "closeout", "imbalance", "penalty")}
-            self._told(
-                {
-                    "event": "bill",
-                    "slot": slot,
-                    "contracted_wh": entry["contracted_wh"],
-                    "metered_wh": posting["metered"],
-                    "basis": posting["basis"],
-                    **{f"{name}_neur": amount for name, amount in parts.items()},
-                    "total_neur": sum(parts.values()),
-                }
-            )
-
-    def _settled(self, slot: int) -> Iterator[dict[str, Any]]:
-        """The account's entry of a settled slot, from the market's server."""
-        for entry in self._market.account(self._key.address)["slots"]:
-            if entry["slot"] == slot and entry["posting"] is not None:
-                yield entry
+            self._told({"event": "bill", "slot": slot} | {name: paid[name] for name in BILL})

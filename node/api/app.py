@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi import FastAPI, Path, Request, Response
 
-from node.api import documents
 from node.api.archive import Archive
 from node.api.assets import add_assets
 from node.api.bills import Bills
 from node.api.commands import Commands, addressed
 from node.api.desk import Desk
-from node.api.documents import UnknownSlotError
 from node.api.flows import Flows
 from node.api.guard import guard
 from node.api.pages import add_pages
 from node.api.problems import DESCRIBED, answer_with_problems
 from node.api.projection import Projection
 from node.api.proofs import NO_PROOFS, Proofs, file_of
+from node.api.resources import UnknownSlotError
 from node.api.trading import add_trading
-from node.api.version1 import TAGS, add_resources, address_of
+from node.api.version1 import TAGS, add_resources
 from node.api.views import Views
 from node.client.schemas import OutlookBody
 
@@ -35,7 +34,6 @@ URLS = ("rpc_url", "api_url")
 OCTETS = "application/octet-stream"
 OF_OCTETS: dict[int | str, dict[str, Any]] = DESCRIBED | {200: {"content": {OCTETS: {}}}}
 Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 in hexadecimal")]
-SlotNumber = Annotated[int | None, Query(ge=0, lt=2**32, description="slot number")]
 
 
 def create_api(
@@ -68,7 +66,7 @@ def create_api(
     add_assets(app)
     flows, bills = Flows(projection, proofs), Bills(projection, archive)
     add_resources(app, projection, flows, bills, live=archive is None or not archive.finished)
-    commands = Commands(deployment, projection.source.exchange, archive, proofs)
+    commands = Commands(deployment, projection, archive, proofs)
     add_pages(app, projection, Views(projection, commands, flows, archive, desk), bills)
     add_trading(app, projection, desk)
     _add_proofs(app, proofs)
@@ -84,21 +82,6 @@ def create_api(
         visited = str(request.base_url)
         urls = {name: addressed(deployment[name], visited) for name in URLS if name in deployment}
         return {**deployment, **urls}
-
-    @app.get("/book.json", responses=DESCRIBED)
-    def book(slot: SlotNumber = None) -> Any:
-        """Ladder of a slot."""
-        return documents.book_document(projection, slot)
-
-    @app.get("/fills.json", responses=DESCRIBED)
-    def fills(slot: SlotNumber = None, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> Any:
-        """Newest fills."""
-        return documents.fills_document(projection, slot, limit)
-
-    @app.get("/accounts/{address}.json", responses=DESCRIBED)
-    def account(address: str) -> Any:
-        """One account."""
-        return documents.account_document(projection, address_of(address))
 
     @app.get("/outlook/{slot}/{purpose}.json", responses=DESCRIBED)
     def outlook_document(

@@ -9,8 +9,8 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from market.orders import Address
 from node.api.archive import Archive, Finished
+from node.api.projection import Projection
 from node.api.proofs import Proofs
 
 SOME_NODE = "URL"
@@ -38,7 +38,7 @@ class Commands:
     """Commands on the market of a deployment; `proofs` are those that this server hands out."""
 
     deployment: Mapping[str, Any]
-    exchange: Address
+    projection: Projection
     archive: Archive | None
     proofs: Proofs
 
@@ -64,4 +64,4 @@ class Commands:
         if isinstance(self.archive, Finished):
             return shlex.quote(self.archive.name)
         node = addressed(str(self.deployment.get("rpc_url", SOME_NODE)), visited)
-        return f"{shlex.quote(node)} --exchange {self.exchange}"
+        return f"{shlex.quote(node)} --exchange {self.projection.source.exchange}"

@@ -12,13 +12,12 @@ from fastapi.responses import HTMLResponse
 
 from node.api.assets import style_ids
 from node.api.bills import Bills
-from node.api.documents import slots_document
 from node.api.models import BillResource, PaymentKind
 from node.api.paging import After
 from node.api.problems import DESCRIBED
 from node.api.projection import Projection
 from node.api.version1 import OfSlot, PaymentPlace, wanted
-from node.api.views import AccountView, AuditView, MarketView, SettlementsView, Views
+from node.api.views import AccountView, AuditView, MarketView, SettlementsView, SlotsView, Views
 from node.web.bill import bill_among_pages
 from node.web.feeder_map import feeder_map
 from node.web.pages import render
@@ -67,9 +66,9 @@ def add_pages(app: FastAPI, projection: Projection, views: Views, bills: Bills) 
         return kept.page(request, lambda: _page("slots.html", views.slots()))
 
     @app.get("/slots.json")
-    def slots_json() -> Any:
-        """Slots with state and best prices."""
-        return slots_document(projection)
+    def slots_json() -> SlotsView:
+        """What the slots' page shows."""
+        return views.slots()
 
 
 def _add_market(app: FastAPI, views: Views, kept: _Kept) -> None:

@@ -17,6 +17,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
+from ledger.chain.protocol import ChainUnavailable
 from node.api.bills import UnknownPaymentError
 from node.api.desk import (
     BusyError,
@@ -27,11 +28,11 @@ from node.api.desk import (
     ReadOnlyError,
     SignatureError,
 )
-from node.api.documents import UnknownSlotError
 from node.api.feed import TooManyListenersError
 from node.api.flows import UnknownFlowsError
 from node.api.paging import CursorError
 from node.api.proofs import UnknownProofError
+from node.api.resources import UnknownSlotError
 from node.api.sources import UnknownAccountError
 from node.web.pages import render
 
@@ -85,6 +86,7 @@ KINDS: Mapping[type[Exception], tuple[str, str, int]] = {
     TooManyListenersError: ("listeners", "No room for another listener", 503),
     NoCoinsError: ("no-coins", "Nobody can pay for the order's gas", 503),
     BusyError: ("busy", "The order could not be relayed now", 503),
+    ChainUnavailable: ("chain", "The chain does not answer", 503),
 }
 """Name, title and status of each exception that is an answer."""
 
@@ -109,6 +111,8 @@ def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
 PROBLEM_CONTENT = {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}
 PAGE = "text/html"
 PAGE_CONTENT = {PAGE: {"schema": {"type": "string"}}}
+ALWAYS = (421, 503)
+"""How any route may refuse: to a request that names another server, or while the chain does not answer."""
 DESCRIBED = described(404, 422)
 """How a route that only reads may refuse."""
 
@@ -195,8 +199,6 @@ def _describe_problems(answers: dict[str, Any]) -> None:
         if int(status) in WHY:
             page = PAGE_CONTENT if PAGE in answer["content"] else {}
             answer["content"] = {MEDIA_TYPE: PROBLEM_CONTENT} | page
-    misdirected = HTTPStatus.MISDIRECTED_REQUEST
-    answers[str(misdirected.value)] = {
-        "description": WHY[misdirected],
-        "content": {MEDIA_TYPE: PROBLEM_CONTENT},
-    }
+    for always in ALWAYS:
+        refused = {"description": WHY[always], "content": {MEDIA_TYPE: PROBLEM_CONTENT}}
+        answers.setdefault(str(always), refused)

@@ -34,6 +34,8 @@ from node.simulate.bookview import SlotView
 BLOCKS_AT_ONCE = 500
 SLOTS_KEPT = 500
 NO_ACCOUNT = -1
+ORDERS_KEPT = 100_000
+"""Beyond so many, settled slots are forgotten, the oldest first: each order and its fills take about 1 kB."""
 FILLS_KEPT = 20_000
 PAYMENTS_KEPT = 20_000
 """A day of 200 accounts; what is older is in the record, not in the pages' memory."""
@@ -206,6 +208,10 @@ class Projection:
 
     def _take_of_slot(self, told: Told) -> None:
         event: Event = told.event
+        if isinstance(event, Payment):
+            self._payments.append(
+                LoggedPayment(told.block, told.log, self.source.block_time(told.block), event)
+            )
         facts = self._slots.get(getattr(event, "slot", -1))
         if facts is None:
             return
@@ -236,10 +242,6 @@ class Projection:
                 LoggedFill(told.block, told.log, item, timestamp, fill)
                 for item, fill in enumerate(event.fills(self._address_of))
             )
-        if isinstance(event, Payment):
-            self._payments.append(
-                LoggedPayment(told.block, told.log, self.source.block_time(told.block), event)
-            )
 
     def _vector(
         self, facts: SlotFacts, name: str, chunk: ChargesChunk | PricesChunk
@@ -254,6 +256,13 @@ class Projection:
     def _forget_oldest(self) -> None:
         for slot in sorted(self._slots)[:-SLOTS_KEPT]:
             del self._slots[slot]
+        orders = sum(len(facts.view.placed) for facts in self._slots.values())
+        for slot, facts in sorted(self._slots.items()):
+            if orders <= ORDERS_KEPT:
+                break
+            if facts.settled:
+                orders -= len(facts.view.placed)
+                del self._slots[slot]
 
 
 def open_slots(slots: dict[int, SlotFacts], terms: Terms, now: int) -> Iterator[int]:

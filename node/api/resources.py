@@ -12,7 +12,6 @@ from market.events import AccountResettled, AccountSettled, TradesCleared
 from market.orders import Address, Flag, OrderPlaced, Side, VoidReason
 from market.settlement import Basis
 from market.units import TICK_UEUR_PER_KWH
-from node.api.documents import UnknownSlotError
 from node.api.models import (
     AccountResource,
     BasisName,
@@ -40,6 +39,10 @@ BASES: dict[int, BasisName] = {
     Basis.CONTRACT: "contract",
     Basis.FORECAST: "forecast",
 }
+
+
+class UnknownSlotError(LookupError):
+    """The market has no such slot."""
 
 
 def market(projection: Projection, *, live: bool) -> MarketResource:

@@ -27,9 +27,13 @@ VISIT_SECONDS = 0.5
 """A page renews itself so often at most."""
 ORDERS_A_STEP, STEP_SECONDS = 5, 0.2
 """Each order is placed and filled: two events."""
-STEPS = 150
+STEPS = 300
 WARM_UP_STEPS = BLOCKS_KEPT
-"""One order each, as fast as they go: what the server keeps for listeners is then full."""
+"""As fast as they go: what is kept of blocks and state, and for listeners, is then full."""
+MEMORY = "the server's memory"
+BYTES_PER_MIB, BYTES_PER_KB = 2**20, 1_000
+GROWTH_MAX = 1.05
+"""Flat: an order of an open slot, with its fill, is kept as long as the slot is shown, some 1 kB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ def rows() -> Iterable[Row]:
         with listening(url, LISTENERS) as listeners, visiting(page, VISITORS, VISIT_SECONDS) as visits:
             until(lambda: all(each.events for each in listeners), "not all listeners were let in")
             for _ in range(WARM_UP_STEPS):
-                traffic.step(1)
+                traffic.step(ORDERS_A_STEP)
             visits.clear()
             flow, lasted, used = _measured(traffic, pid)
             until(
@@ -60,7 +64,7 @@ def rows() -> Iterable[Row]:
     events = sum(each.events for each in flow.values())
     yield Row("events a second", events / lasted, "1/s", goal=50, better="more")
     if used is not None:
-        yield from _used(*used, lasted)
+        yield from _used(*used, lasted, events)
 
 
 def _measured(traffic: Traffic, pid: int) -> tuple[dict[int, Told], float, tuple[Usage, Usage] | None]:
@@ -90,7 +94,16 @@ def _latencies(
         yield Row(f"{name}: 99 of 100", float(np.percentile(taken, 99)), "s")
 
 
-def _used(before: Usage, after: Usage, lasted_seconds: float) -> Iterator[Row]:
+def _used(before: Usage, after: Usage, lasted_seconds: float, events: int) -> Iterator[Row]:
     used = after.processor_seconds - before.processor_seconds
     yield Row("the server's share of a core", 100 * used / lasted_seconds, "%")
-    yield Row("the server's memory", after.memory_mib, "MiB", "before the flow", before.memory_mib)
+    yield Row(
+        MEMORY,
+        after.memory_mib,
+        "MiB",
+        "before the flow",
+        before.memory_mib,
+        goal=GROWTH_MAX * before.memory_mib,
+    )
+    left_kb = (after.memory_mib - before.memory_mib) * BYTES_PER_MIB / BYTES_PER_KB / events
+    yield Row("memory that an event leaves", left_kb, "kB")

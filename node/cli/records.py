@@ -31,10 +31,12 @@ def address_of(text: str, where: str) -> str:
         stop(f"{where}: {text!r} is no address, which is 0x and 40 hexadecimal digits", USAGE)
 
 
-def _wanted(exchange: str) -> str:
+def wanted_exchange(exchange: str | None) -> str | None:
     """The address that is meant, or that a deployment file names; leaves with 2 where it is neither."""
     from ledger.deployment import DeploymentError, read_site  # noqa: PLC0415 - loads slowly
 
+    if exchange is None:
+        return None
     if not Path(exchange).is_file():
         return address_of(exchange, f"--exchange {exchange}")
     try:
@@ -56,10 +58,10 @@ def read_record(
 
     if not source:
         stop("name a bundle's folder or a node's URL", USAGE)
-    wanted = None if exchange is None else _wanted(exchange)
-    remote = _is_url(source)
-    services = [each for each in proofs if _is_url(each)]
-    folders = [Path(each) for each in proofs if not _is_url(each)]
+    wanted = wanted_exchange(exchange)
+    remote = is_url(source)
+    services = [each for each in proofs if is_url(each)]
+    folders = [Path(each) for each in proofs if not is_url(each)]
     for each in proofs if not remote else [folder for folder in folders if not folder.is_dir()]:
         reason = "no such folder" if remote else "goes with a node's URL; a bundle has its own"
         stop(f"--proofs {each}: {reason}", USAGE)
@@ -96,7 +98,8 @@ def verified_amounts(record: Record, source: str) -> tuple[bool, str]:
     return False, said
 
 
-def _is_url(text: str) -> bool:
+def is_url(text: str) -> bool:
+    """Whether a node is meant, and not a folder."""
     return text.startswith(("http://", "https://"))
 
 

@@ -1,23 +1,37 @@
-"""`wattbook serve`: the pages and the API of a finished market."""
+"""`wattbook serve`: the pages and the API of a market that is finished, or goes on elsewhere."""
 
 from __future__ import annotations
 
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from node.cli.errors import FAILED, UNVERIFIABLE, USAGE, stop
-from node.cli.records import read_record
+from node.cli.records import ExchangeAddress, Source, is_url, read_record, wanted_exchange
 
 if TYPE_CHECKING:
+    from node.api.archive import Archive
     from node.api.projection import Projection
+    from node.api.proofs import Proofs
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A market to be shown: what `create_api` takes."""
+
+    projection: Projection
+    site: dict[str, Any]
+    archive: Archive
+    proofs: Proofs
 
 
 def serve(
-    bundle: Annotated[str, typer.Argument(help="A bundle's folder.", metavar="BUNDLE")],
+    source: Source,
+    exchange: ExchangeAddress = None,
     api_port: Annotated[
         int, typer.Option(min=0, max=65_535, help="Port of the pages and the API; 0 chooses one.")
     ] = 8000,
@@ -25,22 +39,42 @@ def serve(
         str, typer.Option(help="Address to listen on; only this machine by default.")
     ] = "127.0.0.1",
 ) -> None:
-    """Show a finished market in a browser, read-only, until Ctrl-C.
+    """Show a market in a browser, read-only, until Ctrl-C: a finished one, or one on a node as it goes on.
 
     Example: wattbook serve out/demo/bundle
-    What is shown is what the bundle says; `wattbook audit` says whether it is true.
+    A simulation that runs is watched on its node: wattbook serve http://127.0.0.1:8545 --exchange 0x…
+    What is shown is what the bundle or the node says; `wattbook audit` says whether it is true.
     """
+    from node.api.app import create_api  # noqa: PLC0415 - these load slowly
+    from node.client.serving import PortTakenError, listening, serving  # noqa: PLC0415
+
+    if not is_url(source) and not Path(source).is_dir():
+        stop(f"{source}: no such folder; name a bundle's, or the URL of a node", USAGE)
+    shown = _watched(source, exchange) if is_url(source) else _finished(source, exchange)
+    try:
+        taken = listening(host, api_port, "--api-port")
+    except PortTakenError as refusal:
+        stop(refusal, FAILED)
+    except UnicodeError:
+        stop(f"--host {host}: is no name of a host", USAGE)
+    ended = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    api = create_api(shown.projection, shown.site, archive=shown.archive, proofs=shown.proofs, host=host)
+    with serving(api, taken) as url:
+        print(f"{source} at {url} (Ctrl-C stops)", flush=True)
+        ended.wait()
+
+
+def _finished(bundle: str, exchange: str | None) -> _Shown:
+    """The market of a bundle; leaves with 2 or 3 where it shows none."""
     from ledger.history import NoHistory  # noqa: PLC0415 - these load slowly
-    from node.api.app import create_api  # noqa: PLC0415
     from node.api.archive import Finished  # noqa: PLC0415
     from node.api.projection import Projection  # noqa: PLC0415
     from node.api.proofs import Proofs  # noqa: PLC0415
     from node.api.sources import RecordSource  # noqa: PLC0415
-    from node.client.serving import PortTakenError, listening, serving  # noqa: PLC0415
 
-    if not Path(bundle).is_dir():
-        stop(f"{bundle}: no such folder; name a bundle's", USAGE)
-    record = read_record(bundle, None)
+    record = read_record(bundle, exchange)
     try:
         projection = Projection(RecordSource(record))
         _read_through(projection)
@@ -52,25 +86,33 @@ def serve(
         )
     manifest = record.bundle.manifest
     site = {"exchange": record.exchange, "token": manifest.token, "chain_id": manifest.chain_id}
+    proofs = Proofs(record.bundle.inputs, record.bundle.certificates)
+    return _Shown(projection, site, Finished(record, bundle), proofs)
+
+
+def _watched(url: str, exchange: str | None) -> _Shown:
+    """A market on a node, which goes on; leaves with 2 or 3 where there is none."""
+    from ledger.chain.protocol import ChainError  # noqa: PLC0415 - these load slowly
+    from ledger.chain.rpc import RpcChain  # noqa: PLC0415
+    from ledger.record import Record, RecordError, find_exchange  # noqa: PLC0415
+    from node.api.archive import Growing  # noqa: PLC0415
+    from node.api.projection import Projection  # noqa: PLC0415
+    from node.api.proofs import NO_PROOFS  # noqa: PLC0415
+    from node.api.watching import WatchedSource  # noqa: PLC0415
+
     try:
-        taken = listening(host, api_port, "--api-port")
-    except PortTakenError as refusal:
-        stop(refusal, FAILED)
-    except UnicodeError:
-        stop(f"--host {host}: is no name of a host", USAGE)
-    ended = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    api = create_api(
-        projection,
-        site,
-        archive=Finished(record, bundle),
-        proofs=Proofs(record.bundle.inputs, record.bundle.certificates),
-        host=host,
-    )
-    with serving(api, taken) as url:
-        print(f"{bundle} at {url} (Ctrl-C stops)", flush=True)
-        ended.wait()
+        chain = RpcChain(url, outage_ms=0)
+        market = find_exchange(chain, wanted_exchange(exchange))
+        source = WatchedSource(chain, market)
+        projection = Projection(source)
+        _read_through(projection)
+    except RecordError as failure:
+        stop(f"{url}: {failure} (--exchange ADDRESS)", UNVERIFIABLE)
+    except (ChainError, LookupError, ValueError) as failure:
+        stop(f"{url}: {failure}", UNVERIFIABLE)
+    site = {"rpc_url": url, "exchange": market.address, "chain_id": chain.chain_id}
+    archive = Growing(source, lambda: Record.from_chain(chain, market.address))
+    return _Shown(projection, site | {"token": market.token().address}, archive, NO_PROOFS)
 
 
 def _read_through(projection: Projection) -> None:

@@ -87,10 +87,6 @@ class Client:
         """The document that says where the market is."""
         return self._document("/deployment.json")
 
-    def account(self, who: Address) -> dict[str, Any]:
-        """An account with its positions and postings by slot."""
-        return self._document(f"/accounts/{who}.json")
-
     def outlook(self, slot: int, purpose: int) -> OutlookBody:
         """What the utility publishes for a clearing."""
         return self._get(OutlookBody, f"/outlook/{slot}/{purpose}.json")

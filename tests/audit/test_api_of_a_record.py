@@ -17,6 +17,7 @@ from ledger.history import history
 from ledger.record import Record
 from ledger.token import Token
 from market.orders import NOBODY, NonceCancelled, OrderPlaced, OrderVoided, Side
+from node.api import projection
 from node.api.app import create_api
 from node.api.archive import Archive, Finished, Growing
 from node.api.projection import Projection
@@ -152,7 +153,7 @@ def test_a_record_shows_what_its_chain_shows(api: httpx.Client, traded_market: S
     token = Token(traded_market.chain, record.deployment.token)
     source = LiveSource(traded_market.chain, traded_market.exchange, token, first_block=1)
     with visiting(source) as live:
-        for path in ("/v1/slots", "/v1/orders", "/v1/fills", "/v1/settlements", f"/book.json?slot={SLOT}"):
+        for path in ("/v1/slots", "/v1/orders", "/v1/fills", "/v1/settlements", f"/v1/slots/{SLOT}/book"):
             assert get(live, path) == get(api, path), path
         assert get(live, "/v1/market") == {**get(api, "/v1/market"), "live": True}
 
@@ -169,6 +170,23 @@ def test_flows_are_those_of_the_certificate(api: httpx.Client, record: Record):
     assert import_wh == pytest.approx(posted[1].forecast_import, abs=1), "which is a whole number"
     drawn = api.get(f"/?slot={SLOT}").text
     assert all(f"<title>line to {name}: " in drawn for name in ("village", "farm"))
+
+
+def test_without_the_proof_a_slot_is_not_called_uncleared(source: RecordSource):
+    with visiting(source) as visitor:
+        told = get(visitor, f"/market.json?slot={SLOT}")["shown"]
+        page = visitor.get(f"/?slot={SLOT}").text
+    assert told["flows"] is None
+    assert told["slot"]["state"] == "settled"
+    assert "The map needs the proof of the clearing, which is not here" in page
+    assert "not cleared yet" not in page
+
+
+def test_slots_are_told_as_the_page_shows_them(api: httpx.Client):
+    told = get(api, "/slots.json")["slots"]
+    assert told == list(items(api, "/v1/slots"))[::-1]
+    rows = re.findall(r'<a href="/\?slot=([0-9]+)">\1</a>', api.get("/slots").text)
+    assert rows == [str(slot["slot"]) for slot in told]
 
 
 def test_positions_of_an_account_are_where_it_traded(api: httpx.Client):
@@ -337,6 +355,23 @@ def test_nonces_are_free_until_placed_or_cancelled():
     assert view.free_nonce(BUYER.address) == 3
     used(*range(255))
     assert view.free_nonce(BUYER.address) is None
+
+
+def test_settled_slots_are_forgotten_where_there_are_too_many_orders(
+    source: RecordSource, monkeypatch: pytest.MonkeyPatch
+):
+    whole = Projection(source)
+    slots, payments = whole.slots(), whole.payments()
+    orders = sum(len(facts.view.placed) for facts in slots.values())
+    traded = [slot for slot, facts in slots.items() if facts.view.placed and facts.settled]
+    monkeypatch.setattr(projection, "ORDERS_KEPT", orders - 1)
+    less = Projection(source)
+    with less._lock:
+        less._refresh()
+        less._forget_oldest()
+    assert traded[0] not in less.slots()
+    assert set(traded[1:]) <= less.slots().keys()
+    assert less.payments() == payments, "what was paid is told all the same"
 
 
 # --- lists in pieces ----------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def test_what_listens_everywhere_is_named_as_it_was_reached(url: str, visited: s
 
 
 def commands(record: Record, archive: Archive, proofs: Proofs = NO_PROOFS) -> Commands:
-    return Commands({"rpc_url": EVERYWHERE}, record.exchange, archive, proofs)
+    return Commands({"rpc_url": EVERYWHERE}, Projection(RecordSource(record)), archive, proofs)
 
 
 def test_command_on_a_node_brings_the_proofs_that_are_served(record: Record):

@@ -18,7 +18,9 @@ from typer.testing import CliRunner
 from ledger.bundle import Bundle
 from node.cli.app import app
 from node.client.serving import listening
-from tests.audit.small_market import written
+from node.rpc.engine import Engine
+from tests.audit.small_market import SmallMarket, written
+from tests.rpc.serving import serving as node_of
 
 PATIENCE_SECONDS = 60
 """Far more than a start takes, so that a failure is one of the command and not of a slow machine."""
@@ -69,6 +71,23 @@ def test_a_bundle_is_shown_until_it_is_interrupted(folder: Path):
     assert (market.status_code, bill.status_code) == (200, 200)
     assert "A finished record" in market.text
     assert f"wattbook audit {folder}<" in bill.text
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_market_on_a_node_is_watched_until_it_is_interrupted(traded_market: SmallMarket):
+    with listening("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    seen: list[httpx.Response] = []
+    visitor = Thread(target=visit, args=(f"http://127.0.0.1:{port}", seen))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with node_of(Engine(traded_market.chain, ())) as node:
+        visitor.start()
+        done = CliRunner().invoke(app, ["serve", node, "--api-port", str(port)])
+        visitor.join()
+    assert done.exit_code == 0, done.output
+    market, bill = seen
+    assert "As of" in market.text
+    assert f"wattbook audit {node} --exchange {traded_market.exchange.address}<" in bill.text
 
 
 def test_a_port_that_is_taken_is_told_by_its_option(folder: Path):

@@ -34,6 +34,7 @@ SEAMS = {
     ("node/oracle/process.py", "time.monotonic"): "an argument's default: whose turn it is",
     ("node/api/limits.py", "time.monotonic"): "an argument's default: how often a visitor may post",
     ("node/api/verification.py", "time.monotonic"): "an argument's default: how often the audit is run",
+    ("node/api/watching.py", "time.monotonic"): "an argument's default: how long a look at a node holds",
     ("node/bench/nodes.py", "time.sleep"): "a node that was started is asked until it answers",
     ("node/bench/timing.py", "time.perf_counter"): "the one clock of the benchmarks; in no file",
     ("node/price/clearing.py", "time.perf_counter"): "`seconds` of the answer; in no file",

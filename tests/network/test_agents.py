@@ -234,7 +234,7 @@ def trader(node: Node, told: list[Any]) -> Trader:
         meter=KEYS[1],
         household=Household(DeviceFile(), 0.25),
         habits=Habits(None),
-        market=cast(Any, SimpleNamespace(account=lambda agent: {"slots": []})),
+        market=cast(Any, SimpleNamespace(items=lambda path, **query: [])),
         told=told.append,
     )
 

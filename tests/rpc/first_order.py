@@ -14,7 +14,7 @@ net = json.load(urlopen(f"{api}/deployment.json"))
 
 
 def offered():  # open slots in which somebody sells
-    slots = json.load(urlopen(f"{api}/slots.json"))["slots"]
+    slots = json.load(urlopen(f"{api}/v1/slots"))["items"]
     return [each["slot"] for each in slots if each["state"] == "open" and each["best_ask_ueur_per_kwh"]]
 
 

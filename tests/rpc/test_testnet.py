@@ -80,9 +80,12 @@ def eventually(what: Callable[[], Any]) -> Any:
 
 def open_slots(net: Running) -> list[dict[str, Any]]:
     """Open slots in which the utility quotes already: that takes it a moment after an opening."""
-    return [
-        slot for slot in get(net, "/slots.json")["slots"] if slot["state"] == "open" and slot["orders"] >= 2
-    ]
+    return [slot for slot in get(net, "/v1/slots?state=open")["items"] if slot["orders"] >= 2]
+
+
+def now(net: Running) -> int:
+    """The market's time."""
+    return int(get(net, "/v1/market")["now_unix_seconds"])
 
 
 def visit(net: Running) -> subprocess.CompletedProcess[str]:
@@ -104,20 +107,21 @@ def test_slots_are_open_with_the_utility_on_both_sides(net: Running) -> None:
 
 def test_visitor_trades_with_web3_alone(net: Running, told: list[str]) -> None:
     me = net.document["accounts"][0]
-    before = get(net, f"/accounts/{me['address']}.json")
-    assert before["balance"] == 1_000 * 10**9
-    assert before["wallet_units"] == 1_000 * 10**6
+    before = get(net, f"/v1/accounts/{me['address']}")
+    assert before["balance_neur"] == 1_000 * 10**9
+    assert before["wallet_token_units"] == 1_000 * 10**6
     done = visit(net)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("bought 1000 Wh at 160.0 EUR/MWh for slot ")
-    after = get(net, f"/accounts/{me['address'].lower()}.json")
-    assert after["balance"] - before["balance"] == 100 * 10**9
-    assert before["wallet_units"] - after["wallet_units"] == 100 * 10**6
-    assert after["reserved"] > 0
-    assert [slot["contracted_wh"] for slot in after["slots"]] == [1_000]
+    after = get(net, f"/v1/accounts/{me['address'].lower()}")
+    assert after["balance_neur"] - before["balance_neur"] == 100 * 10**9
+    assert before["wallet_token_units"] - after["wallet_token_units"] == 100 * 10**6
+    assert after["reserved_neur"] > 0
+    positions = get(net, f"/v1/accounts/{me['address']}/positions")["items"]
+    assert [position["contracted_wh"] for position in positions] == [1_000]
     slot = int(done.stdout.split()[-1])
-    fill = get(net, f"/fills.json?slot={slot}")["fills"][0]
-    assert (fill["taker"], fill["quantity"], fill["price_ueur_per_kwh"]) == (me["address"], 1_000, 160_000)
+    (fill,) = get(net, f"/v1/fills?slot={slot}&first=newest&limit=1")["items"]
+    assert (fill["taker"], fill["quantity_wh"], fill["price_ueur_per_kwh"]) == (me["address"], 1_000, 160_000)
     eventually(lambda: any("exchange placeOrder" in line and line.endswith("ok") for line in told))
 
 
@@ -154,12 +158,12 @@ def test_page_shows_slots_book_and_fills_without_scripts(net: Running) -> None:
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        ("/book.json?slot=3", 404),
+        ("/v1/slots/3/book", 404),
         ("/?slot=3", 404),
-        ("/book.json?slot=-1", 422),
-        ("/fills.json?limit=0", 422),
-        ("/accounts/0x12.json", 404),
-        ("/accounts/0x" + "11" * 20 + ".json", 404),
+        ("/v1/slots/-1/book", 422),
+        ("/v1/fills?limit=0", 422),
+        ("/v1/accounts/0x12", 404),
+        ("/v1/accounts/0x" + "11" * 20, 404),
         ("/nothing", 404),
     ],
 )
@@ -201,7 +205,7 @@ def test_simulation_on_the_testnet_has_the_fills_of_the_embedded_one(net: Runnin
 
 
 def test_visitor_trades_after_a_simulation_moved_the_clock(net: Running) -> None:
-    ahead = get(net, "/slots.json")["now"] - time.time()
+    ahead = now(net) - time.time()
     assert ahead > 3_600, "the simulation above moved it"
     done = visit(net)
     assert (done.returncode, done.stderr) == (0, "")
@@ -259,16 +263,16 @@ def test_market_settles_and_goes_on_after_jumps_in_time(
     net: Running, told: list[str], complaints: list[str]
 ) -> None:
     def posting() -> Any:
-        slots = get(net, f"/accounts/{me}.json")["slots"]
-        return next((each["posting"] for each in slots if each["contracted_wh"] and each["posting"]), None)
+        paid = get(net, f"/v1/settlements?account={me}&kind=settlement")["items"]
+        return next((each for each in paid if each["contracted_wh"]), None)
 
     me = net.document["accounts"][0]["address"]
-    before = get(net, "/slots.json")["now"]
+    before = now(net)
     rpc(net, "evm_increaseTime", hex(3 * 86_400))
-    assert get(net, "/slots.json")["now"] >= before + 3 * 86_400, "without waiting for a block"
+    assert now(net) >= before + 3 * 86_400, "without waiting for a block"
     posted = eventually(posting)
-    assert (posted["contracted"], posted["trades"]) == (1_000, 160_000 * 1_000)
-    eventually(lambda: get(net, f"/accounts/{me}.json")["reserved"] == 0)
+    assert (posted["contracted_wh"], posted["trades_neur"]) == (1_000, 160_000 * 1_000)
+    eventually(lambda: get(net, f"/v1/accounts/{me}")["reserved_neur"] == 0)
     slot = eventually(lambda: open_slots(net))[-1]
     assert slot["best_ask_ueur_per_kwh"] == 160_000
     assert visit(net).returncode == 0
@@ -280,45 +284,48 @@ def test_market_settles_by_estimate_what_no_meter_may_read_any_more(
 ) -> None:
     """Time jumps past T2 of a slot that was traded in: its contract stands in for every reading."""
 
-    def traded() -> dict[str, Any]:
-        slots = get(net, f"/accounts/{me}.json")["slots"]
-        return next(each for each in slots if each["slot"] == slot)
+    def paid() -> Any:
+        return get(net, f"/v1/settlements?account={me}&slot={slot}")["items"]
 
     me = net.document["accounts"][0]["address"]
     done = visit(net)
     slot = int(done.stdout.split()[-1])
     rpc(net, "evm_increaseTime", hex(net.document["terms"]["resettle_grace"] + 86_400))
-    posted = eventually(lambda: traded()["posting"])
-    contracted = traded()["contracted_wh"]
+    eventually(lambda: any(each["kind"] == "settlement" for each in paid()))
+    posted = next(each for each in paid() if each["kind"] == "settlement")
+    contracted = posted["contracted_wh"]
     assert contracted >= 1_000
-    assert (posted["basis"], posted["contracted"], posted["metered"]) == (1, contracted, contracted)
-    assert traded()["resettlement"] is None
-    eventually(lambda: get(net, f"/accounts/{me}.json")["reserved"] == 0)
+    assert (posted["basis"], posted["metered_wh"]) == ("contract", contracted)
+    assert not any(each["kind"] == "resettlement" for each in paid())
+    eventually(lambda: get(net, f"/v1/accounts/{me}")["reserved_neur"] == 0)
 
 
 def test_slots_are_open_however_time_is_moved(net: Running, complaints: list[str]) -> None:
     for method, *params in (
-        ("evm_setNextBlockTimestamp", get(net, "/slots.json")["now"] + 20 * 86_400),
+        ("evm_setNextBlockTimestamp", now(net) + 20 * 86_400),
         ("anvil_mine", hex(3), hex(2 * 86_400)),
     ):
-        before = get(net, "/slots.json")["now"]
+        before = now(net)
         rpc(net, method, *params)
-        assert get(net, "/slots.json")["now"] > before + 86_400
+        assert now(net) > before + 86_400
         assert eventually(lambda: open_slots(net))[-1]["best_ask_ueur_per_kwh"] == 160_000
     assert complaints == []
 
 
 def test_jump_that_is_taken_back_leaves_the_market_running(net: Running, complaints: list[str]) -> None:
     def charged_ahead() -> bool:
-        document = get(net, "/slots.json")
-        ahead = [each["slot"] for each in document["slots"] if each["opens"] > document["now"]]
-        return bool(ahead) and get(net, f"/book.json?slot={ahead[0]}")["charges_ueur_per_kwh"] is not None
+        slots, second = get(net, "/v1/slots?limit=500")["items"], now(net)
+        ahead = [each["slot"] for each in slots if each["opens_unix_seconds"] > second]
+        if not ahead:
+            return False
+        charged = get(net, f"/v1/slots/{ahead[0]}/prices")["buses"][0]["charge_ueur_per_kwh"]
+        return charged is not None
 
-    far = get(net, "/slots.json")["now"] + 5 * 86_400
+    far = now(net) + 5 * 86_400
     rpc(net, "evm_setNextBlockTimestamp", far)  # slots are scheduled there
     rpc(net, "evm_setNextBlockTimestamp", far - 3 * 3_600)
     rpc(net, "evm_mine")
-    assert get(net, "/slots.json")["now"] < far
+    assert now(net) < far
     eventually(charged_ahead)
     assert complaints == []
 

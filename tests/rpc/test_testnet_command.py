@@ -246,8 +246,8 @@ def test_slots_are_open_after_a_jump_under_a_block_time_too() -> None:
 
 def slots_of(net: Running) -> dict[int, Any]:
     """The market's slots by number, as its API tells them."""
-    document = httpx.get(net.document["api_url"] + "/slots.json").json()
-    return {each["slot"]: each for each in document["slots"]}
+    document = httpx.get(net.document["api_url"] + "/v1/slots?limit=500").json()
+    return {each["slot"]: each for each in document["items"]}
 
 
 def jump(net: Running, seconds: int) -> None:

@@ -1,0 +1,20 @@
+"""A busy market's server keeps what it shows, and no more the longer it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from node.bench.pages import LISTENERS, MEMORY, rows
+
+
+@pytest.mark.long
+def test_memory_of_a_busy_market_is_flat(record_property: Callable[[str, object], None]):
+    told = {row.name: row for row in rows()}
+    for name in (MEMORY, "memory that an event leaves", "events a second"):
+        record_property(f"{name}, {told[name].unit}", round(told[name].value, 2))
+    assert told["heard every event once"].value == LISTENERS
+    memory = told[MEMORY]
+    assert memory.goal is not None
+    assert memory.value <= memory.goal
