@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 
 from ledger.audit import CHECKS, clearings
-from ledger.audit.checks import matching, pricing, responses
+from ledger.audit.checks import matching, pricing, responses, vetoes
 from ledger.audit.verdict import Passed
 from ledger.record import Record
 from market.atc.responses import Stand
@@ -56,6 +56,7 @@ def modules() -> dict[ModuleType, tuple[str, ...]]:
         assert module is not None
         found.setdefault(module, []).append(check.run.__name__)  # type: ignore[attr-defined]
     found[matching].append("check_calls")
+    found[vetoes].append("unjudged")
     found[clearings] = ["clearings", "unproved"]
     found[responses] = ["check_charges", "check_prices", "standing"]
     return {module: tuple(names) for module, names in found.items()}
@@ -187,7 +188,7 @@ def main() -> None:
 
 
 def tampered_records() -> Iterator[Callable[[], Record]]:
-    """The honest record in six forms, one of each kind of tampering, and prices from answers with lies.
+    """The honest record in six forms, one with a veto, one of each kind of tampering, answers with lies.
 
     A node's record has no proofs and no genesis, or begins late; blocks of one second have the same time; a
     day is cleared together; others use the chain, too.
@@ -197,6 +198,7 @@ def tampered_records() -> Iterator[Callable[[], Record]]:
     from tests.audit.forge import begun_late, same_second
     from tests.audit.small_market import SmallMarket, shared, traded
     from tests.audit.tamper_quorum import charges_of_a_day
+    from tests.audit.tamper_vetoes import vetoed
     from tests.audit.tampering import Ground
 
     ground = Ground.of(traded())
@@ -207,6 +209,7 @@ def tampered_records() -> Iterator[Callable[[], Record]]:
     yield lambda: Record.of(same_second(ground.bundle), proves_itself=False)
     yield lambda: Record.of(charges_of_a_day(ground), proves_itself=True)
     yield lambda: Record.of(shared(SmallMarket(Rule.DLMP)).bundle(), proves_itself=False)
+    yield lambda: vetoed().record
     for kind in KINDS:
         yield lambda kind=kind: kind.tamper(ground).record  # type: ignore[misc]
     yield from records()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from ledger.audit.checks import responses
 from ledger.audit.checks.pricing import CHARGES, period_of
-from ledger.audit.verdict import PASSED, Verdict, at, compare
+from ledger.audit.verdict import PASSED, Verdict, amount_difference, at, text
 from ledger.history import History, SlotHistory, history
 from ledger.record import Logged, Record
 from ledger.trades import between_buses, limit_named, take_back, without_last
@@ -85,11 +85,12 @@ def _of_veto(slot: SlotHistory, logged: Logged, veto: FillVetoed, standing: _Sta
         yield PASSED
     else:
         yield Finding(NAME, where, " or ".join(broken), named, "not a limit that is broken")
-    if veto.quantity > lot_wh and not standing.broken(veto.quantity - lot_wh):
-        enough = least_cut(veto.quantity, lot_wh, lambda cut_wh: not standing.broken(cut_wh))
-        yield compare(NAME, f"{where}, Wh enough", enough, veto.quantity)
-    else:
+    if standing.broken(veto.quantity - lot_wh):
         yield PASSED
+    else:
+        enough = least_cut(veto.quantity, lot_wh, lambda cut_wh: not standing.broken(cut_wh))
+        difference = amount_difference(enough, veto.quantity)
+        yield Finding(NAME, f"{where}, Wh enough", text(enough), text(veto.quantity), difference)
 
 
 @dataclass(frozen=True)
