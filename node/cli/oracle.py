@@ -54,7 +54,7 @@ def oracle(
         float, typer.Option(help="How long a round waits for answers.", min=0.1, max=600)
     ] = 5.0,
     turn_seconds: Annotated[
-        float, typer.Option(help="How long an oracle's turn lasts before the next one's.", min=1, max=3_600)
+        float, typer.Option(help="How long a turn lasts; the same for all oracles.", min=1, max=3_600)
     ] = 60.0,
     quiet: Quiet = False,
 ) -> None:

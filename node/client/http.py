@@ -23,6 +23,7 @@ from node.client.schemas import (
     PROPOSAL_MAX_BYTES,
     AnswerBody,
     B,
+    HeardBody,
     MalformedError,
     OutlookBody,
     ProposalBody,
@@ -30,6 +31,7 @@ from node.client.schemas import (
     RefusalBody,
     SignedOrderBody,
     TakenBody,
+    UnansweredBody,
     VoteBody,
     read,
     signature_text,
@@ -146,6 +148,10 @@ class Client:
     def vote(self, body: ProposalBody) -> VoteBody:
         """Put a proposal before another oracle."""
         return self._post(VoteBody, "/proposal", body)
+
+    def ask_too(self, body: UnansweredBody) -> HeardBody:
+        """Have another oracle ask who did not answer."""
+        return self._post(HeardBody, "/unanswered", body)
 
     def proof(self, kind: str, digest: bytes) -> bytes:
         """A certificate, or its inputs, by the SHA-256 that the chain has of it."""

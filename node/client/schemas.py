@@ -27,6 +27,8 @@ LISTENING_SCHEME = "Wattbook"
 PERIODS_MAX = 700
 FORECASTS_MAX = 256
 """Of 256 accounts each, as many as the contract numbers."""
+UNANSWERED_MAX = 65_536
+"""Of one round: everybody that the contract numbers."""
 RSV_BYTES = 65
 Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 INT64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
@@ -208,6 +210,18 @@ class VoteBody(Body):
     signature: SignatureText | None = None
     forecasts: Annotated[list[SignatureText], Field(max_length=FORECASTS_MAX)] = []
     objection: Annotated[str, Field(max_length=2_000)] = ""
+
+
+class UnansweredBody(Body):
+    """Questions that found no answer in time, for another oracle to ask once more; each is signed."""
+
+    questions: Annotated[list[QuestionBody], Field(max_length=UNANSWERED_MAX)]
+
+
+class HeardBody(Body):
+    """The answers that came in there."""
+
+    answers: Annotated[list[AnswerBody], Field(max_length=UNANSWERED_MAX)]
 
 
 class RefusalBody(Body):

@@ -16,8 +16,8 @@ from starlette.concurrency import run_in_threadpool
 
 from ledger import eip712
 from ledger.eip712 import Domain
-from ledger.keys import Key, recover
-from market.atc.messages import Listening
+from ledger.keys import Key, Signature, recover
+from market.atc.messages import Answer, Listening, Question
 from market.orders import Address
 from node.client.schemas import (
     ANSWER_MAX_BYTES,
@@ -25,17 +25,19 @@ from node.client.schemas import (
     PROPOSAL_MAX_BYTES,
     AnswerBody,
     Body,
+    HeardBody,
     MalformedError,
     ProposalBody,
     QuestionBody,
     RefusalBody,
     TakenBody,
+    UnansweredBody,
     VoteBody,
     address,
     read,
     signature_of,
 )
-from node.oracle.rounds import AnswerRefusedError, OpenClearing, WrongSlotError
+from node.oracle.rounds import AnswerRefusedError, OpenClearing
 from node.oracle.verify import ObjectionError
 
 WAIT_MAX_SECONDS = 30.0
@@ -87,6 +89,18 @@ class Serves(Protocol):
     @property
     def opened(self) -> OpenClearing | None:
         """The clearing that it coordinates."""
+        ...
+
+    def question(self, agent: Address) -> tuple[Question, Signature] | None:
+        """What an agent is asked now, for itself or for another oracle."""
+        ...
+
+    def take(self, answer: Answer, signature: Signature) -> None:
+        """Count an answer. Raises AnswerRefusedError."""
+        ...
+
+    def ask_too(self, body: UnansweredBody) -> HeardBody:
+        """Ask who did not answer another oracle. Raises ObjectionError."""
         ...
 
     def vote(self, body: ProposalBody) -> VoteBody:
@@ -156,7 +170,7 @@ def create_app(oracle: Serves) -> FastAPI:
         who = _listener(agent, authorization, oracle.domain)
         ends = asyncio.get_running_loop().time() + wait
         while True:
-            found = None if oracle.opened is None else oracle.opened.question(who)
+            found = oracle.question(who)
             if found is not None:
                 return _json(QuestionBody.of(*found))
             left = ends - asyncio.get_running_loop().time()
@@ -170,8 +184,14 @@ def create_app(oracle: Serves) -> FastAPI:
     @app.post("/answer")
     async def answer(request: Request) -> Response:
         """Take an answer, or say which rule it breaks."""
-        receive(oracle.opened, await _read(request, ANSWER_MAX_BYTES))
+        receive(oracle, await _read(request, ANSWER_MAX_BYTES))
         return _json(TakenBody(taken=True))
+
+    @app.post("/unanswered")
+    async def unanswered(request: Request) -> Response:
+        """Ask who did not answer another oracle, and hand on what they answer."""
+        body = read(UnansweredBody, await _read(request, PROPOSAL_MAX_BYTES))
+        return _json(await run_in_threadpool(oracle.ask_too, body))
 
     @app.post("/proposal")
     async def proposal(request: Request) -> Response:
@@ -199,14 +219,20 @@ class StrangerError(Exception):
     """Who asks for an account's questions has not shown that it has the account's key."""
 
 
-def receive(opened: OpenClearing | None, data: bytes) -> None:
+class Takes(Protocol):
+    """Whoever counts answers: a clearing, or an oracle."""
+
+    def take(self, answer: Answer, signature: Signature) -> None:
+        """Count an answer. Raises AnswerRefusedError."""
+        ...
+
+
+def receive(by: Takes, data: bytes) -> None:
     """Take the answer in a body. Raises OversizedError, MalformedError, AnswerRefusedError."""
     if len(data) > ANSWER_MAX_BYTES:
         raise OversizedError(f"the body has more than {ANSWER_MAX_BYTES} bytes")
     body = read(AnswerBody, data)
-    if opened is None:
-        raise WrongSlotError("no clearing is open here")
-    opened.take(body.record(), signature_of(body.signature))
+    by.take(body.record(), signature_of(body.signature))
 
 
 def _listener(agent: str, authorization: str, domain: Domain) -> Address:

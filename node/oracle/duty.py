@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ledger.state import SlotState
 from market.atc.messages import Purpose
 from market.slots import Tariff, Terms
@@ -10,6 +12,9 @@ CHARGES_AHEAD_SECONDS = 1_800
 """Charges are cleared from this long before a slot opens."""
 MARGIN_SECONDS = 10
 """Nothing is begun nearer than this to the second from which the contract refuses it."""
+
+TURN_EARLY, TURN_LATE = 0.1, 0.5
+"""Shares of a turn by which a proposal may come before or after it: clocks differ, and rounds take time."""
 
 
 def slots_in_question(terms: Terms, now: int) -> range:
@@ -37,9 +42,40 @@ def is_over(terms: Terms, slot: int, state: SlotState, now: int) -> bool:
     return now >= terms.opens(slot) and not state.charges_complete
 
 
-def proposer(slot: int, turn: int, oracles: int) -> int:
-    """Index of the oracle whose turn it is; turns begin with another one in every slot."""
-    return (slot + turn) % oracles
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Whose turn it is to coordinate a clearing: by the chain's time alone, so that all oracles agree on it.
+
+    Turns begin with another oracle in every slot, when the clearing can first be due.
+    """
+
+    slot: int
+    first_second: int
+    seconds: float
+    oracles: int
+
+    @classmethod
+    def of(cls, terms: Terms, slot: int, purpose: Purpose, seconds: float, oracles: int) -> Turns:
+        """Turns of `seconds` each."""
+        charges = purpose is Purpose.CHARGES
+        first = terms.opens(slot) - CHARGES_AHEAD_SECONDS if charges else terms.closing(slot)
+        return cls(slot, first, seconds, oracles)
+
+    def number(self, now: float) -> int:
+        """How many turns are over at chain second `now`."""
+        return max(int((now - self.first_second) // self.seconds), 0)
+
+    def proposer(self, turn: int) -> int:
+        """Index of the oracle whose turn it is."""
+        return (self.slot + turn) % self.oracles
+
+    def begun(self, oracle: int, now: float) -> float | None:
+        """The second since when `oracle` may coordinate what it proposes now; None if it is out of turn."""
+        early, late = (self.number(now + share * self.seconds) for share in (TURN_EARLY, -TURN_LATE))
+        for turn in range(early, late - 1, -1):
+            if self.proposer(turn) == oracle:
+                return self.first_second + (turn - TURN_EARLY) * self.seconds
+        return None
 
 
 def tariff_of(state: SlotState) -> Tariff:

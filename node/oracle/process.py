@@ -1,14 +1,14 @@
 """One oracle as a process: it coordinates clearings in its turn, votes on the others', and posts.
 
-Whose turn it is follows from the slot and from how long the clearing has been due, so that an oracle that is
-down, or brings nothing that the others sign, is passed over. Nothing is believed of a proposal (`verify`).
+Whose turn it is follows from the slot and from the chain's time, so that an oracle that is down, or brings
+nothing that the others sign, is passed over, and one that comes out of turn is refused. Nothing is believed
+of a proposal (`verify`), nor that somebody was silent (`inquiries`).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,30 +19,44 @@ from ledger import eip712
 from ledger.chain.protocol import ChainError, Reverted, TimedChain
 from ledger.eip712 import Domain
 from ledger.exchange import Exchange, OracleSignature
-from ledger.keys import Key, recover
+from ledger.keys import Key, Signature, recover
 from ledger.state import SlotState
 from ledger.vectors import chunk_hashes, chunked, pack
-from market.atc.messages import Answer, Purpose, Question
+from market.atc.messages import Answer, Purpose, Question, answer_to
 from market.feeder.model import Feeder
 from market.messages import ChargesHeader, OracleSet, PricesHeader
+from market.orders import Address
 from market.pricing.admission import PricingError
 from market.pricing.newton import NewtonClearing
 from node.client.complaints import Complaints
 from node.client.http import Client, ServiceError
-from node.client.schemas import ProposalBody, VoteBody, octets, signature_of, signature_text
+from node.client.schemas import (
+    AnswerBody,
+    HeardBody,
+    ProposalBody,
+    QuestionBody,
+    UnansweredBody,
+    VoteBody,
+    octets,
+    signature_of,
+    signature_text,
+)
 from node.oracle import forecasts
 from node.oracle.attendance import Attendance
 from node.oracle.coordinate import coordinate
-from node.oracle.duty import due, is_over, proposer, slots_in_question
+from node.oracle.duty import Turns, due, is_over, slots_in_question
 from node.oracle.forecasts import forecasts_of
+from node.oracle.inquiries import Inquiries
 from node.oracle.known import Knowledge
 from node.oracle.quorum import Ballot, Foretold, Quorum
 from node.oracle.replay import encode
-from node.oracle.rounds import OpenClearing
+from node.oracle.rounds import OpenClearing, WrongSlotError
 from node.oracle.signers import Brought, OracleError, charges_header, prices_header
 from node.oracle.verify import ObjectionError, bring, claimed, verify
 
 LOOK_SECONDS = 1.0
+PEER_SECONDS = 3.0
+"""What the way to another oracle and back may take, beyond the time it gives the agents it asks."""
 KINDS = ("certificates", "inputs")
 """Proofs, and the folders that hold them."""
 
@@ -60,7 +74,7 @@ class Timing:
 
 
 class OracleProcess:
-    """`step` does what is due; `opened`, `vote` and `proof` are for the server, from any thread."""
+    """`step` does what is due; what else is public is for the server, from any thread."""
 
     def __init__(
         self,
@@ -74,7 +88,6 @@ class OracleProcess:
         data: Path | None = None,
         tell: Callable[[str], None] = lambda line: None,
         told: Told = lambda kind, message: None,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.key = key
         self.opened: OpenClearing | None = None
@@ -82,10 +95,10 @@ class OracleProcess:
         self._chain, self._exchange, self._terms = chain, exchange, exchange.terms()
         self._peers = tuple(peers)
         self._timing, self._data = timing, data
-        self._tell, self._told, self._monotonic = tell, told, monotonic
+        self._tell, self._told = tell, told
         self._knowledge = Knowledge(exchange, market)
         self._attendance = Attendance()
-        self._since: dict[Clearings, float] = {}
+        self._inquiries = Inquiries(exchange.domain, timing.answer_seconds, lambda: self.on_round())  # noqa: PLW0108 - set later
         self._tried: set[tuple[Clearings, int]] = set()
         self._over: set[int] = set()
         self._brought: dict[Clearings, list[Brought]] = {}
@@ -124,15 +137,15 @@ class OracleProcess:
                 self._over.add(slot)
             purpose = due(self._terms, slot, state, now)
             if purpose is not None:
-                self._serve(slot, purpose, state, self._exchange.oracle_set())
+                self._serve(slot, purpose, state, self._exchange.oracle_set(), now)
 
-    def _serve(self, slot: int, purpose: Purpose, state: SlotState, members: OracleSet) -> None:
+    def _serve(self, slot: int, purpose: Purpose, state: SlotState, members: OracleSet, now: int) -> None:
         """Take our turn, if it is ours and was not taken; whoever has the values completes a vector."""
         clearing = slot, int(purpose)
         index = self._index(members)
-        since = self._since.setdefault(clearing, self._monotonic())
-        turn = int((self._monotonic() - since) / self._timing.turn_seconds)
-        if proposer(slot, turn, len(members.oracles)) != index or (clearing, turn) in self._tried:
+        turns = self._turns(slot, purpose, members)
+        turn = turns.number(now)
+        if turns.proposer(turn) != index or (clearing, turn) in self._tried:
             return
         self._tried.add((clearing, turn))
         name = f"slot {slot} {purpose.name.lower()}"
@@ -167,6 +180,7 @@ class OracleProcess:
             answer_seconds=self._timing.answer_seconds,
             told=self._told,
             on_round=self.on_round,
+            elsewhere=self._asked_elsewhere,
         )
         self.opened = opened
         try:
@@ -185,6 +199,22 @@ class OracleProcess:
             bring(responses, newton), rounds=encode(opened.history, responses.conditions.periods)
         )
         return self._keep(slot, purpose, brought)
+
+    def _asked_elsewhere(
+        self, unanswered: Sequence[tuple[Question, Signature]]
+    ) -> Iterator[tuple[Answer, Signature]]:
+        """What other oracles hear of who did not answer here, as it comes; who hangs is not waited for."""
+        body = UnansweredBody(questions=[QuestionBody.of(*each) for each in unanswered])
+        pool = ThreadPoolExecutor(max(len(self._peers), 1))
+        asked = [pool.submit(self._ask_peer, url, body) for url in self._peers]
+        pool.shutdown(wait=False)
+        for each in as_completed(asked):
+            with suppress(ServiceError):
+                for answer in each.result().answers:
+                    yield answer.record(), signature_of(answer.signature)
+
+    def _ask_peer(self, url: str, body: UnansweredBody) -> HeardBody:
+        return Client(url, self._timing.answer_seconds + PEER_SECONDS).ask_too(body)
 
     def _votes(self, slot: int, purpose: Purpose, brought: Brought, members: OracleSet, index: int) -> Quorum:
         """Signatures of a quorum, ours among them. Raises NoQuorumError."""
@@ -259,7 +289,41 @@ class OracleProcess:
         words = chunked(pack(values))[number]
         self._exchange.confirm(post(slot, number, words, sender=self.key))
 
+    # --- for agents -----------------------------------------------------------------------------
+
+    def question(self, agent: Address) -> tuple[Question, Signature] | None:
+        """What an agent is asked now: for another oracle that did not hear it, or in our own clearing."""
+        opened = self.opened
+        return self._inquiries.question(agent) or (None if opened is None else opened.question(agent))
+
+    def take(self, answer: Answer, signature: Signature) -> None:
+        """Count an answer. Raises AnswerRefusedError, and then nothing has changed."""
+        if self._inquiries.take(answer, signature):
+            return
+        opened = self.opened
+        if opened is None:
+            raise WrongSlotError("no clearing is open here")
+        opened.take(answer, signature)
+
     # --- for the others -------------------------------------------------------------------------
+
+    def ask_too(self, body: UnansweredBody) -> HeardBody:
+        """Ask who did not answer another oracle in time. Raises ObjectionError, ChainError."""
+        domain, members = self._exchange.domain, self._exchange.oracle_set().oracles
+        questions = [(each.record(), signature_of(each.signature)) for each in body.questions]
+        for question, signature in questions:
+            by = recover(eip712.digest(domain, question), signature)
+            if question.oracle >= len(members) or by != members[question.oracle]:
+                raise ObjectionError("a question that no oracle of this market signed")
+        heard = self._inquiries.ask(questions, self._chain.now())
+        return HeardBody(
+            answers=[
+                AnswerBody.of(
+                    answer_to(each.question, eip712.struct_hash(each.question), each.powers), each.signature
+                )
+                for each in heard
+            ]
+        )
 
     def vote(self, body: ProposalBody) -> VoteBody:
         """Our signature of another oracle's proposal, or why not. Raises ObjectionError where we are none."""
@@ -291,12 +355,16 @@ class OracleProcess:
         state = self._exchange.slot_of(body.slot)
         if due(self._terms, body.slot, state, self._chain.now()) is not purpose:
             raise ObjectionError(f"no {purpose.name.lower()} of slot {body.slot} are due")
+        if body.oracle >= len(members.oracles):
+            raise ObjectionError(f"there is no oracle {body.oracle}")
+        begun = self._turn_begun(body.slot, purpose, body.oracle, members)
         with self._looking:
             known = self._knowledge.of(body.slot, purpose, body.oracle, state)
+        known = replace(known, inquired=lambda question: self._inquiries.found(question, begun))
         brought = claimed([octets(each) for each in (body.inputs, body.certificate, body.rounds)], known)
         signed = header(body.slot, purpose, members.epoch, brought)
         by = recover(eip712.digest(self._exchange.domain, signed), signature_of(body.signature))
-        if body.oracle >= len(members.oracles) or by != members.oracles[body.oracle]:
+        if by != members.oracles[body.oracle]:
             raise ObjectionError(f"not signed by oracle {body.oracle}")
         responses = verify(brought, known, self._newton(known.outlook.feeder, voting=True))
         self._attendance.shown(responses)
@@ -313,6 +381,18 @@ class OracleProcess:
         return found
 
     # --- inside ---------------------------------------------------------------------------------
+
+    def _turns(self, slot: int, purpose: Purpose, members: OracleSet) -> Turns:
+        return Turns.of(self._terms, slot, purpose, self._timing.turn_seconds, len(members.oracles))
+
+    def _turn_begun(self, slot: int, purpose: Purpose, oracle: int, members: OracleSet) -> float:
+        """The second from which an oracle's turn counts. Raises ObjectionError where it is another's."""
+        turns, now = self._turns(slot, purpose, members), self._chain.now()
+        begun = turns.begun(oracle, now)
+        if begun is None:
+            whose = turns.proposer(turns.number(now))
+            raise ObjectionError(f"out-of-turn: oracle {oracle} proposes in the turn of oracle {whose}")
+        return begun
 
     def _index(self, members: OracleSet) -> int:
         """Our place in the set, which rotates. Raises ObjectionError."""

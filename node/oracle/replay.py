@@ -3,7 +3,7 @@
 A question follows from what is published and from the answers before it. An oracle that is shown every
 answer, with the question that it was signed for, makes the same rounds itself, and finds a question that
 the method would not have asked. What the rounds ended with must then be the responses it is asked to sign.
-That an answer never came is the one thing it has to believe.
+Where an answer is said to have never come, it must have asked that question itself, in vain (`inquiries`).
 
 Bytes, for oracles alone and kept by none: `WBRR`, version 1; periods T; then for each account, in order of
 registration, how many answers it gave, and each: round, weights, targets, powers (T × int64 each), r ‖ vs.
@@ -11,7 +11,8 @@ registration, how many answers it gave, and each: round, weights, targets, power
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -20,12 +21,21 @@ from ledger.keys import Signature, recover
 from market.atc.messages import Question, answer_to
 from market.orders import Address
 from market.pricing.wire import Reader, Writer
+from node.oracle.inquiries import Inquiry
 from node.oracle.rounds import AnswerRefusedError, Given, Member, Rounds
 
 MAGIC, VERSION = b"WBRR", 1
 HALF_BYTES = 32
 TARGET_SLACK_MILLIWATTS = 1_000
 """What another processor's rounding may make of a target; it moves an answer by no more than that."""
+
+
+Inquired = Callable[[Question], Inquiry | None]
+"""What became of a question that an oracle asked for another; None where it was not had to."""
+
+
+class SilencedError(Exception):
+    """Somebody is called silent whom this oracle did not find silent."""
 
 
 class NotAskedError(Exception):
@@ -47,7 +57,7 @@ def encode(history: Sequence[Sequence[Given]], periods: int) -> bytes:
 
 
 class Replay(Rounds):
-    """Rounds whose answers were given to another oracle. `ask` raises NotAskedError too."""
+    """Rounds whose answers were given to another oracle. `ask` raises NotAskedError and SilencedError too."""
 
     def __init__(
         self,
@@ -58,10 +68,11 @@ class Replay(Rounds):
         purpose: int,
         oracle: int,
         members: Sequence[Member],
+        inquired: Inquired,
     ) -> None:
-        """Raises FormatError."""
+        """`inquired` says what this oracle heard when it asked for the other one. Raises FormatError."""
         super().__init__(slot=slot, purpose=purpose, oracle=oracle, members=members)
-        self._domain = domain
+        self._domain, self._inquired = domain, inquired
         self._said: dict[tuple[Address, int], Given] = {}
         reader = Reader(data, MAGIC, VERSION)
         (periods,) = reader.counts(1)
@@ -81,7 +92,7 @@ class Replay(Rounds):
         return Given(question, powers, Signature(reader.raw(HALF_BYTES), reader.raw(HALF_BYTES)))
 
     def _answers_to(self, questions: Mapping[Address, Question]) -> Mapping[Address, Given]:
-        """What was answered in the round, each answer found right. Raises NotAskedError."""
+        """What was answered in the round, each answer found right. Raises NotAskedError, SilencedError."""
         said = {
             agent: self._said[agent, self.round] for agent in questions if (agent, self.round) in self._said
         }
@@ -96,7 +107,21 @@ class Replay(Rounds):
             except AnswerRefusedError as refusal:
                 raise NotAskedError(f"round {self.round}: {agent}: {refusal.rule}: {refusal}") from None
             self._history[agent].append(given)
+        for agent in questions.keys() - said.keys():
+            self._require_silent(questions[agent])
         return said
+
+    def _require_silent(self, question: Question) -> None:
+        """Who is called silent did not answer us either, or nothing that could count."""
+        called = f"silenced: {question.agent} is called silent in round {self.round}"
+        inquiry = self._inquired(question)
+        if inquiry is None or not _same(inquiry.question, question):
+            raise SilencedError(f"{called}, and we were not had to ask it")
+        if inquiry.given is None:
+            return
+        with suppress(AnswerRefusedError):
+            self._check(self._members[question.agent], inquiry.given)
+            raise SilencedError(f"{called}, and answered us")
 
 
 def _same(asked: Question, expected: Question) -> bool:

@@ -1,8 +1,9 @@
 """The rounds of one clearing with agents elsewhere: who was asked what, who answered, who is held.
 
 Questions go out to everybody at once; a round ends when all who are present have answered, or when its time
-is over. Who let it pass is held from then on, at its last answer or else its forecast, and the others begin
-anew from the prices they had reached, so that each silence costs one round's time and the clearing ends.
+is over and other oracles, which ask once more, have heard nothing either. Who let it pass is held from then
+on, at its last answer or else its forecast, and the others begin anew from the prices they had reached, so
+that each silence costs the time of two rounds at most and the clearing ends.
 
 AnswerRefusedError              an answer is not taken, and changes nothing
 ├── UnknownAgentError           no account of this market
@@ -20,9 +21,11 @@ AnswerRefusedError              an answer is not taken, and changes nothing
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import Condition
+from threading import Condition, Thread
+from threading import Event as Flag
 
 from ledger import eip712
 from ledger.keys import Key, Signature, recover
@@ -184,10 +187,15 @@ class Rounds:
                 raise ContradictionError(f"with the answer of round {earlier.question.round}")
 
 
+Elsewhere = Callable[[Sequence[tuple[Question, Signature]]], Iterable[tuple[Answer, Signature]]]
+"""Has others ask signed questions, and yields the answers that they hear."""
+
+
 class OpenClearing(Rounds):
     """One clearing as the agents see it. `ask` blocks its caller; the others may be called from any thread.
 
     `told` hears of every question and answer, for a transcript; `on_round` when new questions are there.
+    `elsewhere` has others ask who did not answer in time, in a thread of its own (`inquiries`).
     """
 
     def __init__(
@@ -202,12 +210,14 @@ class OpenClearing(Rounds):
         answer_seconds: float,
         told: Callable[[str, Question | Answer], None] = lambda kind, message: None,
         on_round: Callable[[], None] = lambda: None,
+        elsewhere: Elsewhere = lambda questions: (),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(slot=slot, purpose=purpose, oracle=oracle, members=members)
         self._domain, self._key = domain, key
         self._answer_seconds = answer_seconds
         self._told, self._on_round, self._monotonic = told, on_round, monotonic
+        self._elsewhere = elsewhere
         self._changed = Condition()
         self._questions: dict[Address, tuple[Question, Signature]] = {}
         self._answers: dict[Address, Given] = {}
@@ -229,7 +239,27 @@ class OpenClearing(Rounds):
         ends = self._monotonic() + self._answer_seconds
         while len(self._answers) < len(questions) and (left := ends - self._monotonic()) > 0:
             self._changed.wait(left)
+        if unanswered := [self._questions[agent] for agent in questions if agent not in self._answers]:
+            self._have_asked(unanswered)
         return self._answers
+
+    def _have_asked(self, unanswered: Sequence[tuple[Question, Signature]]) -> None:
+        """Wait while others ask who did not answer here; what they hear counts, and what still comes here."""
+        over = Flag()
+
+        def ask() -> None:
+            try:
+                for answer, signature in self._elsewhere(unanswered):
+                    with suppress(AnswerRefusedError):
+                        self.take(answer, signature)
+            finally:
+                with self._changed:
+                    over.set()
+                    self._changed.notify_all()
+
+        Thread(target=ask, daemon=True).start()
+        while len(self._answers) < len(self._questions) and not over.is_set():
+            self._changed.wait()
 
     def _signed(self, question: Question) -> tuple[Question, Signature]:
         self._told("question", question)

@@ -4,7 +4,7 @@ The bytes hold the responses of every account and a certificate. An oracle signs
 those of all registered accounts, each signed by its key; what the utility published is what it published to
 this oracle too; the rounds, asked again from the answers (`replay`), have the same questions and end with the
 same responses; they had settled; the certificate holds; and its own clearing of the responses gives the same
-integer prices within ±1 unit. It cannot know whether somebody who is held was asked in time.
+integer prices within ±1 unit. Whoever is called silent it must itself have asked in vain (`inquiries`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from market.pricing.certificate import check, decode, encode_inputs, prices
 from market.pricing.newton import NewtonClearing
 from market.pricing.wire import FormatError
 from node.oracle.coordinate import Outlook, coordinate
-from node.oracle.replay import NotAskedError, Replay
+from node.oracle.replay import Inquired, NotAskedError, Replay, SilencedError
 from node.oracle.rounds import Member
 from node.oracle.signers import Brought, OracleError, clear_and_prove, difference
 
@@ -40,6 +40,8 @@ class Known:
     outlook: Outlook
     members: Sequence[Member]
     domain: eip712.Domain
+    inquired: Inquired = lambda question: None
+    """What we heard of a question that we asked for the coordinator."""
 
 
 def bring(responses: Responses, newton: NewtonClearing) -> Brought:
@@ -73,7 +75,7 @@ def verify(brought: Brought, known: Known, newton: NewtonClearing) -> Responses:
             raise ObjectionError(f"certificate: {findings[0]}")
         _require_settled(responses, proof)
         own = clear_and_prove(responses.feeder, given, newton).certificate
-    except (FormatError, FeederError, PricingError, OracleError, NotAskedError) as failure:
+    except (FormatError, FeederError, PricingError, OracleError, NotAskedError, SilencedError) as failure:
         raise ObjectionError(str(failure)) from None
     apart = difference(prices(own, responses.feeder, hours=given.hours), brought.prices)
     if apart is not None:
@@ -90,6 +92,7 @@ def _check_rounds(brought: Brought, known: Known, newton: NewtonClearing) -> Non
         purpose=known.purpose,
         oracle=known.oracle,
         members=known.members,
+        inquired=known.inquired,
     )
     if coordinate(replay, known.outlook, newton).encode() != brought.inputs:
         raise ObjectionError("the rounds end with other responses")

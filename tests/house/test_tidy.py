@@ -31,7 +31,10 @@ SEAMS = {
         "time.monotonic",
     ): "an argument's default: whether somebody moves the chain's time",
     ("node/oracle/rounds.py", "time.monotonic"): "an argument's default: how long a round waits for answers",
-    ("node/oracle/process.py", "time.monotonic"): "an argument's default: whose turn it is",
+    (
+        "node/oracle/inquiries.py",
+        "time.monotonic",
+    ): "an argument's default: how long others' questions wait for answers",
     ("node/api/limits.py", "time.monotonic"): "an argument's default: how often a visitor may post",
     ("node/api/verification.py", "time.monotonic"): "an argument's default: how often the audit is run",
     ("node/api/watching.py", "time.monotonic"): "an argument's default: how long a look at a node holds",

@@ -106,16 +106,14 @@ class Network:
         self.servers[number].close()
 
     def answer(self, oracle: OracleProcess) -> None:
-        """Agents' answers to a round that an oracle has just begun."""
-        opened = oracle.opened
-        assert opened is not None
+        """Agents' answers to what an oracle has just begun to ask."""
         for number, answering in enumerate(self.answering):
-            found = opened.question(self.market.accounts[number].address)
+            found = oracle.question(self.market.accounts[number].address)
             if found is None:
                 continue
             body = QuestionBody.of(*found)
             if not self.mute(number, body):
-                receive(opened, answering.answer(body).model_dump_json().encode())
+                receive(oracle, answering.answer(body).model_dump_json().encode())
 
 
 @contextmanager
@@ -150,7 +148,6 @@ def network(
                 timing=Timing(answer_seconds=0.0, turn_seconds=TURN_SECONDS),
                 data=folder / f"oracle-{number}",
                 tell=said.append,
-                monotonic=clock,
             )
             for number, (key, own) in enumerate(zip(cast.oracles, urls, strict=True))
         ]

@@ -19,22 +19,26 @@ from hypothesis import strategies as st
 
 from ledger import eip712
 from ledger.eip712 import Domain
-from ledger.keys import Key
-from market.atc.messages import Question, answer_to
+from ledger.keys import Key, Signature
+from market.atc.messages import Answer, Question, answer_to
 from market.atc.responses import Responses, Stand
+from market.orders import Address
 from market.pricing.newton import NewtonClearing
 from node.client.schemas import (
     ANSWER_MAX_BYTES,
     AnswerBody,
+    HeardBody,
     MalformedError,
     ProposalBody,
+    UnansweredBody,
     VoteBody,
     octets,
     signature_of,
 )
 from node.client.serving import listening, serving
-from node.oracle.app import OversizedError, create_app, receive
+from node.oracle.app import OversizedError, Takes, create_app, receive
 from node.oracle.attendance import Attendance
+from node.oracle.inquiries import Inquiry
 from node.oracle.rounds import AnswerRefusedError, OpenClearing
 from node.oracle.signers import Brought
 from node.oracle.verify import Known, ObjectionError, bring, claimed, verify
@@ -128,10 +132,10 @@ BAD: dict[str, tuple[str, Callable[[Question], bytes]]] = {
 """Bodies that no oracle takes, each with the rule that it breaks."""
 
 
-def refusal(opened: OpenClearing | None, data: bytes) -> str:
+def refusal(by: Takes, data: bytes) -> str:
     """The rule by which a body is refused."""
     try:
-        receive(opened, data)
+        receive(by, data)
     except MalformedError:
         return "malformed"
     except OversizedError:
@@ -184,7 +188,6 @@ def test_an_answer_counts_once_and_in_its_round_only():
     done = case(respond)
     assert done.run().encode() == undisturbed()
     assert refusal(done.opened, earlier[-1]) == "repeated"
-    assert refusal(None, earlier[-1]) == "wrong-slot"
 
 
 def test_who_contradicts_itself_is_held_at_what_it_said_before():
@@ -240,7 +243,12 @@ def test_a_clearing_in_which_nobody_answers_ends_too():
 
 
 def known(oracle: int = ORACLE) -> Known:
-    return Known(SLOT, PURPOSE, oracle, outlook(), members(), DOMAIN)
+    return Known(SLOT, PURPOSE, oracle, outlook(), members(), DOMAIN, unheard)
+
+
+def unheard(question: Question) -> Inquiry:
+    """What an oracle knows that asked too, and heard nobody."""
+    return Inquiry(question, ORACLE_KEY.sign(eip712.digest(DOMAIN, question)), second=0)
 
 
 def known_right(ended: Responses, clearing: Case) -> bool:
@@ -399,6 +407,16 @@ class Serving:
     domain: Domain = DOMAIN
     on_round: Callable[[], None] = lambda: None
 
+    def question(self, agent: Address) -> tuple[Question, Signature] | None:
+        return None if self.opened is None else self.opened.question(agent)
+
+    def take(self, answer: Answer, signature: Signature) -> None:
+        assert self.opened is not None
+        self.opened.take(answer, signature)
+
+    def ask_too(self, body: UnansweredBody) -> HeardBody:
+        raise ObjectionError("asks nobody")
+
     def vote(self, body: ProposalBody) -> VoteBody:
         return VoteBody(oracle=ORACLE, objection="not now")
 
@@ -451,6 +469,7 @@ def test_what_else_a_server_is_asked_is_refused():
     with server(None) as client:
         assert client.get("/certificates/00").json()["refusal"] == "unknown"
         assert client.post("/proposal", content=b"{}").status_code == 400
+        assert client.post("/unanswered", content=b"{}").status_code == 400
         assert client.get("/question/0x12", headers=listens(KEYS[0])).status_code == 400
         for seconds in ("nan", "-1", "31", "soon"):
             target = f"/question/{KEYS[0].address}?wait={seconds}"
