@@ -15,11 +15,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from market.feeder import is_simbench
 from market.mechanisms.coalitions import PEERS_MAX
 from market.units import KW_PER_MW, NEUR_PER_EUR, WH_PER_MWH
+from node.scenario.section import Section, Share, ShareRange, Worth, ordered
+from node.scenario.stores import BatteriesSection, VehiclesSection
 
 UINT32_MAX = 2**32 - 1
 """The largest energy an order or a capacity can have, Wh, and the last second an expiry can name."""
@@ -36,36 +38,20 @@ CELLS_MAX = 10_000_000
 """Slots × prosumers: each of the world's twenty arrays keeps a number for every one."""
 NEUR_DECIMALS = 9
 """Decimals of money: with fewer, a token's smallest unit is more than 1 n€."""
+LATE_SECONDS_LEAST = 1_200
+"""Between the contract's last second for a first reading and for a correction, where some come late."""
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Voltage = Annotated[float, Field(ge=0.5, le=1.5)]
 """Per unit; no feeder is run outside, and solvers lose their scale."""
 BookPrice = Annotated[float, Field(ge=-3_000, le=3_000)]
 """€/MWh: the book's ticks reach ±3 276.7, and a bus's charge comes on top."""
 StoredPrice = Annotated[float, Field(ge=-2_000_000, le=2_000_000)]
 """€/MWh: the contract stores µ€/kWh in 32 bits."""
-Worth = Annotated[float, Field(ge=-100_000, le=100_000)]
-"""€/MWh: with room for what scarcity puts on top, still a price the contract can store."""
-Kilowatts = Annotated[float, Field(ge=0.1, le=10_000)]
-"""kW or kWh of one storage: from a power tool's to the largest at a distribution bus."""
-Hour = Annotated[float, Field(ge=0, le=24)]
-Wear = Annotated[float, Field(ge=0, le=1_000)]
 Load = Annotated[float, Field(ge=0, le=100_000)]
 """kW of one prosumer: the largest is more than a distribution bus carries."""
 LoadRange = Annotated[tuple[Load, Load], Field(strict=False)]
 Coalition = Annotated[tuple[Annotated[int, Field(ge=1, le=10_000)], ...], Field(strict=False)]
-ShareRange = Annotated[tuple[Share, Share], Field(strict=False)]  # TOML's lists become tuples
 WorthRange = Annotated[tuple[Worth, Worth], Field(strict=False)]
-Efficiency = Annotated[float, Field(ge=0.5, le=1)]
-"""One way; worse than half is no storage."""
-StoredRange = Annotated[tuple[Kilowatts, Kilowatts], Field(strict=False)]
-HourRange = Annotated[tuple[Hour, Hour], Field(strict=False)]
-
-
-class Section(BaseModel):
-    """A table of the file: immutable, no unknown keys, no value of another type."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class FeederSection(Section):
@@ -174,7 +160,7 @@ class ProsumersSection(Section):
 
     @model_validator(mode="after")
     def _ranges(self) -> ProsumersSection:
-        _ordered(self, "flexible_value_low_eur_per_mwh", "flexible_value_high_eur_per_mwh", "flexible_floor")
+        ordered(self, "flexible_value_low_eur_per_mwh", "flexible_value_high_eur_per_mwh", "flexible_floor")
         if self.flexible_value_low_eur_per_mwh[1] >= self.flexible_value_high_eur_per_mwh[0]:
             raise ValueError("flexible_value_low_eur_per_mwh must lie below flexible_value_high_eur_per_mwh")
         if self.flexible_floor[1] >= 1:
@@ -198,92 +184,13 @@ class ToldProsumer(Section):
 
     @model_validator(mode="after")
     def _ranges(self) -> ToldProsumer:
-        _ordered(self, "flexible_kw", "flexible_value_eur_per_mwh", "generator_cost_eur_per_mwh")
-        return self
-
-
-class BatteriesSection(Section):
-    """`[batteries]`: who has one, and what it can do; drawn from the seed."""
-
-    share: Share = 0.0
-    """Share of prosumers that have a battery; at least one where it is above 0."""
-    energy_kwh: StoredRange = (100.0, 300.0)
-    """Range from which the energy a battery holds is drawn."""
-    power_kw: StoredRange = (25.0, 75.0)
-    """Range from which its power, the same both ways, is drawn."""
-    efficiency: Efficiency = 0.95
-    """Each way."""
-    wear_eur_per_mwh: Wear = 5.0
-    """Cost of every MWh that goes in or comes out."""
-    reserve: Share = 0.1
-    """Share of its energy that stays in it."""
-    start: Share = 0.5
-    """Share of its energy that is in it when the session starts."""
-    final_value_eur_per_mwh: Worth | None = None
-    """What a MWh left at the end of a day is worth; the middle of the hub's two prices by default."""
-
-    @model_validator(mode="after")
-    def _possible(self) -> BatteriesSection:
-        _ordered(self, "energy_kwh", "power_kw")
-        if self.start < self.reserve:
-            raise ValueError(f"start = {self.start} is below reserve = {self.reserve}, shares of its energy")
-        return self
-
-
-class VehiclesSection(Section):
-    """`[vehicles]`: electric vehicles that leave in the morning and come back in the evening; seeded."""
-
-    share: Share = 0.0
-    """Share of prosumers that have a vehicle; at least one where it is above 0."""
-    energy_kwh: StoredRange = (40.0, 80.0)
-    """Range from which the energy a vehicle holds is drawn."""
-    power_kw: StoredRange = (7.0, 22.0)
-    """Range from which the power of its charger is drawn."""
-    efficiency: Efficiency = 0.95
-    """Each way."""
-    wear_eur_per_mwh: Wear = 10.0
-    """Cost of every MWh that goes in or comes out."""
-    gives_back: bool = False
-    """Whether vehicles may discharge into the feeder."""
-    departure_hour: HourRange = (6.0, 9.0)
-    """Range of the UTC hour at which each leaves, drawn for each day."""
-    arrival_hour: HourRange = (16.0, 20.0)
-    """Range of the UTC hour at which each is back, drawn for each day; after all have left."""
-    need: ShareRange = (0.6, 0.9)
-    """Range of the share of its energy that a vehicle leaves with, as far as its charger reaches."""
-    trip: ShareRange = (0.2, 0.5)
-    """Range of the share of its energy that a day's trip takes; at most the need."""
-    start: Share = 0.5
-    """Share of its energy that is in it when the session starts."""
-    final_value_eur_per_mwh: Worth | None = None
-    """What a MWh left at the end of a day is worth; the middle of the hub's two prices by default."""
-
-    @model_validator(mode="after")
-    def _possible(self) -> VehiclesSection:
-        _ordered(self, "energy_kwh", "power_kw", "departure_hour", "arrival_hour", "need", "trip")
-        if self.departure_hour[1] >= self.arrival_hour[0]:
-            raise ValueError(
-                f"departure_hour = {list(self.departure_hour)} must lie before"
-                f" arrival_hour = {list(self.arrival_hour)}"
-            )
-        if self.trip[1] > self.need[0]:
-            raise ValueError(
-                f"trip = {list(self.trip)} must not exceed need = {list(self.need)}, shares of its energy"
-            )
+        ordered(self, "flexible_kw", "flexible_value_eur_per_mwh", "generator_cost_eur_per_mwh")
         return self
 
 
 def _lists(coalitions: Sequence[Sequence[int]]) -> list[list[int]]:
     """As TOML writes them."""
     return [list(coalition) for coalition in coalitions]
-
-
-def _ordered(section: Section, *keys: str) -> None:
-    """Ranges are [low, high]."""
-    for key in keys:
-        low, high = getattr(section, key)
-        if not low <= high:
-            raise ValueError(f"{key} = [{low}, {high}] must be ordered")
 
 
 class ProfilesSection(Section):
@@ -358,6 +265,13 @@ class OracleSection(Section):
         return self
 
 
+class MetersSection(Section):
+    """`[meters]`: when readings come."""
+
+    late: Share = 0.0
+    """Share of readings that come after their account was settled by an estimate, which they then correct."""
+
+
 class MarketSection(Section):
     """`[market]`: the rules fixed at deployment."""
 
@@ -411,6 +325,18 @@ class ScenarioFile(Section):
     bidding: BiddingSection = BiddingSection()
     oracle: OracleSection = OracleSection()
     market: MarketSection = MarketSection()
+    meters: MetersSection = MetersSection()
+
+    @model_validator(mode="after")
+    def _in_time(self) -> ScenarioFile:
+        """Late readings are some that the contract still takes, after its estimates."""
+        between = self.market.resettle_grace_seconds - self.market.meter_grace_seconds
+        if self.meters.late and between < LATE_SECONDS_LEAST:
+            raise ValueError(
+                f"meters.late = {self.meters.late}: resettle_grace_seconds must exceed meter_grace_seconds by"
+                f" at least {LATE_SECONDS_LEAST} s, in which late readings come"
+            )
+        return self
 
     @model_validator(mode="after")
     def _storable(self) -> ScenarioFile:

@@ -30,6 +30,7 @@ from node.simulate.bookview import SlotView
 from node.simulate.coalitions import Coalitions, coalitions_of, partners_in
 from node.simulate.delivery import Delivery, deliver, deliver_on_tariff, scheduled_state
 from node.simulate.ledgerless import TwinSession
+from node.simulate.meters import corrected, late_readings, readings_of
 from node.simulate.quotes import utility_orders
 from node.simulate.result import SlotResult, StoredSlot, Welfare
 from node.simulate.session import Member, Session
@@ -42,6 +43,8 @@ CHARGES_LEAD_SECONDS = 240
 FIRST_ROUND_SECONDS = 60
 AFTER_GATE_SECONDS = 60
 AFTER_DELIVERY_SECONDS = 60
+LATE_READINGS_SECONDS = 300
+"""Readings that come too late for a settlement come so long after it."""
 PHASE_SECONDS = 180
 """What a phase may take on a chain that gives every transaction a block of its own."""
 
@@ -50,12 +53,13 @@ class Phase(IntEnum):
     """Phases of a slot, in the order they run when due at one moment."""
 
     SETTLE = 0
-    SETTLE_BY_TARIFF = 1
-    PRICES = 2
-    GATE = 3
-    CHARGES = 4
-    QUOTES = 5
-    ROUND = 6
+    SETTLE_LATER = 1
+    CORRECT = 2
+    PRICES = 3
+    GATE = 4
+    CHARGES = 5
+    QUOTES = 6
+    ROUND = 7
 
 
 @dataclass(order=True, frozen=True, slots=True)
@@ -109,6 +113,7 @@ class TradingDay:
         ]
         self._rngs = [stream(world.scenario.seed, "agents", k) for k in range(len(world.bus))]
         self._arrivals = stream(world.scenario.seed, "arrivals")
+        self._late = late_readings(world)
         self._policy = _policy(world)
         self._storing = _storing(world, reference, self.chain_slot(0))
         self._days: dict[int, tuple[Proposal, tuple[Signer, ...]] | str] = {}
@@ -251,16 +256,34 @@ class TradingDay:
     def _settle(self, due: Due) -> None:
         """Delivery happened: meters and substation are read, and everybody is settled."""
         self._read(due.index)
+        terms, wait = self.world.terms, 0
         if self._slots[due.index].prices is None:
             # the contract waits for prices until T_p, and settles by the tariff rule from then on
-            grace = self.world.terms.price_grace
-            heapq.heappush(self._queue, Due(due.time + grace, Phase.SETTLE_BY_TARIFF, due.index))
+            wait = terms.price_grace
+        if self._late[due.index].any():
+            # and for readings until T1; from then on it takes estimates
+            wait = max(wait, terms.meter_grace)
+        if wait:
+            heapq.heappush(self._queue, Due(due.time + wait, Phase.SETTLE_LATER, due.index))
         else:
-            self._settle_by_tariff(due)
+            self._settle_now(due)
 
-    def _settle_by_tariff(self, due: Due) -> None:
-        slot = self._slots[due.index]
+    def _settle_now(self, due: Due) -> None:
+        slot, late = self._slots[due.index], bool(self._late[due.index].any())
+        if late:
+            self.session.estimate(slot.view.slot)
+            heapq.heappush(self._queue, Due(due.time + LATE_READINGS_SECONDS, Phase.CORRECT, due.index))
         slot.settled = self.session.settle(slot.view.slot)
+
+    def _correct(self, due: Due) -> None:
+        """Late readings come in, and correct what was settled by estimates."""
+        slot, late = self._slots[due.index], self._late[due.index]
+        assert slot.delivery is not None
+        number, metered = slot.view.slot, slot.delivery.metered_wh
+        self.session.post_readings(number, readings_of(metered, late))
+        accounts = [self.session.cast.prosumers[k].address for k in np.flatnonzero(late)]
+        changes = {event.account: event for event in self.session.resettle(number, accounts)}
+        slot.settled = tuple(corrected(event, changes.get(event.account)) for event in slot.settled)
 
     def _read(self, index: int) -> None:
         slot, number = self._slots[index], self.chain_slot(index)
@@ -271,7 +294,7 @@ class TradingDay:
             slot.delivery = deliver_on_tariff(
                 self.world, index, self._charges_of(slot).charges, self._contracted(slot), charging
             )
-        self.session.post_readings(number, slot.delivery.metered_wh)
+        self.session.post_readings(number, readings_of(slot.delivery.metered_wh, ~self._late[index]))
         self.session.post_substation(
             number,
             slot.delivery.import_wh,
@@ -436,7 +459,8 @@ _PHASES: dict[Phase, Callable[[TradingDay, Due], None]] = {
     Phase.GATE: TradingDay._gate,
     Phase.PRICES: TradingDay._prices,
     Phase.SETTLE: TradingDay._settle,
-    Phase.SETTLE_BY_TARIFF: TradingDay._settle_by_tariff,
+    Phase.SETTLE_LATER: TradingDay._settle_now,
+    Phase.CORRECT: TradingDay._correct,
 }
 
 

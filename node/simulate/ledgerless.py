@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from ledger.keccak import keccak
 from ledger.keys import Key
 from ledger.vectors import chunk_hashes, chunked, pack
-from market.events import AccountSettled, Event
+from market.events import AccountResettled, AccountSettled, Event
 from market.exchange import Caller, Exchange
 from market.messages import Reading
+from market.oracle import VALUES_PER_CHUNK
 from market.orders import Address, GateClosed, Order, OrderRejected, Reject
 from market.pricing.conditions import Conditions
 from market.slots import Tariff, Terms
@@ -142,11 +143,12 @@ class TwinSession:
             events += self.twin.close_gate(self._by(self.cast.relayer), slot, CLOSE_GATE_BATCH)
         return events
 
-    def post_readings(self, slot: int, net_energy_wh: Iterable[int]) -> tuple[Event, ...]:
-        """Every prosumer's reading, in the cast's order."""
+    def post_readings(self, slot: int, net_energy_wh: Iterable[int | None]) -> tuple[Event, ...]:
+        """Every prosumer's reading, in the cast's order; None is of a meter that is silent."""
         readings = [
             (Reading(key.address, slot, int(energy), certified=(), epoch=1), meter.address)
             for key, meter, energy in zip(self.cast.prosumers, self.cast.meters, net_energy_wh, strict=True)
+            if energy is not None
         ]
         return self.twin.post_readings(self._by(self.cast.relayer), readings)
 
@@ -154,6 +156,23 @@ class TwinSession:
         """The utility's reading at the substation, the wholesale price, and passive energy by bus."""
         words = pack(passive_wh, signed=False)
         self.twin.post_substation(self._by(self.cast.utility), slot, import_wh, wholesale, words)
+
+    def estimate(self, slot: int) -> tuple[Event, ...]:
+        """Put estimates where prosumers' readings are missing, from T1 on; nothing is forecast of them."""
+        by = self._by(self.cast.relayer)
+        batches = range(0, len(self._addresses), VALUES_PER_CHUNK)  # account numbers are places in the list
+        return tuple(
+            event
+            for index, first in enumerate(batches)
+            for event in self.twin.estimate(
+                by, slot, index, (), self._addresses[max(first, 1) : first + VALUES_PER_CHUNK]
+            )
+        )
+
+    def resettle(self, slot: int, accounts: Sequence[Address]) -> tuple[AccountResettled, ...]:
+        """Post what late readings change of settlements by estimate."""
+        events = self.twin.resettle(self._by(self.cast.relayer), slot, accounts)
+        return tuple(event for event in events if isinstance(event, AccountResettled))
 
     def settle(self, slot: int) -> tuple[AccountSettled, ...]:
         """Settle every account, the utility too, in order of registration."""

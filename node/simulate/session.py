@@ -12,10 +12,18 @@ from dataclasses import dataclass, field
 from ledger import eip712
 from ledger.chain.protocol import Chain, LogFilter, Reverted
 from ledger.events import events_of, topic
-from ledger.exchange import Exchange, SignedOrder, SignedReading, Token, deploy, deploy_token
+from ledger.exchange import (
+    ACCOUNTS_PER_TRANSACTION,
+    Exchange,
+    SignedOrder,
+    SignedReading,
+    Token,
+    deploy,
+    deploy_token,
+)
 from ledger.keys import Key, derive, mnemonic_keys
 from ledger.vectors import chunk_hashes, chunked, pack
-from market.events import AccountSettled, Event, ForecastsPosted, SlotSettled
+from market.events import AccountResettled, AccountSettled, Event, ForecastsPosted, SlotSettled
 from market.messages import Reading
 from market.oracle import VALUES_PER_CHUNK
 from market.orders import Address, GateClosed, Order
@@ -228,14 +236,22 @@ class Session:
                 return events
 
     def post_readings(
-        self, slot: int, net_energy_wh: Iterable[int], certified_wh: Iterable[tuple[int, ...]] | None = None
+        self,
+        slot: int,
+        net_energy_wh: Iterable[int | None],
+        certified_wh: Iterable[tuple[int, ...]] | None = None,
     ) -> tuple[Event, ...]:
-        """Every prosumer's meter signs its reading, in the cast's order; certified generation is by class."""
+        """Every prosumer's meter signs its reading, in the cast's order; None is of a meter that is silent.
+
+        Certified generation is by class.
+        """
         cast, signed = self.cast, []
         by_class = [()] * len(cast.prosumers) if certified_wh is None else certified_wh
         for key, meter, energy, certified in zip(
             cast.prosumers, cast.meters, net_energy_wh, by_class, strict=True
         ):
+            if energy is None:
+                continue
             reading = Reading(key.address, slot, net_energy=int(energy), certified=certified, epoch=1)
             signed.append(SignedReading(reading, meter.sign(eip712.digest(self.domain, reading))))
         return self._confirm_all(self.exchange.post_readings(signed, sender=self.cast.relayer))
@@ -278,6 +294,15 @@ class Session:
         if not any(isinstance(event, SlotSettled) for event in events):
             raise RuntimeError(f"slot {slot}: not every account of its snapshot settled")
         return tuple(event for event in events if isinstance(event, AccountSettled))
+
+    def resettle(self, slot: int, accounts: Sequence[Address]) -> tuple[AccountResettled, ...]:
+        """Post what late readings change of settlements by estimate."""
+        by = self.cast.relayer
+        events = self._confirm_all(
+            self.exchange.resettle(slot, accounts[first : first + ACCOUNTS_PER_TRANSACTION], sender=by)
+            for first in range(0, len(accounts), ACCOUNTS_PER_TRANSACTION)
+        )
+        return tuple(event for event in events if isinstance(event, AccountResettled))
 
     # --- inside ---------------------------------------------------------------------------------
 

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from ledger.audit import audit, result
+from ledger.history import history
+from ledger.record import Record
 from node.cli.app import app
 
 
@@ -47,3 +50,28 @@ def test_what_needs_a_chain_is_refused(tmp_path: Path) -> None:
     refused = simulate(tmp_path, "--ledger", "none", "--rpc-url", "http://127.0.0.1:1")
     assert refused.exit_code == 2
     assert "without a chain there is no --rpc-url" in refused.stderr
+
+
+def test_late_readings_end_in_the_bills_of_readings_in_time(tmp_path: Path) -> None:
+    """What an estimate settled is corrected by exactly what the reading makes of it."""
+    late = ("--set", "meters.late=0.5")
+    in_time = json.loads(simulate(tmp_path / "in-time", *SMALL, "--ledger", "none").stdout)
+    on_chain = json.loads(simulate(tmp_path / "chain", *SMALL, *late).stdout)
+    without = json.loads(simulate(tmp_path / "none", *SMALL, *late, "--ledger", "none").stdout)
+    for key in on_chain.keys() - OF_THE_CHAIN:
+        assert without[key] == on_chain[key] == in_time[key], key
+    for table in TABLES:
+        tables = [(tmp_path / name / f"{table}.csv").read_bytes() for name in ("in-time", "chain", "none")]
+        assert len(set(tables)) == 1, table
+    record = Record.from_bundle(tmp_path / "chain" / "bundle")
+    assert audit(record).ok
+    [slot] = history(record)
+    assert 0 < len(slot.resettled) == len(slot.estimates) < 6
+    assert result.of_slot(record, slot.slot).result_neur == result.of_slot(record, slot.slot).explained_neur
+
+
+def test_late_readings_need_time_to_come_in(tmp_path: Path) -> None:
+    hurried = ("--set", "market.resettle_grace_seconds=4000", "--set", "meters.late=0.1")
+    refused = simulate(tmp_path, *hurried)
+    assert refused.exit_code == 2
+    assert "resettle_grace_seconds must exceed meter_grace_seconds by at least 1200 s" in refused.stderr
