@@ -100,7 +100,7 @@ class Comparison:
                 f"{each.found.loading_pu:.3f}",
                 str(each.broken),
                 f"{each.utility_eur:.2f}",
-                f"{each.kept_eur:.2f}",
+                f"{each.kept_eur:z.2f}",
                 f"{each.welfare_eur - without.welfare_eur:+.2f}",
             )
 

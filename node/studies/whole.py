@@ -28,10 +28,13 @@ class Ran:
     missing: str = ""
 
     @classmethod
-    def of(cls, study: Study, seed: int) -> Ran:
-        """Run it; one that needs an extra that is not there, or fails, says so and holds up no other."""
+    def of(cls, study: Study, seed: int, others: Mapping[str, Auction]) -> Ran:
+        """Run it, beside a reader's auctions where it compares some.
+
+        One that needs an extra that is not there, or fails, says so and holds up no other.
+        """
         try:
-            return cls(study, study.run(seed))
+            return cls(study, study.compare(seed, others) if study.compare else study.run(seed))
         except ThreePhaseError as refusal:
             return cls(study, None, str(refusal))
         except Exception as failure:
@@ -108,7 +111,7 @@ def run_all(
     found = []
     for entry in entries:
         tell(entry.name)
-        found.append(Ran.of(load(entry.name), seed))
+        found.append(Ran.of(load(entry.name), seed, others))
     return Whole(seed, comparison, tuple(found))
 
 

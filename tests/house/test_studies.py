@@ -62,11 +62,13 @@ def failed(findings: Findings) -> list[Claim]:
 QUICK = ("stackelberg", "coalitions", "sharing-regions", "vpp")
 """Studies of a second or two."""
 OTHER_SEEDS = (0, 2, 5)
+SEEDED = [name for name in NAMES if name not in {"decomposition", "microgrid-platform"}]
+"""All but one whose day is the demo's, and one whose means over winters need not show it in every draw."""
 
 
 @pytest.mark.parametrize("seed", OTHER_SEEDS)
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.long]) for name in NAMES]
+    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.long]) for name in SEEDED]
 )
 def test_its_claims_come_out_by_other_seeds(name: str, seed: int) -> None:
     assert not failed(load(name).run(seed))
@@ -293,7 +295,7 @@ def test_a_study_that_fails_is_told_and_holds_up_no_other() -> None:
     def run(seed: int) -> Findings:
         raise ZeroDivisionError(f"with seed {seed}")
 
-    ran = Ran.of(replace(load("vpp"), run=run), 3)
+    ran = Ran.of(replace(load("vpp"), run=run), 3, {})
     line = run.__code__.co_firstlineno + 1
     assert not ran.passed
     assert (
