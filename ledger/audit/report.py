@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ledger.audit.believed import BelievedFailure, told
 from market.findings import Finding
+
+SHOWN = 12
+"""Findings of one check that are told one by one to people; programs read them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +97,9 @@ class Report:
         }
 
     def __str__(self) -> str:
-        """As people read it: findings first, then one line a check, what was verified, what assumed."""
+        """As people read it: each check's first findings, one line a check, what was verified, what assumed."""
         width = max((len(result.name) for result in self.checks), default=0)
-        lines = [str(finding) for finding in self.findings]
+        lines = [line for result in self.checks for line in _first(result)]
         lines += [
             f"{result.name:<{width}}  {result.verdict:>9}  {result.items:>7_} items  {result.description}"
             for result in self.checks
@@ -103,6 +107,13 @@ class Report:
         lines += [f"verified: {line}" for line in self.verified]
         lines += [f"assumed: {line}" for line in self.assumed]
         return "\n".join(lines)
+
+
+def _first(result: CheckResult) -> Iterator[str]:
+    """The first findings of a check; of many, most follow from the first."""
+    yield from map(str, result.findings[:SHOWN])
+    if (more := len(result.findings) - SHOWN) > 0:
+        yield f"{result.name}: {more} more, of which most follow from the first (all: --json)"
 
 
 def _told(ok: bool, items: int) -> bool | None:

@@ -10,6 +10,7 @@ import pytest
 
 from ledger import bundle as bundles
 from ledger.audit import UnknownCheckError, audit, checks
+from ledger.audit.report import SHOWN, CheckResult, Report
 from ledger.bundle import Bundle, collect, decode, encode
 from ledger.chain.embedded import EmbeddedChain
 from ledger.chain.protocol import Chain
@@ -23,6 +24,7 @@ from market.events import (
     PricesPosted,
     ReadingEstimated,
 )
+from market.findings import Finding
 from market.orders import FillVetoed, OrderRejected, OrdersFilled, OrderVoided, VoidReason
 from market.settlement import Basis
 from tests.audit.forge import same_second
@@ -195,3 +197,12 @@ def test_report_as_json_has_the_promised_keys(record: Record) -> None:
 def test_every_check_is_documented() -> None:
     page = (Path(__file__).parents[2] / "ledger" / "audit" / "README.md").read_text()
     assert [name for name in NAMES if f"| `{name}` |" not in page] == []
+
+
+def test_people_are_told_the_first_of_many_findings() -> None:
+    many = tuple(Finding("matching", f"block {number}", "1", "2", "") for number in range(SHOWN + 3))
+    report = Report((CheckResult("matching", "", 20, many),), (), ())
+    text = str(report)
+    assert text.count("error[matching]") == SHOWN
+    assert "matching: 3 more, of which most follow from the first" in text
+    assert len(report.to_json()["checks"][0]["findings"]) == SHOWN + 3
