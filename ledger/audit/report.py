@@ -97,7 +97,7 @@ class Report:
         }
 
     def __str__(self) -> str:
-        """As people read it: each check's first findings, one line a check, what was verified, what assumed."""
+        """As people read it: first findings, one line a check, what was verified, what assumed."""
         width = max((len(result.name) for result in self.checks), default=0)
         lines = [line for result in self.checks for line in _first(result)]
         lines += [
