@@ -23,7 +23,7 @@ def formed(views: Sequence[AgentView]) -> Coalitions:
     A coalition's worth is what the utility's two hub prices make of what its members together want or have
     (`market.mechanisms.coalitions`); charges between buses are left out of it.
     """
-    wanted_wh = tuple(view.wanted_wh(view.anchor) for view in views)
+    wanted_wh = tuple(int(view.wanted_wh(view.anchor)) for view in views)
     tariff = views[0].tariff
     partition = merge_and_split(Peers(wanted_wh, tariff.hub_import, tariff.hub_export))
     return tuple(tuple(peer + 1 for peer in sorted(coalition)) for coalition in partition)

@@ -177,6 +177,7 @@ def run(seed: int) -> Findings:
             "price": played.price,
             "threshold": played.threshold,
             "cases": {name: _to_json(hour) for name, hour in found.items()},
+            "net_by_prices_wh": {name: found[name].by_prices_wh for name in (USUAL, LED)},
             "inelastic_share_left": left,
             "worse_by_eur": lost,
         },
@@ -238,7 +239,6 @@ def _named(coalitions: Sequence[Sequence[int]]) -> str:
 def _to_json(hour: Hour) -> dict[str, Value]:
     return {
         "prosumers_net_wh": hour.net_wh,
-        "net_by_prices_wh": hour.by_prices_wh,
         "dearest_bus_over_hub": hour.dearest_bus,
         "coalitions": [list(each) for each in hour.coalitions],
         "demand_wh": hour.demand_wh,

@@ -176,9 +176,9 @@ def test_the_peak_hour() -> None:
     figures = found("peak-hour").figures
     usual, led = (figures["cases"][name] for name in (USUAL, LED))
     assert figures["price"] == pytest.approx(29.8644, abs=5e-5)
-    for case in (usual, led):
+    for name, by_prices_wh in figures["net_by_prices_wh"].items():
         # The closed form at the prices of nine buses; meters show whole watt-hours.
-        assert case["prosumers_net_wh"] == pytest.approx(case["net_by_prices_wh"], abs=10)
+        assert figures["cases"][name]["prosumers_net_wh"] == pytest.approx(by_prices_wh, abs=10)
     taken_less, imported_less = (usual[what] - led[what] for what in ("prosumers_net_wh", "import_wh"))
     # What is not taken saves its losses too, at most by the margin of the dearest bus when more was taken.
     assert 0 < taken_less < imported_less < taken_less * usual["dearest_bus_over_hub"]
