@@ -50,12 +50,14 @@ def run(seed: int) -> Findings:
     at_fit = sum(ask.quantity * CASE_GRID.fit for ask in CASE_ASKS)
     cost_change, revenue_change = float(costs / at_grid - 1), float(revenues / at_fit - 1)
     measured = {name: tally.to_json() for name, tally in random_cases(seed).items()}
+    with_grid = sum((*uniform.bought_of_grid, *uniform.sold_to_grid), Fraction(0))
     figures: dict[str, Value] = {
         "case": {
             "price": float(uniform.award.paid),
             "quantity": float(uniform.award.volume),
             "left_over": float(uniform.left),
             "left_over_price": float(CASE_GRID.middle),
+            "with_grid": float(with_grid),
             "buyers_cost_change": cost_change,
             "sellers_revenue_change": revenue_change,
         },
@@ -70,7 +72,8 @@ def run(seed: int) -> Findings:
                   uniform.award.volume == 7 and uniform.award.paid == Fraction(45, 2),
                   f"{float(uniform.award.volume):g} at {float(uniform.award.paid):g}"),
             Claim("3 are left over and trade at 20; nothing is left for the grid",
-                  uniform.left == 3 and CASE_GRID.middle == 20, f"{float(uniform.left):g} at 20"),
+                  uniform.left == 3 and CASE_GRID.middle == 20 and with_grid == 0,
+                  f"{float(uniform.left):g} at {float(CASE_GRID.middle):g}, and {float(with_grid):g}"),
             Claim("buyers pay 27.5 % less than to the grid", cost_change == -0.275, f"{cost_change:+.1%}"),
             Claim("sellers earn 117.5 % more than of the grid", revenue_change == 1.175,
                   f"{revenue_change:+.1%}"),

@@ -119,7 +119,7 @@ def test_the_golden_figures() -> None:
     """Of the cases that the sources work out: auctions, the leader's price."""
     case = found("double-auction").figures["case"]
     assert case == {
-        "price": 22.5, "quantity": 7, "left_over": 3, "left_over_price": 20,
+        "price": 22.5, "quantity": 7, "left_over": 3, "left_over_price": 20, "with_grid": 0,
         "buyers_cost_change": -0.275, "sellers_revenue_change": 1.175,
     }  # fmt: skip
     game = found("stackelberg").figures
