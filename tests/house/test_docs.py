@@ -108,6 +108,14 @@ def test_make_targets_of_the_pages_exist():
     assert not named
 
 
+def test_the_researchers_example_prices_the_feeder(capsys: pytest.CaptureFixture[str]):
+    [example] = re.findall(
+        r"^```python\n(.*?)^```", page("node/guides/researcher.md"), re.MULTILINE | re.DOTALL
+    )
+    exec(compile(example, "researcher.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("[120.   120.57 ")
+
+
 # --- the command line ---------------------------------------------------------------------------
 
 
