@@ -156,7 +156,7 @@ def test_without_a_command_the_help_is_shown():
         ("keystore --out key.json --password-file nowhere", "--password-file [Errno 2]"),
         ("doctor who", "who"),
         ("testnet --port x", "'--port'"),
-        ("serve", "Missing argument 'BUNDLE'"),
+        ("serve", "Missing argument 'BUNDLE|URL'"),
         ("serve nowhere", "nowhere: no such folder"),
         ("serve out --api-port 65536", "'--api-port'"),
     ],
