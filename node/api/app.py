@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Request, Response
@@ -14,6 +15,7 @@ from node.api.commands import Commands, addressed
 from node.api.desk import Desk
 from node.api.flows import Flows
 from node.api.guard import guard
+from node.api.openapi import describe, operation_id
 from node.api.pages import add_pages
 from node.api.problems import DESCRIBED, answer_with_problems
 from node.api.projection import Projection
@@ -30,6 +32,7 @@ Numbers are whole and carry their unit at the end of their name: energies Wh, pr
 Unix seconds. Lists come in pieces; give a piece's `next` as `after`. Refusals are problem details (RFC 9457).
 """
 
+DOCUMENTS: list[str | Enum] = ["documents"]
 URLS = ("rpc_url", "api_url")
 OCTETS = "application/octet-stream"
 OF_OCTETS: dict[int | str, dict[str, Any]] = DESCRIBED | {200: {"content": {OCTETS: {}}}}
@@ -60,7 +63,9 @@ def create_api(
         openapi_tags=TAGS,
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=operation_id,
     )
+    describe(app)
     answer_with_problems(app)
     guard(app, host)
     add_assets(app)
@@ -71,21 +76,22 @@ def create_api(
     add_trading(app, projection, desk)
     _add_proofs(app, proofs)
 
-    @app.get("/health")
+    @app.get("/health", tags=DOCUMENTS)
     def health() -> dict[str, Any]:
         """Whether the market answers, and the newest block's time."""
         return {"ok": True, "now": projection.now()}
 
-    @app.get("/deployment.json")
+    @app.get("/deployment.json", tags=DOCUMENTS)
     def deployment_document(request: Request) -> Any:
         """Addresses, terms, types to sign, ABIs."""
         visited = str(request.base_url)
         urls = {name: addressed(deployment[name], visited) for name in URLS if name in deployment}
         return {**deployment, **urls}
 
-    @app.get("/outlook/{slot}/{purpose}.json", responses=DESCRIBED)
+    @app.get("/outlook/{slot}/{purpose}.json", responses=DESCRIBED, tags=DOCUMENTS)
     def outlook_document(
-        slot: Annotated[int, Path(ge=0, lt=2**32)], purpose: Annotated[int, Path(ge=0, le=1)]
+        slot: Annotated[int, Path(ge=0, lt=2**32)],
+        purpose: Annotated[int, Path(ge=0, le=1, description="0 charges, 1 prices")],
     ) -> Any:
         """What the utility publishes for the charges (0) or prices (1) of a slot."""
         if outlook is None or slot not in projection.slots():
@@ -98,12 +104,12 @@ def create_api(
 def _add_proofs(app: FastAPI, proofs: Proofs) -> None:
     """The routes at which oracles serve theirs, too."""
 
-    @app.get("/certificates/{digest}", response_class=Response, responses=OF_OCTETS)
+    @app.get("/certificates/{digest}", response_class=Response, responses=OF_OCTETS, tags=DOCUMENTS)
     def certificate(digest: Digest) -> Response:
         """A certificate of charges or prices, by the SHA-256 that the chain has of it."""
         return Response(file_of(proofs.certificates, digest), media_type=OCTETS)
 
-    @app.get("/inputs/{digest}", response_class=Response, responses=OF_OCTETS)
+    @app.get("/inputs/{digest}", response_class=Response, responses=OF_OCTETS, tags=DOCUMENTS)
     def inputs(digest: Digest) -> Response:
         """What a clearing was given, likewise."""
         return Response(file_of(proofs.inputs, digest), media_type=OCTETS)

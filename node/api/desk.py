@@ -1,4 +1,4 @@
-"""Where signed orders are handed in: checked, tried without cost, then relayed by who pays the gas.
+"""Where signed orders and cancels are handed in: checked, tried without cost, then relayed by who pays the gas.
 
 On a testnet that only this machine reaches, the desk also signs for the test accounts; their keys stay here.
 
@@ -13,15 +13,16 @@ BusyError             too many orders wait for their block
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import BoundedSemaphore
 
 from ledger import calls, eip712
 from ledger.chain.protocol import ChainError, Reverted
-from ledger.exchange import Exchange, gas_of_orders
+from ledger.exchange import SINGLE_CALL, Exchange, GasBudget, gas_of_orders
 from ledger.keys import Key, Signature, recover
+from market.messages import CancelRequest
 from market.orders import Address, Order
 
 WAITING_MAX = 16
@@ -76,28 +77,50 @@ class Desk:
         """Addresses that are signed for here."""
         return tuple(self._keys)
 
-    def sign(self, order: Order) -> Signature:
+    def sign(self, message: Order | CancelRequest) -> Signature:
         """A test account's signature. Raises NoTestAccountError."""
         try:
-            key = self._keys[order.trader]
+            key = self._keys[message.trader]
         except KeyError:
-            raise NoTestAccountError(f"{order.trader}: no test account of this server") from None
-        return key.sign(eip712.digest(self._exchange.domain, order))
+            raise NoTestAccountError(f"{message.trader}: no test account of this server") from None
+        return key.sign(eip712.digest(self._exchange.domain, message))
 
     def place(self, order: Order, signature: Signature) -> Relayed:
         """Relay an order and wait for its block.
 
         Raises SignatureError, OrderRefusedError, NoCoinsError, BusyError.
         """
-        signer = recover(eip712.digest(self._exchange.domain, order), signature)
-        if signer != order.trader:
-            raise SignatureError(f"signed by {signer or 'nobody'}, not by {order.trader}")
+        self._check(order, signature)
+        budget = GasBudget(gas_of_orders(1))
+        return self._relay(lambda: calls.PlaceOrder(order, signature), budget)
+
+    def cancel(self, request: CancelRequest, signature: Signature) -> Relayed:
+        """Relay a cancel likewise, of an order that rests or of a nonce that was not seen yet."""
+        self._check(request, signature)
+        at = self._exchange.order_of
+        return self._relay(
+            lambda: calls.CancelOrder(
+                request, signature, at(request.slot, request.trader, request.nonce).berth
+            ),
+            SINGLE_CALL,
+        )
+
+    def _check(self, message: Order | CancelRequest, signature: Signature) -> None:
+        """Raises SignatureError."""
+        signer = recover(eip712.digest(self._exchange.domain, message), signature)
+        if signer != message.trader:
+            raise SignatureError(f"signed by {signer or 'nobody'}, not by {message.trader}")
+
+    def _relay(self, call_of: Callable[[], calls.Call], budget: GasBudget) -> Relayed:
+        """Try a call without cost, then send it and wait."""
+        exchange = self._exchange
         with self._turn():
             try:
-                self._try(order, signature)
-                sent = self._exchange.place_order(order, signature, sender=self._relayer)
-                self._exchange.confirm(sent)
-                return Relayed(sent, self._exchange.chain.receipt(sent).block_number)
+                call = call_of()
+                self._try(call, budget)
+                sent = exchange.send(call, self._relayer, budget)
+                exchange.confirm(sent)
+                return Relayed(sent, exchange.chain.receipt(sent).block_number)
             except Reverted as refusal:
                 raise OrderRefusedError(refusal.reason) from None
             except ChainError as failure:
@@ -110,13 +133,13 @@ class Desk:
         if chain.balance(relayer) < gas_of_orders(1) * chain.block().base_fee:
             raise NoCoinsError(f"{relayer}, which pays for orders here, has no coins for gas: send it some")
 
-    def _try(self, order: Order, signature: Signature) -> None:
+    def _try(self, call: calls.Call, budget: GasBudget) -> None:
         """What the contract would refuse costs nobody gas. Raises Reverted."""
         self._exchange.chain.call(
             self._exchange.address,
-            calls.encode(calls.PlaceOrder(order, signature)),
+            calls.encode(call),
             sender=self._relayer.address,
-            gas=gas_of_orders(1),
+            gas=budget.limit(0),
         )
 
     @contextmanager

@@ -190,6 +190,27 @@ class DraftResource(Resource):
     """For `eth_signTypedData_v4` (EIP-712)."""
 
 
+class CancelDraftResource(Resource):
+    """A cancel that is not signed yet, with what it takes back."""
+
+    trader: str
+    slot: int
+    nonce: int
+    resting_wh: int
+    """What rests of the order now; 0 where the nonce was not seen yet, or nothing is left."""
+    typed_data: dict[str, Any]
+    """For `eth_signTypedData_v4` (EIP-712)."""
+
+
+class CancelledResource(Resource):
+    """A cancel that is on the chain."""
+
+    transaction_hash: str
+    block: int
+    order: OrderResource | None
+    """What became of the order; null where there was none, and its nonce is used up."""
+
+
 class PlacedResource(Resource):
     """An order that was handed in, and is on the chain."""
 
@@ -321,6 +342,7 @@ class BillResource(Resource):
     flat_neur: int | None
     """The same meter on retail and feed-in tariff alone; null where there is nothing to compare."""
     flat_sentence: str
+    """The same in words."""
 
 
 class FindingResource(Resource):

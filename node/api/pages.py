@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from enum import Enum
 from threading import Lock
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from node.api.problems import DESCRIBED
 from node.api.projection import Projection
 from node.api.version1 import OfSlot, PaymentPlace, wanted
 from node.api.views import AccountView, AuditView, MarketView, SettlementsView, SlotsView, Views
+from node.web.api_docs import api_of
 from node.web.bill import bill_among_pages
 from node.web.feeder_map import feeder_map
 from node.web.pages import render
@@ -30,6 +32,7 @@ AccountQuery = Annotated[
 ]
 Kind = Annotated[PaymentKind | None, Query(description="only payments of this kind")]
 PAGES_KEPT = 64
+PAGES: list[str | Enum] = ["pages"]
 
 
 class _Kept:
@@ -59,42 +62,43 @@ def add_pages(app: FastAPI, projection: Projection, views: Views, bills: Bills) 
     _add_market(app, views, kept)
     _add_accounts(app, views, kept)
     _add_bills(app, views, bills)
+    _add_docs(app)
 
-    @app.get("/slots", response_class=HTMLResponse, responses=DESCRIBED)
+    @app.get("/slots", response_class=HTMLResponse, responses=DESCRIBED, tags=PAGES)
     def slots(request: Request) -> HTMLResponse:
         """The life of every slot."""
         return kept.page(request, lambda: _page("slots.html", views.slots()))
 
-    @app.get("/slots.json")
+    @app.get("/slots.json", tags=PAGES)
     def slots_json() -> SlotsView:
         """What the slots' page shows."""
         return views.slots()
 
 
 def _add_market(app: FastAPI, views: Views, kept: _Kept) -> None:
-    @app.get("/", response_class=HTMLResponse, responses=DESCRIBED)
+    @app.get("/", response_class=HTMLResponse, responses=DESCRIBED, tags=PAGES)
     def market(request: Request, slot: OfSlot = None) -> HTMLResponse:
         """The market on one page."""
         return kept.page(request, lambda: _market_page(views.market(slot)))
 
-    @app.get("/market.json", responses=DESCRIBED)
+    @app.get("/market.json", responses=DESCRIBED, tags=PAGES)
     def market_json(slot: OfSlot = None) -> MarketView:
         """What the market's page shows."""
         return views.market(slot)
 
-    @app.get("/audit", response_class=HTMLResponse, responses=DESCRIBED)
+    @app.get("/audit", response_class=HTMLResponse, responses=DESCRIBED, tags=PAGES)
     def audit(request: Request) -> HTMLResponse:
         """Whether the record holds."""
         return HTMLResponse(_page("audit.html", views.audit(_visited(request))))
 
-    @app.get("/audit.json")
+    @app.get("/audit.json", tags=PAGES)
     def audit_json(request: Request) -> AuditView:
         """What the audit's page shows."""
         return views.audit(_visited(request))
 
 
 def _add_accounts(app: FastAPI, views: Views, kept: _Kept) -> None:
-    @app.get("/account", response_class=HTMLResponse, responses=DESCRIBED)
+    @app.get("/account", response_class=HTMLResponse, responses=DESCRIBED, tags=PAGES)
     def account(request: Request, address: AddressQuery = None) -> HTMLResponse:
         """One account, or those there are."""
         return kept.page(
@@ -102,12 +106,12 @@ def _add_accounts(app: FastAPI, views: Views, kept: _Kept) -> None:
             lambda: _page("account.html", views.account(wanted(address), _visited(request))),
         )
 
-    @app.get("/account.json", responses=DESCRIBED)
+    @app.get("/account.json", responses=DESCRIBED, tags=PAGES)
     def account_json(request: Request, address: AddressQuery = None) -> AccountView:
         """What the account's page shows."""
         return views.account(wanted(address), _visited(request))
 
-    @app.get("/settlements", response_class=HTMLResponse, responses=DESCRIBED)
+    @app.get("/settlements", response_class=HTMLResponse, responses=DESCRIBED, tags=PAGES)
     def settlements(
         request: Request,
         slot: OfSlot = None,
@@ -121,7 +125,7 @@ def _add_accounts(app: FastAPI, views: Views, kept: _Kept) -> None:
             lambda: _page("settlements.html", views.settlements(slot, wanted(account), kind, after)),
         )
 
-    @app.get("/settlements.json", responses=DESCRIBED)
+    @app.get("/settlements.json", responses=DESCRIBED, tags=PAGES)
     def settlements_json(
         slot: OfSlot = None, account: AccountQuery = None, kind: Kind = None, after: After = None
     ) -> SettlementsView:
@@ -130,12 +134,12 @@ def _add_accounts(app: FastAPI, views: Views, kept: _Kept) -> None:
 
 
 def _add_bills(app: FastAPI, views: Views, bills: Bills) -> None:
-    @app.get("/bills/{place}.json", responses=DESCRIBED)
+    @app.get("/bills/{place}.json", responses=DESCRIBED, tags=PAGES)
     def bill_document(place: PaymentPlace) -> BillResource:
         """A payment taken apart."""
         return bills.resource(place)
 
-    @app.get("/bills/{place}", response_class=HTMLResponse, responses=DESCRIBED)
+    @app.get("/bills/{place}", response_class=HTMLResponse, responses=DESCRIBED, tags=PAGES)
     def bill(request: Request, place: PaymentPlace) -> HTMLResponse:
         """A payment taken apart as a page to read or print."""
         found, record = bills.find(place)
@@ -145,6 +149,13 @@ def _add_bills(app: FastAPI, views: Views, bills: Bills) -> None:
                 found, record, audit=commands.audit(visited), explain=commands.explain(visited, found.place)
             )
         )
+
+
+def _add_docs(app: FastAPI) -> None:
+    @app.get("/docs", response_class=HTMLResponse, tags=PAGES)
+    def docs() -> HTMLResponse:
+        """The API, for who writes a program."""
+        return HTMLResponse(render("docs.html", api=api_of(app.openapi())))
 
 
 def _page(template: str, view: Any, **more: Any) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
@@ -118,12 +117,11 @@ DESCRIBED = described(404, 422)
 
 
 def answer_with_problems(app: FastAPI) -> None:
-    """Let every refusal of an application be a problem document, in its OpenAPI description too."""
+    """Let every refusal of an application be a problem document."""
     for kind in KINDS:
         app.add_exception_handler(kind, _refused)
     app.add_exception_handler(HTTPException, _by_status)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.openapi = lambda: _described(app)  # type: ignore[method-assign]
 
 
 def problem_answer(status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -175,30 +173,3 @@ def _of_faults(faults: list[Fault]) -> Problem:
     return Problem(
         type=URN + "input", title="An input breaks a rule", status=422, detail=detail, faults=faults
     )
-
-
-def _described(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI description, with problems under their own media type, and what the guard refuses."""
-    if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title,
-            version=app.version,
-            description=app.description,
-            routes=app.routes,
-            tags=app.openapi_tags,
-        )
-        for operations in document["paths"].values():
-            for operation in operations.values():
-                _describe_problems(operation["responses"])
-        app.openapi_schema = document
-    return app.openapi_schema
-
-
-def _describe_problems(answers: dict[str, Any]) -> None:
-    for status, answer in answers.items():
-        if int(status) in WHY:
-            page = PAGE_CONTENT if PAGE in answer["content"] else {}
-            answer["content"] = {MEDIA_TYPE: PROBLEM_CONTENT} | page
-    for always in ALWAYS:
-        refused = {"description": WHY[always], "content": {MEDIA_TYPE: PROBLEM_CONTENT}}
-        answers.setdefault(str(always), refused)

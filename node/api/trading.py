@@ -7,15 +7,25 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query
 
 from ledger import eip712
+from market.messages import CancelRequest
 from market.orders import Address, Flag, Order, Side
 from market.units import ask_tick, bid_tick, hub_price
 from node.api import resources
 from node.api.desk import BusyError, Desk, NoNonceError, ReadOnlyError
-from node.api.models import DraftResource, PlacedResource, SideName, SignatureResource, TestAccountResource
+from node.api.models import (
+    CancelDraftResource,
+    CancelledResource,
+    DraftResource,
+    PlacedResource,
+    SideName,
+    SignatureResource,
+    TestAccountResource,
+)
 from node.api.problems import DESCRIBED, described
 from node.api.projection import Projection
 from node.api.version1 import VERSION, address_of
-from node.client.schemas import OrderBody, SignedOrderBody, signature_text
+from node.client.schemas import CancelBody, OrderBody, SignedCancelBody, SignedOrderBody, signature_text
+from node.simulate.bookview import NONCES
 
 SIDE_OF = {"bid": Side.BID, "ask": Side.ASK}
 INT32 = 2**31
@@ -54,7 +64,7 @@ def add_trading(app: FastAPI, projection: Projection, desk: Desk | None) -> None
         return _draft(projection, order)
 
     @app.post(f"{VERSION}/orders", tags=["trading"], status_code=201, responses=POSTED)
-    def post(body: SignedOrderBody) -> PlacedResource:
+    def place(body: SignedOrderBody) -> PlacedResource:
         """Hand in a signed order; the answer comes when it is on the chain."""
         order = body.order()
         relayed = _open(desk).place(order, body.signed())
@@ -66,6 +76,8 @@ def add_trading(app: FastAPI, projection: Projection, desk: Desk | None) -> None
             transaction_hash="0x" + relayed.transaction_hash.hex(), block=relayed.block, order=placed
         )
 
+    _add_cancels(app, projection, desk)
+
     @app.get(f"{VERSION}/test-accounts", tags=["trading"])
     def test_accounts() -> list[TestAccountResource]:
         """Accounts that this server signs for: on a testnet that only its own machine reaches, else none."""
@@ -75,6 +87,41 @@ def add_trading(app: FastAPI, projection: Projection, desk: Desk | None) -> None
     def test_signature(body: OrderBody) -> SignatureResource:
         """A test account's signature of an order."""
         return SignatureResource(signature=signature_text(_open(desk).sign(body.order())))
+
+
+def _add_cancels(app: FastAPI, projection: Projection, desk: Desk | None) -> None:
+    @app.get(f"{VERSION}/cancel-drafts", tags=["trading"], responses=DESCRIBED)
+    def cancel_draft(
+        trader: Annotated[str, Query(max_length=80, description="0x and 40 hexadecimal digits")],
+        slot: Annotated[int, Query(ge=0, lt=2**32)],
+        nonce: Annotated[int, Query(ge=0, lt=NONCES)],
+    ) -> CancelDraftResource:
+        """A cancel of an order's nonce, as a wallet takes it to be signed; nothing is sent."""
+        who, source = address_of(trader), projection.source
+        view = resources.slot_facts(projection, slot).view
+        typed = eip712.typed_data(
+            eip712.Domain(source.chain_id, source.exchange), CancelRequest(who, slot, nonce)
+        )
+        rests_wh = view.rests_wh(who, nonce) if nonce in view.resting_nonces(who) else 0
+        return CancelDraftResource(trader=who, slot=slot, nonce=nonce, resting_wh=rests_wh, typed_data=typed)
+
+    @app.post(f"{VERSION}/cancels", tags=["trading"], responses=POSTED)
+    def cancel(body: SignedCancelBody) -> CancelledResource:
+        """Hand in a signed cancel; the answer comes when it is on the chain."""
+        request = body.request()
+        relayed = _open(desk).cancel(request, body.signed())
+        try:
+            order = resources.order(projection, request.slot, request.trader, request.nonce)
+        except LookupError:  # the nonce was never seen
+            order = None
+        return CancelledResource(
+            transaction_hash="0x" + relayed.transaction_hash.hex(), block=relayed.block, order=order
+        )
+
+    @app.post(f"{VERSION}/test-cancel-signatures", tags=["trading"], responses=POSTED)
+    def test_cancel_signature(body: CancelBody) -> SignatureResource:
+        """A test account's signature of a cancel."""
+        return SignatureResource(signature=signature_text(_open(desk).sign(body.request())))
 
 
 def _open(desk: Desk | None) -> Desk:

@@ -40,6 +40,8 @@ TAGS = [
     {"name": "market", "description": "The market and its delivery slots, their books and prices."},
     {"name": "trading", "description": "Orders and fills."},
     {"name": "accounts", "description": "Who takes part, and what they pay."},
+    {"name": "documents", "description": "Where the market is, and proofs of its prices."},
+    {"name": "pages", "description": "What people look at, and the same as JSON."},
 ]
 
 T = TypeVar("T")
@@ -115,7 +117,7 @@ def _add_market(app: FastAPI, projection: Projection, *, live: bool) -> None:
 
 def _add_flows(app: FastAPI, flows: Flows) -> None:
     @app.get(f"{VERSION}/slots/{{slot}}/flows", tags=["market"], responses=DESCRIBED)
-    def of_slot(slot: Slot) -> FlowsResource:
+    def slot_flows(slot: Slot) -> FlowsResource:
         """Voltages and flows of a slot's newest clearing, from its proof."""
         return flows.of(slot)
 

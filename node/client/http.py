@@ -29,6 +29,7 @@ from node.client.schemas import (
     ProposalBody,
     QuestionBody,
     RefusalBody,
+    SignedCancelBody,
     SignedOrderBody,
     TakenBody,
     UnansweredBody,
@@ -111,6 +112,10 @@ class Client:
     def place(self, order: SignedOrderBody) -> dict[str, Any]:
         """Hand in a signed order; what became of it. Raises RefusedError."""
         return self._document(_path("orders", {}), order.model_dump_json().encode())
+
+    def cancel(self, cancel: SignedCancelBody) -> dict[str, Any]:
+        """Hand in a signed cancel; what became of the order. Raises RefusedError."""
+        return self._document(_path("cancels", {}), cancel.model_dump_json().encode())
 
     def events(self, since: str = "") -> Iterator[HeardEvent]:
         """The market's events as they happen, from now or from an id on; ends where the connection does.

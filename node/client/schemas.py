@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ledger.address import checksummed
 from ledger.keys import Signature
 from market.atc.messages import Answer, Question
+from market.messages import CancelRequest
 from market.orders import NOBODY, Address, Flag, Order, Side
 from node.rpc.untrusted import parse
 
@@ -99,8 +100,8 @@ class OrderBody(Body):
         )
 
 
-class SignedOrderBody(OrderBody):
-    """An order with the trader's signature: r ‖ vs, or r ‖ s ‖ v as wallets return it."""
+class Signed(Body):
+    """What comes with the trader's signature: r ‖ vs, or r ‖ s ‖ v as wallets return it."""
 
     signature: Annotated[str, Field(pattern=r"^0x([0-9a-fA-F]{128}|[0-9a-fA-F]{130})$")]
 
@@ -111,6 +112,26 @@ class SignedOrderBody(OrderBody):
             return Signature.from_rsv(data) if len(data) == RSV_BYTES else Signature(data[:32], data[32:])
         except ValueError:
             return Signature(bytes(32), bytes(32))
+
+
+class SignedOrderBody(OrderBody, Signed):
+    """An order with the trader's signature."""
+
+
+class CancelBody(Body):
+    """A cancel before it is signed: of what rests of an order, or of a nonce that was not seen yet."""
+
+    trader: AddressText
+    slot: Uint32
+    nonce: Uint8
+
+    def request(self) -> CancelRequest:
+        """What is signed."""
+        return CancelRequest(address(self.trader), self.slot, self.nonce)
+
+
+class SignedCancelBody(CancelBody, Signed):
+    """A cancel with the trader's signature."""
 
 
 class QuestionBody(Body):

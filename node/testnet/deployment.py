@@ -10,6 +10,7 @@ import contracts
 from ledger.deployment import MarketSite
 from ledger.eip712 import typed_data
 from ledger.keys import TEST_MNEMONIC
+from market.messages import CancelRequest
 from market.orders import NOBODY, Order, Side
 from node.testnet.market import Market
 
@@ -23,6 +24,7 @@ def describe(market: Market, *, rpc_url: str, api_url: str, mnemonic: str) -> di
     session, world = market.session, market.world
     cast, exchange = session.cast, session.exchange
     example = typed_data(exchange.domain, Order(NOBODY, 0, 0, Side.BID, 0, 0, 0))
+    cancel = typed_data(exchange.domain, CancelRequest(NOBODY, 0, 0))
     return {
         **MarketSite.of(exchange, session.token, market.first_block).to_json(),
         "rpc_url": rpc_url,
@@ -40,7 +42,8 @@ def describe(market: Market, *, rpc_url: str, api_url: str, mnemonic: str) -> di
         "tariff_ueur_per_kwh": asdict(world.tariff),
         "eip712": {
             "domain": example["domain"],
-            "types": {name: members for name, members in example["types"].items() if name != "EIP712Domain"},
+            "types": _types(example),
+            "cancel_types": _types(cancel),
         },
         "accounts": [
             {
@@ -58,6 +61,11 @@ def describe(market: Market, *, rpc_url: str, api_url: str, mnemonic: str) -> di
         "warning": WARNING,
         "abi": {name.lower(): list(contracts.load(name).abi) for name in ("Exchange", "Token")},
     }
+
+
+def _types(typed: Mapping[str, Any]) -> dict[str, Any]:
+    """The types of a message, as libraries take them: the domain's they know."""
+    return {name: members for name, members in typed["types"].items() if name != "EIP712Domain"}
 
 
 def public(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,16 @@ def chromium() -> Iterator[Any]:
 def pages(net: Running) -> list[str]:
     """Every page but a bill, the last of which is none."""
     account = net.document["accounts"][0]["address"]
-    return ["/", "/slots", "/account", f"/account?address={account}", "/settlements", "/audit", "/nothing"]
+    return [
+        "/",
+        "/slots",
+        "/account",
+        f"/account?address={account}",
+        "/settlements",
+        "/audit",
+        "/docs",
+        "/nothing",
+    ]
 
 
 def open_slot(net: Running) -> int:

@@ -102,6 +102,34 @@ def sign(exchange: Exchange, key: Key, message: Order | CancelRequest) -> Signat
     return key.sign(eip712.digest(exchange.domain, message))
 
 
+def test_what_rests_is_cancelled_by_its_trader_alone(net: Running):
+    drafted = draft(net, 8, limit_ueur_per_kwh=90_000)
+    assert post(net, "/v1/orders", body_of(drafted, signed_elsewhere(net, drafted, 8)))[0] == 201
+    wanted = {name: drafted[name] for name in ("trader", "slot", "nonce")}
+    asked = get(net, "/v1/cancel-drafts", **wanted)
+    assert (asked["resting_wh"], asked["typed_data"]["primaryType"]) == (WH, "Cancel")
+    types = net.document["eip712"]["cancel_types"]
+    assert asked["typed_data"]["types"]["Cancel"] == types["Cancel"]
+    forged = wanted | {"signature": signed_elsewhere(net, asked, 7)}
+    assert post(net, "/v1/cancels", forged)[1]["type"] == "urn:wattbook:problem:signature"
+    signed = wanted | {"signature": signed_elsewhere(net, asked, 8)}
+    status, cancelled = post(net, "/v1/cancels", signed)
+    assert status == 200, cancelled
+    order = cancelled["order"]
+    assert (order["resting_wh"], order["voided_wh"], order["void_reasons"]) == (0, WH, ["cancelled"])
+    status, refusal = post(net, "/v1/cancels", signed)
+    assert (status, refusal["type"]) == (409, "urn:wattbook:problem:order-refused")
+
+
+def test_nonce_that_was_not_seen_is_cancelled_too(net: Running):
+    wanted = {name: draft(net, 7)[name] for name in ("trader", "slot", "nonce")}
+    assert get(net, "/v1/cancel-drafts", **wanted)["resting_wh"] == 0
+    signature = post(net, "/v1/test-cancel-signatures", wanted)[1]
+    status, cancelled = post(net, "/v1/cancels", wanted | signature)
+    assert (status, cancelled["order"]) == (200, None)
+    assert draft(net, 7)["nonce"] == wanted["nonce"] + 1
+
+
 def test_test_account_is_signed_for_as_its_key_would(net: Running):
     drafted = draft(net, 2, side="ask", immediate_or_cancel=True)
     order = body_of(drafted, "")
