@@ -1,4 +1,4 @@
-"""Where signed orders and cancels are handed in: checked, tried without cost, then relayed by who pays the gas.
+"""Where signed orders and cancels are handed in: checked, tried without cost, relayed by who pays the gas.
 
 On a testnet that only this machine reaches, the desk also signs for the test accounts; their keys stay here.
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import HTMLResponse
+from pydantic import BeforeValidator, Field
 
 from node.api.assets import style_ids
 from node.api.bills import Bills
@@ -24,13 +25,22 @@ from node.web.bill import bill_among_pages
 from node.web.feeder_map import feeder_map
 from node.web.pages import render
 
+NONE_IF_EMPTY = BeforeValidator(lambda text: text or None)
+"""A form sends its empty fields, too."""
 AddressQuery = Annotated[
     str | None, Query(alias="address", max_length=80, description="0x and 40 hexadecimal digits")
 ]
 AccountQuery = Annotated[
-    str | None, Query(alias="account", max_length=80, description="0x and 40 hexadecimal digits")
+    Annotated[str, Field(max_length=80)] | None,
+    NONE_IF_EMPTY,
+    Query(alias="account", description="0x and 40 hexadecimal digits"),
 ]
-Kind = Annotated[PaymentKind | None, Query(description="only payments of this kind")]
+Kind = Annotated[PaymentKind | None, NONE_IF_EMPTY, Query(description="only payments of this kind")]
+SlotFilter = Annotated[
+    Annotated[int, Field(ge=0, lt=2**32)] | None,
+    NONE_IF_EMPTY,
+    Query(alias="slot", description="only of this slot"),
+]
 PAGES_KEPT = 64
 PAGES: list[str | Enum] = ["pages"]
 
@@ -114,7 +124,7 @@ def _add_accounts(app: FastAPI, views: Views, kept: _Kept) -> None:
     @app.get("/settlements", response_class=HTMLResponse, responses=DESCRIBED, tags=PAGES)
     def settlements(
         request: Request,
-        slot: OfSlot = None,
+        slot: SlotFilter = None,
         account: AccountQuery = None,
         kind: Kind = None,
         after: After = None,
@@ -127,7 +137,7 @@ def _add_accounts(app: FastAPI, views: Views, kept: _Kept) -> None:
 
     @app.get("/settlements.json", responses=DESCRIBED, tags=PAGES)
     def settlements_json(
-        slot: OfSlot = None, account: AccountQuery = None, kind: Kind = None, after: After = None
+        slot: SlotFilter = None, account: AccountQuery = None, kind: Kind = None, after: After = None
     ) -> SettlementsView:
         """What the settlements' page shows."""
         return views.settlements(slot, wanted(account), kind, after)

@@ -86,6 +86,10 @@ class AccountView(Resource):
     """Newest first, as are the others."""
     positions: list[PositionResource]
     payments: list[SettlementResource]
+    trading: bool
+    """Whether signed cancels are taken here."""
+    signed_for: bool
+    """Whether the server signs for the account."""
     explain: str
     """The command that takes the newest payment apart, which is named at its end."""
 
@@ -188,6 +192,8 @@ class Views:
                 orders=[],
                 positions=[],
                 payments=[],
+                trading=False,
+                signed_for=False,
                 explain=self.commands.explain(visited, ANY_PAYMENT),
             )
         payments = [
@@ -202,6 +208,8 @@ class Views:
             orders=_newest(resources.orders(projection, None, address, None, False)),
             positions=_newest(resources.positions(projection, address)),
             payments=payments,
+            trading=self._desk is not None,
+            signed_for=self._desk is not None and address in self._desk.test_accounts,
             explain=self.commands.explain(visited, newest),
         )
 

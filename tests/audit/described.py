@@ -18,7 +18,7 @@ IDS = ("", "1:2:3", "9" * 81, "1:2:00000000", "0:0:zzzzzzzz")
 PROBLEM = "application/problem+json"
 
 
-def answers_as_described(url: str) -> int:
+def answers_as_described(url: str, examples: int = EXAMPLES) -> int:
     """Ask for every operation; how many there are. Needs schemathesis."""
     import schemathesis
 
@@ -32,10 +32,10 @@ def answers_as_described(url: str) -> int:
     asked, wrongly = 1, 0
     for found in operations.exclude(path=ENDLESS).get_all_operations():
         operation = found.ok()
-        ask(operation, schemathesis.GenerationMode.POSITIVE, checks)
+        ask(operation, schemathesis.GenerationMode.POSITIVE, checks, examples)
         asked += 1
         with suppress(Unsatisfiable):  # it takes nothing, or any text
-            ask(operation, schemathesis.GenerationMode.NEGATIVE, checks)
+            ask(operation, schemathesis.GenerationMode.NEGATIVE, checks, examples)
             wrongly += 1
     assert wrongly > asked / 2
     described = httpx.get(f"{url}/openapi.json").json()["paths"]
@@ -46,10 +46,10 @@ def answers_as_described(url: str) -> int:
     return asked
 
 
-def ask(operation: Any, mode: Any, checks: Any) -> None:
+def ask(operation: Any, mode: Any, checks: Any, examples: int) -> None:
     """Some examples of an operation."""
 
-    @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), deadline=None)
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck), deadline=None)
     @given(case=operation.as_strategy(generation_mode=mode))
     def answered(case: Any) -> None:
         case.call_and_validate(checks=checks)

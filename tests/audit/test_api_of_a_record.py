@@ -228,6 +228,17 @@ def links(page: str) -> set[str]:
     return set(re.findall(r'href="(/[^"]*)"', page))
 
 
+def test_payments_are_chosen_by_form(api: httpx.Client):
+    every = get(api, "/settlements.json")
+    assert get(api, "/settlements.json?kind=&slot=&account=") == every, "as a form sends what is empty"
+    told = get(api, f"/settlements.json?kind=settlement&slot={SLOT}&account=")
+    assert {(paid["kind"], paid["slot"]) for paid in told["payments"]["items"]} == {("settlement", SLOT)}
+    assert api.get("/settlements.json?kind=d&account=&slot=null").status_code == 422
+    page = api.get(f"/settlements?kind=clearing&account={BUYER.address}").text
+    assert "<option selected>clearing</option>" in page
+    assert f'name="account" pattern="0x[0-9a-fA-F]{{40}}" size="20" value="{BUYER.address}"' in page
+
+
 def test_pages_of_a_record_stay_and_lead_to_the_bills(api: httpx.Client):
     page = api.get(f"/?slot={SLOT}").text
     assert "A finished record" in page

@@ -49,7 +49,7 @@ def test_wallet_on_another_chain_signs_nothing(net: Running, open_tab: Any):
     tab.page.get_by_label("Limit, €/kWh").fill("0.1")
     tab.page.get_by_role("button", name="Review").click()
     tab.page.get_by_role("button", name="Sign and send").click()
-    tab.sees("#answer", f"the wallet is on chain 1, the market on {net.document['chain_id']}")
+    tab.sees(".answer", f"the wallet is on chain 1, the market on {net.document['chain_id']}")
 
 
 # --- a server that restarts ---------------------------------------------------------------------

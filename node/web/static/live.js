@@ -6,9 +6,10 @@
 const RENEWED_AT_MOST_EVERY_MS = 500;
 const RENEWED_AT_LEAST_EVERY_MS = 10_000; // slots open and close without an event
 const REOPENED_AFTER_MS = 1_000;
+const CHANGED_AFTER_MS = 300; // after a second of the chain began by this clock
 
 const status = document.getElementById("status");
-const page = status.dataset.page ?? location.href; // which goes on to the next slot by itself
+let page = location.href; // where it names no slot, it goes on to the next one by itself
 const follows = status.querySelector(".follows");
 
 let renewedAt = 0;
@@ -36,6 +37,34 @@ function replace(part, fresh) {
   if (focused) part.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
 }
 
+// --- the slot that is shown ---------------------------------------------------------------------
+
+function factsOf(shown) {
+  return shown.querySelector("#facts [data-slot]")?.dataset ?? {};
+}
+
+function isBusy() {
+  return document.querySelector("form:focus-within, .signed:not([hidden])") !== null;
+}
+
+// Whether the page is left for that of another slot; who is about to trade in this one stays with it.
+function goesOn(fresh) {
+  const { slot } = factsOf(document);
+  if (factsOf(fresh).slot === slot) return false;
+  if (slot && isBusy()) page = `/?slot=${slot}`;
+  else location.reload();
+  return true;
+}
+
+let change = null;
+
+// A gate closes, and a slot opens, without an event.
+function awaitChange() {
+  clearTimeout(change);
+  const { changesInSeconds } = factsOf(document);
+  if (changesInSeconds !== undefined) change = setTimeout(soon, 1_000 * changesInSeconds + CHANGED_AFTER_MS);
+}
+
 async function renew() {
   if (renewing) {
     again = true;
@@ -47,10 +76,12 @@ async function renew() {
     const answer = await fetch(page, { headers: { Accept: "text/html" }, cache: "no-store" });
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (goesOn(fresh)) return;
     for (const part of document.querySelectorAll("[data-live]")) {
       const now = fresh.getElementById(part.id);
       if (now && !isUsed(part) && !now.isEqualNode(part)) replace(part, now);
     }
+    awaitChange();
     document.dispatchEvent(new Event("renewed"));
   } catch {
     // the stream tells when the server is gone
@@ -102,6 +133,7 @@ function follow() {
 
 show("loading", "connecting");
 follow();
+awaitChange();
 setInterval(() => status.dataset.state === "live" && soon(), RENEWED_AT_LEAST_EVERY_MS);
 document.addEventListener("visibilitychange", soon);
 document.addEventListener("market-changed", soon);

@@ -1,28 +1,15 @@
 // The order form: drafted by the server, shown as what it means, signed by a wallet or a test account, handed in.
 //
-// What is shown is read from the very data that is signed, and compared with what was typed in.
+// What is shown is read from the very data that is signed, all of which is compared with what was typed in.
 
+import { Desk, NOBODY, ask, check, signatureOf } from "./signing.js";
 import { eur, eurPerKwh, kwh, ueurOf, whOf } from "./units.js";
 import * as wallet from "./wallet.js";
 
+const section = document.getElementById("trade");
 const form = document.getElementById("order");
-const signed = document.getElementById("signed");
-const answer = document.getElementById("answer");
-const button = document.getElementById("sign");
 const WALLET = "wallet";
 const SIDES = ["bid", "ask"];
-
-let draft = null;
-
-// --- the server -----------------------------------------------------------------------------------
-
-async function ask(path, body) {
-  const options = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  const found = await fetch(path, options);
-  const told = await found.json();
-  if (!found.ok) throw new Error(`${told.title}: ${told.detail}`);
-  return told;
-}
 
 function orderOf(typed) {
   const { trader, slot, nonce, side, energyClass, limitPrice, quantity, flags, expiry, relayer } = typed.message;
@@ -50,14 +37,19 @@ function asked() {
     limit_ueur_per_kwh: ueurOf(fields.get("limit")),
     quantity_wh: whOf(fields.get("energy")),
     immediate_or_cancel: fields.get("immediate") === "on",
+    energy_class: 0,
   };
 }
 
-function sentence(order, hubPrice) {
+function sentence(order, hubPrice, charge) {
   const buys = order.side === "bid";
   const money = eur(BigInt(order.limit_ueur_per_kwh) * BigInt(order.quantity_wh));
   const rest = order.immediate_or_cancel ? "; what is not traded at once is void" : "";
-  const hub = hubPrice === null ? "" : ` At the hub that is ${eurPerKwh(hubPrice)} €/kWh.`;
+  const hub =
+    hubPrice === null
+      ? ""
+      : ` The network charge of the account's bus, ${eurPerKwh(charge)} €/kWh, is part of it: ` +
+        `in the book, at the hub, the order stands at ${eurPerKwh(hubPrice)} €/kWh.`;
   return (
     `You ${buys ? "buy" : "sell"} up to ${kwh(order.quantity_wh)} kWh in slot ${order.slot} at no ` +
     `${buys ? "more" : "less"} than ${eurPerKwh(order.limit_ueur_per_kwh)} €/kWh: ` +
@@ -67,63 +59,51 @@ function sentence(order, hubPrice) {
 
 async function review() {
   const wanted = asked();
-  if (wanted.quantity_wh % Number(form.dataset.lotWh)) throw new Error(document.getElementById("lot").textContent);
+  const lot = Number(form.dataset.lotWh);
+  if (!wanted.quantity_wh || wanted.quantity_wh % lot) {
+    throw new Error(`${kwh(wanted.quantity_wh)} kWh is not a number of whole lots, which are of ${kwh(lot)} kWh`);
+  }
   const chosen = new FormData(form).get("trader");
   const trader = chosen === WALLET ? await wallet.address() : chosen;
   const found = await ask(`/v1/drafts?${new URLSearchParams({ ...wanted, trader })}`);
   const order = orderOf(found.typed_data);
-  const same = order.trader.toLowerCase() === trader.toLowerCase();
-  if (!same || Object.entries(wanted).some(([name, value]) => order[name] !== value)) {
-    throw new Error("the server drafted another order than was asked for; nothing was signed");
-  }
-  draft = { order, typed: found.typed_data, byWallet: chosen === WALLET };
-  document.getElementById("sentence").textContent = sentence(order, found.price_ueur_per_kwh);
-  document.getElementById("typed").textContent = JSON.stringify(found.typed_data, null, 2);
-  signed.hidden = false;
-  button.focus();
+  check(found.typed_data, "Order", form.dataset, order, { ...wanted, trader, expiry_unix_seconds: 0, relayer: NOBODY });
+  const draft = { order, trader: order.trader, typed: found.typed_data, byWallet: chosen === WALLET };
+  desk.show(draft, sentence(order, found.price_ueur_per_kwh, found.charge_ueur_per_kwh));
 }
 
-async function send() {
-  const { order, typed, byWallet } = draft;
-  const signature = byWallet
-    ? await wallet.sign(order.trader, typed)
-    : (await ask("/v1/test-signatures", order)).signature;
+async function send(draft) {
+  const { order } = draft;
+  const signature = await signatureOf(draft, "/v1/test-signatures", order);
   const placed = await ask("/v1/orders", { ...order, signature });
   const { filled_wh, resting_wh } = placed.order;
-  forget();
-  answer.textContent = `Placed in block ${placed.block}: ${kwh(filled_wh)} kWh filled, ${kwh(resting_wh)} kWh rest.`;
+  desk.forget();
+  desk.say(`Placed in block ${placed.block}: ${kwh(filled_wh)} kWh filled, ${kwh(resting_wh)} kWh rest.`);
   document.dispatchEvent(new Event("market-changed"));
 }
 
 // --- the form -------------------------------------------------------------------------------------
 
-function forget() {
-  draft = null;
-  signed.hidden = true;
+// It is there as long as the slot takes orders, which the live part of the page tells.
+function follow() {
+  const isOpen = document.querySelector("#facts [data-state]").dataset.state === "open";
+  if (isOpen === !section.hidden) return;
+  section.hidden = !isOpen;
+  if (!isOpen) desk.forget();
 }
 
-async function attempt(step, words) {
-  answer.className = "";
-  answer.textContent = words;
-  button.disabled = true;
-  try {
-    await step();
-    if (answer.textContent === words) answer.textContent = "";
-  } catch (failure) {
-    answer.className = "error";
-    answer.textContent = failure.message;
-  } finally {
-    button.disabled = false;
-    if (!signed.hidden) button.focus();
-  }
-}
-
-if (form) {
+let desk;
+if (section) {
+  desk = new Desk(section, send);
   form.hidden = false;
-  form.addEventListener("input", forget);
+  follow();
+  document.addEventListener("renewed", follow);
+  form.addEventListener("input", () => {
+    desk.forget();
+    desk.say("");
+  });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    attempt(review, "Drafting …");
+    desk.attempt("Drafting …", review);
   });
-  button.addEventListener("click", () => attempt(send, "Signing …"));
 }

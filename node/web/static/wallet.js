@@ -17,8 +17,9 @@ async function request(method, params = []) {
 }
 
 export async function address() {
-  const [first] = await request("eth_requestAccounts");
-  if (!first) throw new WalletError("the wallet shows no account");
+  const accounts = await request("eth_requestAccounts");
+  const first = Array.isArray(accounts) ? accounts[0] : undefined;
+  if (typeof first !== "string") throw new WalletError("the wallet shows no account");
   return first;
 }
 
