@@ -15,6 +15,7 @@ from node.api.commands import Commands, addressed
 from node.api.desk import Desk
 from node.api.flows import Flows
 from node.api.guard import guard
+from node.api.heads import answer_heads
 from node.api.openapi import describe, operation_id
 from node.api.pages import add_pages
 from node.api.problems import DESCRIBED, answer_with_problems
@@ -67,6 +68,7 @@ def create_api(
     )
     describe(app)
     answer_with_problems(app)
+    answer_heads(app)
     guard(app, host)
     add_assets(app)
     flows, bills = Flows(projection, proofs), Bills(projection, archive)

@@ -10,26 +10,30 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from threading import Event as Flag
 from threading import Lock
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from node.api.paging import CursorError
 from node.api.projection import Projection
 from node.api.sources import Source, Told
 
+EVENT_STREAM = "text/event-stream"
 POLL_SECONDS = 0.25
 QUIET_POLLS = 60
 """Polls without news after which a comment keeps the connection from being taken for dead."""
 BLOCKS_AT_ONCE = 100
 BLOCKS_KEPT = 512
 LISTENERS_MAX = 500
+LISTENERS_A_VISITOR = 250
+"""So that one visitor cannot keep all others out."""
 MARK_BYTES = 4
 END_OF_BLOCK = 2**31
 """A log number behind every log of a block."""
@@ -68,22 +72,25 @@ class Feed:
         self._projection = projection
         self._blocks: OrderedDict[tuple[int, str], tuple[tuple[Moment, bytes], ...]] = OrderedDict()
         self._lock = Lock()
-        self._listeners = 0
+        self._listeners: Counter[str] = Counter()
         self._look: asyncio.Task[Moment] | None = None
 
-    @contextmanager
-    def listened(self) -> Iterator[None]:
-        """One more listens meanwhile. For the one thread of the event loop."""
-        self._listeners += 1
-        try:
-            yield
-        finally:
-            self._listeners -= 1
+    def enter(self, visitor: str) -> None:
+        """One more listens, until it leaves; for the one thread of the event loop.
 
-    def check_room(self) -> None:
-        """Raises TooManyListenersError where nobody else can be served."""
-        if self._listeners >= LISTENERS_MAX:
+        Raises TooManyListenersError where nobody else can be served, or nobody else of this visitor's.
+        """
+        if self._listeners.total() >= LISTENERS_MAX:
             raise TooManyListenersError(f"{LISTENERS_MAX} listen already: come back later")
+        if self._listeners[visitor] >= LISTENERS_A_VISITOR:
+            raise TooManyListenersError(f"{LISTENERS_A_VISITOR} listen from {visitor} already")
+        self._listeners[visitor] += 1
+
+    def leave(self, visitor: str) -> None:
+        """One that entered listens no more."""
+        self._listeners[visitor] -= 1
+        if not self._listeners[visitor]:
+            del self._listeners[visitor]
 
     @property
     def _source(self) -> Source:
@@ -149,12 +156,6 @@ class Feed:
 
 async def messages(feed: Feed, since: Moment | None, ending: Flag) -> AsyncIterator[bytes]:
     """What a listener is sent until `ending`: first where it stands, then every event behind it."""
-    with feed.listened():
-        async for told in _messages(feed, since, ending):
-            yield told
-
-
-async def _messages(feed: Feed, since: Moment | None, ending: Flag) -> AsyncIterator[bytes]:
     if since is None:
         at = await run_in_threadpool(feed.now)
         yield _message("begin", at, {})
@@ -176,6 +177,23 @@ async def _messages(feed: Feed, since: Moment | None, ending: Flag) -> AsyncIter
             quiet += 1
             if quiet % QUIET_POLLS == 0:
                 yield b": nothing new\n\n"
+
+
+class Listening(StreamingResponse):
+    """The answer to a listener who has entered, and who leaves with its end, whoever ends it."""
+
+    media_type = EVENT_STREAM
+
+    def __init__(self, feed: Feed, visitor: str, content: AsyncIterator[bytes]) -> None:
+        super().__init__(content)
+        self._feed, self._visitor = feed, visitor
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer (ASGI)."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._feed.leave(self._visitor)
 
 
 def message(place: Moment, told: Told, timestamp: int) -> bytes:

@@ -89,7 +89,7 @@ def _add_market(app: FastAPI, views: Views, kept: _Kept) -> None:
     @app.get("/", response_class=HTMLResponse, responses=DESCRIBED, tags=PAGES)
     def market(request: Request, slot: OfSlot = None) -> HTMLResponse:
         """The market on one page."""
-        return kept.page(request, lambda: _market_page(views.market(slot)))
+        return kept.page(request, lambda: market_page(views.market(slot)))
 
     @app.get("/market.json", responses=DESCRIBED, tags=PAGES)
     def market_json(slot: OfSlot = None) -> MarketView:
@@ -172,7 +172,8 @@ def _page(template: str, view: Any, **more: Any) -> str:
     return render(template, view=view, market=view.market, **more)
 
 
-def _market_page(view: MarketView) -> str:
+def market_page(view: MarketView) -> str:
+    """The market on one page, as HTML."""
     shown = view.shown
     drawn = None if shown is None or shown.flows is None else feeder_map(shown.flows, shown.prices)
     return _page("market.html", view, feeder=drawn, style_ids=style_ids())

@@ -29,33 +29,41 @@ class Verified:
 
 
 class Verification:
-    """The newest audit, which is there some time after it was first asked for."""
+    """The newest audit, which is there some time after it was first asked for.
+
+    `broke_off` says that the last one came to no end, for a reason that is none of the chain's.
+    """
 
     def __init__(self, archive: Archive, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._archive, self._monotonic = archive, monotonic
         self._verified: Verified | None = None
-        self._runs = False
+        self._runs = self.broke_off = False
         self._not_before = 0.0
         self._lock = Lock()
 
     def newest(self, head: int) -> Verified | None:
         """The newest, None while the first is made; where blocks up to `head` are new another is begun."""
         with self._lock:
+            if self._verified is not None and self._verified.block > head:
+                self._verified = None  # the chain went back
             verified = self._verified
-            due = verified is None or (verified.block != head and self._monotonic() >= self._not_before)
+            rested = self._monotonic() >= self._not_before
+            is_new = verified is None or verified.block != head
+            due = is_new and (rested or (verified is None and not self.broke_off))
             if due and not self._runs and not (verified is not None and self._archive.finished):
                 self._runs = True
                 Thread(target=self._run, args=(head,), name="audit", daemon=True).start()
         return verified
 
     def _run(self, head: int) -> None:
-        begun = self._monotonic()
+        begun, verified, broke_off = self._monotonic(), self._verified, True
         try:
             record = self._archive.reaching(head)
-            verified: Verified | None = Verified(audit(record), record.blocks[-1].number)
+            verified, broke_off = Verified(audit(record), record.blocks[-1].number), False
         except ChainError:  # it is looked at again when the chain answers
-            verified = self._verified
-        with self._lock:
-            now = self._monotonic()
-            self._verified, self._runs = verified, False
-            self._not_before = now + REST_SHARE * (now - begun)
+            broke_off = False
+        finally:
+            with self._lock:
+                now = self._monotonic()
+                self._verified, self._runs, self.broke_off = verified, False, broke_off
+                self._not_before = now + REST_SHARE * (now - begun)

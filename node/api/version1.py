@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, TypeVar
 
-from fastapi import FastAPI, Header, Path, Query
+from fastapi import FastAPI, Header, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
 from ledger.address import address_bytes, checksummed
 from market.orders import Address
 from node.api import resources
 from node.api.bills import Bills
-from node.api.feed import Feed, Moment, messages
+from node.api.feed import EVENT_STREAM, Feed, Listening, Moment, messages
 from node.api.flows import Flows
 from node.api.models import (
     AccountResource,
@@ -35,7 +35,6 @@ from node.api.sources import UnknownAccountError
 from node.client.serving import ending
 
 VERSION = "/v1"
-EVENT_STREAM = "text/event-stream"
 TAGS = [
     {"name": "market", "description": "The market and its delivery slots, their books and prices."},
     {"name": "trading", "description": "Orders and fills."},
@@ -207,14 +206,16 @@ def _add_events(app: FastAPI, projection: Projection) -> None:
         },
     )
     async def events(
+        request: Request,
         last_event_id: Annotated[
             str | None, Header(max_length=80, description="the last id that was seen")
         ] = None,
     ) -> StreamingResponse:
         """Every event of the contract as it happens (server-sent events), from now or from an id on."""
-        feed.check_room()
         since = None if last_event_id is None else Moment.parse(last_event_id)
-        return StreamingResponse(messages(feed, since, ends), media_type=EVENT_STREAM)
+        visitor = request.client.host if request.client else ""
+        feed.enter(visitor)
+        return Listening(feed, visitor, messages(feed, since, ends))
 
 
 def wanted(account: str | None) -> Address | None:

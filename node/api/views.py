@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from market.orders import Address
 from node.api import resources
@@ -31,7 +31,7 @@ from node.api.models import (
     TestAccountResource,
 )
 from node.api.paging import Piece, Place, piece
-from node.api.projection import Projection
+from node.api.projection import Projection, State
 from node.api.verification import Verification, Verified
 
 FILLS_SHOWN = 30
@@ -42,7 +42,7 @@ ANY_PAYMENT = "BLOCK:LOG"
 T = TypeVar("T")
 
 
-class SlotView(Resource):
+class ShownSlot(Resource):
     """A slot's book, tape and prices."""
 
     slot: SlotResource
@@ -60,7 +60,7 @@ class MarketView(Resource):
     market: MarketResource
     slots: list[SlotResource]
     """Slots to choose from, in order."""
-    shown: SlotView | None
+    shown: ShownSlot | None
     """The slot that is chosen; null where there is none."""
     trading: bool
     """Whether signed orders are taken here."""
@@ -72,6 +72,8 @@ class SlotsView(Resource):
     """The life of every slot."""
 
     market: MarketResource
+    states: list[State]
+    """A slot's life, in order."""
     slots: list[SlotResource]
     """Newest first."""
 
@@ -112,6 +114,8 @@ class AuditView(Resource):
     """Verifies the record, wherever it is reached; what cannot be verified it lists as assumed."""
     checked_here: bool
     """Whether this server runs the checks."""
+    broke_off: bool
+    """Whether the last checks came to no end: then this server cannot tell."""
     audit: AuditResource | None
     """Null while the first checks run."""
 
@@ -161,10 +165,10 @@ class Views:
             ),
         )
 
-    def _slot(self, number: int) -> SlotView:
+    def _slot(self, number: int) -> ShownSlot:
         projection = self._projection
         fills = islice(resources.fills(projection, number, None), FILLS_SHOWN)
-        return SlotView(
+        return ShownSlot(
             slot=resources.slot_resource(projection, resources.slot_facts(projection, number)),
             book=resources.book(projection, number, 0),
             prices=resources.prices(projection, number),
@@ -175,7 +179,9 @@ class Views:
     def slots(self) -> SlotsView:
         """Every slot that is known."""
         found = [each for _, each in resources.slots(self._projection, None)]
-        return SlotsView(market=self._market(), slots=found[: -SLOTS_SHOWN - 1 : -1])
+        return SlotsView(
+            market=self._market(), states=list(get_args(State)), slots=found[: -SLOTS_SHOWN - 1 : -1]
+        )
 
     def account(self, address: Address | None, visited: str) -> AccountView:
         """An account, or all there are to choose from; `visited` is this server's URL for the visitor.
@@ -236,6 +242,7 @@ class Views:
             market=market,
             command=self.commands.audit(visited),
             checked_here=self._verification is not None,
+            broke_off=self._verification is not None and self._verification.broke_off,
             audit=None if newest is None else audit_resource(newest),
         )
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from market.units import Floats
-from node.api.models import BusFlowResource, FlowsResource, PricesResource
 from node.price.condense import GROUPS_MAX, WHOLE_MAX, Condensed, condense
 from node.simulate.layout import AT_LIMIT, LABELLED_BUSES, NAME_INSIDE, Layout, line_width, radial_layout
+
+if TYPE_CHECKING:
+    from node.api.models import BusFlowResource, FlowsResource, PricesResource
 
 COLUMN, ROW, MARGIN = 44, 48, 28
 CIVIDIS = ("#00224e", "#1a386f", "#434e6c", "#61656f", "#7d7c78", "#9b9476", "#bcae6c", "#dec958", "#fee838")

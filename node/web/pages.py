@@ -13,7 +13,6 @@ from jinja2 import Environment
 from ledger.audit.plain import decimal
 from market.agents.utility import WITHOUT_LIMIT_WH
 from market.events import Event
-from node.api.projection import State
 from node.simulate.wording import MINUS, NBSP
 from node.web.templating import environment
 
@@ -24,8 +23,6 @@ NOTHING = "–"
 LEVELS_SHOWN = 12
 EVENTS = " ".join(kind.__name__ for kind in get_args(Event))
 """Names of what the stream of events may tell."""
-STATES = get_args(State)
-"""A slot's life, in order."""
 
 
 def render(template: str, **shown: Any) -> str:
@@ -100,5 +97,5 @@ def _environment() -> Environment:
             "short": _short,
         }
     )
-    made.globals |= {"EVENTS": EVENTS, "STATES": STATES, "LEVELS_SHOWN": LEVELS_SHOWN, "depth": depth}
+    made.globals |= {"EVENTS": EVENTS, "LEVELS_SHOWN": LEVELS_SHOWN, "depth": depth}
     return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -20,10 +20,14 @@ from market.orders import NOBODY, NonceCancelled, OrderPlaced, OrderVoided, Side
 from node.api import projection
 from node.api.app import create_api
 from node.api.archive import Archive, Finished, Growing
+from node.api.commands import Commands
+from node.api.flows import Flows
+from node.api.pages import market_page
 from node.api.projection import Projection
-from node.api.proofs import Proofs
+from node.api.proofs import NO_PROOFS, Proofs
 from node.api.sources import LiveSource, RecordSource, Source
 from node.api.verification import Verification, Verified
+from node.api.views import Views
 from node.client.http import Client
 from node.client.serving import listening, serving
 from node.simulate.bookview import SlotView
@@ -321,6 +325,60 @@ def test_the_audit_runs_again_where_there_is_more_after_a_rest(record: Record):
     while len(runs) < 2 and time.monotonic() < until:
         time.sleep(0.01)
     assert runs == [head, head + 1]
+
+
+def test_an_audit_that_breaks_off_is_told_and_begun_again(record: Record, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("threading.excepthook", lambda failure: None)
+    seconds, head = [0.0], record.blocks[-1].number
+
+    class Broken:
+        finished = False
+        fails = True
+
+        def reaching(self, block: int) -> Record:
+            seconds[0] += 1.0
+            if self.fails:
+                raise ValueError("nobody thought of this")
+            return record
+
+    archive = Broken()
+    verification = Verification(archive, lambda: seconds[0])
+
+    def until(what: Callable[[], bool]) -> None:
+        end = time.monotonic() + 60
+        while not what():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+    assert verification.newest(head) is None
+    until(lambda: verification.broke_off)
+    archive.fails = False
+    assert verification.newest(head) is None
+    assert verification.broke_off, "it rests first"
+    seconds[0] += 10.0
+    until(lambda: verification.newest(head) is not None)
+    assert not verification.broke_off
+    assert verification.newest(head - 1) is None, "the chain went back"
+
+
+def test_names_that_others_chose_are_escaped(source: RecordSource, record: Record):
+    views = Views(
+        (shown := Projection(source)),
+        Commands({}, shown, None, NO_PROOFS),
+        Flows(shown, Proofs(record.bundle.inputs, record.bundle.certificates)),
+        None,
+        None,
+    )
+    tag = "<img src=x>"
+    view = views.market(SLOT)
+    assert view.shown is not None and view.shown.flows is not None
+    flows = view.shown.flows
+    hostile = flows.model_copy(
+        update={"feeder": tag, "buses": [bus.model_copy(update={"name": tag}) for bus in flows.buses]}
+    )
+    page = market_page(view.model_copy(update={"shown": view.shown.model_copy(update={"flows": hostile})}))
+    assert "&lt;img src=x&gt;" in page
+    assert tag not in page
 
 
 def test_without_a_record_there_are_no_bills(live_source: LiveSource):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +16,7 @@ from ledger.bundle import Bundle
 from ledger.record import Record
 from node.api.app import create_api
 from node.api.archive import Finished
-from node.api.feed import END_OF_BLOCK, Feed, Moment
+from node.api.feed import END_OF_BLOCK, Feed, Moment, TooManyListenersError
 from node.api.paging import CursorError
 from node.api.projection import Projection
 from node.api.sources import RecordSource
@@ -50,6 +52,38 @@ class Growing(RecordSource):
 @pytest.fixture
 def source(record: Record) -> Growing:
     return Growing(record)
+
+
+def test_no_visitor_takes_every_place(source: Growing, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("node.api.feed.LISTENERS_MAX", 5)
+    monkeypatch.setattr("node.api.feed.LISTENERS_A_VISITOR", 3)
+    feed = Feed(Projection(source))
+    for visitor in ("one", "one", "one", "other", "other"):
+        feed.enter(visitor)
+    with pytest.raises(TooManyListenersError, match="5 listen already"):
+        feed.enter("third")
+    feed.leave("other")
+    with pytest.raises(TooManyListenersError, match="3 listen from one already"):
+        feed.enter("one")
+    feed.enter("third")
+
+
+def test_a_burst_takes_no_more_places_than_there_are(source: Growing, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("node.api.feed.LISTENERS_A_VISITOR", 4)
+    with serving(create_api(Projection(source), {}), listening("127.0.0.1", 0)) as url:
+        for _ in range(2):  # the second time all have left
+            told = asyncio.run(burst(f"{url}/v1/events", 12))
+            assert sorted(told) == [200] * 4 + [503] * 8
+
+
+async def burst(url: str, number: int) -> list[int]:
+    """The statuses of so many listeners at once, who leave when all have been answered."""
+    async with (
+        httpx.AsyncClient(limits=httpx.Limits(max_connections=number)) as visitor,
+        AsyncExitStack() as stack,
+    ):
+        streams = [stack.enter_async_context(visitor.stream("GET", url)) for _ in range(number)]
+        return [answer.status_code for answer in await asyncio.gather(*streams)]
 
 
 def heard(feed: Feed, since: Moment) -> list[Heard]:

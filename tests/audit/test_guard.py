@@ -109,6 +109,17 @@ def test_no_other_file_is_served(api: httpx.Client, name: str):
     assert api.get(f"/static/{name}").status_code == 404
 
 
+@pytest.mark.parametrize("path", [*PAGES, *TWINS, "/v1/slots", "/v1/events", "/static/live.js"])
+def test_head_is_answered_as_get_without_its_body(api: httpx.Client, path: str):
+    answer = api.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert "content-security-policy" in answer.headers
+    if path != "/v1/events":
+        assert answer.headers["content-type"] == api.get(path).headers["content-type"]
+    assert api.head("/nothing").status_code == 404
+    assert api.head("/v1/cancels").status_code == 405, "as GET is"
+
+
 # --- who may ask --------------------------------------------------------------------------------
 
 

@@ -36,6 +36,7 @@ def complaints() -> list[str]:
 def net(complaints: list[str]) -> Iterator[Running]:
     with running(Settings(port=0, api_port=0), lambda line: None, complaints.append) as started:
         yield started
+    assert complaints == [], "whatever visitors do, the testnet has nothing to complain of"
 
 
 @pytest.fixture(scope="module")
