@@ -33,7 +33,7 @@ class Finished:
         if not isinstance(upper, UpperLevel) or upper.coupled:
             return self.first(upper, lower, price)
         try:
-            near = replace(self.first, max_rounds=self.handover)(upper, lower, price)
+            near = replace(self.first, max_rounds=self.handover, probes=0)(upper, lower, price)
         except ClearingFailed:
             return self.finish(upper, lower, price)
         exact = self.finish(upper, lower, Link.between(upper, lower).spread(near.grant.price))

@@ -179,6 +179,13 @@ def test_the_next_penalty_has_learnt_the_price_of_the_gap(penalty) -> None:
     assert after == pytest.approx(learnt)
 
 
+def test_small_residuals_are_not_believed_where_hardly_anybody_flexes() -> None:
+    """Four of 32 buses flex, by 2e-5 pu per €/MWh: balances within 1e-6 pu leave prices 0.2 €/MWh off."""
+    feeder, conditions = usual(53)
+    assert cleared(feeder, conditions, replace(ACCELERATED, probes=0))[1] > 10 * RESIDUAL_STOP
+    assert cleared(feeder, conditions, ACCELERATED)[1] <= RESIDUAL_STOP
+
+
 # --- distributions ----------------------------------------------------------------------------------
 
 
@@ -187,27 +194,27 @@ def test_the_next_penalty_has_learnt_the_price_of_the_gap(penalty) -> None:
 def test_200_random_slots_by_the_residual_stop_and_exactly(
     hard: bool, record_property: Callable[[str, object], None]
 ) -> None:
-    """Usual slots settle without slopes; stressed ones, linear costs and shedding among them, need them."""
+    """By the residual stop alone all usual slots settle, and most stressed ones: the others need slopes."""
     rounds: list[int] = []
     without: list[int] = []
-    loose = 0
     for seed in range(200):
         feeder, conditions = stressed(seed) if hard else usual(seed)
         solution, error = cleared(feeder, conditions, ATC)
         assert error <= EXACT, seed
         rounds.append(solution.iterations)
-        if not hard:
+        try:
             plain, error = cleared(feeder, conditions, ACCELERATED)
-            without.append(plain.iterations)
-            loose += error > RESIDUAL_STOP
+        except ClearingFailed:
+            assert hard, seed
+            continue
+        assert error <= RESIDUAL_STOP, seed
+        without.append(plain.iterations)
     assert max(rounds) <= 30
     record_property("rounds of atc, median, 95 %, most", _spread(rounds))
-    if without:
-        # where all that flexes at a bus is at its bounds, balances say little about its price
-        assert loose <= 1
-        record_property("DLMPs beyond 1e-4 by the residual stop", loose)
-        assert np.percentile(without, 95) <= 25
-        record_property("rounds by the residual stop, median, 95 %, most", _spread(without))
+    assert len(without) >= 190
+    assert hard or np.percentile(without, 95) <= 25
+    record_property("settled by the residual stop", len(without))
+    record_property("rounds by the residual stop, median, 95 %, most", _spread(without))
 
 
 def _spread(rounds: list[int]) -> str:

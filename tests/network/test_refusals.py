@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import combinations
 from queue import Queue
 from threading import Event as Flag
 from threading import Thread
@@ -53,6 +54,7 @@ from tests.network.clearing_case import (
     SLOT,
     STRANGER,
     Case,
+    balanced,
     case,
     feeder_33,
     honest,
@@ -230,6 +232,18 @@ def test_silent_and_vanished_agents_are_held_and_the_clearing_ends():
     assert stands[KEYS[2].address] == (Stand.HELD, 3)
     assert len(ended.answered) >= 3
     assert known_right(ended, clearing)
+
+
+@pytest.mark.parametrize("silent", list(combinations(range(len(KEYS)), 2)), ids=str)
+def test_whichever_two_are_silent_the_others_settle(silent: tuple[int, int]):
+    """Between far hub prices: where these end, all are at their bounds but one, by a hundredth of a kW."""
+    clearing = case(
+        lambda opened, question: NUMBER[question.agent] in silent or receive(opened, sent(question))  # type: ignore[func-returns-value]
+    )
+    ended = clearing.run(balanced())
+    assert {NUMBER[each.agent] for each in ended.of(Stand.FORECAST)} == set(silent)
+    assert len(ended.answered) == len(KEYS) - 2
+    assert ended.round <= 100
 
 
 def test_a_clearing_in_which_nobody_answers_ends_too():
