@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from ledger.address import checksummed
 from ledger.record import Record
+from market.atc.messages import Purpose
 from market.atc.responses import Responses, Stand
 from market.units import WH_PER_MWH
 from node.agent.devices import load, of_slot
@@ -36,6 +37,35 @@ value_at_max_eur_per_mwh = {last}
 
 def devices(number: int) -> str:
     return DEVICES.format(max_kw=20.0 + number, last=88.193847 + 7.3 * number)
+
+
+def test_a_slot_clears_and_settles_between_an_oracle_and_an_agent(tmp_path: Path):
+    """The smallest market of real processes: whoever is late on a busy machine has another turn."""
+    with network(
+        tmp_path,
+        accounts=1,
+        signers=1,
+        devices=devices,
+        oracles={0: ()},
+        agents={0: ()},
+        answer_seconds=2,
+        turn_seconds=10,
+    ) as net:
+        exchange, terms = net.exchange, net.exchange.terms()
+        slot, (account,) = net.next_slot(), [each["address"] for each in net.document["accounts"]]
+        net.wait("charges", lambda: exchange.slot_of(slot).charges_complete)
+        net.move_to(terms.opens(slot) + LAST_ROUND_SECONDS)
+        net.wait("orders", lambda: slot in net.agents[0].ordered)
+        net.move_to(terms.closing(slot) + 1)
+        net.wait("prices", lambda: exchange.slot_of(slot).prices_complete)
+        net.move_to(terms.end(slot) + 10)
+        net.wait("settlement", lambda: exchange.slot_of(slot).settled)
+        net.wait("bill", lambda: any(event["event"] == "bill" for event in net.agents[0].events))
+        assert exchange.reading_of(slot, account).found
+        said = net.transcript()
+    answered = {(each["slot"], each["purpose"]) for each in said if each["kind"] == "answer"}
+    assert {(slot, Purpose.CHARGES), (slot, Purpose.PRICES)} <= answered
+    assert slot in {event["slot"] for event in net.agents[0].events if event["event"] == "bill"}
 
 
 @pytest.mark.long  # it goes by the wall clock, which a busy machine is behind
