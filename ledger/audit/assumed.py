@@ -100,7 +100,7 @@ def _of_clearings(record: Record, kinds: Collection[str]) -> Iterator[str]:
     for what, some in (
         ("a local optimum, not the best of all", [each for each in found if each.claim is Claim.LOCAL]),
         (
-            "as far as a method comes that stops early, prices to some 1e-5",
+            "as far as a method comes that stops early: that prices support the schedule to some 1e-5",
             [each for each in found if each.accuracy is Accuracy.STOPPED],
         ),
     ):

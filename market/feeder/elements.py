@@ -18,6 +18,15 @@ from market.units import Floats
 Network = Any
 """A `pandapower.pandapowerNet`: a dictionary of tables (pandas frames) by element."""
 
+VOLTAGE_SHARES = (
+    "const_z_percent",  # before pandapower 3
+    "const_i_percent",
+    "const_z_p_percent",
+    "const_z_q_percent",
+    "const_i_p_percent",
+    "const_i_q_percent",
+)
+"""Columns of a load that say how much of it goes with voltage."""
 LOADS = ("load", "asymmetric_load")
 GENERATION = ("sgen", "asymmetric_sgen", "gen")
 FOREIGN = ("trafo3w", "dcline", "xward", "ward", "motor", "svc", "tcsc", "ssc", "vsc", "b2b_vsc")
@@ -243,11 +252,17 @@ class Elements:
         stores = len(self.of("storage", among=position))
         generation, _ = self.powers(GENERATION, position)
         root, _ = self.powers(LOADS, position)
+        varying = sum(
+            row.p_mw * row.scaling
+            for row in self.of("load", among=position).itertuples()
+            if any(getattr(row, share, 0.0) > 0 for share in VOLTAGE_SHARES)
+        )
         sizes = (
             ("charging of lines", omega * farad, "Mvar"),
             ("magnetising of transformers", magnetising, "MVA"),
             ("shunts", shunts, "Mvar"),
             ("storages", stores, "of them"),
+            ("dependence on voltage of loads", varying, "MW"),
             ("load at the substation", root[0], "MW"),
             ("generation", generation.sum(), "MW"),
         )

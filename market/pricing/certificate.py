@@ -29,7 +29,7 @@ from market.pricing.conditions import (
 )
 from market.pricing.given import given
 from market.pricing.network import Network
-from market.pricing.optimality import GLOBAL, Comparison, Flags, Measured, measure_point
+from market.pricing.optimality import Comparison, Flags, Measured, measure_point, unexcused
 from market.pricing.point import BUSES, DEVICES, LINES, STORAGES, Point, point
 from market.pricing.quantise import quantise
 from market.pricing.storages import BY_PERIOD, BY_STORAGE
@@ -285,7 +285,8 @@ def _broken(measured: Measured, claim: Claim, accuracy: Accuracy) -> list[tuple[
     if measured.hold(finished=finished):
         return []
     wrong = measured.broken(finished=finished)
-    return [each for each in wrong if claim is Claim.GLOBAL or each[0].check not in GLOBAL]
+    held = unexcused({each.check for each, _ in wrong})
+    return [each for each in wrong if claim is Claim.GLOBAL or each[0].check in held]
 
 
 def _sizes_text(sizes: tuple[int, int, int, int]) -> str:

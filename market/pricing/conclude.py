@@ -17,12 +17,12 @@ from market.pricing.given import given
 from market.pricing.network import Network
 from market.pricing.optimality import (
     BALANCE_TOLERANCE,
-    GLOBAL,
     PRICE_TOLERANCE,
     SERVED,
     costs,
     measure_point,
     residual,
+    unexcused,
 )
 from market.pricing.point import point
 
@@ -73,11 +73,11 @@ def conclude(
     _, broken = measured.wrong()
     wrong = {each.check for each, _ in broken}
     left = residual(measured.comparisons())
-    if polished and not wrong <= GLOBAL:
+    if polished and (held := unexcused(wrong)):
         where = f"feeder {feeder.name}: {method}"
         if no_schedule(feeder, conditions):
             raise Infeasible(f"{where}: no schedule brings the storages what they need within the limits")
-        if wrong <= GLOBAL | {SERVED}:
+        if held == {SERVED}:
             raise ClearingFailed(f"{where}: not solved, the tie-break serves load ({SERVED})")
         raise ClearingFailed(f"{where}: not solved, residual {left:.1e} pu, or share of a price")
     return Solution(

@@ -25,7 +25,7 @@ from market.pricing.branchflow import NetworkProblem
 from market.pricing.conditions import Conditions, Duals, Primal
 from market.pricing.given import given
 from market.pricing.network import Network
-from market.pricing.optimality import GLOBAL, ONE_DIRECTION, costs, measure_point
+from market.pricing.optimality import ONE_DIRECTION, costs, measure_point, unexcused
 from market.pricing.point import point
 from market.pricing.polish import stationary
 from market.pricing.sequential import carried, nothing_flows, tangents
@@ -80,7 +80,7 @@ def accepted(feeder: Feeder, conditions: Conditions, pair: Pair) -> Verdict:
     """What the checker would say of a point, storages that do two things at once set aside."""
     measured = measure_point(Network(feeder), given(feeder, conditions), point(*pair))
     exactly, within = (
-        {each.check for each, _ in measured.broken(finished=finished)} <= GLOBAL | {ONE_DIRECTION}
+        not unexcused({each.check for each, _ in measured.broken(finished=finished)}, apart={ONE_DIRECTION})
         for finished in (True, False)
     )
     return Verdict(right=exactly or within, finished=exactly)

@@ -37,6 +37,8 @@ class NewtonClearing:
 
     def __init__(self, feeder: Feeder, exact: float = EXACT) -> None:
         self.feeder = feeder
+        self.handed_over = 0
+        """Periods of the last call that `direct` solved: Newton ended nowhere, or at no global optimum."""
         self._single = SinglePeriod(feeder, exact)
 
     def __call__(self, feeder: Feeder, conditions: Conditions, warm: Solution | None = None) -> Solution:
@@ -62,6 +64,7 @@ class NewtonClearing:
         refuse_storages(conditions, "newton")
         if warm is not None and not _fits(warm, conditions):
             warm = None
+        self.handed_over = 0
         periods = [self._period(conditions, t, warm, near=near) for t in range(conditions.periods)]
 
         primal, duals = rows_of(periods)
@@ -83,6 +86,7 @@ class NewtonClearing:
         found = self._found(quantities, conditions, period, warm, near=near)
         if found is not None and (near or not burns(found)):
             return self._single.read(quantities, conditions, found)
+        self.handed_over += 1
         try:
             return _only(direct.clear(self.feeder, period_of(conditions, period)))
         except ClearingFailed:

@@ -16,7 +16,7 @@ they are held to, and why.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
@@ -137,7 +137,9 @@ RULES = (
     Rule("gap", "period", GAP_TOLERANCE, Unit.TURNOVER, 1.0),
 )
 """Every condition, in the order in which they are measured."""
-GLOBAL = frozenset({"sign-cone", "gap", "response-overlap"})
+NOT_CONVEX = frozenset({"sign-cone", "response-overlap"})
+"""Conditions that fail only where the problem is not convex at the point."""
+GLOBAL = NOT_CONVEX | {"gap"}
 """Conditions that make a point that meets all the others the global optimum instead of a local one."""
 
 _UNITS = np.array([rule.unit for rule in RULES])
@@ -268,6 +270,16 @@ def _terms(network: Network, has: Given, at: Point) -> Terms:
         amount=amount,
         curve=has.slope * amount,
     )
+
+
+def unexcused(wrong: Collection[str], *, apart: Collection[str] = ()) -> set[str]:
+    """Of the checks that fail, those that a stationary point must meet, and `apart`.
+
+    Only where the problem is not convex at a point may it be no global optimum: where no σ is above 0 and no
+    storage would do two things at once, a gap is an error like others.
+    """
+    excused = GLOBAL if NOT_CONVEX & set(wrong) else frozenset()
+    return set(wrong) - excused - set(apart)
 
 
 def residual(comparisons: Iterable[Comparison]) -> float:

@@ -47,7 +47,7 @@ def conditions_of(feeder: Feeder) -> Conditions:
 def worst_error(feeder: Feeder, conditions: Conditions, buses: Sequence[int] | Ints) -> float:
     """Largest error of λ at these buses, of max(|λ|, 1 €/MWh); `conditions` of one period."""
     clearing = NewtonClearing(feeder, exact=0.0)
-    same = clearing.near(feeder, conditions)
+    same = clearing(feeder, conditions)
     return max(_error(clearing, conditions, same, int(bus)) for bus in buses)
 
 

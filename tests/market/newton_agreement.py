@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from market.feeder import Feeder
-from market.pricing import direct, rules
+from market.pricing import central, direct, local, rules
+from market.pricing.branchflow import NetworkProblem
 from market.pricing.conditions import Conditions, Solution
 from market.pricing.newton import NewtonClearing
 
@@ -32,15 +33,26 @@ class Agreement:
     apart: list[int] = field(default_factory=list)
     unsolved: list[int] = field(default_factory=list)
     unlike: list[int] = field(default_factory=list)
+    handed_over: list[int] = field(default_factory=list)
+    confirmed: int = 0
 
 
 def compare(draw: Draw, seeds: Iterable[int], tolerance: float) -> Agreement:
-    """Clear every draw by both; `apart` differ by more than the tolerance, `unlike` in their status."""
+    """Clear every draw by both; `apart` differ by more than the tolerance, `unlike` in their status.
+
+    `handed_over` are optimal ones that Newton did not solve alone. Where the answer is local both methods
+    publish by one rule; `confirmed` are those to whose point two solvers came, each on its own.
+    """
     found = Agreement()
     for seed in seeds:
         feeder, conditions = draw(seed)
-        newton, reference = NewtonClearing(feeder)(feeder, conditions), direct.clear(feeder, conditions)
+        clearing = NewtonClearing(feeder)
+        newton, reference = clearing(feeder, conditions), direct.clear(feeder, conditions)
         found.statuses[newton.status] += 1
+        if newton.status == "local":
+            found.confirmed += by_both(feeder, conditions, reference)
+        elif clearing.handed_over:
+            found.handed_over.append(seed)
         if not (solved(newton) and solved(reference)):
             found.unsolved.append(seed)
         if newton.status != reference.status:
@@ -50,6 +62,19 @@ def compare(draw: Draw, seeds: Iterable[int], tolerance: float) -> Agreement:
         if not difference <= tolerance:
             found.apart.append(seed)
     return found
+
+
+def by_both(feeder: Feeder, conditions: Conditions, published: Solution) -> bool:
+    """Whether an interior point and Clarabel's tangents each led to the point that is published."""
+    problem = NetworkProblem(feeder, conditions.devices.bus)
+    relaxed = central.solve(feeder, conditions)[:2]
+    largest = max(1.0, float(np.abs(published.duals.price).max()))
+    there = {
+        start.name == "interior"
+        for start in local.reached(problem, conditions, relaxed)
+        if np.abs(start.point[1].price - published.duals.price).max() <= AGREE * largest
+    }
+    return there == {True, False}
 
 
 def solved(solution: Solution) -> bool:

@@ -353,3 +353,11 @@ def test_files():
         with pytest.raises(FeederError, match=r"feeder grid\.json: not a pandapower JSON file"):
             from_json(text, "grid.json")
     assert nominal_flow(found.feeder).loss[0] > 0
+
+
+@pytest.mark.parametrize("share", ["const_z_p_percent", "const_i_q_percent"])
+def test_loads_that_go_with_voltage_are_told(share: str):
+    net = pandapower.networks.case33bw()
+    net.load.loc[3, share] = 40.0
+    [told] = imported(net, "case33bw").left_out
+    assert told == f"dependence on voltage of loads: {net.load.p_mw[3]:.4g} MW"
