@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from market.feeder.contracted import Trade
+from market.feeder.contracted import Carrier, Trade, least_taken_back
+from market.feeder.powerflow import Violation
 from market.orders import Address, Fill, Side, VetoReason
 
 
@@ -42,6 +43,30 @@ def between_buses(fills: Iterable[Fill], bus_of: Callable[[Address], int]) -> li
         for fill in fills
         for maker, taker in [(bus_of(fill.maker), bus_of(fill.taker))]
     ]
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """Fills that stand at some time in the order in which they happened, and what carries them."""
+
+    fills: tuple[Fill, ...]
+    bus_of: Callable[[Address], int]
+    carrier: Carrier
+
+    def broken(self, vetoed_wh: int) -> tuple[Violation, ...]:
+        """Limits that break with so many Wh of the last fills taken back. Raises PowerFlowError."""
+        return self.carrier.broken(self._left(vetoed_wh))
+
+    def least(self, lot_wh: int) -> int:
+        """The least of the last fills to take back for no limit to break, Wh; all where nothing is enough."""
+        return least_taken_back(
+            [fill.quantity for fill in self.fills],
+            lot_wh,
+            lambda vetoed_wh: self.carrier.excess(self._left(vetoed_wh)),
+        )
+
+    def _left(self, vetoed_wh: int) -> list[Trade]:
+        return between_buses(without_last(self.fills, vetoed_wh), self.bus_of)
 
 
 _LIMITS = {

@@ -55,7 +55,9 @@ CHECKS: tuple[NamedCheck, ...] = (
     NamedCheck(
         "prices", "prices are those signed for, and what the certificates at hand prove", pricing.check_prices
     ),
-    NamedCheck("vetoes", "fills were taken back for limits that they broke, and no further", vetoes.check),
+    NamedCheck(
+        "vetoes", "fills were taken back for limits that they broke, the least that is enough", vetoes.check
+    ),
     NamedCheck("readings", "readings came once and in time, estimates are by the rule", readings.check),
     NamedCheck("settlement", "every posting follows from fills, readings and prices", settlement.check),
     NamedCheck(

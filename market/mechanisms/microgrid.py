@@ -12,7 +12,7 @@ one alone pays more.
 
 Energies are of one unit, prices of money by that unit.
 
-PlatformError   no peers, no price, or no lots
+PlatformError   no peers, no price, or more to take back than was filled
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import comb, isfinite
 
-from market.feeder.contracted import least_cut
 from market.feeder.powerflow import Violation
 
 HALVINGS = 60
@@ -75,31 +74,20 @@ class Cut:
 
 
 def last_on_first_off(
-    fills_wh: Sequence[int], lot_wh: int, broken: Callable[[int], Violation | None]
+    fills_wh: Sequence[int], least_wh: int, broken: Callable[[int], Violation]
 ) -> list[Cut]:
-    """What to take back of fills, the last first, in whole lots and no further than `broken` asks for.
+    """How `least_wh` are taken back of fills: the last first, of the earliest a part.
 
-    `broken` is a limit that still breaks with so many Wh of the last fills taken back, None where none does.
-    Raises PlatformError for a lot or a fill of nothing.
+    `broken` is a limit that breaks with so many Wh of the last fills taken back, fewer than `least_wh`.
+    Raises PlatformError where the fills have less.
     """
-    if min([lot_wh, *fills_wh]) < 1:
-        raise PlatformError(f"fills of {[*fills_wh]} Wh in lots of {lot_wh}: both at least 1")
+    if not 0 <= least_wh <= sum(fills_wh):
+        raise PlatformError(f"{least_wh} Wh to take back of fills of {[*fills_wh]} Wh")
     cuts: list[Cut] = []
     taken_wh = 0
     for fill_wh in reversed(fills_wh):
-        limit = broken(taken_wh)
-        if limit is None:
+        if taken_wh == least_wh:
             break
-        cut_wh = _needed(fill_wh, lot_wh, taken_wh, broken)
-        cuts.append(Cut(cut_wh, limit))
-        taken_wh += cut_wh
+        cuts.append(Cut(min(fill_wh, least_wh - taken_wh), broken(taken_wh)))
+        taken_wh += cuts[-1].energy_wh
     return cuts
-
-
-def _needed(fill_wh: int, lot_wh: int, taken_wh: int, broken: Callable[[int], Violation | None]) -> int:
-    """All of a fill where even that is not enough, else the least that is."""
-
-    def enough(cut_wh: int) -> bool:
-        return broken(taken_wh + cut_wh) is None
-
-    return least_cut(fill_wh, lot_wh, enough) if enough(fill_wh) else fill_wh

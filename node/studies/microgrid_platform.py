@@ -68,9 +68,10 @@ def run(seed: int) -> Findings:
             Claim("an hour before delivery orders can be neither placed nor cancelled",
                   (slot.late_order, slot.late_cancel) == ("order: slot not open", "book: gate passed"),
                   f"{slot.late_order}; {slot.late_cancel}"),
-            Claim("what would break a limit is vetoed, last on, first off, and no more than that; the audit"
-                  " solves the flow again for the limit named and for what is enough",
-                  bool(slot.broken) and not slot.left and slot.vetoes_judged == 2 * len(slot.vetoed) > 0,
+            Claim("what would break a limit is vetoed, last on, first off, and no more than that: the audit"
+                  " solves the flow again for the limit named, for the least that is enough and for what is"
+                  " left, and finds nothing",
+                  bool(slot.broken) and bool(slot.vetoed) and not slot.left and slot.vetoes.status == "ok",
                   f"{vetoed_wh:_} of {filled_wh:_} Wh; {slot.broken[0]}"),
             Claim("the veto is visible on the bill of who loses the energy", bool(vetoed_line), vetoed_line),
             Claim("a shortfall is the utility's to deliver, at no less than retail",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,10 @@ from ledger import eip712
 from ledger.audit import audit
 from ledger.audit.checks import vetoes
 from ledger.audit.explain import Explanation, explain
+from ledger.audit.report import CheckResult
 from ledger.keccak import keccak
 from ledger.keys import Key
-from ledger.trades import between_buses, without_last
+from ledger.trades import Standing
 from market.events import AccountSettled, Event
 from market.feeder.contracted import Carrier, reason_of
 from market.feeder.model import Feeder, Limits
@@ -60,7 +61,7 @@ class Platform:
     shortfall_price: int
     audit_ok: bool
     checks: int
-    vetoes_judged: int
+    vetoes: CheckResult
 
 
 def microgrid() -> Feeder:
@@ -105,8 +106,10 @@ def traded(seed: int) -> Platform:
     late_order, late_cancel = _after_the_gate(session)
     filled = tuple(event for event in events if isinstance(event, OrdersFilled))
     carrier = Carrier(feeder, conditions.fixed_p[0], conditions.fixed_q[0], HOURS)
-    breaking = _breaking(session, events, carrier)
-    vetoed = _vetoed(session, events, breaking)
+    bus_of = {key.address: k + 1 for k, key in enumerate(cast.prosumers)}
+    fills = tuple(fill for event in filled for fill in event.fills(session.address_of))
+    standing = Standing(fills, lambda who: bus_of.get(who, 0), carrier)
+    vetoed = _vetoed(session, events, standing)
     chain.advance_to(terms.closing(SLOT))
     session.close_gate(SLOT)
     imported = session.post_prices(SLOT, conditions).prices.forecast_import_wh
@@ -125,7 +128,7 @@ def traded(seed: int) -> Platform:
         late_cancel=late_cancel,
         filled=filled,
         vetoed=vetoed,
-        broken=breaking(0),
+        broken=standing.broken(0),
         left=left,
         settled=tuple(by_account[key.address] for key in cast.prosumers),
         bill=explain(record, account=cast.prosumers[0].address, slot=SLOT),
@@ -133,7 +136,7 @@ def traded(seed: int) -> Platform:
         shortfall_price=TARIFF.shortfall_price(charges[1]),
         audit_ok=report.ok,
         checks=len(report.checks),
-        vetoes_judged=next(check.items for check in report.checks if check.name == vetoes.NAME),
+        vetoes=next(check for check in report.checks if check.name == vetoes.NAME),
     )
 
 
@@ -161,30 +164,14 @@ def _after_the_gate(session: Session) -> tuple[str, str]:
     )
 
 
-def _breaking(
-    session: Session, events: Sequence[Event], carrier: Carrier
-) -> Callable[[int], tuple[Violation, ...]]:
-    """Limits that the slot's fills break with so many Wh of the last of them taken back."""
-    bus_of = {key.address: k + 1 for k, key in enumerate(session.cast.prosumers)}
-    filled = [event for event in events if isinstance(event, OrdersFilled)]
-    fills = [fill for event in filled for fill in event.fills(session.address_of)]
-
-    def breaking(vetoed_wh: int) -> tuple[Violation, ...]:
-        return carrier.broken(between_buses(without_last(fills, vetoed_wh), lambda who: bus_of.get(who, 0)))
-
-    return breaking
-
-
-def _vetoed(
-    session: Session, events: Sequence[Event], breaking: Callable[[int], tuple[Violation, ...]]
-) -> tuple[FillVetoed, ...]:
-    """Take back of the chain's last fills what breaks a limit, each for its reason, and no more."""
+def _vetoed(session: Session, events: Sequence[Event], standing: Standing) -> tuple[FillVetoed, ...]:
+    """Take back of the chain's last fills the least that is enough, each for a limit that breaks."""
     exchange, utility = session.exchange, session.cast.utility
     levels = chained(SLOT, events, lambda address: exchange.account_of(address).id, keccak)
     cuts = last_on_first_off(
         [level.quantity_wh for level in levels],
-        session.terms.lot_wh,
-        lambda vetoed_wh: next(iter(breaking(vetoed_wh)), None),
+        standing.least(session.terms.lot_wh),
+        lambda vetoed_wh: standing.broken(vetoed_wh)[0],
     )
     vetoes = [
         level.veto(session.address_of(level.taker_id), cut.energy_wh, reason_of(cut.broken), cut.broken.bus)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ledger import calls
 from ledger.bundle import Bundle
+from ledger.exchange import SignedOrder
 from ledger.keccak import keccak
 from market.feeder.model import Feeder
 from market.fills import chain as chained
@@ -17,7 +18,17 @@ from market.orders import FillVetoed, Side, VetoReason
 from market.pricing.conditions import Conditions, Hub
 from market.slots import Rule
 from tests.audit.forge import change_call, change_event, found, insert_event
-from tests.audit.small_market import BUYER, NEIGHBOUR, SLOT, TARIFF, UTILITY, SmallMarket, small_feeder
+from tests.audit.small_market import (
+    BUYER,
+    NEIGHBOUR,
+    NEUR,
+    SELLER,
+    SLOT,
+    TARIFF,
+    UTILITY,
+    SmallMarket,
+    small_feeder,
+)
 from tests.audit.tamper_calls import call_of
 from tests.audit.tampering import Ground, Kind, consistent
 
@@ -25,12 +36,14 @@ LINE_RATING_PU = 0.6
 """Of the line into the village: 2.5 kWh in a quarter of an hour beyond the load outside the market."""
 CUT_WH, LOT_WH = 540, 10
 """What has to go of the last fill for that rating, in whole lots; 530 Wh are not enough."""
+BOTH_WAYS_PU, BOTH_WAYS_CUT_WH = 0.05, 760
+"""A rating of 1.25 kWh in a quarter of an hour either way; what has to go where 2 kWh and losses go in."""
 
 
-def rated_feeder() -> Feeder:
+def rated_feeder(rating_pu: float = LINE_RATING_PU) -> Feeder:
     """The small market's feeder, its first line with a rating."""
     feeder = small_feeder()
-    rating = np.array([np.inf, LINE_RATING_PU, np.inf])
+    rating = np.array([np.inf, rating_pu, np.inf])
     return replace(feeder, limits=replace(feeder.limits, i_max=rating))
 
 
@@ -39,31 +52,57 @@ class VetoedMarket(SmallMarket):
     """Up to the vetoes of one slot: utility's energy for two buyers, more than the first line carries."""
 
     feeder: Feeder = field(default_factory=rated_feeder)
+    load: float = 0.8
+    due_wh: int = CUT_WH
 
     def given(self, load: float) -> Conditions:
         """Load outside the market alone, so that it is known apart from the fills."""
         return Conditions.firm(self.feeder, load, Hub.of(TARIFF), 0.25)
 
     def trade(self) -> None:
-        """Charges, three orders, and a veto of as much as has to go."""
-        self.post_charges(SLOT, 0.8)
+        """Charges, orders, a veto of as much as has to go, and the end of vetoes."""
+        self.post_charges(SLOT, self.load)
         self.chain.advance_to(self.terms.opens(SLOT))
-        self.place(
+        self.place(*self.orders())
+        self.chain.advance_to(self.terms.gate(SLOT))
+        events = [event for event in self.exchange.history() if getattr(event, "slot", 0) == SLOT]
+        last = chained(SLOT, events, lambda address: self.exchange.account_of(address).id, keccak)[-1]
+        veto = last.veto(NEIGHBOUR.address, self.due_wh, VetoReason.LOADING, 1)
+        self.confirm(self.exchange.veto_fills(SLOT, [veto], sender=UTILITY))
+        self.chain.advance_to(self.terms.closing(SLOT))
+        self.confirm(self.exchange.deposit(UTILITY.address, NEUR, sender=UTILITY))
+
+    def orders(self) -> tuple[SignedOrder, ...]:
+        """The last of them wants more than the line carries."""
+        return (
             self.sign(UTILITY, SLOT, 1, Side.ASK, TARIFF.hub_import, 4_000),
             self.sign(BUYER, SLOT, 1, Side.BID, 400_000, 1_000),
             self.sign(NEIGHBOUR, SLOT, 1, Side.BID, 400_000, 2_000),
         )
-        self.chain.advance_to(self.terms.gate(SLOT))
-        events = [event for event in self.exchange.history() if getattr(event, "slot", 0) == SLOT]
-        last = chained(SLOT, events, lambda address: self.exchange.account_of(address).id, keccak)[-1]
-        veto = last.veto(NEIGHBOUR.address, CUT_WH, VetoReason.LOADING, 1)
-        self.confirm(self.exchange.veto_fills(SLOT, [veto], sender=UTILITY))
+
+
+@dataclass
+class RelievedMarket(VetoedMarket):
+    """Energy is sold to the utility first, then more of it bought: all of the last fill is too much to go."""
+
+    feeder: Feeder = field(default_factory=lambda: rated_feeder(BOTH_WAYS_PU))
+    load: float = 0.0
+    due_wh: int = BOTH_WAYS_CUT_WH
+
+    def orders(self) -> tuple[SignedOrder, ...]:
+        """More is sold than the line carries back, and still more bought."""
+        return (
+            self.sign(UTILITY, SLOT, 1, Side.ASK, TARIFF.hub_import, 5_000),
+            self.sign(UTILITY, SLOT, 2, Side.BID, TARIFF.hub_export, 2_000),
+            self.sign(SELLER, SLOT, 1, Side.ASK, 0, 2_000),
+            self.sign(NEIGHBOUR, SLOT, 1, Side.BID, 400_000, 4_000),
+        )
 
 
 @cache
-def vetoed() -> Ground:
-    """The market with a veto as it should be."""
-    market = VetoedMarket(Rule.DLMP)
+def vetoed(market_class: type[VetoedMarket] = VetoedMarket) -> Ground:
+    """A market with a veto as it should be."""
+    market = market_class(Rule.DLMP)
     market.trade()
     return Ground.of(market.bundle())
 
@@ -94,14 +133,21 @@ def _one_more(ground: Ground) -> Bundle:
     return insert_event(bundle, ground.record, logged, replace(event, quantity=LOT_WH))  # type: ignore[type-var]
 
 
-def _planted(name: str, forge: Callable[[Ground], Bundle], log: int = 0) -> Kind:
-    """A kind that is done to the market with a veto, whatever market the others are done to."""
-    return Kind(name, "vetoes", lambda _: consistent(forge(vetoed()), f"block 9 log {log} veto of"))
+def _planted(
+    name: str,
+    forge: Callable[[Ground], Bundle],
+    where: str = "log 0 veto of",
+    market_class: type[VetoedMarket] = VetoedMarket,
+) -> Kind:
+    """A kind that is done to a market with a veto, whatever market the others are done to."""
+    return Kind(name, "vetoes", lambda _: consistent(forge(vetoed(market_class)), f"block 9 {where}"))
 
 
 KINDS: tuple[Kind, ...] = (
-    _planted("veto-for-nothing", _one_more, log=1),
+    _planted("veto-for-nothing", _one_more, "log 1 veto of"),
     _planted("veto-of-too-much", _other(cut=CUT_WH + LOT_WH)),
+    _planted("veto-of-too-little", _other(cut=CUT_WH - LOT_WH), "log 0 the last veto"),
+    _planted("veto-of-all-where-a-part-is-enough", _other(cut=4_000), market_class=RelievedMarket),
     _planted("veto-for-another-reason", _other(reason=VetoReason.VOLTAGE_TOO_LOW)),
     _planted("veto-for-another-line", _other(element=2)),
     _planted("veto-for-no-reason", _other(reason=9)),

@@ -58,7 +58,7 @@ class ModestMarket(SmallMarket):
 def test_vetoes_beside_a_load_that_is_not_known_are_believed(record: Record) -> None:
     """The small market's inputs have devices; those of the market with a veto have load alone."""
     judged, believed = audit(vetoed().record), audit(record)
-    assert judged.ok and next(each for each in judged.checks if each.name == "vetoes").items == 2
+    assert judged.ok and next(each for each in judged.checks if each.name == "vetoes").items == 3
     assert not [line for line in judged.assumed if line.startswith("vetoes of")]
     (line,) = [line for line in believed.assumed if line.startswith("vetoes of")]
     assert line.startswith(f"vetoes of slot {SILENT} were due")

@@ -164,7 +164,7 @@ def test_a_slot_of_the_microgrid() -> None:
     (veto,) = slot.vetoed
     assert veto.taker == slot.filled[-1].taker and 0 < veto.quantity < slot.filled[-1].quantity
     assert (veto.reason, veto.element) == (VetoReason.LOADING, 1) and slot.broken and not slot.left
-    assert slot.vetoes_judged == 2, "the audit solved the flow for its limit and for what is enough"
+    assert (slot.vetoes.items, slot.vetoes.findings) == (3, ()), "for its limit, for the least, for the rest"
     assert [each.imbalance for each in slot.settled] == [MISSING_WH * slot.shortfall_price] + [0] * 9
     told = "vetoed for loading of the line to bus 1: bought"
     assert any(line.what.startswith(told) for line in slot.vetoed_bill.lines)

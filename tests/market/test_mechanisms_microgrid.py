@@ -51,33 +51,23 @@ def test_nobody_runs_on_retail_and_everybody_on_plenty():
 
 
 @pytest.mark.parametrize(
-    ("bearable_wh", "lot_wh", "cuts_wh"),
-    [
-        (600, 1, []),
-        (599, 1, [1]),
-        (599, 50, [50]),
-        (450, 50, [150]),
-        (400, 1, [200]),
-        (130, 50, [200, 100, 200]),
-        (0, 1, [200, 100, 300]),
-        (-1, 1, [200, 100, 300]),
-    ],
+    ("least_wh", "cuts_wh"),
+    [(0, []), (1, [1]), (150, [150]), (200, [200]), (470, [200, 100, 170]), (600, [200, 100, 300])],
 )
-def test_what_came_last_goes_first_and_no_further_than_needed(bearable_wh, lot_wh, cuts_wh):
-    reason = Violation(0, 1, "current", 2.0, 1.0)
-
+def test_what_came_last_goes_first(least_wh, cuts_wh):
     def broken(vetoed_wh):
-        return reason if 600 - vetoed_wh > bearable_wh else None
+        assert vetoed_wh < least_wh
+        return Violation(0, 1, "current", 600.0 - vetoed_wh, 1.0)
 
-    cuts = last_on_first_off((300, 100, 200), lot_wh, broken)
+    cuts = last_on_first_off((300, 100, 200), least_wh, broken)
     assert [cut.energy_wh for cut in cuts] == cuts_wh
-    assert {cut.broken for cut in cuts} <= {reason}
+    assert [600.0 - cut.broken.value for cut in cuts] == [sum(cuts_wh[:k]) for k in range(len(cuts_wh))]
 
 
 def test_games_and_vetoes_that_are_none():
     for peers, later in ((0, 0.2), (3, float("nan"))):
         with pytest.raises(PlatformError, match="one at least, and a finite price"):
             chance_to_run(peers, later, price(1.0))
-    for fills_wh, lot_wh in (((300, 0), 1), ((300,), 0)):
-        with pytest.raises(PlatformError, match="both at least 1"):
-            last_on_first_off(fills_wh, lot_wh, lambda _: None)
+    for least_wh in (-1, 301):
+        with pytest.raises(PlatformError, match="to take back of fills"):
+            last_on_first_off((300,), least_wh, lambda _: Violation(0, 1, "current", 2.0, 1.0))

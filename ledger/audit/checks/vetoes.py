@@ -1,8 +1,11 @@
-"""`vetoes`: what the utility took back broke a limit, the one it named, and no less would have been enough.
+"""`vetoes`: what the utility took back broke a limit, the one it named, it was the least that is enough,
+and after the last veto no limit breaks.
 
 Before each veto the AC flow of the fills that stand, beside the load outside the market, must break the limit
-that the veto names; with one lot less taken back, it must still break one. The last fill goes first by the
-contract's own rule, which `matching` replays; here the chain's fills are taken as they are told.
+that the veto names. No veto takes back more than the least, from the last fill on, with which no limit breaks
+(`market.feeder.contracted.least_taken_back`, which says what it assumes); where nothing is enough, that is
+all. Once the time of vetoes is over, a limit may break only where nothing is left to take back. The last fill
+goes first by the contract's own rule, which `matching` replays; here the chain's fills are taken as told.
 
 Feeder, limits and load are those that the slot's charges were cleared with: what the chain knows of them when
 fills can be vetoed. The load outside the market is known where these inputs have no devices, or where agents'
@@ -13,20 +16,19 @@ that cover it: such a slot is not judged, but told as assumed (`unjudged`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ledger.audit.checks import responses
 from ledger.audit.checks.pricing import CHARGES, period_of
 from ledger.audit.verdict import PASSED, Verdict, amount_difference, at, text
 from ledger.history import History, SlotHistory, history
 from ledger.record import Logged, Record
-from ledger.trades import between_buses, limit_named, take_back, without_last
+from ledger.trades import Standing, limit_named, take_back
 from market.accounts import UTILITY_ID
-from market.feeder.contracted import Carrier, least_cut, reason_of
+from market.feeder.contracted import Carrier, reason_of
 from market.feeder.model import FeederError
 from market.feeder.powerflow import PowerFlowError
 from market.findings import Finding
-from market.orders import Address, Fill, FillVetoed
+from market.orders import Address, FillVetoed
 from market.pricing.certificate import decode_inputs
 from market.pricing.wire import FormatError
 
@@ -35,12 +37,13 @@ NO_FLOW = "a flow that has no solution"
 
 
 def check(record: Record) -> Iterator[Verdict]:
-    """Two verdicts a veto: the limit that it names was broken, and it took back no more than was needed."""
+    """Two verdicts a veto: its limit was broken, no less was enough; one a slot: none is left broken."""
     known = history(record)
+    until = record.blocks[-1].header.timestamp
     for slot in known:
         carrier = carrier_of(record, slot) if slot.of(FillVetoed) else None
         if carrier is not None:
-            yield from _judged(known, slot, carrier)
+            yield from _judged(known, slot, carrier, over=until >= slot.terms.closing(slot.slot))
 
 
 def unjudged(record: Record) -> list[int]:
@@ -65,18 +68,26 @@ def carrier_of(record: Record, slot: SlotHistory) -> Carrier | None:
     return Carrier(feeder, load.fixed_p[period], load.fixed_q[period], load.hours)
 
 
-def _judged(known: History, slot: SlotHistory, carrier: Carrier) -> Iterator[Verdict]:
-    """The slot's vetoes in their order; what was filled was filled before them, when the gate was open."""
+def _judged(known: History, slot: SlotHistory, carrier: Carrier, *, over: bool) -> Iterator[Verdict]:
+    """The slot's vetoes in their order; what was filled was filled before them, when the gate was open.
+
+    What they leave is judged where the time of vetoes is `over`.
+    """
     standing = [fill for _, fill in slot.fills]
+
+    def bus_of(address: Address) -> int:
+        return known.bus(known.ids.get(address, UTILITY_ID))
+
     for logged, veto in slot.of(FillVetoed):
-        feeder = _Standing(carrier, tuple(standing), known)
-        yield from _of_veto(slot, logged, veto, feeder)
+        yield from _of_veto(slot, logged, veto, Standing(tuple(standing), bus_of, carrier))
         take_back(standing, veto.quantity)
+    if over:
+        yield _of_the_rest(slot, Standing(tuple(standing), bus_of, carrier))
 
 
-def _of_veto(slot: SlotHistory, logged: Logged, veto: FillVetoed, standing: _Standing) -> Iterator[Verdict]:
-    where, lot_wh = f"{at(logged, slot.terms)} veto of {veto.quantity:_} Wh", slot.terms.lot_wh
-    broken = standing.broken(0)
+def _of_veto(slot: SlotHistory, logged: Logged, veto: FillVetoed, standing: Standing) -> Iterator[Verdict]:
+    where = f"{at(logged, slot.terms)} veto of {veto.quantity:_} Wh"
+    broken = _broken(standing)
     named = limit_named(veto.reason, veto.element)
     if not broken:
         yield Finding(NAME, where, "a limit that the fills break", f"none; it names {named}", "undue")
@@ -85,30 +96,29 @@ def _of_veto(slot: SlotHistory, logged: Logged, veto: FillVetoed, standing: _Sta
         yield PASSED
     else:
         yield Finding(NAME, where, " or ".join(broken), named, "not a limit that is broken")
-    if standing.broken(veto.quantity - lot_wh):
+    enough_wh = standing.least(slot.terms.lot_wh)
+    if veto.quantity <= enough_wh:
         yield PASSED
     else:
-        enough = least_cut(veto.quantity, lot_wh, lambda cut_wh: not standing.broken(cut_wh))
-        difference = amount_difference(enough, veto.quantity)
-        yield Finding(NAME, f"{where}, Wh enough", text(enough), text(veto.quantity), difference)
+        difference = amount_difference(enough_wh, veto.quantity)
+        yield Finding(NAME, f"{where}, Wh enough", text(enough_wh), text(veto.quantity), difference)
 
 
-@dataclass(frozen=True)
-class _Standing:
-    """Fills that stand before a veto, and what carries them."""
+def _of_the_rest(slot: SlotHistory, standing: Standing) -> Verdict:
+    """No limit breaks after the last veto, or there is nothing left to take back."""
+    broken = _broken(standing) if standing.fills else ()
+    if not broken:
+        return PASSED
+    last, _ = slot.of(FillVetoed)[-1]
+    where = f"{at(last, slot.terms)} the last veto, limits broken after it"
+    least_wh = standing.least(slot.terms.lot_wh)
+    return Finding(NAME, where, "none", " and ".join(broken), f"{least_wh:_} Wh of fills too many")
 
-    carrier: Carrier
-    fills: tuple[Fill, ...]
-    known: History
 
-    def broken(self, vetoed_wh: int) -> tuple[str, ...]:
-        """Limits that break, as vetoes name them, with so much of the last fills taken back."""
-        trades = between_buses(without_last(self.fills, vetoed_wh), self._bus)
-        try:
-            found = self.carrier.broken(trades)
-        except PowerFlowError:
-            return (NO_FLOW,)
-        return tuple(limit_named(reason_of(each), each.bus) for each in found)
-
-    def _bus(self, address: Address) -> int:
-        return self.known.bus(self.known.ids.get(address, UTILITY_ID))
+def _broken(standing: Standing) -> tuple[str, ...]:
+    """Limits that break, as vetoes name them."""
+    try:
+        found = standing.broken(0)
+    except PowerFlowError:
+        return (NO_FLOW,)
+    return tuple(limit_named(reason_of(each), each.bus) for each in found)
