@@ -35,6 +35,15 @@ class Winter:
     load: Floats
     generation: Floats
 
+    @property
+    def generated_kwh(self) -> float:
+        """What all of them generate."""
+        return float(self.generation.sum() * HOURS)
+
+    def scaled_to(self, generated_kwh: float) -> Winter:
+        """The same with so much generation of all together, at every time in proportion."""
+        return Winter(self.load, self.generation * (generated_kwh / self.generated_kwh))
+
 
 @dataclass(frozen=True, eq=False)
 class Heated:
@@ -56,8 +65,9 @@ class Heated:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """The same winter without trade and with it."""
+    """The same winter without trade and with it, and what is generated in either, kWh."""
 
+    generated_kwh: float
     without: Heated
     with_trade: Heated
 
@@ -82,11 +92,18 @@ class Compared:
         return float(self.with_trade.net.sum() - self.without.net.sum())
 
 
-def compared(seed: int, number: int, windy: int) -> Compared:
-    """One winter of a seed with so many windy houses, without trade and with it: the same heaters' luck."""
+def compared(seed: int, number: int, windy: int, *, as_sunny: bool = False) -> Compared:
+    """One winter of a seed with so many windy houses, without trade and with it: the same heaters' luck.
+
+    `as_sunny` scales generation to what it is with sun alone.
+    """
     houses = winter(seed, number, windy)
+    if as_sunny:
+        houses = houses.scaled_to(winter(seed, number, 0).generated_kwh)
     draws = stream(seed, "heaters", number).uniform(size=houses.load.shape)
-    return Compared(heated(houses, draws, trading=False), heated(houses, draws, trading=True))
+    return Compared(
+        houses.generated_kwh, heated(houses, draws, trading=False), heated(houses, draws, trading=True)
+    )
 
 
 def winter(seed: int, number: int, windy: int) -> Winter:

@@ -23,6 +23,7 @@ from node.studies.community import alone, metered
 from node.studies.cosimulation import over as cosimulated
 from node.studies.curtailment import curtailed
 from node.studies.decomposition import compared_sizes
+from node.studies.microgrid_heating import PEERS, winter
 from node.studies.microgrid_slot import MISSING_WH
 from node.studies.microgrid_slot import traded as platform_slot
 from node.studies.peak_hour import LED, USUAL
@@ -155,6 +156,15 @@ def test_energy_classes_on_the_chain() -> None:
     refused = ["order: not registered seller"]
     assert indifferent["rejected"] == green["rejected"] == refused and told["refusal"] == refused[0]
     assert told["audit_ok"] and told["penalty_neur"] > told["laundering_gain_neur"] > 0
+
+
+def test_wind_at_the_energy_of_the_sun() -> None:
+    """Scaled, both generate the same, and the wind still blows at its own hours."""
+    sunny, windy = winter(1, 0, 0), winter(1, 0, PEERS)
+    scaled = windy.scaled_to(sunny.generated_kwh)
+    assert windy.generated_kwh > 1.5 * sunny.generated_kwh == pytest.approx(1.5 * scaled.generated_kwh)
+    assert np.corrcoef(scaled.generation[:, 0], windy.generation[:, 0])[0, 1] == pytest.approx(1.0)
+    assert np.array_equal(scaled.load, sunny.load)
 
 
 def test_a_slot_of_the_microgrid() -> None:
