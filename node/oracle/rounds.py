@@ -310,7 +310,8 @@ class OpenClearing(Rounds):
 def _contradict(one: Given, other: Given) -> bool:
     """Whether no convex cost gives both answers: Σ_t (μ_t − μ'_t)(p_t − p'_t) < 0, exact in integers.
 
-    Powers are rounded to a mW, and marginal prices by a mW's worth of the weight.
+    Powers are rounded to a mW, and marginal prices by a mW's worth of the weight. Below a price of 0 a
+    storage that burns no energy has no convex cost: where there is one, nothing is held against anybody.
     """
     product = slack = 0
     for t, (power, power_then) in enumerate(zip(one.powers, other.powers, strict=True)):
@@ -318,6 +319,8 @@ def _contradict(one: Given, other: Given) -> bool:
         price = weight * (one.question.targets[t] - power)
         price_then = weight_then * (other.question.targets[t] - power_then)
         product += (price - price_then) * (power - power_then)
+        if price < weight or price_then < weight_then:
+            return False
         slack += abs(power - power_then) * (weight + weight_then) + 2 * abs(price - price_then)
         slack += 2 * (weight + weight_then)
     return product < -slack
