@@ -1,7 +1,8 @@
 """An agent's devices, from a TOML file that nobody else reads (README.md has one).
 
-Every value is a number, or a list of one a slot of the day, gone round again and again: powers in kW, what
-they are worth in €/MWh. They become a column of `market.atc.prosumers`, in MW.
+Every value is a number, or a list of one a slot of the day, gone round again and again; all lists of a file
+have the same length. Powers are in kW, what they are worth in €/MWh. They become a column of
+`market.atc.prosumers`, in MW.
 
 DeviceError   the file cannot be read, or breaks a rule; names file, key and value
 """
@@ -11,7 +12,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from math import lcm
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +24,9 @@ from market.units import KW_PER_MW, Floats
 
 WEAR_RISE_EUR_PER_MWH = 1.0
 """How much more the last watt at full power wears a storage than the first: one schedule is cheapest."""
+KEY_DEPTH = 2
+"""Table and key: what else a location has is of the checks."""
+BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most"}
 Power = Annotated[float, Field(ge=0, le=1e6)]
 Price = Annotated[float, Field(ge=-1e5, le=1e5)]
 Powers = Power | Annotated[list[Power], Field(min_length=1, max_length=1_440)]
@@ -97,6 +100,7 @@ class DeviceFile(Table):
 
     @model_validator(mode="after")
     def _ordered(self) -> DeviceFile:
+        slots = self._slots()
         rules = (
             (self.flexible, "min_kw", "max_kw"),
             (self.flexible, "value_at_max_eur_per_mwh", "value_at_min_eur_per_mwh"),
@@ -106,10 +110,30 @@ class DeviceFile(Table):
         )
         for table, low, high in rules:
             pair = getattr(table, low), getattr(table, high)
-            for slot in range(lcm(*map(_length, pair))):
+            for slot in range(slots):
                 if _at(pair[0], slot) > _at(pair[1], slot):
-                    raise ValueError(f"{low} = {_at(pair[0], slot)} is above {high} = {_at(pair[1], slot)}")
+                    where = f"{type(table).__name__.lower()}: value {slot + 1}: "
+                    raise ValueError(
+                        f"{where}{low} = {_at(pair[0], slot)} is above {high} = {_at(pair[1], slot)}"
+                    )
         return self
+
+    def _slots(self) -> int:
+        """How many slots the lists have, all the same. Raises ValueError."""
+        lengths = {
+            f"{name}.{key}": len(value)
+            for name, table in self
+            for key, value in table
+            if isinstance(value, list)
+        }
+        first = next(iter(lengths), "")
+        for other, length in lengths.items():
+            if length != lengths[first]:
+                raise ValueError(
+                    f"{other} has {length} values and {first} {lengths[first]}: lists of one length"
+                    " are allowed, with a value for each slot of the day"
+                )
+        return lengths.get(first, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,11 +159,28 @@ def load(path: Path) -> DeviceFile:
     except OSError as failure:
         raise DeviceError(f"{path}: cannot be read: {failure.strerror}") from None
     except ValidationError as failure:
-        first = failure.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise DeviceError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise DeviceError(f"{path}: {_told(failure)}") from None
     except (ValueError, RecursionError) as failure:
         raise DeviceError(f"{path}: not TOML: {failure}") from None
+
+
+def _told(failure: ValidationError) -> str:
+    """What a file breaks first: table, key, value, and what was allowed."""
+    errors = failure.errors()
+    if errors[0]["type"] == "value_error":
+        return errors[0]["msg"].removeprefix("Value error, ")
+    place = errors[0]["loc"][:KEY_DEPTH]
+    of_place = [each for each in errors if each["loc"][:KEY_DEPTH] == place]
+    first = next((each for each in of_place if isinstance(each["loc"][-1], int)), of_place[0])
+    where, last = ".".join(map(str, place)), first["loc"][-1]
+    if first["type"] == "extra_forbidden":
+        return f"{where}: unknown"
+    if len(place) < KEY_DEPTH:
+        return f"{where} = {first['input']!r}: a table is allowed"
+    entry = f", value {last + 1}" if isinstance(last, int) else ""
+    lists = ", or a list with one for each slot of the day" * (len(first["loc"]) > KEY_DEPTH and not entry)
+    bounds = [f" {BOUNDS[name]} {limit:g}" for name, limit in first.get("ctx", {}).items() if name in BOUNDS]
+    return f"{where}{entry} = {first['input']!r}: a number{''.join(bounds)}{lists} is allowed"
 
 
 def of_slot(file: DeviceFile, slot: int) -> Own:
@@ -204,10 +245,6 @@ def in_a_row(steps: Sequence[Own]) -> tuple[Devices, Floats]:
 
 def _most(value: float | list[float]) -> float:
     return max(value) if isinstance(value, list) else value
-
-
-def _length(value: float | list[float]) -> int:
-    return len(value) if isinstance(value, list) else 1
 
 
 def _at(value: float | list[float], slot: int) -> float:

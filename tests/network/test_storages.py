@@ -235,10 +235,23 @@ def test_a_vehicle_asked_for_more_than_it_can_reach_does_what_it_can():
     ("text", "message"),
     [
         ("[storage]\nenergy_kwh = 5.0\nleast_kwh = 6.0", "least_kwh = 6.0 is above energy_kwh = 5.0"),
-        ("[flexible]\nmin_kw = [0.0, 5.0]\nmax_kw = [6.0, 7.0, 4.0]", "min_kw = 5.0 is above max_kw = 4.0"),
+        (
+            "[flexible]\nmin_kw = [0.0, 5.0]\nmax_kw = [6.0, 4.0]",
+            "flexible: value 2: min_kw = 5.0 is above max_kw = 4.0",
+        ),
+        (
+            "[flexible]\nmin_kw = [0.0, 5.0]\nmax_kw = [6.0, 7.0, 4.0]",
+            "flexible.max_kw has 3 values and flexible.min_kw 2: lists of one length are allowed",
+        ),
+        (
+            "[firm]\nkw = true",
+            "firm.kw = True: a number, or a list with one for each slot of the day is allowed",
+        ),
+        ("[firm]\nkw = [1.0, -2.0]", "firm.kw, value 2 = -2.0: a number at least 0 is allowed"),
+        ("firm = 3", "firm = 3: a table is allowed"),
         ("[storage]\nenergy_kwh = 5.0\nstart_kwh = 6.0", "start_kwh = 6.0 is above energy_kwh = 5.0"),
-        ("[storage]\nefficiency = 1.1", "storage.efficiency: Input should be less than or equal to 1"),
-        ("[storage]\ncapacity = 1.0", "storage.capacity: Extra inputs are not permitted"),
+        ("[storage]\nefficiency = 1.1", "storage.efficiency = 1.1: a number at most 1 is allowed"),
+        ("[storage]\ncapacity = 1.0", "storage.capacity: unknown"),
     ],
 )
 def test_a_storage_that_is_none_is_refused(tmp_path, text: str, message: str):  # type: ignore[no-untyped-def]
