@@ -10,6 +10,7 @@ import numpy as np
 
 from ledger.audit import audit
 from market.mechanisms.stackelberg import Equilibrium, equilibrium
+from market.orders import Side
 from market.units import KW_PER_MW, NEUR_PER_EUR, UEUR_PER_KWH_PER_EUR_PER_MWH, WH_PER_MWH
 from node.scenario.loading import load
 from node.scenario.schema import ScenarioFile, TariffSection, ToldProsumer
@@ -101,6 +102,29 @@ class Hour:
         return sum(fill.quantity for fill in self.day.slots[0].fills)
 
     @property
+    def bought_wh(self) -> int:
+        """Of it, what prosumers contracted of the utility."""
+        return self._with_utility_wh(selling=True)
+
+    @property
+    def sold_wh(self) -> int:
+        """Of it, what prosumers contracted to the utility."""
+        return self._with_utility_wh(selling=False)
+
+    @property
+    def among_peers_wh(self) -> int:
+        """The rest, from prosumer to prosumer."""
+        return self.traded_wh - self.bought_wh - self.sold_wh
+
+    def _with_utility_wh(self, *, selling: bool) -> int:
+        maker_side, utility = (Side.ASK if selling else Side.BID), self.day.utility_address
+        return sum(
+            fill.quantity
+            for fill in self.day.slots[0].fills
+            if utility == (fill.taker if fill.taker_side == maker_side else fill.maker)
+        )
+
+    @property
     def bills_neur(self) -> int:
         """What all prosumers together pay."""
         return sum(account.day.total_neur for account in self.bills)
@@ -185,7 +209,7 @@ def run(seed: int) -> Findings:
         claims=(
             Claim("with the feeder's load the best price is the one that leaves nothing to deliver",
                   played.delivered == 0 and played.price == played.choke_price, f"{played.price:.4f} ct/kWh"),
-            Claim("at that price prosumers together take nothing of the feeder, at the usual one they do",
+            Claim("at that price all prosumers take nothing of the feeder in net, at the usual one they do",
                   led.net_wh <= 0 < usual.net_wh,
                   f"{led.net_wh / 1e3:+.1f} and {usual.net_wh / 1e3:+.1f} kWh"),
             Claim("in both they take what the closed form gives at the prices of their buses",
@@ -214,11 +238,23 @@ def run(seed: int) -> Findings:
             " fee comes on top at the meter.",
             "Losses make energy dearer at a bus than at the hub, so a little less is taken than in the game;"
             " what is left goes to the feeder.",
+            _of_partners(alone),
             _of_losers(lost),
             "What members leave inside a coalition has no order and no price of its own: it is settled at the"
             " λ of their buses, and no auction or middle price is made between them.",
         ),
     )  # fmt: skip
+
+
+def _of_partners(alone: Hour) -> str:
+    """With whom the book trades, and at which price the utility does."""
+    return (
+        "What prosumers take together is a net of their meters: without a coalition prosumers contract"
+        f" {alone.bought_wh / 1e3:.1f} kWh of the utility, {alone.sold_wh / 1e3:.1f} kWh to it and"
+        f" {alone.among_peers_wh / 1e3:.1f} kWh among one another. It bids for its passive load a tick below"
+        " its ask, so that who sells and who buys both meet it first. Its ask is the leader's price rounded"
+        " down to a tick of 0.1 €/MWh; what settles at λ has the price itself."
+    )
 
 
 def _of_losers(lost: Sequence[float]) -> str:
@@ -244,6 +280,9 @@ def _to_json(hour: Hour) -> dict[str, Value]:
         "demand_wh": hour.demand_wh,
         "import_wh": hour.import_wh,
         "traded_wh": hour.traded_wh,
+        "bought_of_utility_wh": hour.bought_wh,
+        "sold_to_utility_wh": hour.sold_wh,
+        "among_peers_wh": hour.among_peers_wh,
         "bills_neur": hour.bills_neur,
         "tariff_bills_neur": hour.tariff_neur,
         "audit_ok": hour.audit_ok,
@@ -256,7 +295,9 @@ def _table(found: Mapping[str, Hour]) -> Table:
         "take, kWh",
         "net, kWh",
         "import, MWh",
-        "book, kWh",
+        "of utility, kWh",
+        "to it, kWh",
+        "peers, kWh",
         "bills, €",
         "retail, €",
     )
@@ -266,7 +307,9 @@ def _table(found: Mapping[str, Hour]) -> Table:
             f"{hour.demand_wh / 1e3:.1f}",
             f"{hour.net_wh / 1e3:+.1f}",
             f"{hour.import_wh / WH_PER_MWH:.4f}",
-            f"{hour.traded_wh / 1e3:.1f}",
+            f"{hour.bought_wh / 1e3:.1f}",
+            f"{hour.sold_wh / 1e3:.1f}",
+            f"{hour.among_peers_wh / 1e3:.1f}",
             f"{hour.bills_neur / NEUR_PER_EUR:.2f}",
             f"{hour.tariff_neur / NEUR_PER_EUR:.2f}",
         )

@@ -195,6 +195,10 @@ def test_the_peak_hour() -> None:
     members = sorted(number for coalition in led["coalitions"] for number in coalition)
     assert members == list(range(1, 10)) and len(led["coalitions"]) < 9
     buyers, sellers = figures["worse_by_eur"][:5], figures["worse_by_eur"][5:]
+    for case in figures["cases"].values():
+        parts = ("bought_of_utility_wh", "sold_to_utility_wh", "among_peers_wh")
+        assert sum(case[part] for part in parts) == case["traded_wh"] and not case["among_peers_wh"]
+    assert led["sold_to_utility_wh"] > 0 == led["bought_of_utility_wh"] < usual["bought_of_utility_wh"]
     assert min(buyers) > 0 > max(sellers), "who has pays less, who wants pays more, than at the usual price"
 
 
