@@ -32,7 +32,10 @@ TARIFF = Tariff(retail=240_000, network_fee=80_000, fit=70_000)
 WHOLESALE_UEUR_PER_KWH = 90_000
 SLOT_SECONDS, FIRST_SLOT = 3_600, 487_500
 GREEN = FIRST_SLOT + 1
-"""In the first slot nobody cares about classes; in this one buyers do."""
+"""In the first slot nobody cares about classes; in this one and the next buyers do.
+
+In this one the launderer's meter certifies half of what it sells as solar, in the next all, generated or not.
+"""
 LOT_WH = 10
 CAPACITY_WH = 50_000
 UTILITY_SPARE_WH = 5_000
@@ -59,9 +62,9 @@ class Traded:
 
 @dataclass(frozen=True, eq=False)
 class OnChain:
-    """Both slots on one chain, what it said alone to who is not registered, and its audit."""
+    """All slots on one chain, what it said alone to who is not registered, and its audit."""
 
-    slots: tuple[Traded, Traded]
+    slots: tuple[Traded, ...]
     refusal: str
     bill: Explanation
     buyers_bill: Explanation
@@ -70,8 +73,8 @@ class OnChain:
     uncertified_wh: int
 
 
-def on_chain(seed: int, markets: tuple[Market, Market]) -> OnChain:
-    """Trade, deliver, settle and audit both slots; sources are registered, their generation certified."""
+def on_chain(seed: int, markets: Sequence[Market]) -> OnChain:
+    """Trade, deliver, settle and audit a slot each; sources are registered, their generation certified."""
     feeder = load("ieee33")
     terms = Terms(
         slot_seconds=SLOT_SECONDS,
@@ -96,7 +99,7 @@ def on_chain(seed: int, markets: tuple[Market, Market]) -> OnChain:
     report = audit(record)
     own, buyers = (session.cast.prosumers[k].address for k in (LAUNDERER, BUYERS - 1))
     return OnChain(
-        slots=(done[0], done[1]),
+        slots=tuple(done),
         refusal=refusals[-1],
         bill=explain(record, account=own, slot=GREEN),
         buyers_bill=explain(record, account=buyers, slot=GREEN),
@@ -187,7 +190,7 @@ def _delivered(session: Session, slot: int, events: Sequence[Event], conditions:
 
 
 def _certified(session: Session, slot: int, net: Sequence[int]) -> list[int]:
-    """Solar generation that meters certify: all that is sold, but half of the launderer's solar sales."""
+    """Solar generation that meters certify: all that is sold, in GREEN but half of the launderer's sales."""
     found = [max(-wh, 0) if _member(k).classes else 0 for k, wh in enumerate(net)]
     if slot == GREEN:
         found[LAUNDERER] = _sold_as_solar(session, slot) // 2

@@ -72,11 +72,11 @@ def cleared(traders: Traders) -> Market:
 
 
 def run(seed: int) -> Findings:
-    """Prices with ω = 0 and with ω, then both as orders on a chain, delivered, settled, audited."""
+    """Prices with ω = 0 and with ω, then as orders on a chain, the last twice: settled and audited."""
     traders = drawn(seed)
     none, some = cleared(traders.indifferent()), cleared(traders)
-    told = on_chain(seed, (none, some))
-    before, after = told.slots
+    told = on_chain(seed, (none, some, some))
+    before, after, lied = told.slots
     same = float(np.ptp(none.price))
     premium = float(some.price[SOLAR] - some.price[PLAIN])
     gained_neur = round(premium * 1_000) * told.uncertified_wh
@@ -99,12 +99,13 @@ def run(seed: int) -> Findings:
                     "solar_wh": each.energy_wh(SOLAR),
                     "rejected": [Reject(code.code).rule for code in each.rejected],
                 }
-                for each in told.slots
+                for each in (before, after)
             ],
             "refusal": told.refusal,
             "uncertified_wh": told.uncertified_wh,
             "laundering_gain_neur": gained_neur,
             "penalty_neur": penalty_neur,
+            "penalty_if_the_meter_lies_neur": lied.settled[LAUNDERER].penalty,
             "audit_ok": told.audit_ok,
         },
         tables=(
@@ -124,6 +125,14 @@ def run(seed: int) -> Findings:
                 ),
             ),
             Table(
+                f"Who sells {told.uncertified_wh:,} Wh as solar that is none",
+                ("its meter certifies", "penalty, n€", "is it found?"),
+                tuple(
+                    (certified, f"{slot.settled[LAUNDERER].penalty:,}", _found(slot))
+                    for certified, slot in (("what was generated", after), ("all that was sold", lied))
+                ),
+            ),
+            Table(
                 "Bill of a solar seller of whose generation half is certified",
                 ("n€", "for"),
                 tuple((f"{line.amount_neur:,}", line.what) for line in told.bill.lines),
@@ -137,7 +146,8 @@ def run(seed: int) -> Findings:
                   _as_cleared(before, none) and _as_cleared(after, some), _book(after)),
             Claim("the contract refuses solar energy of who is not registered for it",
                   len(refused) == 1 and told.refusal == Reject.NOT_REGISTERED_SELLER.rule, told.refusal),
-            Claim("energy sold as solar and not certified costs its seller more than the class gains it: the"
+            Claim("energy sold as solar that its seller's own meter does not certify costs its"
+                  " seller more than the class gains it: the"
                   " penalty is above all that solar energy is worth beyond other",
                   penalty_neur == PENALTY_UEUR_PER_KWH * told.uncertified_wh > gained_neur,
                   f"{penalty_neur / NEUR_PER_EUR:.3f} € for {gained_neur / NEUR_PER_EUR:.3f} €",
@@ -156,10 +166,14 @@ def run(seed: int) -> Findings:
             f"Laundering loses money by any penalty above the premium, {premium:.2f} €/MWh here; the market's"
             f" is {PENALTY_UEUR_PER_KWH / 1_000:g} €/MWh, and solar energy is worth at most"
             f" {WORTH_EUR_PER_MWH.max():g} €/MWh beyond other. It presumes a meter that certifies what was"
-            " generated: the contract takes its word, and the audit finds only what the account's"
-            " registration refutes.",
+            " generated. One that certifies all that is sold is not found: the contract takes its word, and"
+            " the audit finds only what the account's registration refutes.",
         ),
     )  # fmt: skip
+
+
+def _found(slot: Traded) -> str:
+    return "yes: the contract's penalty" if slot.settled[LAUNDERER].penalty else "no"
 
 
 def _book(slot: Traded) -> str:

@@ -156,6 +156,7 @@ def test_energy_classes_on_the_chain() -> None:
     refused = ["order: not registered seller"]
     assert indifferent["rejected"] == green["rejected"] == refused and told["refusal"] == refused[0]
     assert told["audit_ok"] and told["penalty_neur"] > told["laundering_gain_neur"] > 0
+    assert told["penalty_if_the_meter_lies_neur"] == 0, "a meter is believed"
 
 
 def test_wind_at_the_energy_of_the_sun() -> None:
