@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, combinations
+from numbers import Rational
 
 from market.mechanisms.baselines import Exact, mid_market_bills
 
@@ -136,7 +137,7 @@ def c_stable(peers: Peers, partition: Partition) -> Verdict:
 def in_core(peers: Peers, payoffs: Sequence[Fraction]) -> Verdict:
     """Whether no set of peers could get more by itself than it is paid, in the game of transfers.
 
-    `payoffs` by peer sum to the worth of all. Raises CoalitionError where they do not.
+    `payoffs` by peer sum to the worth of all. Raises CoalitionError where they do not or are no fractions.
     """
     everybody = _require_payoffs(peers, payoffs)
     for blocking in _subsets(everybody):
@@ -150,7 +151,7 @@ def gain_of_every_member(peers: Peers, payoffs: Sequence[Fraction]) -> Verdict:
     """Whether no set of peers could pay each of its members strictly more by the rule that paid them all.
 
     The rule is the mid-market rate: who leaves shares with those who leave too. `payoffs` by peer sum to the
-    worth of all. Raises CoalitionError where they do not.
+    worth of all. Raises CoalitionError where they do not or are no fractions.
     """
     everybody = _require_payoffs(peers, payoffs)
     for leaving in _subsets(everybody):
@@ -219,6 +220,9 @@ def _require_payoffs(peers: Peers, payoffs: Sequence[Fraction]) -> Coalition:
     _require_few(peers)
     if len(payoffs) != len(peers.net):
         raise CoalitionError(f"{len(payoffs)} payoffs for {len(peers.net)} peers")
+    for payoff in payoffs:
+        if not isinstance(payoff, Rational):
+            raise CoalitionError(f"a payoff of {payoff}: fractions alone, since verdicts are exact")
     everybody = frozenset(range(len(peers.net)))
     if sum(payoffs, Fraction(0)) != peers.worth(everybody):
         raise CoalitionError("payoffs do not sum to what everybody together is worth")

@@ -37,7 +37,8 @@ class ClassesError(ValueError):
 class Traders:
     """Who trades. `side` is 1 or −1; `worth` is ω, and −∞ in classes that are not the trader's.
 
-    Raises ClassesError for arrays of several lengths, and for what is no side, value, slope, limit or worth.
+    Raises ClassesError for no traders or classes, arrays of several lengths, and for what is no side, value,
+    slope, limit or worth.
     """
 
     side: Floats
@@ -49,6 +50,8 @@ class Traders:
     def __post_init__(self) -> None:
         if len({len(each) for each in (self.side, self.value, self.slope, self.limit, self.worth)}) != 1:
             raise ClassesError("traders told by arrays of several lengths")
+        if not self.worth.size:
+            raise ClassesError("traders and classes: at least one of each")
         for what, told, sound in (
             ("side", self.side, np.abs(self.side) == 1),
             ("value", self.value, np.isfinite(self.value)),

@@ -12,18 +12,21 @@ one alone pays more.
 
 Energies are of one unit, prices of money by that unit.
 
-PlatformError   no peers, no price, or more to take back than was filled
+PlatformError   no peers or heaters, no price or one that falls, or more to take back than was filled
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import comb, isfinite
+from itertools import pairwise
+from math import comb, inf, isfinite
 
 from market.feeder.powerflow import Violation
 
 HALVINGS = 60
+ALIKE = 1e-12
+"""A price that is lower by less, relatively, is the same: rounding."""
 
 
 class PlatformError(ValueError):
@@ -31,7 +34,14 @@ class PlatformError(ValueError):
 
 
 def price_of_running(running: int, spare: float, energy: float, mid: float, retail: float) -> float:
-    """c(k): what so many heaters of `energy` each pay by unit."""
+    """c(k): what so many heaters of `energy` each pay by unit.
+
+    Raises PlatformError for no heaters, none of energy, and a spare below 0.
+    """
+    if running < 1 or not (0 < energy < inf and 0 <= spare < inf):
+        raise PlatformError(
+            f"{running} heaters of {energy} and {spare} to spare: one of some, and no less than 0"
+        )
     used = running * energy
     own = min(spare, used)
     return (own * mid + (used - own) * retail) / used
@@ -47,10 +57,13 @@ def expected_price(others: int, chance: float, price: Callable[[int], float]) ->
 def chance_to_run(peers: int, later: float, price: Callable[[int], float]) -> float:
     """p of the symmetric equilibrium of `peers`, where waiting costs `later` and c rises.
 
-    Raises PlatformError.
+    Raises PlatformError for no peers, a price that is not finite, and where c falls.
     """
     if peers < 1 or not isfinite(later):
         raise PlatformError(f"{peers} peers who may wait for {later}: one at least, and a finite price")
+    prices = [price(1 + others) for others in range(peers)]
+    if not all(map(isfinite, prices)) or any(b < a - ALIKE * abs(a) for a, b in pairwise(prices)):
+        raise PlatformError(f"prices of {prices} by how many run: finite, and none below the one before")
     if expected_price(peers - 1, 1.0, price) <= later:
         return 1.0
     if expected_price(peers - 1, 0.0, price) >= later:

@@ -131,5 +131,7 @@ def test_what_is_refused():
         for count in (1, 3):
             with pytest.raises(CoalitionError, match=f"{count} payoffs for 2 peers"):
                 judge(peers(1, -1), [Fraction(0)] * count)
+        with pytest.raises(CoalitionError, match="fractions alone"):
+            judge(peers(1, -1), [0.5, -0.5])
         with pytest.raises(CoalitionError, match="11 peers"):
             judge(peers(*range(11)), [Fraction(0)] * 11)

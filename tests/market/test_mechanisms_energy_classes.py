@@ -102,6 +102,12 @@ def test_traders_that_cannot_be(change, says):
         replace(three(5.0, 20.0), **change)
 
 
+@pytest.mark.parametrize(("traders", "classes"), [(0, 2), (2, 0)])
+def test_nobody_and_nothing_to_trade(traders, classes):
+    with pytest.raises(ClassesError, match="at least one of each"):
+        Traders(*(np.ones(traders) for _ in range(4)), np.zeros((traders, classes)))
+
+
 @pytest.mark.parametrize(
     ("start", "rho", "tolerance", "says"),
     [

@@ -68,6 +68,12 @@ def test_games_and_vetoes_that_are_none():
     for peers, later in ((0, 0.2), (3, float("nan"))):
         with pytest.raises(PlatformError, match="one at least, and a finite price"):
             chance_to_run(peers, later, price(1.0))
+    for falling_or_none in (lambda k: 1.0 / k, lambda _: float("nan")):
+        with pytest.raises(PlatformError, match="finite, and none below the one before"):
+            chance_to_run(5, 0.2, falling_or_none)
+    for running, spare, energy in ((0, 1.0, 1.0), (2, -3.0, 1.0), (2, float("nan"), 1.0), (2, 1.0, 0.0)):
+        with pytest.raises(PlatformError, match="to spare: one of some"):
+            price_of_running(running, spare, energy, MID, RETAIL)
     for least_wh in (-1, 301):
         with pytest.raises(PlatformError, match="to take back of fills"):
             last_on_first_off((300,), least_wh, lambda _: Violation(0, 1, "current", 2.0, 1.0))
