@@ -242,6 +242,8 @@ SMALL: dict[Any, dict[str, Any]] = {
         "METHODS": {name: atc.METHODS[name] for name in ("admm", "atc", "three-levels", "benders")},
         "ROUNDS_MAX": 10,
         "CROWDS": ((1_000, 60.0),),
+        "BESIDE": 1_000,
+        "RUNS": 1,
         "HOURS": 3,
         "BATTERIES": 5,
     },
