@@ -40,6 +40,15 @@ FINITE = {
     "gen": ("p_mw", "scaling"),
 }
 """Columns without whose number an element cannot be had: what is not a number would pass for no impedance."""
+ZERO_SEQUENCE = {
+    "line": ("r0_ohm_per_km", "x0_ohm_per_km"),
+    "trafo": ("vkr0_percent", "vk0_percent"),
+}
+"""Columns of zero-sequence impedances, which may be missing or empty."""
+EARTHED = ("Dyn", "Yzn", "YNyn")
+"""Vector groups through which, or against whose earth, zero-sequence current flows below a transformer."""
+UNKNOWN = complex("nan+nanj")
+"""A zero-sequence impedance that the data do not have."""
 POSITIVE = {
     "bus": ("vn_kv",),
     "ext_grid": ("vm_pu",),
@@ -77,7 +86,7 @@ class Branch:
 
     z_per_mva: per unit on 1 MVA and the nominal voltage of `other`; ratio: no-load voltage at `other` per
     voltage at `one`, each in pu of its bus; rating_mva: what it carries at `other`'s nominal voltage (inf: no
-    rating).
+    rating); zero_per_mva: as z_per_mva for the zero sequence, UNKNOWN where the data have none.
     """
 
     one: int
@@ -85,6 +94,7 @@ class Branch:
     z_per_mva: complex
     ratio: float
     rating_mva: float
+    zero_per_mva: complex = UNKNOWN
 
     def turned(self) -> Branch:
         """The same branch seen from its other end."""
@@ -94,6 +104,7 @@ class Branch:
             z_per_mva=self.z_per_mva / self.ratio**2,
             ratio=1 / self.ratio,
             rating_mva=self.rating_mva * self.ratio,
+            zero_per_mva=self.zero_per_mva / self.ratio**2,
         )
 
 
@@ -134,6 +145,10 @@ class Elements:
         for column in positive:
             numbers = _numbers(table[column])
             wrong.append((column, ~(np.isfinite(numbers) & (numbers > 0)), "a number above 0"))
+        for column in (each for each in ZERO_SEQUENCE.get(kind, ()) if each in table):
+            numbers = _numbers(table[column])
+            valid = np.isfinite(numbers) & (numbers >= 0)
+            wrong.append((column, table[column].notna() & ~valid, "a number from 0, or empty"))
         for column, where, wanted in wrong:
             for index, value in table[column][where][:1].items():
                 raise ElementError(
@@ -177,12 +192,17 @@ class Elements:
     def _lines(self) -> Iterator[Branch]:
         for row in self._joined("line", "from_bus", "to_bus", "l"):
             z_ohm = complex(row.r_ohm_per_km, row.x_ohm_per_km) * row.length_km / row.parallel
-            yield self._wire(row.from_bus, row.to_bus, z_ohm, row.max_i_ka * row.df * row.parallel)
+            zero_ohm = _given(row, "line") * row.length_km / row.parallel
+            carries_ka = row.max_i_ka * row.df * row.parallel
+            yield self._wire(row.from_bus, row.to_bus, z_ohm, carries_ka, zero_ohm)
 
-    def _wire(self, one: int, other: int, z_ohm: complex, carries_ka: float) -> Branch:
+    def _wire(
+        self, one: int, other: int, z_ohm: complex, carries_ka: float, zero_ohm: complex = UNKNOWN
+    ) -> Branch:
         kv = self.kv[one]
         z_per_mva = z_ohm / kv**2 if abs(z_ohm) > ZERO_OHM else 0j
-        return Branch(int(one), int(other), z_per_mva, 1.0, _rating(np.sqrt(3.0) * kv * carries_ka))
+        rating_mva = _rating(np.sqrt(3.0) * kv * carries_ka)
+        return Branch(int(one), int(other), z_per_mva, 1.0, rating_mva, zero_ohm / kv**2)
 
     def _impedances(self) -> Iterator[Branch]:
         for row in self._joined("impedance", "from_bus", "to_bus"):
@@ -194,16 +214,23 @@ class Elements:
     def _transformers(self) -> Iterator[Branch]:
         for row in self._joined("trafo", "hv_bus", "lv_bus", "t"):
             hv, lv = int(row.hv_bus), int(row.lv_bus)
-            size, r = row.vk_percent / 100, row.vkr_percent / 100
-            if not 0 <= r <= size:
-                raise ElementError(
-                    f"feeder {self.name}: trafo {row.Index} has vkr_percent {row.vkr_percent:g}, which must"
-                    f" be from 0 to its vk_percent, {row.vk_percent:g}"
-                )
             above, below = row.vn_hv_kv / self.kv[hv], row.vn_lv_kv / self.kv[lv]
-            z_per_mva = complex(r, np.sqrt(size**2 - r**2)) * below**2 / (row.sn_mva * row.parallel)
+            own_mva = row.sn_mva * row.parallel
+            z_per_mva = self._short_circuit(row, "vkr_percent", "vk_percent") * below**2 / own_mva
+            earthed = getattr(row, "vector_group", None) in EARTHED and _given(row, "trafo") is not UNKNOWN
+            zero = self._short_circuit(row, *ZERO_SEQUENCE["trafo"]) if earthed else UNKNOWN
             carries_mva = row.sn_mva * row.df * row.parallel / below
-            yield Branch(hv, lv, z_per_mva, below / above, _rating(carries_mva))
+            yield Branch(hv, lv, z_per_mva, below / above, _rating(carries_mva), zero * below**2 / own_mva)
+
+    def _short_circuit(self, row: Any, resistive: str, size: str) -> complex:
+        """Impedance in pu of the transformer's own from its short-circuit voltages. Raises ElementError."""
+        z, r = getattr(row, size) / 100, getattr(row, resistive) / 100
+        if not 0 <= r <= z:
+            raise ElementError(
+                f"feeder {self.name}: trafo {row.Index} has {resistive} {100 * r:g}, which must"
+                f" be from 0 to its {size}, {100 * z:g}"
+            )
+        return complex(r, np.sqrt(z**2 - r**2))
 
     # --- powers -------------------------------------------------------------------------------------------
 
@@ -279,6 +306,14 @@ def _numbers(column: Any) -> Floats:
     import pandas as pd  # noqa: PLC0415 - only who has a network needs it
 
     return np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
+
+
+def _given(row: Any, kind: str) -> complex:
+    """The two columns of a zero-sequence impedance; UNKNOWN where one is missing or empty, or both are 0."""
+    real, imaginary = (getattr(row, column, None) for column in ZERO_SEQUENCE[kind])
+    if real is None or imaginary is None or np.isnan(real) or np.isnan(imaginary):
+        return UNKNOWN
+    return complex(real, imaginary) or UNKNOWN
 
 
 def _rating(mva: float) -> float:

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
+import numpy.typing as npt
 
 from market.units import Floats, Ints
+
+Complexes = npt.NDArray[np.complex128]
 
 
 class FeederError(ValueError):
@@ -32,8 +35,10 @@ class Feeder:
     """One radial feeder; arrays have one entry per bus, the substation first.
 
     `nominal_p_mw`, `nominal_q_mvar` are the loads that come with the published feeder; a scenario
-    scales them by its profiles. `v0` is the substation's voltage magnitude, pu. Raises FeederError
-    unless parents form a tree rooted at bus 0 with parent[j] < j, and impedances are finite.
+    scales them by its profiles. `v0` is the substation's voltage magnitude, pu. `zero_sequence_pu` is
+    the zero-sequence impedance of each line, NaN where the published data have none, None where they have
+    none at all; only the unbalanced flow reads it, so the hash is without it. Raises FeederError unless
+    parents form a tree rooted at bus 0 with parent[j] < j, and impedances are finite.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Feeder:
     v0: float
     nominal_p_mw: Floats
     nominal_q_mvar: Floats
+    zero_sequence_pu: Complexes | None = None
 
     def __post_init__(self) -> None:
         n = len(self.parent)
@@ -63,6 +69,8 @@ class Feeder:
         valid = np.isfinite(self.r_pu) & np.isfinite(self.x_pu) & (self.r_pu >= 0)
         for bus in np.flatnonzero((j > 0) & ~valid)[:1]:
             raise FeederError(f"feeder {self.name}: line to bus {self.bus_names[bus]} has no valid impedance")
+        if self.zero_sequence_pu is not None and len(self.zero_sequence_pu) != n:
+            raise FeederError(f"feeder {self.name}: arrays differ in length")
 
     @property
     def buses(self) -> int:
@@ -76,7 +84,7 @@ class Feeder:
 
     @property
     def hash(self) -> bytes:
-        """SHA-256 over the canonical encoding: name, then every array little-endian."""
+        """SHA-256 over the canonical encoding of the balanced model: name, then its arrays little-endian."""
         digest = sha256(b"wattbook-feeder-1\0" + self.name.encode() + b"\0")
         digest.update("\0".join(self.bus_names).encode() + b"\0")
         digest.update(np.asarray(self.parent, dtype="<i8").tobytes())

@@ -9,6 +9,8 @@ What becomes of the elements, all of it on the base of the feeder's own load:
 - a transformer stands at its neutral tap. Where its rated voltages are not those of its buses, per-unit
   voltages below it are of its no-load voltage, and voltage limits still mean the buses' nominal voltages;
 - loads are nominal loads at constant power, unbalanced ones as the sum of their phases;
+- zero-sequence impedances of lines and transformers come along where there are some; only the unbalanced flow
+  reads them;
 - the substation is where the external grid is, at the voltage that it holds.
 
 `Imported.left_out` says what a feeder has no place for, with its size: charging of lines, magnetising of
@@ -29,10 +31,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from market.feeder.elements import GENERATION, LOADS, Branch, ElementError, Elements, Network
-from market.feeder.model import Feeder, FeederError, Limits
+from market.feeder.model import Complexes, Feeder, FeederError, Limits
 from market.feeder.tree import LoopError, Tree, rooted
 from market.units import Floats
 
@@ -46,8 +47,6 @@ __all__ = [
     "imported",
     "name_and_part",
 ]
-
-Complexes = npt.NDArray[np.complex128]
 
 NAMED_MAX = 12
 """Buses, or parts, that a message names before it counts the others."""
@@ -153,7 +152,8 @@ class _Import:
         total = sum(admittance)
         # Current divides as admittances do, and the first to reach its rating limits all.
         rating = min(each.rating_mva * abs(total / y) for each, y in zip(parallel, admittance, strict=True))
-        return Branch(*ends, 1 / total, ratio, rating)
+        zero = 1 / sum(1 / each.zero_per_mva for each in parallel)
+        return Branch(*ends, 1 / total, ratio, rating, zero)
 
     def part(self, part: int, v_min: float, v_max: float, *, rated: bool) -> Imported:
         sources = self._sources()
@@ -171,7 +171,7 @@ class _Import:
                 f"feeder {self.name}: {base_mw:.6g} MW of load; its base is its load, which must be above 0:"
                 " put load behind the substation, and generation among the generators (sgen)"
             )
-        voltage, z_pu, rating = self._lines(tree, base_mw)
+        voltage, z_pu, zero_pu, rating = self._lines(tree, base_mw)
         feeder = Feeder(
             name=self.name,
             bus_names=tuple(self.elements.label[int(node)] for node in tree.node),
@@ -187,22 +187,28 @@ class _Import:
             v0=sources[root],
             nominal_p_mw=load_mw,
             nominal_q_mvar=load_mvar,
+            zero_sequence_pu=None if np.isnan(zero_pu[1:]).all() else zero_pu,
         )
         generation = self.elements.powers(GENERATION, position)
         return Imported(feeder, position, voltage, *generation, self.elements.left_out(position))
 
-    def _lines(self, tree: Tree, base_mw: float) -> tuple[Floats, Complexes, Floats]:
-        """By bus: nominal pu per pu of the feeder; impedance and rating of the line to it, 0 at the root."""
+    def _lines(self, tree: Tree, base_mw: float) -> tuple[Floats, Complexes, Complexes, Floats]:
+        """By bus: nominal pu per pu of the feeder; of the line to it, 0 at the root, impedance and rating.
+
+        Impedances are the positive-sequence and the zero-sequence one.
+        """
         buses = len(tree.node)
-        voltage, z_pu, rating = np.ones(buses), np.zeros(buses, dtype=np.complex128), np.zeros(buses)
+        voltage, rating = np.ones(buses), np.zeros(buses)
+        z_pu, zero_pu = np.zeros((2, buses), dtype=np.complex128)
         for j in range(1, buses):
             branch = self.branches[tree.branch[j]]
             if branch.one != tree.node[tree.parent[j]]:
                 branch = branch.turned()
             voltage[j] = voltage[tree.parent[j]] * branch.ratio
             z_pu[j] = branch.z_per_mva * base_mw / voltage[j] ** 2
+            zero_pu[j] = branch.zero_per_mva * base_mw / voltage[j] ** 2
             rating[j] = branch.rating_mva * voltage[j] / base_mw
-        return voltage, z_pu, rating
+        return voltage, z_pu, zero_pu, rating
 
     def _sources(self) -> dict[int, float]:
         """Fused buses with an external grid, in the order of the table, and the voltage that each holds."""

@@ -3,11 +3,13 @@
 The flow is power-grid-model's (the `three-phase` extra): four-wire lines in symmetrical components, constant
 powers between phase and neutral, Newton's method. What the feeder does not say is assumed:
 
-- a line's zero-sequence impedance is `zero_sequence` times its positive-sequence one, in r and x alike. With
-  phases and a neutral of one cross-section R_0 = R + 3·R_n = 4·R, hence the default;
+- where the feeder's data have no zero-sequence impedance of a line, it is `zero_sequence` times the
+  positive-sequence one, in r and x alike. With phases and a neutral of one cross-section
+  R_0 = R + 3·R_n = 4·R, hence the default;
 - negative-sequence impedances are the positive ones, and lines are transposed;
-- the substation's three voltages are equal and stiff, and its neutral is earthed. Transformers on the way are
-  lines here, as in the balanced model: one that blocks the zero sequence (Dyn) keeps it from the substation.
+- the substation's three voltages are equal and stiff, and its neutral is earthed. Transformers are
+  lines here, as in the balanced model. For one at the substation that is exact below it, whatever its earthed
+  vector group; one further down that blocks the zero sequence (Dyn) would keep it from the lines above.
 
 Voltages are per unit of the nominal phase-to-neutral voltage, powers of `base_mw`, which is of three phases,
 currents of the line current that carries it: balanced phases show the balanced model's figures three times.
@@ -20,15 +22,14 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from market.feeder.model import Feeder
+from market.feeder.model import Complexes, Feeder
 from market.feeder.powerflow import LOADING_TOLERANCE, VOLTAGE_TOLERANCE_PU, Flow, violations
 from market.units import Floats, Ints
 
 PHASES = "abc"
 ZERO_SEQUENCE = 4.0
-"""Default of zero-sequence over positive-sequence impedance."""
+"""Default of zero-sequence over positive-sequence impedance, where the data do not say it."""
 UNBALANCE_MAX = 0.02
 """Most negative-sequence voltage as a share of the positive-sequence one, by EN 50160 (there: of means over
 ten minutes, in 95 % of a week)."""
@@ -66,7 +67,7 @@ class PhaseFlow:
     net_import: Floats
 
     @property
-    def phasor(self) -> npt.NDArray[np.complex128]:
+    def phasor(self) -> Complexes:
         """Complex voltage by bus and phase."""
         return np.asarray(self.voltage * np.exp(1j * self.angle))
 
@@ -116,11 +117,31 @@ def require(zero_sequence: float = ZERO_SEQUENCE) -> None:
         raise ThreePhaseError(f"zero_sequence = {zero_sequence:g}: a ratio above 0")
 
 
+def zero_sequence_known(feeder: Feeder) -> int:
+    """How many lines have a zero-sequence impedance in the feeder's data."""
+    given = feeder.zero_sequence_pu
+    return 0 if given is None else int(np.count_nonzero(~np.isnan(given[1:])))
+
+
+def zero_sequence_told(known: int, lines: int, zero_sequence: float = ZERO_SEQUENCE) -> str:
+    """Where zero-sequence impedances are from, in words; the data have those of `known` lines."""
+    assumed = f"{zero_sequence:g} times the positive-sequence ones"
+    if known == lines:
+        return "zero-sequence impedances are those of the feeder's data"
+    if not known:
+        return f"zero-sequence impedances, which its data lack, are assumed as {assumed}"
+    return (
+        f"zero-sequence impedances of {known} of {lines} lines are those of the feeder's data, of the others"
+        f" they are assumed as {assumed}"
+    )
+
+
 def three_phase_flow(
     feeder: Feeder, p: Floats, q: Floats, *, zero_sequence: float = ZERO_SEQUENCE
 ) -> PhaseFlow:
     """Solve the unbalanced flow of net consumption p, q by bus and phase, buses × 3, pu.
 
+    `zero_sequence` is for lines whose zero-sequence impedance the feeder's data lack.
     Raises ThreePhaseError without the extra, for a line without impedance, a power that is not finite or a
     ratio that is not above 0; UnbalancedFlowError where no solution is found.
     """
@@ -162,14 +183,14 @@ def _solve(feeder: Feeder, p: Floats, q: Floats, zero_sequence: float) -> dict[s
     r, x = feeder.r_pu[1:], feeder.x_pu[1:]
     ends = {"from_node": feeder.parent[1:], "to_node": np.arange(1, n), "from_status": 1, "to_status": 1}
     no_shunt = {"c1": 0.0, "tan1": 0.0, "c0": 0.0, "tan0": 0.0}
-    zero = {"r0": zero_sequence * r, "x0": zero_sequence * x}
+    zero = _zero_sequence(feeder, zero_sequence)[1:]
     stiff = {"u_ref": feeder.v0, "sk": STIFF_WATTS, "rx_ratio": 0.1, "z01_ratio": 1.0}
     power = {"p_specified": BASE_WATTS * p, "q_specified": BASE_WATTS * q}
     try:
         model = PowerGridModel(
             {
                 "node": table("node", 0, n, u_rated=NODE_VOLTS),
-                "line": table("line", n, n - 1, r1=r, x1=x, **zero, **ends, **no_shunt),
+                "line": table("line", n, n - 1, r1=r, x1=x, r0=zero.real, x0=zero.imag, **ends, **no_shunt),
                 "source": table("source", 2 * n, 1, node=0, status=1, **stiff),
                 "asym_load": table(
                     "asym_load", 3 * n, n, node=np.arange(n), status=1, type=LoadGenType.const_power, **power
@@ -184,6 +205,15 @@ def _solve(feeder: Feeder, p: Floats, q: Floats, zero_sequence: float) -> dict[s
             f"feeder {feeder.name}: no unbalanced flow found; the load on a phase is beyond what it can carry"
         ) from None
     return answer
+
+
+def _zero_sequence(feeder: Feeder, ratio: float) -> Complexes:
+    """Zero-sequence impedance by line: the data's, else the ratio's."""
+    assumed = np.asarray(ratio * (feeder.r_pu + 1j * feeder.x_pu), dtype=np.complex128)
+    given = feeder.zero_sequence_pu
+    if given is None:
+        return assumed
+    return np.asarray(np.where(np.isnan(given), assumed, given), dtype=np.complex128)
 
 
 def unseen_violations(feeder: Feeder, flow: PhaseFlow, seen: Flow) -> tuple[PhaseViolation, ...]:

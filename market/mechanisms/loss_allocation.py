@@ -25,13 +25,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from market.feeder.model import Feeder
+from market.feeder.model import Complexes, Feeder
 from market.feeder.three_phase import PhaseFlow
 from market.units import Floats, Ints
-
-Complexes = npt.NDArray[np.complex128]
 
 
 @dataclass(frozen=True, eq=False)

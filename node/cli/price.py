@@ -61,7 +61,9 @@ def price(
     ] = None,
     zero_sequence: Annotated[
         float | None,
-        typer.Option(help="Zero-sequence impedance of lines over their positive-sequence one; 4 by default."),
+        typer.Option(
+            help="Zero- over positive-sequence impedance of lines whose data lack it; 4 by default."
+        ),
     ] = None,
     workers: Annotated[
         int,
@@ -164,7 +166,7 @@ def _show_phases(table: PhaseTable) -> None:
     from node.price.page import assignment  # noqa: PLC0415
     from node.simulate.wording import power  # noqa: PLC0415
 
-    how = f"On three phases, pu: {assignment(table)}; zero-sequence impedances {table.zero_sequence:g} times."
+    how = f"On three phases, pu: {assignment(table)}; {table.impedances}."
     typer.echo(f"\n{fill(how, WIDTH)}\n")
     worst = sorted(range(len(table.buses)), key=lambda bus: (-table.buses[bus].unbalance, bus))
     shown = range(len(worst)) if len(worst) <= ROWS_MAX else worst[: 2 * ENDS]

@@ -21,6 +21,8 @@ from market.feeder.three_phase import (
     single_phase,
     three_phase_flow,
     unseen_violations,
+    zero_sequence_known,
+    zero_sequence_told,
 )
 from market.units import Floats, Ints
 from node.price.clearing import Cleared
@@ -60,16 +62,26 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class PhaseTable:
-    """A schedule on three phases. `prosumers` counts those on a, b and c, none of them where all is even."""
+    """A schedule on three phases. `prosumers` counts those on a, b and c, none of them where all is even.
+
+    `zero_sequence_known` counts lines whose zero-sequence impedance is in the feeder's data; of the others it
+    is `zero_sequence` times the positive-sequence one.
+    """
 
     phases: str
     zero_sequence: float
+    zero_sequence_known: int
     prosumers: tuple[int, int, int]
     buses: tuple[BusPhases, ...]
     loss_mw: float
     balanced_loss_mw: float
     unbalance_max: float
     unseen: tuple[Broken, ...]
+
+    @property
+    def impedances(self) -> str:
+        """Where zero-sequence impedances are from, in words."""
+        return zero_sequence_told(self.zero_sequence_known, len(self.buses) - 1, self.zero_sequence)
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON, by the names of its fields."""
@@ -102,6 +114,7 @@ def three_phases(cleared: Cleared, phases: str = DRAWN, zero_sequence: float = Z
     return PhaseTable(
         phases=phases,
         zero_sequence=zero_sequence,
+        zero_sequence_known=zero_sequence_known(feeder),
         prosumers=(int(count[0]), int(count[1]), int(count[2])),
         buses=tuple(
             BusPhases(name, float(a), float(b), float(c), float(even_pu), float(unbalance))

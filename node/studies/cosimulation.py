@@ -39,7 +39,8 @@ class Log:
     """A day of one sun and mode: by step extremes of voltage, losses, import by phase, all pu.
 
     `current` is the largest in any line by step and phase, `unbalance` the largest at any bus by step, and
-    `broken` counts steps in which a phase of a bus is beyond its voltage limits.
+    `broken` counts steps in which a phase of a bus is beyond its voltage limits; `impedances` says where
+    zero-sequence impedances are from.
     """
 
     share: float
@@ -55,6 +56,7 @@ class Log:
     base_kw: float
     hours: float
     traded_kwh: float
+    impedances: str
 
     @property
     def sun(self) -> str:
@@ -96,6 +98,7 @@ def over(seed: int, suns: Sequence[tuple[float, float]], step_seconds: int) -> F
             "seed": seed,
             "feeder": EUROPEAN_LV,
             "steps": len(logs[0].low),
+            "impedances": logs[0].impedances,
             "days": [_to_json(log) for log in logs],
         },
         tables=_tables(logs),
@@ -106,7 +109,7 @@ def over(seed: int, suns: Sequence[tuple[float, float]], step_seconds: int) -> F
             " it. The highest import is in the evening, without sun to trade. The feeder's houses are each on"
             " the phase that its data say.",
             "Set-points go to the network in the step in which they are agreed, and the flow is four-wire and"
-            " unbalanced, of constant powers.",
+            f" unbalanced, of constant powers; {logs[0].impedances}.",
         ),
     )
 
@@ -173,6 +176,7 @@ def _log(place: Street, plan: Plan, mode: str, day: Day) -> Log:
         base_kw=KW_PER_MW * world.feeder.base_mw,
         hours=world.hours,
         traded_kwh=day.traded_wh / 1_000,
+        impedances=place.impedances,
     )
 
 

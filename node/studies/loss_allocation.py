@@ -102,6 +102,7 @@ def run(seed: int) -> Findings:
             " rata every watt-hour bears the same, between neighbours as much as across the feeder.",
             "The loss component of the DLMP is of the last unit, which costs twice the average, and of"
             " balanced phases: where every house is on one phase, most losses are beyond what it sees.",
+            *(f"On {name} {one.street.impedances}." for name, one in zip(names, found, strict=True)),
         ),
     )  # fmt: skip
 
@@ -186,6 +187,7 @@ def _table(one: Allocation) -> Table:
 def _to_json(one: Allocation) -> dict[str, Value]:
     return {
         "feeder": one.street.world.feeder.name,
+        "impedances": one.street.impedances,
         "loss_kwh": _kwh(one, one.flow.loss),
         "balanced_loss_kwh": _kwh(one, one.even_loss),
         "sum_apart_pu": one.apart,

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from market.feeder.three_phase import balanced, phases_of, single_phase
+from market.feeder.three_phase import (
+    balanced,
+    phases_of,
+    single_phase,
+    zero_sequence_known,
+    zero_sequence_told,
+)
 from market.units import Floats, Ints
 from node.scenario.schema import FeederSection, ProsumersSection, ScenarioFile, SlotsSection
 from node.scenario.streams import stream
@@ -28,6 +34,12 @@ class Street:
         """Powers by bus and phase: prosumers' on theirs, what is not theirs on all three evenly."""
         own = single_phase(self.world.feeder.buses, self.world.bus, self.phase, by_prosumer)
         return np.asarray(balanced(passive) + own)
+
+    @property
+    def impedances(self) -> str:
+        """Where the zero-sequence impedances of its lines are from, in words."""
+        feeder = self.world.feeder
+        return zero_sequence_told(zero_sequence_known(feeder), feeder.lines)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from market.feeder import FeederError, load
+from market.feeder.elements import UNKNOWN
 from market.feeder.pandapower import (
     ElementError,
     IslandedError,
@@ -181,6 +182,28 @@ def test_parallel_branches_are_one():
     # of three halves of the first line's current, it carries all it can; three equal lines carry thrice
     np.testing.assert_allclose(found.feeder.limits.i_max, alone.feeder.limits.i_max * [1, 1, 1.5, 3])
     assert_equal_flows(found, net)
+
+
+def test_zero_sequence_impedances_are_taken_along():
+    net = chain()
+    net.line["r0_ohm_per_km"], net.line["x0_ohm_per_km"] = [0.20, np.nan, 0.20], [0.02, 0.02, 0.02]
+    wire(net, 3, 2, r0_ohm_per_km=0.20, x0_ohm_per_km=0.02, c0_nf_per_km=0.0)
+    up = pandapower.create_bus(net, vn_kv=20.0, name="mv")
+    net.ext_grid.loc[0, "bus"] = up
+    transformer(net, up, 0, 20.0, 0.4, vector_group="Dyn", vk0_percent=5.0, vkr0_percent=3.0)
+    feeder = imported(net, "zero").feeder
+    base_ohm = 0.4**2 / feeder.base_mw
+    line, station = complex(0.20, 0.02) / base_ohm, complex(0.03, 0.04) / 0.1 * feeder.base_mw
+    np.testing.assert_allclose(feeder.zero_sequence_pu, [0, station, line, UNKNOWN, line / 2])
+    net.trafo["vector_group"] = "Dy"  # without a neutral nothing says where zero-sequence current would flow
+    assert np.isnan(imported(net, "zero").feeder.zero_sequence_pu[1])
+    assert imported(chain(), "none").feeder.zero_sequence_pu is None
+    for wrong in (-0.1, np.inf):
+        net.line.loc[2, "r0_ohm_per_km"] = wrong
+        with pytest.raises(
+            ElementError, match=f"line 2 has r0_ohm_per_km {wrong}, which must be a number from 0"
+        ):
+            imported(net, "zero")
 
 
 def test_what_is_out_of_service_is_left_out():
