@@ -35,6 +35,7 @@ class OrdersError(ValueError):
 
 FOREVER = 2**63 - 1
 RANGES = (
+    ("trader", -FOREVER - 1, FOREVER),
     ("side", Side.BID, Side.ASK),
     ("tick", -TICK_MAX, TICK_MAX),
     ("quantity_wh", 1, UINT32),
@@ -49,7 +50,8 @@ RANGES = (
 class Orders:
     """Orders of one slot and class as they come, at a `time` that does not fall.
 
-    `expiry` is a Unix second, 0 for none; `immediate` marks immediate-or-cancel. Raises OrdersError.
+    `expiry` is a Unix second, 0 for none; `immediate` marks immediate-or-cancel. Whole numbers of any kind
+    are taken, and held as 64 bits. Raises OrdersError.
     """
 
     trader: Ints
@@ -73,6 +75,10 @@ class Orders:
             column = getattr(self, name)
             for place in np.flatnonzero((column < low) | (column > high))[:1]:
                 raise OrdersError(f"order {place}: {name} {column[place]}, not from {low:d} to {high:d}")
+        for each in fields(
+            self
+        ):  # narrow and unsigned numbers would wrap where orders are compared and summed
+            object.__setattr__(self, each.name, getattr(self, each.name).astype(np.int64, copy=False))
         for place in np.flatnonzero(np.diff(self.time) < 0)[:1] + 1:
             raise OrdersError(f"order {place}: time {self.time[place]}, before that of the order before it")
 

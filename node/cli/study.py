@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from node.studies.study import Findings, Study, Table
 
 ALL = "all"
+SEED_MAX = 2**63 - 1
 MARKS = {
     "comes out": "[green]✓[/green]",
     "not reproduced": "[yellow]–[/yellow]",
@@ -36,7 +37,7 @@ def study(
         str | None, typer.Argument(metavar="[NAME]", help="Which study; see --list. `all` for every one.")
     ] = None,
     list_studies: Annotated[bool, typer.Option("--list", help="List the studies, one line each.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every random draw.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=SEED_MAX, help="Seed of every random draw.")] = 1,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the picture (SVG) and the figures (JSON); of all, for the report too."),

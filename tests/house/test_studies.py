@@ -248,8 +248,9 @@ def test_cosimulation_by_the_hour() -> None:
     assert json.loads(json.dumps(hourly.figures)) == hourly.figures
 
 
-def test_a_seed_below_0_is_refused() -> None:
-    done = wattbook("study", "vpp", "--seed", "-1")
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_that_is_none_is_refused(seed: int) -> None:
+    done = wattbook("study", "vpp", "--seed", seed)
     assert done.exit_code == 2 and "--seed" in done.stderr and "Traceback" not in done.stderr
 
 

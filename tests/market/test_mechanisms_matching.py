@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -185,3 +187,41 @@ def test_orders_that_cannot_be(column: str, values: list[float], says: str) -> N
     columns = {name: np.array(given) for name, given in GOOD.items()} | {column: np.array(values)}
     with pytest.raises(OrdersError, match=says):
         Orders(**columns)
+
+
+KINDS = st.sampled_from(["int16", "uint16", "int32", "uint32", "int64", "uint64"])
+
+
+@given(columns, KINDS, KINDS, KINDS)
+def test_kinds_of_whole_numbers_match_alike(
+    rows: list[tuple[int, int, int, int, int, int]], side: str, tick: str, wh: str
+) -> None:
+    plain = arrays(rows)
+    other = replace(
+        plain,
+        side=plain.side.astype(side),
+        tick=plain.tick.astype(tick),
+        quantity_wh=plain.quantity_wh.astype(wh),
+        time=plain.time.astype("uint32"),
+        immediate=plain.immediate.astype("uint8"),
+    )
+    assert matched(other).fills.tolist() == matched(plain).fills.tolist()
+    one, same = called(plain), called(other)
+    assert one.traded_wh.tolist() == same.traded_wh.tolist()
+    assert one.price_ueur_per_kwh == same.price_ueur_per_kwh
+
+
+def test_unsigned_numbers_do_not_wrap() -> None:
+    side, tick = np.array([0, 0, 0, 1], dtype=np.uint8), np.array([0, 999, 998, 990], dtype=np.uint16)
+    wh = np.array([5, 6, 7, 5], dtype=np.uint32)
+    assert called(Orders.plain(np.arange(4), side, tick, wh)).traded_wh.tolist() == [0, 5, 0, 5]
+    falling = {name: np.array(values) for name, values in GOOD.items()} | {
+        "time": np.array([5, 3], np.uint32)
+    }
+    with pytest.raises(OrdersError, match="order 1: time 3, before that"):
+        Orders(**falling)
+    far = {name: np.array(values) for name, values in GOOD.items()} | {
+        "trader": np.array([0, 2**63], np.uint64)
+    }
+    with pytest.raises(OrdersError, match="order 1: trader 9223372036854775808, not from"):
+        Orders(**far)
