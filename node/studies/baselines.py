@@ -70,7 +70,7 @@ def _of_auctions(others: Mapping[str, Auction], comparison: Comparison) -> tuple
     return (
         *(
             Claim(f"nobody keeps money under {each.name}", abs(each.kept_eur) < MONEY_AGREES_EUR,
-                  f"{each.kept_eur:+.2f} €")
+                  f"{each.kept_eur:+.2f} €", by_construction=each.name in AUCTIONS)
             for each in auctions if each.name != KEEPS
         ),
         Claim("no prosumer is worse off in any auction", all(each.found.worse_off == 0 for each in auctions),

@@ -1,4 +1,4 @@
-"""Every mechanism that can run a day, on the same day and feeder, by what each is praised for.
+"""The mechanisms that can run the day, on the same day and feeder, by what each is praised for.
 
 The day is foreseen exactly, so that the market, which trades by forecasts, is held to what auctions are that
 see the day as it comes.
@@ -29,8 +29,27 @@ from node.studies.study import Table, Value
 SCENARIO, FORESEEN = "ieee33-day", {"forecast.error": "0"}
 RULES = ("dlmp", "tariff")
 OURS = "Wattbook"
-NAMES = (ALONE, MID_MARKET, *AUCTIONS, *(f"{OURS}, rule {rule}" for rule in RULES))
+GROUP = 10
+COALITIONS = f"{OURS}, coalitions of {GROUP}"
+NAMES = (ALONE, MID_MARKET, *AUCTIONS, *(f"{OURS}, rule {rule}" for rule in RULES), COALITIONS)
 """All that are compared where nobody brings another."""
+LEFT_OUT = (
+    ("half of the price difference for each side (utility)",
+     "its loop of trades and prices need not settle, and where it does not, a slot has no bills"),
+    ("the leader's price (stackelberg, peak-hour)", "a price for one hour of peak, not for a day"),
+    ("payoffs of coalitions (coalitions)", "a worth that is shared, without trades; coalitions that bid"
+     " together have a row"),
+    ("providers of regions (sharing-regions)", "one period of a case drawn for itself, with demand that no"
+     " day has"),
+    ("classes of energy (energy-classes)", "single slots: scenarios have no books by class yet"),
+    ("the microgrid's platform (microgrid-platform)", "ten houses of its own, in winter"),
+    ("the plan that prices follow (vpp)", "one slot and a plan for it; nobody trades"),
+    ("the street's sealed auction (local-market, cosimulation)", "another feeder, in steps of 5 and 15"
+     " minutes; its auction is `uniform`, which has a row"),
+    ("shares of losses (loss-allocation)", "it shares what a flow loses, and moves no energy"),
+    ("ATC's rivals (decomposition)", "other ways to the same prices, so the same day"),
+)  # fmt: skip
+"""Published systems that have no row, with their studies, and why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,12 +137,19 @@ def compared(seed: int, others: Mapping[str, Auction], settings: Mapping[str, st
     found = days(world, others, seed)
     for rule in RULES:
         found[f"{OURS}, rule {rule}"] = _by_contract(drawn(seed, {**settings, "market.rule": rule}))
+    found[COALITIONS] = _by_contract(drawn(seed, {**settings, **_grouped(len(world.bus))}))
     return Comparison.of(world, found)
 
 
 def drawn(seed: int, settings: Mapping[str, str]) -> World:
     """The day that is compared, under further settings."""
     return build(load(SCENARIO, {**FORESEEN, **settings}, seed))
+
+
+def _grouped(count: int) -> dict[str, str]:
+    """Settings of coalitions by number, which trade together what their members want of others."""
+    groups = [list(range(first, min(first + GROUP, count + 1))) for first in range(1, count + 1, GROUP)]
+    return {"bidding.policy": '"coalition"', "bidding.coalitions": str(groups)}
 
 
 def _measured(world: World, name: str, day: Day, without: Day) -> Mechanism:

@@ -264,7 +264,8 @@ STUDY = Study(
         taken="market and network in turns on the IEEE European low-voltage feeder, 55 houses on their"
         " phases; moderate trade does not significantly affect the network",
         added="houses, sun and flexible load; power-grid-model in the place of OpenDSS; what counts as"
-        " significant",
+        " significant; a one-shot `uniform` auction a step as the market, which foresees the step and knows"
+        " no network charges, in the place of Wattbook's own",
     ),
     run=run,
 )

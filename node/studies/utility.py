@@ -115,7 +115,7 @@ def over(seed: int, more: Mapping[str, str]) -> Findings:
                   f"{max(unexplained)} n€ in {len(unexplained)} slots"),
             Claim("payments sum to 0", not any(payments), ", ".join(f"{each} n€" for each in payments)),
             Claim("no delivered position priced between feed-in tariff and retail costs more than these",
-                  between.worse == 0, f"{between.worse} of {between.positions}"),
+                  between.worse == 0, f"{between.worse} of {between.positions}", by_construction=True),
             Claim("half of the price difference for each side, prices after trades: the loop does not always"
                   " settle, firm charges need no loop", lost.unsettled > 0 and traded_limits == 0,
                   f"{lost.unsettled} of {len(lost.slots)} slots do not settle in {lost.rounds_max} rounds"),

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from market.feeder.three_phase import ThreePhaseError
 from node.studies.auctions import Auction
-from node.studies.comparison import Comparison, compared
+from node.studies.community import LEVELS
+from node.studies.comparison import GROUP, LEFT_OUT, Comparison, compared
 from node.studies.failures import told
 from node.studies.picture import picture
 from node.studies.registry import Entry, load
@@ -148,6 +149,9 @@ def render(whole: Whole, side_by_side: bytes, pictures: Mapping[str, bytes]) -> 
         .render(
             whole=whole,
             comparison=whole.comparison.table(),
+            left_out=LEFT_OUT,
+            group=GROUP,
+            levels=LEVELS,
             side_by_side=data_uri(side_by_side),
             pictures={name: data_uri(svg) for name, svg in pictures.items()},
         )

@@ -20,6 +20,7 @@ from node.scenario import load as scenario
 from node.scenario.world import build
 from node.studies.auctions import AUCTIONS
 from node.studies.community import alone, metered
+from node.studies.comparison import LEFT_OUT
 from node.studies.cosimulation import over as cosimulated
 from node.studies.curtailment import curtailed
 from node.studies.decomposition import compared_sizes
@@ -264,20 +265,34 @@ def test_all_in_one_report(tmp_path: Path) -> None:
     mechanisms = whole.comparison.to_json()
     assert list(mechanisms) == [
         "FiT/retail", "mid-market rate", "uniform", "reduce", "two-price", "continuous", "mine",
-        "Wattbook, rule dlmp", "Wattbook, rule tariff",
+        "Wattbook, rule dlmp", "Wattbook, rule tariff", "Wattbook, coalitions of 10",
     ]  # fmt: skip
     assert mechanisms["mine"] == mechanisms["reduce"]
     assert mechanisms["Wattbook, rule dlmp"]["better_off"] > 0
     for place in ("a", "b"):
         write(whole, tmp_path / place)
     page = (tmp_path / "a" / "report.html").read_text()
-    for words in ("stackelberg", "vpp", "Wattbook, rule tariff", "5 of 5 claims come out", "data:image/svg"):
+    for words in (
+        "stackelberg",
+        "vpp",
+        "Without a row",
+        LEFT_OUT[0][0],
+        "Wattbook, rule tariff",
+        "5 of 5 claims come out",
+        "data:image/svg",
+    ):
         assert words in page
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert files == ["comparison.json", "comparison.svg", "report.html", "stackelberg.json",
                      "stackelberg.svg", "vpp.json", "vpp.svg"]  # fmt: skip
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_every_study_has_a_row_or_a_reason() -> None:
+    compared = {"baselines", "double-auction", "utility"}
+    told = " ".join(what for what, _ in LEFT_OUT)
+    assert {name for name in NAMES if name not in compared and name not in told} == set()
 
 
 @pytest.mark.long
