@@ -23,6 +23,8 @@ from tests.browser.conftest import WALLET, open_slot, pages
 
 pytestmark = pytest.mark.usefixtures("net")
 WH, UEUR = 1_500, 240_000
+RENEWED_AT_LEAST_EVERY_MS = 10_000
+"""As in `live.js`."""
 
 
 def get(net: Running, path: str, **query: Any) -> Any:
@@ -334,6 +336,25 @@ def test_a_draft_that_is_not_what_was_typed_in_is_not_signed(net: Running, open_
     tab.page.get_by_role("button", name="Review").click()
     tab.sees(".answer.error", "the server drafted something else than was asked for; nothing was signed")
     assert tab.page.locator(".signed").is_hidden()
+
+
+@pytest.mark.needs("chromium", "playwright")
+def test_a_page_whose_market_hangs_is_stale_until_it_answers(net: Running, open_tab: Any):
+    tab, hanging = open_tab(), []
+
+    def never_answered(route: Any) -> None:
+        hanging.append(route)
+
+    tab.page.clock.install()
+    tab.page.goto("/slots")
+    tab.sees("#status", "live")
+    tab.page.route("**/slots", never_answered)
+    tab.page.clock.fast_forward(RENEWED_AT_LEAST_EVERY_MS)
+    tab.sees("#status", "stale: the market does not answer")
+    assert hanging, "nothing happened, and it was asked all the same"
+    tab.page.unroute("**/slots")
+    tab.page.clock.fast_forward(RENEWED_AT_LEAST_EVERY_MS)
+    tab.page.locator("#status[data-state=live]").wait_for()
 
 
 @pytest.mark.needs("chromium", "playwright")

@@ -2,9 +2,11 @@
 //
 // Parts are elements with an id and `data-live`. The browser goes on after the last event id by itself, also with a
 // server that was started anew; only where it gave up is the stream opened again, and then everything is renewed.
+// A server that hangs, or a network that was left, closes no stream: there, a renewal that is not answered tells.
 
 const RENEWED_AT_MOST_EVERY_MS = 500;
 const RENEWED_AT_LEAST_EVERY_MS = 10_000; // slots open and close without an event
+const ANSWERED_WITHIN_MS = 5_000;
 const REOPENED_AFTER_MS = 1_000;
 const CHANGED_AFTER_MS = 300; // after a second of the chain began by this clock
 
@@ -65,6 +67,23 @@ function awaitChange() {
   if (changesInSeconds !== undefined) change = setTimeout(soon, 1_000 * changesInSeconds + CHANGED_AFTER_MS);
 }
 
+async function answered() {
+  const signal = AbortSignal.timeout(ANSWERED_WITHIN_MS);
+  const answer = await fetch(page, { headers: { Accept: "text/html" }, cache: "no-store", signal });
+  if (!answer.ok) throw new Error(`${answer.status} for ${page}`);
+  return new DOMParser().parseFromString(await answer.text(), "text/html");
+}
+
+function put(fresh) {
+  if (goesOn(fresh)) return;
+  for (const part of document.querySelectorAll("[data-live]")) {
+    const now = fresh.getElementById(part.id);
+    if (now && !isUsed(part) && !now.isEqualNode(part)) replace(part, now);
+  }
+  awaitChange();
+  document.dispatchEvent(new Event("renewed"));
+}
+
 async function renew() {
   if (renewing) {
     again = true;
@@ -72,25 +91,17 @@ async function renew() {
   }
   renewing = true;
   renewedAt = performance.now();
-  try {
-    const answer = await fetch(page, { headers: { Accept: "text/html" }, cache: "no-store" });
-    if (!answer.ok) return;
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (goesOn(fresh)) return;
-    for (const part of document.querySelectorAll("[data-live]")) {
-      const now = fresh.getElementById(part.id);
-      if (now && !isUsed(part) && !now.isEqualNode(part)) replace(part, now);
-    }
-    awaitChange();
-    document.dispatchEvent(new Event("renewed"));
-  } catch {
-    // the stream tells when the server is gone
-  } finally {
-    renewing = false;
-    if (again) {
-      again = false;
-      soon();
-    }
+  const fresh = await answered().catch(() => null);
+  renewing = false;
+  if (fresh === null) {
+    miss();
+  } else {
+    resume();
+    put(fresh);
+  }
+  if (again) {
+    again = false;
+    soon();
   }
 }
 
@@ -106,7 +117,7 @@ function soon() {
 // --- the stream -----------------------------------------------------------------------------------
 
 let lastId = "";
-let gone = false;
+let stream = null;
 
 function heard(event) {
   lastId = event.lastEventId;
@@ -115,25 +126,39 @@ function heard(event) {
 }
 
 function follow() {
-  const stream = new EventSource(status.dataset.follow);
+  if (stream !== null && stream.readyState !== EventSource.CLOSED) return;
+  stream = new EventSource(status.dataset.follow);
   for (const kind of ["begin", "reset", ...status.dataset.events.split(" ")]) {
     stream.addEventListener(kind, heard);
   }
   stream.addEventListener("open", () => {
+    const wasStale = status.dataset.state === "stale";
     show("live", "live");
-    if (gone) soon();
-    gone = false;
+    if (wasStale) soon();
   });
   stream.addEventListener("error", () => {
-    gone = true;
-    show("stale", "stale: the market does not answer; connecting again");
+    showStale();
     if (stream.readyState === EventSource.CLOSED) setTimeout(follow, REOPENED_AFTER_MS);
   });
+}
+
+function showStale() {
+  show("stale", "stale: the market does not answer; connecting again");
+}
+
+// A stream that is still open may be dead: it is given up, and opened anew when the market answers.
+function miss() {
+  showStale();
+  if (stream.readyState === EventSource.OPEN) stream.close();
+}
+
+function resume() {
+  if (status.dataset.state === "stale") follow();
 }
 
 show("loading", "connecting");
 follow();
 awaitChange();
-setInterval(() => status.dataset.state === "live" && soon(), RENEWED_AT_LEAST_EVERY_MS);
+setInterval(soon, RENEWED_AT_LEAST_EVERY_MS);
 document.addEventListener("visibilitychange", soon);
 document.addEventListener("market-changed", soon);
