@@ -1,4 +1,4 @@
-"""The half-half rule on a feeder: the loop of trades and prices in every slot, beside one clearing."""
+"""The half-half rule on a feeder: the loop of trades and prices in every slot, beside firm charges' day."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from market.pricing.conditions import Clearing, Conditions, Devices
 from market.pricing.newton import NewtonClearing
 from market.units import Floats
 from node.scenario.world import DEVICE_ARRAYS, World
+from node.simulate.result import DayResult, SlotResult
 from node.studies.study import Table, Value
 
 ROUNDS_MAX = 30
@@ -31,7 +32,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class SlotLoop:
-    """One slot's loop: rounds, whether it settled, its last two rounds, and firm charges' one."""
+    """One slot's loop: rounds, whether it settled, its last two rounds, and what firm charges came to."""
 
     rounds: int
     settled: bool
@@ -83,13 +84,20 @@ class Compared:
         ]
 
 
-def compared(world: World) -> Compared:
-    """The loop in every slot of a world, on its opening forecast."""
+def compared(world: World, traded: DayResult) -> Compared:
+    """The loop in every slot of a world, on its opening forecast, beside the day as it was traded there."""
     clearing = NewtonClearing(world.feeder)
-    return Compared(tuple(_slot(world, clearing, index) for index in range(world.periods)))
+    return Compared(
+        tuple(_slot(world, clearing, index, _booked(slot)) for index, slot in enumerate(traded.slots))
+    )
 
 
-def _slot(world: World, clearing: Clearing, index: int) -> SlotLoop:
+def _booked(slot: SlotResult) -> Round:
+    """What the contracts of a slot's market would do at gate closure."""
+    return Round(len(slot.scheduled.violations), slot.welfare.booked - slot.welfare.booked_central)
+
+
+def _slot(world: World, clearing: Clearing, index: int, firm_charges: Round) -> SlotLoop:
     conditions, firm = world.conditions(index), world.forecast.firm_p[index]
     prosumers = Prosumers(conditions.devices)
     optimum = clearing(world.feeder, conditions)
@@ -113,10 +121,7 @@ def _slot(world: World, clearing: Clearing, index: int) -> SlotLoop:
     rounds = (
         _round(world, conditions, _schedule(conditions, firm, each), best.welfare_less) for each in last
     )
-    price = optimum.duals.price[0][world.bus]
-    charged = Traded(float(optimum.duals.price[0, 0]), price, demand(price))
-    firm_round = _round(world, conditions, _schedule(conditions, firm, charged), best.welfare_less)
-    return SlotLoop(loop.rounds, loop.settled, tuple(rounds), firm_round)
+    return SlotLoop(loop.rounds, loop.settled, tuple(rounds), firm_charges)
 
 
 def _as_traded(conditions: Conditions, fixed_p: Floats) -> Conditions:

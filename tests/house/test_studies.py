@@ -206,14 +206,19 @@ def test_the_peak_hour() -> None:
 
 @pytest.mark.long
 def test_the_utility_at_noon() -> None:
-    """Two slots in which a rating binds: firm charges are at the optimum, the loop goes in circles."""
+    """Two slots in which a rating binds: firm charges keep it, near the optimum; the loop goes in circles."""
     noon = utility_over(1, {"slots.start": "2026-06-23T10:00:00Z", "slots.count": "2"})
     assert not failed(noon)
     slots = noon.figures["half_half"]
     assert len(slots) == 2 and not any(slot["settled"] for slot in slots)
     for slot in slots:
         assert slot["firm_violations"] == 0 and max(slot["violations"]) > 0
-        assert abs(slot["firm_welfare_less_eur"]) < 1e-3, "one clearing is the optimum"
+        # What the book leaves untraded by ticks and by who met whom is 0.14 € here; none beats the optimum.
+        assert -0.2 < slot["firm_welfare_less_eur"] < 0
+    for rule in noon.figures["rules"].values():
+        assert 0 < len(rule["spend_more"]) < len(noon.figures["alone"]["bills_eur"]), (
+            "limits cost some, not all"
+        )
 
 
 def test_exports_are_cut_to_the_limits_and_no_further() -> None:
