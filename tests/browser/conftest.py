@@ -15,16 +15,21 @@ from tests.programs import find
 PATIENCE_MS = 30_000
 """Far more than anything here takes."""
 WALLET = """
+let connected = false;
 window.ethereum = {
   request: async ({ method, params }) => {
-    if (method === "eth_requestAccounts") return [%(address)s];
+    if (method === "eth_requestAccounts") { connected = true; return [%(address)s]; }
     if (method === "eth_chainId") return %(chain)s;
-    if (method === "eth_signTypedData_v4") return window.signTyped(params[1]);
+    if (method === "eth_signTypedData_v4") {
+      const isOwn = params[0].toLowerCase() === %(address)s.toLowerCase();
+      if (!connected || !isOwn) throw Object.assign(new Error("not authorized by the user"), { code: 4100 });
+      return window.signTyped(params[1]);
+    }
     throw Object.assign(new Error(method), { code: -32601 });
   },
 };
 """
-"""A wallet (EIP-1193) of an address on a chain, which lets a test sign."""
+"""A wallet (EIP-1193) of an address on a chain, which signs for pages that asked for the account."""
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from node.client.schemas import SignedOrderBody
 from node.testnet.market import desk_key
 from node.testnet.running import Running
 from tests.audit.described import answers_as_described
-from tests.browser.conftest import WALLET, open_slot, pages
+from tests.browser.conftest import WALLET, Tab, open_slot, pages
 
 pytestmark = pytest.mark.usefixtures("net")
 WH, UEUR = 1_500, 240_000
@@ -276,9 +276,9 @@ def test_order_is_placed_with_the_keyboard_and_seen_without_reload(net: Running,
     assert page.evaluate("window.loadedOnce"), "without reload"
 
 
-@pytest.mark.needs("chromium", "playwright")
-def test_wallet_signs_what_is_shown(net: Running, open_tab: Any):
-    key = Account.from_key(net.document["accounts"][6]["private_key"])
+def give_wallet(net: Running, tab: Tab, account: int) -> list[dict[str, Any]]:
+    """A wallet with a test account's key; what it was asked to sign."""
+    key = Account.from_key(net.document["accounts"][account]["private_key"])
     asked: list[dict[str, Any]] = []
 
     def sign(typed: str) -> str:
@@ -286,10 +286,16 @@ def test_wallet_signs_what_is_shown(net: Running, open_tab: Any):
         signature: bytes = key.sign_typed_data(full_message=asked[-1]).signature
         return "0x" + signature.hex().removeprefix("0x")
 
-    tab, slot = open_tab(), open_slot(net)
     wallet = {"address": json.dumps(key.address.lower()), "chain": json.dumps(hex(net.document["chain_id"]))}
     tab.page.add_init_script(WALLET % wallet)
     tab.page.expose_function("signTyped", sign)
+    return asked
+
+
+@pytest.mark.needs("chromium", "playwright")
+def test_wallet_signs_what_is_shown(net: Running, open_tab: Any):
+    tab, slot = open_tab(), open_slot(net)
+    asked = give_wallet(net, tab, 6)
     tab.page.goto(f"/?slot={slot}")
     tab.page.get_by_label("Account").select_option("wallet")
     tab.page.get_by_label("sell").check()
@@ -302,7 +308,8 @@ def test_wallet_signs_what_is_shown(net: Running, open_tab: Any):
     tab.sees(".answer", "0.000 kWh filled, 0.300 kWh rest.")
     tab.sees("#book tr.ask", "0.300")
     (typed,) = asked
-    assert (typed["primaryType"], typed["message"]["trader"]) == ("Order", key.address)
+    seller = net.document["accounts"][6]["address"]
+    assert (typed["primaryType"], typed["message"]["trader"]) == ("Order", seller)
     assert (typed["message"]["quantity"], typed["message"]["limitPrice"]) == (300, 200_000)
 
 
@@ -318,6 +325,24 @@ def test_what_rests_is_cancelled_on_the_page(net: Running, open_tab: Any):
     tab.page.get_by_role("button", name="Sign and send").click()
     tab.sees(".answer", "Cancelled in block")
     tab.sees("#orders tbody tr", "1.900 (cancelled)")
+
+
+@pytest.mark.needs("chromium", "playwright")
+def test_a_wallet_takes_back_what_is_its_own_alone(net: Running, open_tab: Any):
+    drafted = draft(net, 4, limit_ueur_per_kwh=70_000)
+    assert post(net, "/v1/orders", body_of(drafted, signed_elsewhere(net, drafted, 4)))[0] == 201
+    tab, other = open_tab(), open_tab()
+    asked = give_wallet(net, tab, 4)
+    assert give_wallet(net, other, 6) == []
+    for each in (other, tab):
+        each.page.goto(f"/account?address={drafted['trader']}")
+        each.page.locator("#cancel").evaluate("section => section.removeAttribute('data-test-account')")
+        each.page.get_by_role("button", name=f"Cancel order {drafted['nonce']} of slot").click()
+    other.sees(".answer.error", f"this is the account {drafted['trader']}: choose that one in the wallet")
+    assert other.page.locator(".signed").is_hidden()
+    tab.page.get_by_role("button", name="Sign and send").click()
+    tab.sees(".answer", "Cancelled in block")
+    assert [typed["primaryType"] for typed in asked] == ["Cancel"]
 
 
 @pytest.mark.needs("chromium", "playwright")

@@ -2,16 +2,18 @@
 
 import { Desk, ask, check, signatureOf } from "./signing.js";
 import { kwh } from "./units.js";
+import * as wallet from "./wallet.js";
 
 const section = document.getElementById("cancel");
 
 async function review(button) {
   const { trader } = section.dataset;
   const wanted = { trader, slot: Number(button.dataset.slot), nonce: Number(button.dataset.nonce) };
+  const byWallet = !section.hasAttribute("data-test-account");
+  if (byWallet) await wallet.connect(trader);
   const found = await ask(`/v1/cancel-drafts?${new URLSearchParams(wanted)}`);
   const typed = found.typed_data;
   check(typed, "Cancel", section.dataset, typed.message, wanted);
-  const byWallet = !section.hasAttribute("data-test-account");
   desk.show(
     { ...wanted, typed, byWallet },
     `You cancel order ${wanted.nonce} of slot ${wanted.slot}, of which ${kwh(found.resting_wh)} kWh rest.`,

@@ -1,6 +1,7 @@
 // What the pages that sign have in common: asking the server, and signing by a wallet or a test account.
 
 import * as wallet from "./wallet.js";
+import { sameAddress } from "./wallet.js";
 
 export const NOBODY = "0x0000000000000000000000000000000000000000";
 
@@ -11,8 +12,6 @@ export async function ask(path, body) {
   if (!found.ok) throw new Error(`${told.title}: ${told.detail}`);
   return told;
 }
-
-export const sameAddress = (one, other) => one.toLowerCase() === other.toLowerCase();
 
 // A message of the kind that was asked for, for this page's market, with the members that were asked for.
 export function check(typed, kind, market, message, wanted) {

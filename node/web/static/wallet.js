@@ -16,11 +16,23 @@ async function request(method, params = []) {
   }
 }
 
-export async function address() {
+export const sameAddress = (one, other) => one.toLowerCase() === other.toLowerCase();
+
+// Accounts that this page may ask for, after the wallet has let it.
+async function addresses() {
   const accounts = await request("eth_requestAccounts");
-  const first = Array.isArray(accounts) ? accounts[0] : undefined;
-  if (typeof first !== "string") throw new WalletError("the wallet shows no account");
-  return first;
+  if (!Array.isArray(accounts) || typeof accounts[0] !== "string") throw new WalletError("the wallet shows no account");
+  return accounts;
+}
+
+export async function address() {
+  return (await addresses())[0];
+}
+
+export async function connect(trader) {
+  const shown = await addresses();
+  if (shown.some((each) => sameAddress(each, trader))) return;
+  throw new WalletError(`the wallet shows ${shown[0]}, this is the account ${trader}: choose that one in the wallet`);
 }
 
 export async function sign(trader, typedData) {
