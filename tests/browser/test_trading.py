@@ -328,6 +328,31 @@ def test_what_rests_is_cancelled_on_the_page(net: Running, open_tab: Any):
 
 
 @pytest.mark.needs("chromium", "playwright")
+def test_the_keyboard_and_what_was_scrolled_stay_where_they_were(net: Running, open_tab: Any):
+    drafted = draft(net, 5, limit_ueur_per_kwh=60_000)
+    assert post(net, "/v1/orders", body_of(drafted, signed_elsewhere(net, drafted, 5)))[0] == 201
+    tab = open_tab(viewport={"width": 360, "height": 800})
+    page = tab.page
+    page.goto(f"/account?address={drafted['trader']}")
+    tab.sees("#status", "live")
+    page.evaluate("document.querySelector('#bill .scroll').scrollLeft = 40")
+    page.evaluate("document.querySelector('#bill caption').textContent = 'of before'")
+    name = f"Cancel order {drafted['nonce']} of slot {drafted['slot']}"
+    page.get_by_role("button", name=name).focus()
+    other = draft(net, 5, limit_ueur_per_kwh=50_000, quantity_wh=1_700)
+    assert post(net, "/v1/orders", body_of(other, signed_elsewhere(net, other, 5)))[0] == 201
+    tab.sees("#orders tbody tr", "1.700")
+    assert page.evaluate("document.activeElement.ariaLabel") == name
+    tab.sees("#bill caption", "Each payment by what it is for")
+    assert page.evaluate("document.querySelector('#bill .scroll').scrollLeft") == 40
+    wanted = {key: drafted[key] for key in ("trader", "slot", "nonce")}
+    signed = wanted | post(net, "/v1/test-cancel-signatures", wanted)[1]
+    assert post(net, "/v1/cancels", signed)[0] == 200
+    tab.sees("#orders tbody tr", "(cancelled)")
+    assert page.evaluate("document.activeElement.ariaLabel") == "Orders", "its button is gone"
+
+
+@pytest.mark.needs("chromium", "playwright")
 def test_a_wallet_takes_back_what_is_its_own_alone(net: Running, open_tab: Any):
     drafted = draft(net, 4, limit_ueur_per_kwh=70_000)
     assert post(net, "/v1/orders", body_of(drafted, signed_elsewhere(net, drafted, 4)))[0] == 201

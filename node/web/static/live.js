@@ -8,6 +8,7 @@ const RENEWED_AT_MOST_EVERY_MS = 500;
 const RENEWED_AT_LEAST_EVERY_MS = 10_000; // slots open and close without an event
 const ANSWERED_WITHIN_MS = 5_000;
 const REOPENED_AFTER_MS = 1_000;
+const FOCUSABLE = "a[href], button, summary, [tabindex]";
 const CHANGED_AFTER_MS = 300; // after a second of the chain began by this clock
 
 const status = document.getElementById("status");
@@ -31,12 +32,28 @@ function isUsed(part) {
   return part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
 }
 
+// What an element is for the reader, also after its part was renewed: where it leads, or what it is called.
+function keyOf(element) {
+  const name = element.getAttribute("href") ?? element.getAttribute("aria-label") ?? element.textContent;
+  return `${element.tagName} ${name}`;
+}
+
 function replace(part, fresh) {
   const opened = [...part.querySelectorAll("details")].map((each) => each.open);
-  const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  const places = new Map(
+    [...part.querySelectorAll(".scroll")].map((each) => [keyOf(each), { left: each.scrollLeft, top: each.scrollTop }]),
+  );
+  const focused = part.contains(document.activeElement) ? keyOf(document.activeElement) : null;
   part.replaceChildren(...document.importNode(fresh, true).childNodes);
   part.querySelectorAll("details").forEach((each, place) => (each.open = opened[place] ?? each.open));
-  if (focused) part.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  part.querySelectorAll(".scroll").forEach((each) => each.scrollTo(places.get(keyOf(each)) ?? {}));
+  if (focused !== null) focusAgain(part, focused);
+}
+
+// What is gone, as the button of an order that was filled, leaves the keyboard at what it stood in.
+function focusAgain(part, key) {
+  const found = [...part.querySelectorAll(FOCUSABLE)].find((each) => keyOf(each) === key);
+  (found ?? part.closest("[tabindex]"))?.focus({ preventScroll: true });
 }
 
 // --- the slot that is shown ---------------------------------------------------------------------
