@@ -15,7 +15,7 @@ import numpy as np
 
 from market.units import Floats
 from node.price.condense import GROUPS_MAX, WHOLE_MAX, Condensed, condense
-from node.simulate.layout import AT_LIMIT, LABELLED_BUSES, NAME_INSIDE, Layout, line_width, radial_layout
+from node.simulate.layout import AT_LIMIT, LABELLED_BUSES, Layout, line_width, radial_layout
 
 if TYPE_CHECKING:
     from node.api.models import BusFlowResource, FlowsResource, PricesResource
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COLUMN, ROW, MARGIN = 44, 48, 28
 CIVIDIS = ("#00224e", "#1a386f", "#434e6c", "#61656f", "#7d7c78", "#9b9476", "#bcae6c", "#dec958", "#fee838")
 DARK_BELOW = 0.55
-"""Names on colours below this share of the scale are white."""
+"""Numbers on colours below this share of the scale are white."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Bus:
     x: int
     y: int
     colour: str
-    name: str
+    number: str
     on_dark: bool
     at_limit: bool
     title: str
@@ -120,7 +120,7 @@ def _lines(buses: Sequence[BusFlowResource], drawn: Condensed, layout: Layout) -
                 points=f"{x_up},{y_up} {x_up},{y} {x},{y}",
                 width=round(line_width(float(load[bus.bus])), 2),
                 towards_substation=bool(flow[bus.bus] < 0),
-                title=f"line to {bus.name}: {1_000 * (bus.flow_mw or 0.0):,.1f} kW{loaded}",
+                title=f"line to bus {bus.bus}: {1_000 * (bus.flow_mw or 0.0):,.1f} kW{loaded}",
             )
         )
     return tuple(found)
@@ -130,7 +130,7 @@ def _buses(
     buses: Sequence[BusFlowResource], drawn: Condensed, layout: Layout, values: Floats, share: Floats
 ) -> tuple[Bus, ...]:
     ringed = drawn.largest(np.array([float(_at_limit(bus)) for bus in buses]))
-    named = drawn.groups <= LABELLED_BUSES
+    numbered = drawn.groups <= LABELLED_BUSES
     found = []
     for group in range(drawn.groups):
         bus = buses[int(drawn.head[group])]
@@ -141,10 +141,10 @@ def _buses(
                 x=x,
                 y=y,
                 colour=_colour(float(share[group])),
-                name=bus.name if named and len(bus.name) <= NAME_INSIDE else "",
+                number=str(bus.bus) if numbered else "",
                 on_dark=bool(share[group] < DARK_BELOW),
                 at_limit=bool(ringed[group] > 0),
-                title=f"bus {bus.name}{f' and {others} neighbours' if others else ''}:"
+                title=f"bus {bus.bus}{f' and {others} neighbours' if others else ''}:"
                 f" {values[group] / 1e6:.4f} €/kWh, {bus.voltage_pu:.3f} pu",
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import httpx
@@ -210,6 +211,15 @@ def test_without_coins_for_gas_it_is_told_whom_to_send_some(net: Running):
 @pytest.mark.needs("schemathesis")
 def test_a_market_that_goes_on_answers_as_described(net: Running):
     assert answers_as_described(net.document["api_url"], examples=1) > 30
+
+
+def test_map_numbers_buses_as_accounts_do(net: Running):
+    slot = open_slot(net)
+    shown = httpx.get(net.document["api_url"] + "/", params={"slot": slot}).text
+    numbers = [str(bus["bus"]) for bus in get(net, f"/v1/slots/{slot}/prices")["buses"]]
+    assert sorted(re.findall(r"<title>bus (\w+):", shown)) == sorted(numbers)
+    assert sorted(re.findall(r">(\w+)</text>", shown)) == sorted(numbers)
+    assert sorted(re.findall(r"<title>line to bus (\w+):", shown)) == sorted(numbers[1:])
 
 
 # --- the shared client --------------------------------------------------------------------------
