@@ -35,7 +35,7 @@ BLOCKS_AT_ONCE = 500
 SLOTS_KEPT = 500
 NO_ACCOUNT = -1
 ORDERS_KEPT = 100_000
-"""Beyond so many, settled slots are forgotten, the oldest first: each order and its fills take about 1 kB."""
+"""Beyond so many, settled slots are forgotten, the oldest first: each order and its fills take about 2 kB."""
 FILLS_KEPT = 20_000
 PAYMENTS_KEPT = 20_000
 """A day of 200 accounts; what is older is in the record, not in the pages' memory."""

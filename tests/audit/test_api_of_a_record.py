@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -434,6 +435,7 @@ def test_settled_slots_are_forgotten_where_there_are_too_many_orders(
     orders = sum(len(facts.view.placed) for facts in slots.values())
     traded = [slot for slot, facts in slots.items() if facts.view.placed and facts.settled]
     monkeypatch.setattr(projection, "ORDERS_KEPT", orders - 1)
+    held = _views_in_memory(traded[0])
     less = Projection(source)
     with less._lock:
         less._refresh()
@@ -441,6 +443,12 @@ def test_settled_slots_are_forgotten_where_there_are_too_many_orders(
     assert traded[0] not in less.slots()
     assert set(traded[1:]) <= less.slots().keys()
     assert less.payments() == payments, "what was paid is told all the same"
+    assert _views_in_memory(traded[0]) == held, "nothing else holds on to what was forgotten"
+
+
+def _views_in_memory(slot: int) -> int:
+    gc.collect()
+    return sum(type(each) is SlotView and each.slot == slot for each in gc.get_objects())
 
 
 # --- lists in pieces ----------------------------------------------------------------------------
