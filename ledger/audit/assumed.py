@@ -41,6 +41,7 @@ def assumed(record: Record, results: Iterable[CheckResult]) -> list[str]:
         lines.append("meters measured what they signed")
         lines.append("the utility's word on its wholesale price and on the reading of the substation")
         lines += _estimated(record)
+        lines += _overdue(record)
     return lines
 
 
@@ -51,6 +52,20 @@ def _head(record: Record) -> Iterator[str]:
     elif record.known_head is None:
         signers = ", ".join(key.name for key in record.known_keys)
         yield f"this head is the chain's, as {signers} signed"
+
+
+def _overdue(record: Record) -> Iterator[str]:
+    """Trades that nobody was made to settle: no rule says when, so that no check finds it."""
+    now = record.blocks[-1].header.timestamp
+    late = [
+        slot.slot
+        for slot in history(record)
+        if slot.finished is None
+        and slot.fills
+        and now > max(slot.terms.prices_due(slot.slot), slot.terms.readings_due(slot.slot))
+    ]
+    if late:
+        yield f"{slots_text(late)} will be settled: what was due is past, and trades there are not paid"
 
 
 def _makers_word(record: Record) -> Iterator[str]:

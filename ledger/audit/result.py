@@ -139,7 +139,9 @@ def of_day(record: Record, day: date) -> DayResult:
     found = tuple(result for result in each if result is not None)
     if not found:
         raise ExplainError(f"{day}: no slot was settled, so that the utility has no result of it")
-    return DayResult(f"The utility's result on {day}, {len(found)} slots:", found)
+    traded = sum(day_of(slot) == day and bool(slot.fills) for slot in history(record))
+    left = f" of {traded} that were traded" if traded > len(found) else ""
+    return DayResult(f"The utility's result on {day}, {len(found)} slots{left}:", found)
 
 
 # --- lines --------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any
 
 from ledger.audit.explain import ExplainError, Explanation, explain
 from ledger.audit.plain import comparison, euros
-from ledger.audit.verdict import clock
+from ledger.audit.verdict import clock, slots_text
 from ledger.history import History, SlotHistory, history
 from ledger.record import Logged, Record
 from market.events import AccountResettled, AccountSettled, TradesCleared
@@ -27,6 +27,8 @@ class Statement:
 
     heading: str
     payments: tuple[Explanation, ...]
+    unsettled: tuple[int, ...] = ()
+    """Slots in which they traded, and which are not settled: no part of any sum here."""
 
     @property
     def total_neur(self) -> int:
@@ -49,16 +51,19 @@ class Statement:
         """What it all comes to, and where it compares what retail and feed-in tariff alone would have."""
         total = f"In all: {'to pay' if self.total_neur >= 0 else 'to receive'} {euros(abs(self.total_neur))}."
         how = "at retail and feed-in tariff"
-        return f"{total} {comparison(self.total_neur, self.flat_neur, how)}" if self.compares else total
+        compared = f" {comparison(self.total_neur, self.flat_neur, how)}" if self.compares else ""
+        left = f" Not settled yet: {slots_text(self.unsettled)}." if self.unsettled else ""
+        return f"{total}{compared}{left}"
 
     def to_json(self) -> dict[str, Any]:
-        """`heading, sentence, payments, total_neur, flat_neur`; each payment as `Explanation.to_json`."""
+        """`heading, sentence, payments, total_neur, flat_neur, unsettled`; as `Explanation.to_json`."""
         return {
             "heading": self.heading,
             "sentence": self.sentence,
             "payments": [payment.to_json() for payment in self.payments],
             "total_neur": self.total_neur,
             "flat_neur": self.flat_neur,
+            "unsettled": list(self.unsettled),
         }
 
     def __str__(self) -> str:
@@ -124,7 +129,14 @@ def of_day(record: Record, account: Address, day: date) -> Statement:
     ]
     if not found:
         raise ExplainError(f"{account} on {day}: no account was settled there")
-    return Statement(f"{_who(known, account)}, {account}, on {day}:", tuple(found))
+    traded = tuple(
+        slot.slot
+        for slot in known
+        if day_of(slot) == day and slot.finished is None and known.ids[account] in known.positions(slot)
+    )
+    told = {payment.slot for payment in found}
+    unsettled = tuple(slot for slot in traded if slot not in told)
+    return Statement(f"{_who(known, account)}, {account}, on {day}:", tuple(found), unsettled)
 
 
 def of_account(record: Record, account: Address, number: int) -> Explanation | Statement:

@@ -36,7 +36,9 @@ def _counted(record: Record, passed: Collection[str]) -> Iterator[str]:
     except NoHistory:
         return
     if slots and matching.MATCHING in passed:
-        yield f"{len(slots)} slot{'s' * (len(slots) > 1)}"
+        finished = sum(slot.finished is not None for slot in slots)
+        settled = "" if finished == len(slots) else f", {finished} of them settled"
+        yield f"{len(slots)} slot{'s' * (len(slots) > 1)}{settled}"
         yield f"{sum(len(slot.placed) for slot in slots):_} orders"
         yield f"{sum(len(slot.fills) for slot in slots):_} fills"
     if slots and settlement.NAME in passed:

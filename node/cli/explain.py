@@ -11,7 +11,7 @@ import typer
 
 from node.cli.errors import FAILED, UNVERIFIABLE, USAGE, stop
 from node.cli.options import Json
-from node.cli.records import ExchangeAddress, Source, address_of, read_record, verified_amounts
+from node.cli.records import ExchangeAddress, Source, address_of, read_record, refuse_inside, verified_amounts
 
 if TYPE_CHECKING:
     from ledger.audit.explain import Explanation
@@ -66,9 +66,13 @@ def explain(
         stop(f"{refusal}; {_payments(record)}", USAGE)
     except NoHistory as failure:
         stop(f"{source}: {failure}", UNVERIFIABLE)
+    for option, path in (("--page", page), ("--out", out)):
+        if path is not None:
+            refuse_inside(source, option, path)
     _write_pages(found, record, page, out)
-    typer.echo(json.dumps(found.to_json()) if as_json else str(found))
-    if not verified_amounts(record, source)[0]:
+    right, remark = verified_amounts(record, source)
+    typer.echo(json.dumps(found.to_json() | {"verified": remark}) if as_json else f"{found}\n\n{remark}")
+    if not right:
         raise typer.Exit(FAILED)
 
 

@@ -10,7 +10,7 @@ import typer
 
 from node.cli.errors import FAILED, UNVERIFIABLE, USAGE, stop
 from node.cli.options import Json
-from node.cli.records import ExchangeAddress, Source, read_record, verified_amounts
+from node.cli.records import ExchangeAddress, Source, read_record, refuse_inside, verified_amounts
 
 ENDINGS = (".sqlite", ".csv", ".parquet", ".beancount")
 
@@ -38,6 +38,7 @@ def journal(
 
     if out.suffix not in ENDINGS:
         stop(f"--out {out}: a journal's file ends in {', '.join(ENDINGS)}", USAGE)
+    refuse_inside(source, "--out", out)
     record = read_record(source, exchange)
     right, remark = verified_amounts(record, source)
     booked = list(entries(record))

@@ -98,6 +98,12 @@ def verified_amounts(record: Record, source: str) -> tuple[bool, str]:
     return False, said
 
 
+def refuse_inside(source: str, option: str, path: Path) -> None:
+    """Leave with 2 where something would be written into the bundle that is read: it is evidence."""
+    if not is_url(source) and path.resolve().is_relative_to(Path(source).resolve()):
+        stop(f"{option} {path}: lies in {source}, which is evidence; name another place", USAGE)
+
+
 def is_url(text: str) -> bool:
     """Whether a node is meant, and not a folder."""
     return text.startswith(("http://", "https://"))

@@ -174,7 +174,7 @@ def test_flows_are_those_of_the_certificate(api: httpx.Client, record: Record):
     import_wh = told["buses"][1]["flow_mw"] * 0.25 * 1e6  # of a quarter of an hour, over the only first line
     assert import_wh == pytest.approx(posted[1].forecast_import, abs=1), "which is a whole number"
     drawn = api.get(f"/?slot={SLOT}").text
-    assert all(f"<title>line to {name}: " in drawn for name in ("village", "farm"))
+    assert all(f"<title>line to bus {bus}: " in drawn for bus in (1, 2))
 
 
 def test_without_the_proof_a_slot_is_not_called_uncleared(source: RecordSource):

@@ -22,6 +22,7 @@ from market.accounts import UTILITY_ID
 from market.settlement import Cause, settle
 from market.units import NEUR_PER_EUR
 from node.cli.app import app
+from tests.audit.forge import cut_short
 from tests.audit.small_market import BUYER, NEW_UTILITY, SELLER, SILENT, SLOT, TARIFF, UTILITY, written
 
 
@@ -125,6 +126,7 @@ def test_json_is_that_of_the_payments(record: Record, day: date) -> None:
         "payments": [payment.to_json() for payment in told.payments],
         "total_neur": told.total_neur,
         "flat_neur": told.flat_neur,
+        "unsettled": [],
     }
 
 
@@ -170,3 +172,35 @@ def test_a_correction_is_a_payment_that_can_be_asked_for(bundle: Bundle, tmp_pat
     done = CliRunner().invoke(app, ["audit", "explain", str(written(bundle, tmp_path / "bundle"))])
     assert done.exit_code == 2
     assert "(13 in all)" in done.stderr
+
+
+def test_what_is_not_settled_is_told_and_in_no_sum(bundle: Bundle, record: Record, day: date) -> None:
+    """The record of a market that went on, cut before its last slots were settled."""
+    settled = {slot.slot for slot in history(record) if slot.finished}
+    last = max(logged.log.block_number for logged, _ in history(record).slots[SLOT].settled)
+    beyond = record.blocks[-1].number - last
+    early = Record.of(cut_short(bundle, beyond), proves_itself=False)
+    traded = {
+        slot.slot
+        for slot in history(early)
+        if not slot.finished and history(early).ids[SELLER.address] in history(early).positions(slot)
+    }
+    assert traded <= settled
+    told = of_day(early, SELLER.address, day)
+    assert traded
+    assert set(told.unsettled) == traded
+    assert "Not settled yet: slot" in told.sentence
+    assert f"{len(list(history(early)))} slots, 1 of them settled" in " ".join(audit(early).verified)
+
+
+@pytest.mark.parametrize("command", [("explain", "@{day}", "--out"), ("journal", "--out")])
+def test_nothing_is_written_into_the_evidence(
+    bundle: Bundle, day: date, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    source = written(bundle, tmp_path / "bundle")
+    words = [word.format(day=day) for word in command[1:]]
+    asked = ["audit", command[0], str(source), *words, str(source / "bills.csv")]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 2
+    assert "which is evidence; name another place" in done.stderr
+    assert not (source / "bills.csv").exists()
