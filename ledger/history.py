@@ -348,6 +348,14 @@ class NoHistory(ValueError):  # noqa: N818 - named for what is missing
     """The record does not show how the market was made, so its terms are not known."""
 
 
+def slots_of(record: Record) -> tuple[SlotHistory, ...]:
+    """What happened in each slot, in order of time; nothing where the deployment cannot be read."""
+    try:
+        return tuple(history(record))
+    except NoHistory:
+        return ()
+
+
 @lru_cache(maxsize=4)
 def history(record: Record) -> History:
     """Sort a record's events. Raises NoHistory where its deployment cannot be read."""

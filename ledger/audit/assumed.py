@@ -12,7 +12,7 @@ from ledger.audit.clearings import Clearing, clearings, unproved
 from ledger.audit.registry import CHECKS
 from ledger.audit.report import CheckResult
 from ledger.audit.verdict import slots_text
-from ledger.history import NoHistory, history, token_decimals
+from ledger.history import slots_of, token_decimals
 from ledger.record import Record
 from market.atc.responses import Stand
 from market.pricing.certificate import Accuracy, Claim
@@ -59,7 +59,7 @@ def _overdue(record: Record) -> Iterator[str]:
     now = record.blocks[-1].header.timestamp
     late = [
         slot.slot
-        for slot in history(record)
+        for slot in slots_of(record)
         if slot.finished is None
         and slot.fills
         and now > max(slot.terms.prices_due(slot.slot), slot.terms.readings_due(slot.slot))
@@ -156,10 +156,7 @@ def _stood_in(record: Record) -> Iterator[str]:
 
 def _unjudged(record: Record) -> Iterator[str]:
     """Vetoes of which the record does not show what the feeder carried beside the fills."""
-    try:
-        slots = vetoes.unjudged(record)
-    except NoHistory:
-        return
+    slots = vetoes.unjudged(record)
     if slots:
         yield (
             f"vetoes of {slots_text(slots)} were due, and for the limits that they name: no inputs at hand"
@@ -169,11 +166,7 @@ def _unjudged(record: Record) -> Iterator[str]:
 
 def _estimated(record: Record) -> Iterator[str]:
     """Who was settled by an estimate, since no reading came in time."""
-    try:
-        slots = list(history(record))
-    except NoHistory:
-        return
-    for slot in slots:
+    for slot in slots_of(record):
         accounts = sorted(account for account in slot.estimates if account not in slot.readings)
         if accounts:
             yield f"slot {slot.slot}: no reading came, so that an estimate settled: {', '.join(accounts)}"

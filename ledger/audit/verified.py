@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from ledger.audit.checks import headers, matching, settlement, signatures
 from ledger.audit.epochs import epochs
 from ledger.audit.report import CheckResult
-from ledger.history import NoHistory, history
+from ledger.history import slots_of
 from ledger.record import Record
 
 
@@ -31,10 +31,7 @@ def verified(record: Record, results: Sequence[CheckResult]) -> list[str]:
 
 def _counted(record: Record, passed: Collection[str]) -> Iterator[str]:
     """Slots, and what of them the checks that passed derive again."""
-    try:
-        slots = list(history(record))
-    except NoHistory:
-        return
+    slots = slots_of(record)
     if slots and matching.MATCHING in passed:
         finished = sum(slot.finished is not None for slot in slots)
         settled = "" if finished == len(slots) else f", {finished} of them settled"

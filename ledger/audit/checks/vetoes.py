@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from ledger.audit.checks import responses
 from ledger.audit.checks.pricing import CHARGES, period_of
 from ledger.audit.verdict import PASSED, Verdict, amount_difference, at, text
-from ledger.history import History, SlotHistory, history
+from ledger.history import History, SlotHistory, history, slots_of
 from ledger.record import Logged, Record
 from ledger.trades import Standing, limit_named, take_back
 from market.accounts import UTILITY_ID
@@ -47,8 +47,10 @@ def check(record: Record) -> Iterator[Verdict]:
 
 
 def unjudged(record: Record) -> list[int]:
-    """Slots with vetoes of which the record does not show the load outside the market. Raises NoHistory."""
-    return [slot.slot for slot in history(record) if slot.of(FillVetoed) and carrier_of(record, slot) is None]
+    """Slots with vetoes of which the record does not show the load outside the market."""
+    return [
+        slot.slot for slot in slots_of(record) if slot.of(FillVetoed) and carrier_of(record, slot) is None
+    ]
 
 
 def carrier_of(record: Record, slot: SlotHistory) -> Carrier | None:
