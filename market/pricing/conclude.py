@@ -27,7 +27,7 @@ from market.pricing.optimality import (
 from market.pricing.point import point
 
 
-def concluded(
+def central_clearing(
     feeder: Feeder,
     conditions: Conditions,
     solve: Callable[[], tuple[Primal, Duals, int]],

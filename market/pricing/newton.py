@@ -114,7 +114,7 @@ class NewtonClearing:
     def _ended(self, quantities: Quantities, conditions: Conditions, period: int) -> Answer | None:
         """Where the interior point ends, polished; None where it is no answer."""
         one = period_of(conditions, period)
-        for settled, _ in self._single.ends(quantities, conditions.voll):
+        for settled in self._single.ends(quantities, conditions.voll):
             primal, duals = rows_of([self._single.read(quantities, conditions, settled)])
             try:
                 return _only(

@@ -59,7 +59,7 @@ FINISHED_TOLERANCE = 1e-11
 """Newton's answers, which end at the arithmetic's last digits: about 1e-15. Large feeders lose two digits."""
 FLOOR = 1e-2
 """Of a unit. What is smaller is held to this size's tolerance: the last digits of larger terms are in it."""
-LOCAL_FLOOR = 1e-4
+LIKE_TERMS_FLOOR = 1e-4
 """The same where all terms of a condition are of the size of what they determine."""
 VOLTAGE_FLOOR = 1e-3
 """The same of prices of voltage: with FINISHED_TOLERANCE no less than the residual at which Newton ends."""
@@ -112,7 +112,7 @@ RULES = (
     Rule("balance-active", "bus", BALANCE_TOLERANCE),
     Rule("balance-reactive", "bus", NETWORK_TOLERANCE),
     Rule("voltage-drop", "bus", NETWORK_TOLERANCE),
-    Rule("cone", "line", CONE_TOLERANCE, floor=LOCAL_FLOOR),
+    Rule("cone", "line", CONE_TOLERANCE, floor=LIKE_TERMS_FLOOR),
     Rule("stationarity-p", "line", STATIONARITY_TOLERANCE, Unit.PRICE),
     Rule("stationarity-q", "line", STATIONARITY_TOLERANCE, Unit.PRICE),
     Rule("stationarity-l", "line", STATIONARITY_TOLERANCE, Unit.PRICE),
@@ -273,7 +273,7 @@ def _terms(network: Network, has: Given, at: Point) -> Terms:
 
 
 def unexcused(wrong: Collection[str], *, apart: Collection[str] = ()) -> set[str]:
-    """Of the checks that fail, those that a stationary point must meet, and `apart`.
+    """Of the checks that fail, those that a stationary point must meet; `apart` are set aside.
 
     Only where the problem is not convex at a point may it be no global optimum: where no σ is above 0 and no
     storage would do two things at once, a gap is an error like others.

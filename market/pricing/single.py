@@ -92,15 +92,15 @@ class SinglePeriod:
             blur = NEXT_BLUR * at.blur
         return None
 
-    def ends(self, quantities: Quantities, voll: float) -> Iterator[tuple[Settled, bool]]:
-        """Where the interior point alone ends, at one μ after the other, and whether it got there."""
+    def ends(self, quantities: Quantities, voll: float) -> Iterator[Settled]:
+        """Where the interior point alone ends, at one μ after the other as far as it gets there."""
         at = interior.start(quantities, voll)
         for blur in LAST_BLURS:
             try:
                 arrived = interior.approach(quantities, self._kkt, at, blur * quantities.price_scale)
             except SingularStep:
                 return
-            yield _ended(quantities, at), arrived
+            yield _ended(quantities, at)
             if not arrived:
                 return
 

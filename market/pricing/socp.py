@@ -11,7 +11,7 @@ and its status is 'local'.
 from __future__ import annotations
 
 from market.feeder.model import Feeder
-from market.pricing.conclude import concluded
+from market.pricing.conclude import central_clearing
 from market.pricing.conditions import Conditions, Solution
 from market.pricing.program import CompiledClearing
 
@@ -21,7 +21,7 @@ class SocpClearing(CompiledClearing):
 
     def __call__(self, feeder: Feeder, conditions: Conditions, warm: Solution | None = None) -> Solution:
         """Clear every period. Raises PricingError; `warm` is of no use to an interior point."""
-        return concluded(feeder, conditions, lambda: self.solve(feeder, conditions), method="socp")
+        return central_clearing(feeder, conditions, lambda: self.solve(feeder, conditions), method="socp")
 
 
 def clear(feeder: Feeder, conditions: Conditions, warm: Solution | None = None) -> Solution:

@@ -235,17 +235,20 @@ def _day() -> Row:
 
 def _agreement() -> Iterator[Row]:
     """Newton and Clarabel, polished by another Newton, on conditions of ten kinds."""
-    worst, solved = 0.0, 0
+    worst, solved, alone = 0.0, 0, 0
     for number in range(STRESSED):
         drawn, devices = (stream(SEED, "bench", "stressed", of, number) for of in ("conditions", "devices"))
         name = stressed.FEEDERS[number // KINDS % len(stressed.FEEDERS)]
         feeder, conditions = stressed.stressed(number % KINDS, drawn, devices, name)
-        found, other = NewtonClearing(feeder)(feeder, conditions), direct.clear(feeder, conditions)
+        newton = NewtonClearing(feeder)
+        found, other = newton(feeder, conditions), direct.clear(feeder, conditions)
+        alone += not newton.handed_over
         top = max(1.0, float(np.abs(other.duals.price).max()))
         worst = max(worst, float(np.abs(found.duals.price - other.duals.price).max()) / top)
         solved += found.residual <= FINISHED
     who = f"{STRESSED} stressed slots on {len(stressed.FEEDERS)} feeders"
     yield Row(f"{who}: newton against polished Clarabel", worst, "of λ", goal=AGREEMENT)
+    yield Row(f"{who}: solved by newton without direct", 100 * alone / STRESSED, "%", better="more")
     yield Row(
         f"{who}: solved",
         100 * solved / STRESSED,

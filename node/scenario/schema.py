@@ -21,7 +21,7 @@ from market.feeder import is_simbench
 from market.mechanisms.coalitions import PEERS_MAX
 from market.units import KW_PER_MW, NEUR_PER_EUR, WH_PER_MWH
 from node.scenario.section import Section, Share, ShareRange, Worth, ordered
-from node.scenario.stores import BatteriesSection, VehiclesSection
+from node.scenario.storage_sections import BatteriesSection, VehiclesSection
 
 UINT32_MAX = 2**32 - 1
 """The largest energy an order or a capacity can have, Wh, and the last second an expiry can name."""

@@ -13,7 +13,7 @@ import numpy as np
 from market.pricing.conditions import NO_STORAGES, Storages
 from market.units import KW_PER_MW, Floats, Ints
 from node.scenario.schema import ScenarioFile
-from node.scenario.stores import BatteriesSection, VehiclesSection
+from node.scenario.storage_sections import BatteriesSection, VehiclesSection
 from node.scenario.streams import stream
 
 DAY_SECONDS = 86_400
