@@ -21,8 +21,11 @@ from node.agent.devices import DeviceFile, Flexible, Generator
 from node.agent.household import powers
 from node.client.schemas import AnswerBody, signature_text
 from node.oracle.coordinate import Outlook, coordinate
+from node.oracle.inquiries import Inquiry
 from node.oracle.replay import encode
 from node.oracle.rounds import Member, OpenClearing
+from node.oracle.signers import Brought
+from node.oracle.verify import Known, bring, claimed, verify
 
 DOMAIN = Domain(31_337, "0x" + "22" * 20)
 SLOT, PURPOSE, ORACLE = 1_994_763, 1, 0
@@ -154,3 +157,24 @@ def case(
         on_round=everybody,
     )
     return Case(opened)
+
+
+def known() -> Known:
+    """What another oracle knows by itself, which asked too and heard nobody."""
+    return Known(SLOT, PURPOSE, ORACLE, outlook(), members(), DOMAIN, unheard)
+
+
+def unheard(question: Question) -> Inquiry:
+    return Inquiry(question, ORACLE_KEY.sign(eip712.digest(DOMAIN, question)), second=0)
+
+
+def known_right(ended: Responses, clearing: Case) -> bool:
+    """Another oracle, with a solver of its own, finds the same prices from the bytes alone."""
+    brought = replace(bring(ended, newton()), rounds=clearing.rounds())
+    found = verify(brought, known(), NewtonClearing(feeder_33()))
+    return found.encode() == brought.inputs and claims(brought).prices == brought.prices
+
+
+def claims(brought: Brought) -> Brought:
+    """What another oracle reads in the bytes."""
+    return claimed((brought.inputs, brought.certificate, brought.rounds), known())

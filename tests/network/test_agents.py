@@ -42,7 +42,7 @@ from tests.network.clearing_case import (
     newton,
     outlook,
 )
-from tests.network.test_refusals import Serving
+from tests.network.test_oracle_server import Serving
 
 TERMS = Terms()
 

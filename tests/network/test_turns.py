@@ -9,6 +9,7 @@ import pytest
 
 from ledger import eip712
 from ledger.address import checksummed
+from ledger.keys import Signature
 from market.atc.messages import Answer, Purpose, Question
 from market.atc.responses import Responses, Stand
 from market.slots import Terms
@@ -32,11 +33,11 @@ def question(number: int = 0, **changes: int) -> Question:
     return Question(KEYS[number].address, weights=(10**8,), targets=(10**8,), **about)
 
 
-def asked(one: Question):  # type: ignore[no-untyped-def]
+def asked(one: Question) -> tuple[Question, Signature]:
     return one, ORACLE_KEY.sign(eip712.digest(DOMAIN, one))
 
 
-def answer_of(one: Question):  # type: ignore[no-untyped-def]
+def answer_of(one: Question) -> tuple[Answer, Signature]:
     body = honest(one)
     return body.record(), signature_of(body.signature)
 
@@ -48,22 +49,11 @@ def test_turns_go_by_the_chains_time_and_overlap_by_what_clocks_and_rounds_need(
     terms, slot = Terms(), 301
     turns = Turns.of(terms, slot, Purpose.CHARGES, 60.0, 3)
     first = terms.opens(slot) - 1_800
-    assert [turns.proposer(turns.number(first + second)) for second in (-5, 0, 59, 60, 180)] == [
-        1,
-        1,
-        1,
-        2,
-        1,
-    ]
+    numbers = [turns.number(first + second) for second in (-5, 0, 59, 60, 180)]
+    assert [turns.proposer(number) for number in numbers] == [1, 1, 1, 2, 1]
     begun = first + 60 - 6
-    for second, found in (
-        (53, None),
-        (54, begun),
-        (120, begun),
-        (149, begun),
-        (150, None),
-        (234, begun + 180),
-    ):
+    expected = {53: None, 54: begun, 120: begun, 149: begun, 150: None, 234: begun + 180}
+    for second, found in expected.items():
         assert turns.begun(2, first + second) == found, second
     assert Turns.of(terms, slot, Purpose.PRICES, 60.0, 3).first_second == terms.closing(slot)
 
