@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.errors import FAILED, USAGE, stop
+from node.cli.errors import FAILED, USAGE, stop, writing
 from node.cli.options import Json
 
 if TYPE_CHECKING:
@@ -74,10 +74,8 @@ def _write(measured: Mapping[str, Sequence[Row]], groups: Sequence[Group], out: 
     """The page; leaves with 2 where it cannot be written."""
     from node.bench.page import write  # noqa: PLC0415 - draws pictures
 
-    try:
+    with writing(out):
         return write(measured, groups, out)
-    except OSError as failure:
-        stop(f"--out {out}: {failure.strerror}; name another folder", USAGE)
 
 
 def _list(groups: Sequence[Group], as_json: bool) -> None:

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -21,3 +24,12 @@ def stop(problem: object, status: int) -> NoReturn:
     """Say what is wrong on one line and leave."""
     complain(problem)
     raise typer.Exit(status)
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Leave as after wrong usage where what is written into the folder of `--out` cannot be."""
+    try:
+        yield
+    except OSError as error:
+        stop(f"--out {out}: {error.strerror}; name another folder", USAGE)

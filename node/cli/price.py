@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.errors import FAILED, USAGE, complain, stop
+from node.cli.errors import FAILED, USAGE, complain, stop, writing
 from node.cli.options import Json, ScenarioPath, Seed, Settings, load_scenario, refusals, tell_left_out
 
 if TYPE_CHECKING:
@@ -136,10 +136,8 @@ def _on_phases(phases: str | None, zero_sequence: float | None) -> Callable[[Cle
 def _write(cleared: Cleared, out: Path, phases: PhaseTable | None) -> tuple[Path, ...]:
     from node.price.page import write_page  # noqa: PLC0415 - matplotlib loads slowly
 
-    try:
+    with writing(out):
         return tuple(out / name for name in write_page(cleared, out, phases))
-    except OSError as error:
-        stop(f"--out {out}: {error.strerror}; name another folder", USAGE)
 
 
 def _show(table: PriceTable) -> None:

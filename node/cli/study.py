@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.errors import FAILED, USAGE, stop
+from node.cli.errors import FAILED, USAGE, stop, writing
 from node.cli.options import Json
 
 if TYPE_CHECKING:
@@ -75,7 +75,10 @@ def study(
         _require_writable(out)
     found = _with_rules(chosen, seed, rule) if rule else _run(chosen, seed)
     if out is not None:
-        _write(chosen, found, out)
+        from node.studies.files import write_findings  # noqa: PLC0415 - matplotlib loads slowly
+
+        with writing(out):
+            write_findings(chosen.name, found, out)
     if as_json:
         typer.echo(json.dumps(_to_json(chosen, found, seed)))
     else:
@@ -94,10 +97,8 @@ def _all(seed: int, out: Path | None, paths: Sequence[Path], as_json: bool) -> N
     with _rules(paths) as rules:
         _require_writable(out)
         whole = run_all(seed, ENTRIES, rules, {}, _tell)
-    try:
+    with writing(out):
         write(whole, out)
-    except OSError as error:
-        stop(f"--out {out}: {error.strerror}; name another folder", USAGE)
     if as_json:
         typer.echo(json.dumps(whole.to_json()))
     else:
@@ -153,23 +154,9 @@ def _to_json(chosen: Study, found: Findings, seed: int) -> dict[str, object]:
 
 def _require_writable(out: Path) -> None:
     """A folder that takes no file is told before anything runs."""
-    try:
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        stop(f"--out {out}: {error.strerror}; name another folder", USAGE)
-
-
-def _write(chosen: Study, found: Findings, out: Path) -> None:
-    from node.studies.picture import picture  # noqa: PLC0415 - matplotlib loads slowly
-
-    try:
-        (out / f"{chosen.name}.svg").write_bytes(picture(found.draw))
-        figures = json.dumps(found.figures, indent=1) + "\n"
-        (out / f"{chosen.name}.json").write_text(figures, "utf-8")
-    except OSError as error:
-        stop(f"--out {out}: {error.strerror}; name another folder", USAGE)
+        NamedTemporaryFile(dir=out).close()
 
 
 def _show(chosen: Study, found: Findings) -> None:

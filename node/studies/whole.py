@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from market.feeder.three_phase import ThreePhaseError
+from node.simulate.canvas import LIGHT, data_uri, svg
 from node.studies.auctions import Auction
 from node.studies.community import LEVELS
 from node.studies.comparison import GROUP, LEFT_OUT, Comparison, compared
 from node.studies.failures import told
-from node.studies.picture import picture
+from node.studies.files import write_findings, write_json
 from node.studies.registry import Entry, load
+from node.studies.side_by_side import draw
 from node.studies.study import Findings, Study, Value
+from node.web.templating import environment
 
 REPORT = "report.html"
 COMPARISON, SIDE_BY_SIDE = "comparison.json", "comparison.svg"
@@ -48,7 +50,7 @@ class Ran:
 
     @property
     def passed(self) -> bool:
-        """Whether it ran and all of them did."""
+        """Whether it ran and all that have to did."""
         return self.findings is not None and self.findings.passed
 
     @property
@@ -82,7 +84,7 @@ class Whole:
 
     @property
     def passed(self) -> bool:
-        """Whether every study ran and every claim of each held."""
+        """Whether every study ran and every claim of each held that has to."""
         return all(ran.passed for ran in self.studies)
 
     def to_json(self) -> dict[str, Value]:
@@ -119,30 +121,19 @@ def run_all(
 def write(whole: Whole, out: Path) -> None:
     """One page, the comparison as a picture for print, by study a picture and its figures. Raises OSError."""
     out.mkdir(parents=True, exist_ok=True)
-    pictures = {ran.study.name: picture(ran.findings.draw) for ran in whole.studies if ran.findings}
-    for ran in whole.studies:
-        if ran.findings is not None:
-            (out / f"{ran.study.name}.svg").write_bytes(pictures[ran.study.name])
-            _write_json(out / f"{ran.study.name}.json", ran.findings.figures)
-    _write_json(out / COMPARISON, whole.comparison.to_json())
-    side_by_side = compared_picture(whole.comparison)
+    pictures = {
+        ran.study.name: write_findings(ran.study.name, ran.findings, out)
+        for ran in whole.studies
+        if ran.findings is not None
+    }
+    write_json(out / COMPARISON, whole.comparison.to_json())
+    side_by_side = svg(lambda: draw(whole.comparison, LIGHT), LIGHT)
     (out / SIDE_BY_SIDE).write_bytes(side_by_side)
     (out / REPORT).write_text(render(whole, side_by_side, pictures), encoding="utf-8", newline="")
 
 
-def compared_picture(comparison: Comparison) -> bytes:
-    """The comparison as SVG, the same bytes every time."""
-    from node.simulate.canvas import LIGHT, svg  # noqa: PLC0415 - matplotlib loads slowly
-    from node.studies.side_by_side import draw  # noqa: PLC0415
-
-    return svg(lambda: draw(comparison, LIGHT), LIGHT)
-
-
 def render(whole: Whole, side_by_side: bytes, pictures: Mapping[str, bytes]) -> str:
     """The page, which holds all that it shows."""
-    from node.simulate.canvas import data_uri  # noqa: PLC0415 - matplotlib loads slowly
-    from node.web.templating import environment  # noqa: PLC0415
-
     return (
         environment({})
         .get_template("studies.html")
@@ -153,10 +144,6 @@ def render(whole: Whole, side_by_side: bytes, pictures: Mapping[str, bytes]) -> 
             group=GROUP,
             levels=LEVELS,
             side_by_side=data_uri(side_by_side),
-            pictures={name: data_uri(svg) for name, svg in pictures.items()},
+            pictures={name: data_uri(each) for name, each in pictures.items()},
         )
     )
-
-
-def _write_json(path: Path, figures: Value) -> None:
-    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8", newline="")
