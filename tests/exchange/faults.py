@@ -139,7 +139,7 @@ MORE = (
         source="readings.vy",
         right="if abs(energy) > convert(accounts._capacity(account, side), int256):",
         wrong="if abs(energy) > convert(packing.UINT32, int256):",
-        caught_by="tests/exchange/test_contract_estimates.py"
+        caught_by="tests/exchange/test_contract_resettlement.py"
         "::test_readings_beyond_the_connection_are_refused_and_leave_room_for_a_true_one",
     ),
     Fault(
@@ -148,7 +148,7 @@ MORE = (
         source="oracle.vy",
         right='rules._require(slots._may_close(number), "prices: before closing")',
         wrong='rules._require(not slots._before_gate(number), "prices: before closing")',
-        caught_by="tests/exchange/test_contract_veto.py::test_prices_wait_for_the_end_of_vetoes",
+        caught_by="tests/exchange/test_contract_veto_refused.py::test_prices_wait_for_the_end_of_vetoes",
     ),
     Fault(
         name="a late nonce forgets those before it",
@@ -164,7 +164,7 @@ MORE = (
         source="settlement.vy",
         right="reading & (both | readings.RESETTLED) != both:",
         wrong="reading & both != both:",
-        caught_by="tests/exchange/test_contract_estimates.py"
+        caught_by="tests/exchange/test_contract_resettlement.py"
         "::test_a_late_reading_changes_a_settlement_to_what_it_would_have_been",
     ),
     Fault(

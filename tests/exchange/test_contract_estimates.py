@@ -1,106 +1,26 @@
-"""Forecasts, estimates where readings stay away, and resettlement when they come late."""
+"""Estimates, which stand in where readings stay away."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from ledger import vectors
 from ledger.keys import derive
 from ledger.state import StoredReading
-from market.events import (
-    AccountResettled,
-    AccountSettled,
-    ForecastsPosted,
-    ReadingEstimated,
-    ReadingPosted,
-    SlotSettled,
-)
+from market.events import ReadingEstimated, ReadingPosted
 from market.slots import Rule
-from tests.exchange.conftest import EUR, PRICES, Market, meter_of
-
-BY_READING, BY_CONTRACT, BY_FORECAST = 0, 1, 2
-CONTRACTED = 200
-
-
-def traded(market: Market, energy_class: int = 0, prices: bool = True) -> None:
-    """The buyer bought 200 Wh of the seller at hub tick 1 000; closed, priced."""
-    market.open()
-    market.place(market.seller, market.ask(market.seller, 97_000, CONTRACTED, energy_class=energy_class))
-    market.place(market.buyer, market.bid(market.buyer, 101_000, CONTRACTED, energy_class=energy_class))
-    market.close()
-    if prices:
-        market.post_prices()
-
-
-def forecast(market: Market, **nets: int) -> tuple[int, ...]:
-    """Post a forecast of these people; its words."""
-    words = market.forecast_words({getattr(market, name).address: net for name, net in nets.items()})
-    market.do(market.submit_forecasts(words))
-    return words
-
-
-def to_t1(market: Market, later: int = 0) -> None:
-    market.at(market.terms.readings_due(market.slot) + later)
-
-
-def settled(market: Market, *accounts: str) -> list[AccountSettled]:
-    return [event for event in market.settle(*accounts) if isinstance(event, AccountSettled)]
-
-
-def money(bill: AccountSettled | AccountResettled) -> tuple[int, int, int, int]:
-    return bill.charge, bill.closeout, bill.imbalance, bill.penalty
-
-
-# --- forecasts ----------------------------------------------------------------------------------
-
-
-def test_a_quorum_posts_forecasts_after_the_gate_and_before_readings_are_due(trading):
-    market = trading
-    words = market.forecast_words({market.buyer.address: -5, market.seller.address: 2**31 - 1})
-    assert words[0] == (2**32 - 5) << 32 | (2**31 - 1) << 96 and not any(words[1:])
-    market.at(market.terms.closing(market.slot) - 1)
-    market.refused("forecasts: before closing", market.submit_forecasts(words))
-    assert market.do(market.submit_forecasts(words, signers=(1, 2, 4))) == (
-        ForecastsPosted(market.slot, 1, 0, words, 0b10110),
-    )
-    market.refused("forecasts: already posted", market.submit_forecasts(words))
-    # Another index is another forecast, whether there are accounts or not.
-    market.do(market.submit_forecasts(words, index=65_535))
-    to_t1(market, -1)
-    market.do(market.submit_forecasts(words, index=1))
-    market.refused("forecasts: too late", market.submit_forecasts(words, index=2))
-
-
-@pytest.mark.parametrize("length", [0, 1, 31])
-def test_a_forecast_is_of_256_accounts(trading, length):
-    market = trading
-    market.at(market.terms.gate(market.slot))
-    market.refused("forecasts: wrong length", market.submit_forecasts((0,) * length))
-    market.do(market.submit_forecasts((0,) * 32))
-
-
-def test_forecasts_are_signed_as_they_are(trading):
-    market = trading
-    words = market.forecast_words({market.buyer.address: 5})
-    market.at(market.terms.gate(market.slot))
-    other = vectors.chunk_hash(market.forecast_words({market.buyer.address: 6}))
-    for wrong in ({"index": 1}, {"epoch": 2}, {"slot": market.slot + 1}, {"values_hash": other}):
-        market.refused("oracle: bad signature", market.submit_forecasts(words, wrong=wrong))
-    market.refused("oracle: quorum not reached", market.submit_forecasts(words, signers=(0, 1)))
-    market.refused("oracle: signers not ascending", market.submit_forecasts(words, signers=(1, 0, 2)))
-    market.refused("oracle: signers not ascending", market.submit_forecasts(words, signers=(1, 1, 2)))
-    market.do(market.submit_forecasts(words))
-
-
-def test_forecasts_are_of_scheduled_slots(market):
-    words = market.forecast_words({})
-    market.at(market.terms.gate(market.slot))
-    market.refused("slots: not scheduled", market.submit_forecasts(words))
-
-
-# --- estimates ----------------------------------------------------------------------------------
+from tests.exchange.conftest import PRICES
+from tests.exchange.estimating import (
+    BY_CONTRACT,
+    BY_FORECAST,
+    BY_READING,
+    CONTRACTED,
+    forecast,
+    money,
+    people,
+    settled,
+    to_t1,
+    traded,
+)
 
 
 def test_without_a_forecast_the_dearer_of_contract_and_nothing_stands_in(market):
@@ -225,10 +145,6 @@ def test_under_the_tariff_the_tariffs_formula_decides(tariff_market):
     assert money(bill) == (-3_000 * -200, 0, 300_000 * 40, 0)
 
 
-def people(market: Market) -> list[str]:
-    return [key.address for key in market.traders]
-
-
 def test_estimates_without_prices_are_by_the_tariff(market):
     traded(market, prices=False)
     words = forecast(market, seller=-160)
@@ -329,203 +245,6 @@ def test_an_estimate_certifies_nothing(market):
     assert money(change) == (0, 0, 0, -120 * 30_000)
 
 
-# --- resettlement -------------------------------------------------------------------------------
-
-
-def test_a_late_reading_changes_a_settlement_to_what_it_would_have_been(market):
-    traded(market)
-    words = forecast(market, buyer=500, seller=-100)
-    fresh = market.chain.snapshot()
-    to_t1(market)
-    readings = {market.buyer: 150, market.seller: -260, market.other: 40}
-    in_time = {}
-    for key, net in readings.items():
-        market.do(market.submit_reading(market.signed_reading(key, net)))
-    market.settle(*market.everyone)
-    for address in market.everyone:
-        in_time[address] = market.exchange.account_of(address).balance
-    market.chain.revert(fresh)
-
-    to_t1(market)
-    market.estimate(*people(market), words=words)
-    bills = {bill.account: bill for bill in settled(market, *market.everyone)}
-    assert [bills[key.address].basis for key in readings] == [BY_FORECAST, BY_FORECAST, BY_CONTRACT]
-    market.at(market.terms.final(market.slot) - 1)
-    (sent,) = market.exchange.post_readings(
-        [market.signed_reading(key, net) for key, net in readings.items()], sender=market.relayer
-    )
-    market.do(sent)
-    # After T2 too: the reading came in time.
-    changes = market.resettle(*people(market))
-    assert [type(change) for change in changes] == [AccountResettled] * 3
-    assert {a: market.exchange.account_of(a).balance for a in market.everyone} == in_time
-    buyer = changes[0]
-    assert (buyer.account, buyer.metered, buyer.delivered) == (market.buyer.address, 150, 150)
-    assert money(buyer) == (
-        1_000 * 150 - 1_000 * 200,
-        (PRICES[1] - PRICES[0]) * 50,
-        PRICES[1] * (150 - 200) - PRICES[1] * (500 - 200),
-        0,
-    )
-    assert market.total() == 1_300 * EUR and market.clearing() == 0
-    # Once.
-    assert market.resettle(*people(market)) == ()
-    assert {a: market.exchange.account_of(a).balance for a in market.everyone} == in_time
-
-
-def test_resettlement_skips_those_without_a_late_reading(market):
-    traded(market)
-    buyer, other, seller = people(market)
-    market.read(market.signed_reading(market.buyer, 150))
-    to_t1(market)
-    market.estimate(other, seller)
-    market.settle(buyer, seller)
-    # By reading; not settled; settled, without a reading.
-    assert market.resettle(buyer, other, seller) == ()
-    market.do(market.submit_reading(market.signed_reading(market.other, 40)))
-    # Not settled yet, so its settlement will be by the reading.
-    assert market.resettle(other) == ()
-    (bill,) = settled(market, other)
-    assert (bill.basis, bill.metered) == (BY_READING, 40)
-    assert market.resettle(other) == ()
-    market.do(market.submit_reading(market.signed_reading(market.seller, -150)))
-    assert len(market.resettle(seller, seller)) == 1
-
-
-def test_resettlement_is_of_known_prosumers_in_slots_with_a_rule(market):
-    def resettle(*accounts: str) -> bytes:
-        return market.exchange.resettle(market.slot, accounts, sender=market.relayer)
-
-    market.refused("slots: not scheduled", resettle())
-    market.open()
-    market.refused("settlement: gate is open", resettle())
-    market.close()
-    market.refused("settlement: no prices yet", resettle())
-    market.post_prices()
-    market.refused("accounts: is the utility", resettle(market.utility.address))
-    market.refused("accounts: unknown account", resettle(derive(7, "stranger").address))
-    assert market.do(resettle(market.buyer.address)) == ()
-
-
-def test_the_utility_must_be_able_to_cover_a_resettlement(market):
-    x = market.exchange
-    traded(market)
-    words = forecast(market, seller=-CONTRACTED)
-    to_t1(market)
-    market.estimate(*people(market), words=words)
-    market.settle(*market.everyone)
-    market.do(market.submit_reading(market.signed_reading(market.seller, -400)))
-    market.do(x.withdraw(x.backing(), sender=market.utility))
-    sent = x.resettle(market.slot, [market.seller.address], sender=market.relayer)
-    market.refused("settlement: utility unfunded", sent)
-    needed = PRICES[3] * 200
-    market.do(x.deposit(market.utility.address, needed - 1, sender=market.relayer))
-    sent = x.resettle(market.slot, [market.seller.address], sender=market.relayer)
-    market.refused("settlement: utility unfunded", sent)
-    market.do(x.deposit(market.utility.address, 1, sender=market.relayer))
-    market.resettle(market.seller.address)
-    assert x.backing() == 0
-
-
-def test_resettlement_moves_debts(market):
-    """An estimate that put an account into debt, and a reading that takes it out again."""
-    x = market.exchange
-    market.open()
-    debtor = market.register(market.newcomer, 1, deposit=10_000_000)
-    market.close()
-    market.post_prices()
-    words = forecast(market, newcomer=1_000)
-    to_t1(market)
-    market.estimate(debtor.address, words=words)
-    market.settle(debtor.address)
-    assert x.uncovered() == 125_000 * 1_000 - 10_000_000
-    market.do(market.submit_reading(market.signed_reading(debtor, 60)))
-    backing = x.backing()
-    market.resettle(debtor.address)
-    assert x.uncovered() == 0 and market.balance(debtor) == 10_000_000 - 125_000 * 60
-    assert x.backing() == backing - 2_500_000
-
-
-def test_a_slot_settles_by_estimates_alone(market):
-    traded(market)
-    market.at(market.terms.final(market.slot) + 10**6)
-    market.refused("reading: not due", market.submit_reading(market.signed_reading(market.buyer, 5)))
-    market.estimate(*people(market))
-    assert market.settle(*market.everyone)[-1] == SlotSettled(market.slot)
-    assert market.clearing() == 0
-
-
-def test_a_changed_meter_reads_for_the_estimate_it_missed(market):
-    """The new key's epoch is what counts when the reading comes."""
-    traded(market)
-    to_t1(market)
-    market.estimate(market.buyer.address)
-    market.settle(market.buyer.address)
-    old = market.signed_reading(market.buyer, 150)
-    meter = meter_of(market.buyer).address
-    market.do(market.exchange.set_meter(market.buyer.address, meter, sender=market.utility))
-    market.refused("reading: wrong epoch", market.submit_reading(old))
-    market.do(market.submit_reading(market.signed_reading(market.buyer, 150, epoch=2)))
-    assert market.exchange.reading_of(market.slot, market.buyer.address) == StoredReading(
-        True, 150, (0, 0), 2
-    )
-    (change,) = market.resettle(market.buyer.address)
-    assert change.metered == 150
-
-
-# --- the limits of readings ---------------------------------------------------------------------
-
-
-TAKES, GIVES = 2**32 - 2, 2**31
-"""Wh a slot that the buyer's connection is registered with."""
-
-
-def connected(market: Market) -> None:
-    address = market.buyer.address
-    market.do(market.exchange.set_account(address, TAKES, GIVES, 0, 0, sender=market.utility))
-
-
-@pytest.mark.parametrize("net", [TAKES + 1, -GIVES - 1, 2**63 - 1, -(2**63)])
-def test_readings_beyond_the_connection_are_refused_and_leave_room_for_a_true_one(market, net):
-    traded(market)
-    connected(market)
-    market.at(market.terms.end(market.slot))
-    bad = market.signed_reading(market.buyer, net)
-    market.refused("reading: out of range", market.submit_reading(bad))
-    (sent,) = market.exchange.post_readings([bad, bad], sender=market.relayer)
-    assert [event.code for event in market.do(sent)] == [7, 7]
-    assert not market.exchange.reading_of(market.slot, market.buyer.address).found
-    market.do(market.submit_reading(market.signed_reading(market.buyer, 5)))
-
-
-def test_a_reading_counts_by_what_is_registered_when_it_comes(market):
-    traded(market)
-    market.at(market.terms.end(market.slot))
-    bad = market.signed_reading(market.buyer, TAKES + 1)
-    market.refused("reading: out of range", market.submit_reading(bad))
-    market.do(market.exchange.set_account(market.buyer.address, TAKES + 1, 0, 0, 0, sender=market.utility))
-    market.do(market.submit_reading(bad))
-
-
-@pytest.mark.parametrize("net", [TAKES, -GIVES])
-def test_readings_at_the_end_of_the_range_are_billed_exactly(market, net):
-    traded(market)
-    connected(market)
-    market.read(market.signed_reading(market.buyer, net))
-    sent = market.exchange.settle(market.slot, [market.buyer.address], sender=market.relayer)
-    if net < 0:
-        # What a meter says that much of is owed by the utility: it has to bring it.
-        market.refused("settlement: utility unfunded", sent)
-        market.do(market.token.mint(market.relayer.address, 10**18, sender=market.relayer))
-        market.do(
-            market.exchange.deposit(market.utility.address, PRICES[1] * GIVES + 10**9, sender=market.relayer)
-        )
-        sent = market.exchange.settle(market.slot, [market.buyer.address], sender=market.relayer)
-    (bill,) = market.do(sent)
-    assert bill.metered == net and bill.imbalance == PRICES[1] * (net - 200)
-    assert market.exchange.uncovered() == max(0, -market.balance(market.buyer))
-
-
 def test_estimates_do_not_depend_on_when_they_are_made(market):
     """The same account, the same words: at T1, after T2, before and after others were settled."""
     traded(market)
@@ -544,48 +263,3 @@ def test_estimates_do_not_depend_on_when_they_are_made(market):
         (0, BY_CONTRACT),
         (-200, BY_CONTRACT),
     ]
-
-
-def test_accounts_beyond_the_first_256_are_in_the_next_forecast(market):
-    x = market.exchange
-    market.open()
-    keys = [derive(7, "many", index) for index in range(253)]
-    for key in keys:
-        market.register(key, 4, deposit=0)
-    assert [x.account_of(keys[i].address).id for i in (251, 252)] == [255, 256]
-    market.close()
-    market.post_prices()
-    first = vectors.pack([7] * 256)
-    second = vectors.pack([9, *[0] * 255])
-    market.do(market.submit_forecasts(first, index=0))
-    market.do(market.submit_forecasts(second, index=1))
-    to_t1(market)
-    last, next_one = keys[251].address, keys[252].address
-    market.refused("settlement: not in this forecast", market.submit_estimate(next_one, words=first))
-    market.refused("settlement: not in this forecast", market.submit_estimate(last, words=second, index=1))
-    assert [
-        *market.do(market.submit_estimate(last, words=first)),
-        *market.do(market.submit_estimate(next_one, words=second, index=1)),
-    ] == [
-        ReadingEstimated(market.slot, last, 7, BY_FORECAST),
-        ReadingEstimated(market.slot, next_one, 9, BY_FORECAST),
-    ]
-
-
-def test_every_place_of_a_forecast_is_the_accounts_own(market):
-    """Ids 1 to 10 are over two words, each with a value of its own."""
-    market.open()
-    keys = [*market.traders, *(derive(7, "more", index) for index in range(7))]
-    for key in keys[3:]:
-        market.register(key, 4, deposit=EUR)
-    market.close()
-    market.post_prices()
-    nets = {key.address: 11 * (index + 1) for index, key in enumerate(keys)}
-    words = market.forecast_words(nets)
-    market.do(market.submit_forecasts(words))
-    to_t1(market)
-    events = market.estimate(*nets, words=words)
-    assert [(event.account, event.net_energy) for event in events] == list(nets.items())
-    assert {event.basis for event in events} == {BY_FORECAST}
-    stored = replace(market.exchange.reading_of(market.slot, keys[9].address))
-    assert not stored.found
