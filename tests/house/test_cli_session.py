@@ -1,4 +1,4 @@
-"""Commands on a whole small session: simulate, audit, audit explain, price, and the same against a node."""
+"""Commands on a whole small session: simulate, audit, audit explain, and the same against a node."""
 
 from __future__ import annotations
 
@@ -12,70 +12,28 @@ import sys
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from ledger.bundle import canonical_json
-from node.cli.app import app
-from node.price import METHODS
 from node.simulate.folder import UNFINISHED
 from node.testnet.running import running
 from node.testnet.settings import Settings
+from tests.house.commands import TINY, refused, told, wattbook
 from tests.house.repository import ROOT
 
-SCENARIO = """
-name = "tiny"
-seed = 3
-[slots]
-start = 2026-06-23T18:00:00Z
-count = 1
-[prosumers]
-count = 4
-"""
-PROMISED = {
-    "simulate": "slots orders fills volume_wh welfare_eur welfare_gap book_welfare_gap violations"
-    " violations_delivered worse_off payments_sum_neur gas_used atc_iterations_max head_hash seconds",
-    "price": "buses hub_price import_mw iterations residual certified seconds",
-    "bus": "bus dlmp energy loss voltage congestion nuc dlmp_q",
-}
-"""What `--json` prints at least."""
-AGREEMENT = 1e-4
-"""Relative difference that methods may have on the same conditions: what ATC's stop rule promises."""
-STOP = 1e-5
-"""Relative residual at which ATC's rounds end: the components of its DLMP add up as far as that."""
-
+SUMMARY = (
+    "slots orders fills volume_wh welfare_eur welfare_gap book_welfare_gap violations"
+    " violations_delivered worse_off payments_sum_neur gas_used atc_iterations_max head_hash seconds"
+)
+"""What `simulate --json` prints at least."""
 Edit = Callable[[Path], object]
-
-
-def wattbook(*arguments: object) -> Result:
-    """Run the command in this process; an exception of ours is a failure of the test."""
-    done = CliRunner().invoke(app, [str(word) for word in arguments], prog_name="wattbook")
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done
-
-
-def told(*arguments: object, status: int = 0) -> Any:
-    """The one JSON object that a command prints, and nothing else."""
-    done = wattbook(*arguments, "--json")
-    assert (done.exit_code, done.stderr) == (status, "")
-    return json.loads(done.stdout)
-
-
-def refused(*arguments: object) -> tuple[int, str]:
-    """Exit status and the one line on stderr."""
-    done = wattbook(*arguments)
-    assert done.stdout == ""
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
-    return done.exit_code, done.stderr.removeprefix("error: ").rstrip("\n")
 
 
 @pytest.fixture(scope="module")
 def scenario(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("scenario") / "tiny.toml"
-    path.write_text(SCENARIO)
+    path.write_text(TINY)
     return path
 
 
@@ -124,7 +82,7 @@ def test_summary_leads_on(session: tuple[Path, str]):
 
 def test_simulate_as_json_keeps_its_promise(scenario: Path, session: tuple[Path, str]):
     summary = told("simulate", scenario)
-    assert set(summary) >= set(PROMISED["simulate"].split())
+    assert set(summary) >= set(SUMMARY.split())
     assert (summary["slots"], summary["payments_sum_neur"], summary["violations"]) == (1, 0, 0)
     manifest = json.loads((session[0] / "manifest.json").read_text())
     assert summary["head_hash"] == manifest["head_hash"], "the same inputs give the same chain"
@@ -455,53 +413,6 @@ def test_payment_that_is_none(bundle: Path, payments: list[str], payment: str, s
     assert status == 2
     assert says in line
     assert line.endswith(f"its payments are {', '.join(payments)} (5 in all)") or "no address" in line
-
-
-# --- price --------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def central(scenario: Path) -> Any:
-    return told("price", scenario, "--method", "socp")
-
-
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"lindistflow"}))
-def test_methods_agree_and_are_certified(scenario: Path, central: Any, method: str):
-    table = told("price", scenario, "--method", method)
-    assert set(table) >= set(PROMISED["price"].split())
-    assert table["certified"] is True
-    assert len(table["buses"]) == 33
-    for bus, reference in zip(table["buses"], central["buses"], strict=True):
-        assert set(bus) >= set(PROMISED["bus"].split())
-        assert bus["bus"] == reference["bus"]
-        assert bus["dlmp"] == pytest.approx(reference["dlmp"], rel=AGREEMENT)
-        parts = bus["energy"] + bus["loss"] + bus["voltage"] + bus["congestion"]
-        assert parts == pytest.approx(bus["dlmp"], rel=STOP)
-        assert bus["nuc"] == pytest.approx(bus["dlmp"] - table["hub_price"], abs=1e-9)
-
-
-def test_prices_without_losses_are_not_certified_and_say_so(scenario: Path):
-    done = wattbook("price", scenario, "--method", "lindistflow", "--json")
-    table = json.loads(done.stdout)
-    assert (done.exit_code, table["certified"]) == (0, False)
-    assert {bus["loss"] for bus in table["buses"]} == {0.0}
-    assert done.stderr == f"warning: --method lindistflow: not certified: {table['doubt']}\n"
-
-
-def test_table_shows_every_bus_with_its_components(scenario: Path):
-    done = wattbook("price", scenario, "--method", "direct")
-    assert (done.exit_code, done.stderr) == (0, "")
-    head, *rows = [line.split() for line in done.stdout.splitlines() if re.match(r"bus |\d+ ", line)]
-    assert [row[0] for row in rows] == [str(bus) for bus in range(1, 34)]
-    assert all(len(row) == len(head) == len(PROMISED["bus"].split()) for row in rows)
-    assert "certificate holds" in " ".join(done.stdout.split())
-
-
-def test_settings_and_slot_change_the_prices(scenario: Path, central: Any):
-    scarce = told("price", scenario, "--method", "socp", "--set", "tariff.retail_eur_per_mwh=300")
-    assert scarce["hub_price"] > central["hub_price"]
-    noon, evening = (told("price", "ieee33-day", "--method", "direct", "--slot", slot) for slot in (11, 19))
-    assert noon["import_mw"] < evening["import_mw"]
 
 
 # --- the same commands against a node -----------------------------------------------------------

@@ -23,6 +23,11 @@ def engine_of(keys: Sequence[Key], **options: Any) -> Engine:
     return Engine(EmbeddedChain(genesis_timestamp=GENESIS, funded=funded, **options), tuple(keys))
 
 
+def coin(key: Key, **fields: Any) -> dict[str, Any]:
+    """A request that moves one wei of the key's account, with other fields where they are named."""
+    return {"from": key.address, "to": SOMEBODY, "value": "0x1"} | fields
+
+
 def asking(engine: Engine) -> Ask:
     """Ask an engine: the result, or the error."""
 
