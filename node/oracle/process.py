@@ -16,13 +16,12 @@ from threading import Event as Flag
 from threading import Lock
 
 from ledger import eip712
-from ledger.chain.protocol import ChainError, Reverted, TimedChain
+from ledger.chain.protocol import ChainError, TimedChain
 from ledger.eip712 import Domain
-from ledger.exchange import Exchange, OracleSignature
+from ledger.exchange import Exchange
 from ledger.keys import Key, Signature, recover
 from ledger.state import SlotState
-from ledger.vectors import chunk_hashes, chunked, pack
-from market.atc.messages import Answer, Purpose, Question, answer_to
+from market.atc.messages import Answer, Purpose, Question
 from market.feeder.model import Feeder
 from market.messages import ChargesHeader, OracleSet, PricesHeader
 from market.orders import Address
@@ -47,8 +46,10 @@ from node.oracle.coordinate import coordinate
 from node.oracle.duty import Turns, due, is_over, slots_in_question
 from node.oracle.forecasts import forecasts_of
 from node.oracle.inquiries import Inquiries
+from node.oracle.kept import Kept
 from node.oracle.known import Knowledge
-from node.oracle.quorum import Ballot, Foretold, Quorum
+from node.oracle.poster import Poster
+from node.oracle.quorum import Ballot, Quorum
 from node.oracle.replay import encode
 from node.oracle.rounds import OpenClearing, WrongSlotError
 from node.oracle.signers import Brought, OracleError, charges_header, prices_header
@@ -57,8 +58,6 @@ from node.oracle.verify import ObjectionError, bring, claimed, verify
 LOOK_SECONDS = 1.0
 PEER_SECONDS = 3.0
 """What the way to another oracle and back may take, beyond the time it gives the agents it asks."""
-KINDS = ("certificates", "inputs")
-"""Proofs, and the folders that hold them."""
 
 Told = Callable[[str, Question | Answer], None]
 Clearings = tuple[int, int]
@@ -94,15 +93,14 @@ class OracleProcess:
         self.on_round: Callable[[], None] = lambda: None
         self._chain, self._exchange, self._terms = chain, exchange, exchange.terms()
         self._peers = tuple(peers)
-        self._timing, self._data = timing, data
+        self._timing = timing
         self._tell, self._told = tell, told
+        self._poster, self._kept = Poster(exchange, key, tell), Kept(data)
         self._knowledge = Knowledge(exchange, market)
         self._attendance = Attendance()
         self._inquiries = Inquiries(exchange.domain, timing.answer_seconds, lambda: self.on_round())  # noqa: PLW0108 - set later
         self._tried: set[tuple[Clearings, int]] = set()
         self._over: set[int] = set()
-        self._brought: dict[Clearings, list[Brought]] = {}
-        self._proofs: dict[tuple[str, bytes], bytes] = {}
         self._newtons: dict[tuple[bytes, bool], NewtonClearing] = {}
         self._voting, self._looking = Lock(), Lock()
 
@@ -151,12 +149,12 @@ class OracleProcess:
         name = f"slot {slot} {purpose.name.lower()}"
         try:
             if state.charges_posted if purpose is Purpose.CHARGES else state.prices_posted:
-                self._complete(slot, purpose)
+                self._poster.complete(slot, purpose, self._kept.of(slot, purpose))
                 return
             brought = self._clear(slot, purpose, state, index)
             quorum = self._votes(slot, purpose, brought, members, index)
-            self._post(slot, purpose, brought, quorum.signatures)
-            self._post_forecasts(slot, quorum.forecasts)
+            self._poster.post(slot, purpose, brought, quorum.signatures)
+            self._poster.post_forecasts(slot, quorum.forecasts)
         except (ChainError, ServiceError, OracleError, PricingError, ObjectionError) as failure:
             self._tell(f"{name}: not posted in turn {turn}: {failure}")
         else:
@@ -198,7 +196,8 @@ class OracleProcess:
         brought = replace(
             bring(responses, newton), rounds=encode(opened.history, responses.conditions.periods)
         )
-        return self._keep(slot, purpose, brought)
+        self._kept.keep(slot, purpose, brought)
+        return brought
 
     def _asked_elsewhere(
         self, unanswered: Sequence[tuple[Question, Signature]]
@@ -238,57 +237,6 @@ class OracleProcess:
     def _vote_of(self, url: str, body: ProposalBody) -> VoteBody:
         return Client(url, self._timing.turn_seconds).vote(body)
 
-    def _post(
-        self, slot: int, purpose: Purpose, brought: Brought, signatures: tuple[OracleSignature, ...]
-    ) -> None:
-        """Put the header with its quorum on the chain, then its chunks."""
-        exchange, prices = self._exchange, brought.prices
-        if purpose is Purpose.CHARGES:
-            sent = exchange.post_charges(
-                slot,
-                chunk_hashes(prices.charges),
-                brought.input_hash,
-                brought.certificate_hash,
-                signatures,
-                sender=self.key,
-            )
-        else:
-            sent = exchange.post_prices(
-                slot,
-                prices.hub_price,
-                prices.forecast_import_wh,
-                chunk_hashes(prices.bus_price),
-                brought.input_hash,
-                brought.certificate_hash,
-                signatures,
-                sender=self.key,
-            )
-        exchange.confirm(sent)
-        for number in range(len(chunk_hashes(prices.charges))):
-            self._post_chunk(slot, purpose, brought, number)
-
-    def _post_forecasts(self, slot: int, foretold: Foretold) -> None:
-        """Put what is forecast of accounts on the chain, by which missing readings are estimated."""
-        for index, (words, signatures) in enumerate(foretold):
-            sent = self._exchange.post_forecasts(slot, index, words, signatures, sender=self.key)
-            self._exchange.confirm(sent)
-
-    def _complete(self, slot: int, purpose: Purpose) -> None:
-        """Post the chunks that whoever posted the header left out, as far as we signed the values."""
-        for brought in self._brought.get((slot, int(purpose)), ()):
-            for number in range(len(chunk_hashes(brought.prices.charges))):
-                try:
-                    self._post_chunk(slot, purpose, brought, number)
-                except Reverted as refusal:  # another's values, or a chunk that is there
-                    self._tell(f"slot {slot} {purpose.name.lower()}: chunk {number}: {refusal}")
-
-    def _post_chunk(self, slot: int, purpose: Purpose, brought: Brought, number: int) -> None:
-        charges = purpose is Purpose.CHARGES
-        values = brought.prices.charges if charges else brought.prices.bus_price
-        post = self._exchange.post_charges_chunk if charges else self._exchange.post_prices_chunk
-        words = chunked(pack(values))[number]
-        self._exchange.confirm(post(slot, number, words, sender=self.key))
-
     # --- for agents -----------------------------------------------------------------------------
 
     def question(self, agent: Address) -> tuple[Question, Signature] | None:
@@ -316,14 +264,7 @@ class OracleProcess:
             if question.oracle >= len(members) or by != members[question.oracle]:
                 raise ObjectionError("a question that no oracle of this market signed")
         heard = self._inquiries.ask(questions, self._chain.now())
-        return HeardBody(
-            answers=[
-                AnswerBody.of(
-                    answer_to(each.question, eip712.struct_hash(each.question), each.powers), each.signature
-                )
-                for each in heard
-            ]
-        )
+        return HeardBody(answers=[AnswerBody.of(each.answer, each.signature) for each in heard])
 
     def vote(self, body: ProposalBody) -> VoteBody:
         """Our signature of another oracle's proposal, or why not. Raises ObjectionError where we are none."""
@@ -369,16 +310,12 @@ class OracleProcess:
         responses = verify(brought, known, self._newton(known.outlook.feeder, voting=True))
         self._attendance.shown(responses)
         self._attendance.require(responses)
-        self._keep(body.slot, purpose, brought)
+        self._kept.keep(body.slot, purpose, brought)
         return signed
 
     def proof(self, kind: str, digest: bytes) -> bytes | None:
         """A certificate or inputs that we signed, by their SHA-256, also before a restart."""
-        found = self._proofs.get((kind, digest))
-        if found is None and self._data is not None and kind in KINDS:
-            with suppress(OSError):
-                found = (self._data / kind / f"{digest.hex()}.bin").read_bytes()
-        return found
+        return self._kept.proof(kind, digest)
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -399,18 +336,6 @@ class OracleProcess:
         if self.key.address not in members.oracles:
             raise ObjectionError(f"{self.key.address} is none of the market's oracles any more")
         return members.oracles.index(self.key.address)
-
-    def _keep(self, slot: int, purpose: Purpose, brought: Brought) -> Brought:
-        """Keep the bytes, without which nobody can audit what was signed."""
-        self._brought.setdefault((slot, int(purpose)), []).append(brought)
-        digests = brought.certificate_hash, brought.input_hash
-        for kind, digest, content in zip(KINDS, digests, (brought.certificate, brought.inputs), strict=True):
-            self._proofs[kind, digest] = content
-            if self._data is not None:
-                folder = self._data / kind
-                folder.mkdir(parents=True, exist_ok=True)
-                (folder / f"{digest.hex()}.bin").write_bytes(content)
-        return brought
 
     def _newton(self, feeder: Feeder, *, voting: bool) -> NewtonClearing:
         """A solver of the feeder: one for our own clearings, one for votes, which other threads give."""

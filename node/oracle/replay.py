@@ -12,13 +12,12 @@ registration, how many answers it gave, and each: round, weights, targets, power
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 
 import numpy as np
 
 from ledger import eip712
 from ledger.keys import Signature, recover
-from market.atc.messages import Question, answer_to
+from market.atc.messages import Question
 from market.orders import Address
 from market.pricing.wire import Reader, Writer
 from node.oracle.inquiries import Inquiry
@@ -28,7 +27,6 @@ MAGIC, VERSION = b"WBRR", 1
 HALF_BYTES = 32
 TARGET_SLACK_MILLIWATTS = 1_000
 """What another processor's rounding may make of a target; it moves an answer by no more than that."""
-
 
 Inquired = Callable[[Question], Inquiry | None]
 """What became of a question that an oracle asked for another; None where it was not had to."""
@@ -99,8 +97,7 @@ class Replay(Rounds):
         for agent, given in said.items():
             if not _same(given.question, questions[agent]):
                 raise NotAskedError(f"round {self.round}: {agent} was asked what the method does not ask")
-            answer = answer_to(given.question, eip712.struct_hash(given.question), given.powers)
-            if recover(eip712.digest(self._domain, answer), given.signature) != agent:
+            if recover(eip712.digest(self._domain, given.answer), given.signature) != agent:
                 raise NotAskedError(f"round {self.round}: {agent} did not sign its answer")
             try:
                 self._check(self._members[agent], given)
@@ -117,11 +114,16 @@ class Replay(Rounds):
         inquiry = self._inquired(question)
         if inquiry is None or not _same(inquiry.question, question):
             raise SilencedError(f"{called}, and we were not had to ask it")
-        if inquiry.given is None:
-            return
-        with suppress(AnswerRefusedError):
-            self._check(self._members[question.agent], inquiry.given)
+        if inquiry.given is not None and self._counts(inquiry.given):
             raise SilencedError(f"{called}, and answered us")
+
+    def _counts(self, given: Given) -> bool:
+        """Whether the clearing would have taken an answer."""
+        try:
+            self._check(self._members[given.question.agent], given)
+        except AnswerRefusedError:
+            return False
+        return True
 
 
 def _same(asked: Question, expected: Question) -> bool:

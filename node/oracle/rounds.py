@@ -3,7 +3,7 @@
 Questions go out to everybody at once; a round ends when all who are present have answered, or when its time
 is over and other oracles, which ask once more, have heard nothing either. Who let it pass is held from then
 on, at its last answer or else its forecast, and the others begin anew from the prices they had reached, so
-that each silence costs the time of two rounds at most and the clearing ends.
+that each silence costs little more than the time of two rounds and the clearing ends.
 
 AnswerRefusedError              an answer is not taken, and changes nothing
 ├── UnknownAgentError           no account of this market
@@ -29,7 +29,7 @@ from threading import Event as Flag
 
 from ledger import eip712
 from ledger.keys import Key, Signature, recover
-from market.atc.messages import Answer, Question
+from market.atc.messages import Answer, Question, answer_to
 from market.atc.responses import Stand, Standing
 from market.orders import Address
 
@@ -113,6 +113,11 @@ class Given:
     question: Question
     powers: tuple[int, ...]
     signature: Signature
+
+    @property
+    def answer(self) -> Answer:
+        """The message that the agent signed."""
+        return answer_to(self.question, eip712.struct_hash(self.question), self.powers)
 
 
 class Rounds:
@@ -318,9 +323,9 @@ def _contradict(one: Given, other: Given) -> bool:
         weight, weight_then = one.question.weights[t], other.question.weights[t]
         price = weight * (one.question.targets[t] - power)
         price_then = weight_then * (other.question.targets[t] - power_then)
-        product += (price - price_then) * (power - power_then)
         if price < weight or price_then < weight_then:
             return False
+        product += (price - price_then) * (power - power_then)
         slack += abs(power - power_then) * (weight + weight_then) + 2 * abs(price - price_then)
         slack += 2 * (weight + weight_then)
     return product < -slack

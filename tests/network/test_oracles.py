@@ -96,9 +96,9 @@ def test_an_oracle_that_was_rotated_out_says_so_and_an_oracle_without_agents_bri
         net.mute = lambda number, body: False
         net.to(net.clock.chain.now() + 60, lambda: exchange.slot_of(slot).charges_complete)
 
-        signer = next(each for each in net.oracles if each._proofs)
-        kept = dict(signer._proofs)
-        signer._proofs.clear()  # as after a restart
+        signer = next(each for each in net.oracles if each._kept._proofs)
+        kept = dict(signer._kept._proofs)
+        signer._kept._proofs.clear()  # as after a restart
         assert all(signer.proof(*name) == content for name, content in kept.items())
         assert signer.proof("..", bytes(32)) is None and signer.proof("inputs", bytes(32)) is None
 

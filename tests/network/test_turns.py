@@ -161,6 +161,6 @@ def test_an_oracle_that_comes_out_of_turn_or_leaves_somebody_out_finds_no_quorum
         net.mute = lambda number, body: number == 1
         proposer.step()
         assert exchange.slot_of(slot).charges_complete, net.said
-        ended = Responses.decode(proposer._brought[slot, Purpose.CHARGES][-1].inputs, checksummed)
+        ended = Responses.decode(proposer._kept.of(slot, Purpose.CHARGES)[-1].inputs, checksummed)
     assert [each.agent for each in ended.of(Stand.FORECAST)] == [addresses[1]]
     assert len(ended.answered) == AGENTS - 1
