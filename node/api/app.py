@@ -72,9 +72,10 @@ def create_api(
     guard(app, host)
     add_assets(app)
     flows, bills = Flows(projection, proofs), Bills(projection, archive)
-    add_resources(app, projection, flows, bills, live=archive is None or not archive.finished)
     commands = Commands(deployment, projection, archive, proofs)
-    add_pages(app, projection, Views(projection, commands, flows, archive, desk), bills)
+    views = Views(projection, commands, flows, archive, desk)
+    add_resources(app, projection, flows, bills, live=views.live)
+    add_pages(app, projection, views, bills)
     add_trading(app, projection, desk)
     _add_proofs(app, proofs)
 

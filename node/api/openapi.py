@@ -8,10 +8,14 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from node.api.problems import ALWAYS, MEDIA_TYPE, PAGE, PAGE_CONTENT, PROBLEM_CONTENT, WHY
+from node.api.problems import MEDIA_TYPE, PAGE, WHY, Problem
 
 Document = dict[str, Any]
 
+PROBLEM_CONTENT: Document = {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}
+PAGE_CONTENT: Document = {PAGE: {"schema": {"type": "string"}}}
+ALWAYS = (421, 503)
+"""How any route may refuse: to a request that names another server, or while the chain does not answer."""
 UNITS = {
     "_ueur_per_kwh": "Price, µ€/kWh.",
     "_unix_seconds": "Unix seconds.",

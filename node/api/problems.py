@@ -36,6 +36,7 @@ from node.api.sources import UnknownAccountError
 from node.web.pages import render
 
 MEDIA_TYPE = "application/problem+json"
+PAGE = "text/html"
 BLANK = "about:blank"
 """The type of a problem that its HTTP status says all of (RFC 9457 §4.2.1)."""
 URN = "urn:wattbook:problem:"
@@ -107,11 +108,6 @@ def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Problem, "description": WHY[status]} for status in statuses}
 
 
-PROBLEM_CONTENT = {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}
-PAGE = "text/html"
-PAGE_CONTENT = {PAGE: {"schema": {"type": "string"}}}
-ALWAYS = (421, 503)
-"""How any route may refuse: to a request that names another server, or while the chain does not answer."""
 DESCRIBED = described(404, 422)
 """How a route that only reads may refuse."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Literal
@@ -263,8 +262,3 @@ class Projection:
             if facts.settled:
                 orders -= len(facts.view.placed)
                 del self._slots[slot]
-
-
-def open_slots(slots: dict[int, SlotFacts], terms: Terms, now: int) -> Iterator[int]:
-    """Numbers of the slots that can be traded in, in order."""
-    return (slot for slot, facts in slots.items() if facts.state(terms, now) == "open")

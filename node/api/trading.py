@@ -29,6 +29,8 @@ from node.simulate.bookview import NONCES
 
 SIDE_OF = {"bid": Side.BID, "ask": Side.ASK}
 INT32 = 2**31
+Trader = Annotated[str, Query(max_length=80, description="0x and 40 hexadecimal digits")]
+SlotNumber = Annotated[int, Query(ge=0, lt=2**32)]
 POSTED = described(403, 409, 413, 422, 429, 503)
 """How a post may be refused."""
 
@@ -39,8 +41,8 @@ def add_trading(app: FastAPI, projection: Projection, desk: Desk | None) -> None
     @app.get(f"{VERSION}/drafts", tags=["trading"], responses={**DESCRIBED, **described(409)})
     def draft(
         *,
-        trader: Annotated[str, Query(max_length=80, description="0x and 40 hexadecimal digits")],
-        slot: Annotated[int, Query(ge=0, lt=2**32)],
+        trader: Trader,
+        slot: SlotNumber,
         side: SideName,
         limit_ueur_per_kwh: Annotated[
             int, Query(ge=-INT32, lt=INT32, description="all-in at the trader's bus")
@@ -92,17 +94,13 @@ def add_trading(app: FastAPI, projection: Projection, desk: Desk | None) -> None
 def _add_cancels(app: FastAPI, projection: Projection, desk: Desk | None) -> None:
     @app.get(f"{VERSION}/cancel-drafts", tags=["trading"], responses=DESCRIBED)
     def cancel_draft(
-        trader: Annotated[str, Query(max_length=80, description="0x and 40 hexadecimal digits")],
-        slot: Annotated[int, Query(ge=0, lt=2**32)],
-        nonce: Annotated[int, Query(ge=0, lt=NONCES)],
+        trader: Trader, slot: SlotNumber, nonce: Annotated[int, Query(ge=0, lt=NONCES)]
     ) -> CancelDraftResource:
         """A cancel of an order's nonce, as a wallet takes it to be signed; nothing is sent."""
-        who, source = address_of(trader), projection.source
+        who = address_of(trader)
         view = resources.slot_facts(projection, slot).view
-        typed = eip712.typed_data(
-            eip712.Domain(source.chain_id, source.exchange), CancelRequest(who, slot, nonce)
-        )
         rests_wh = view.rests_wh(who, nonce) if nonce in view.resting_nonces(who) else 0
+        typed = _typed(projection, CancelRequest(who, slot, nonce))
         return CancelDraftResource(trader=who, slot=slot, nonce=nonce, resting_wh=rests_wh, typed_data=typed)
 
     @app.post(f"{VERSION}/cancels", tags=["trading"], responses=POSTED)
@@ -139,15 +137,19 @@ def _free_nonce(projection: Projection, slot: int, trader: Address) -> int:
 
 def _draft(projection: Projection, order: Order) -> DraftResource:
     """The order with what it means: its price at the hub, and what is paid or received at the limit."""
-    source = projection.source
     charges = resources.slot_facts(projection, order.slot).charges
-    charge = None if charges is None else charges[source.standing(order.trader).bus]
+    charge = None if charges is None else charges[projection.source.standing(order.trader).bus]
     to_tick = bid_tick if order.side == Side.BID else ask_tick
-    typed: dict[str, Any] = eip712.typed_data(eip712.Domain(source.chain_id, source.exchange), order)
     return DraftResource(
         **OrderBody.of(order).model_dump(),
         charge_ueur_per_kwh=charge,
         price_ueur_per_kwh=None if charge is None else hub_price(to_tick(order.limit_ueur_per_kwh, charge)),
         amount_at_limit_neur=order.limit_ueur_per_kwh * order.quantity_wh,
-        typed_data=typed,
+        typed_data=_typed(projection, order),
     )
+
+
+def _typed(projection: Projection, message: Order | CancelRequest) -> dict[str, Any]:
+    """What a wallet is given to sign."""
+    source = projection.source
+    return eip712.typed_data(eip712.Domain(source.chain_id, source.exchange), message)

@@ -1,4 +1,4 @@
-"""Options that `oracle` and `agent` share, and how they stop."""
+"""Options that `oracle` and `agent` share, and how processes stop."""
 
 from __future__ import annotations
 

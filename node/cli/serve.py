@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from node.cli.errors import FAILED, UNVERIFIABLE, USAGE, stop
+from node.cli.joining import until_stopped
 from node.cli.records import ExchangeAddress, Source, is_url, read_record, wanted_exchange
 
 if TYPE_CHECKING:
@@ -57,13 +56,11 @@ def serve(
         stop(refusal, FAILED)
     except UnicodeError:
         stop(f"--host {host}: is no name of a host", USAGE)
-    ended = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+    stopped = until_stopped()
     api = create_api(shown.projection, shown.site, archive=shown.archive, proofs=shown.proofs, host=host)
     with serving(api, taken) as url:
         print(f"{source} at {url} (Ctrl-C stops)", flush=True)
-        ended.wait()
+        stopped.wait()
 
 
 def _finished(bundle: str, exchange: str | None) -> _Shown:

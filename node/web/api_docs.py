@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A parameter, or a member of a schema."""
+    """A parameter, or a member of a schema; `where` and `required` are told of parameters alone."""
 
     name: str
     kinds: tuple[Kind, ...]
@@ -96,17 +96,17 @@ def api_of(document: Mapping[str, Any]) -> Api:
     return Api(
         title=info["title"],
         version=info["version"],
-        paragraphs=tuple(info["description"].strip().split("\n\n")),
+        paragraphs=tuple(_plain(info["description"]).strip().split("\n\n")),
         sections=tuple(
             Section(
                 tag["name"],
-                tag["description"],
+                _plain(tag["description"]),
                 tuple(operation for name, operation in operations if name == tag["name"]),
             )
             for tag in document["tags"]
         ),
         schemas=tuple(
-            Schema(name, schema.get("description", ""), tuple(_members(schema)))
+            Schema(name, _plain(schema.get("description", "")), tuple(_members(schema)))
             for name, schema in sorted(document["components"]["schemas"].items())
             if "properties" in schema
         ),
@@ -118,12 +118,12 @@ def _operation(path: str, method: str, told: Mapping[str, Any]) -> Operation:
         id=told["operationId"],
         method=method.upper(),
         path=path,
-        words=told["description"],
+        words=_plain(told["description"]),
         inputs=tuple(
             Member(
                 each["name"],
                 tuple(_kinds(each["schema"])),
-                each.get("description", ""),
+                _plain(each.get("description", "")),
                 where=each["in"],
                 required=each["required"],
             )
@@ -131,16 +131,15 @@ def _operation(path: str, method: str, told: Mapping[str, Any]) -> Operation:
         ),
         body=_content(told.get("requestBody", {})),
         answers=tuple(
-            Answer(status, each["description"], _content(each))
+            Answer(status, _plain(each["description"]), _content(each))
             for status, each in sorted(told["responses"].items())
         ),
     )
 
 
 def _members(schema: Mapping[str, Any]) -> Iterator[Member]:
-    required: Sequence[str] = schema.get("required", ())
     for name, member in schema["properties"].items():
-        yield Member(name, tuple(_kinds(member)), member.get("description", ""), required=name in required)
+        yield Member(name, tuple(_kinds(member)), _plain(member.get("description", "")))
 
 
 def _content(told: Mapping[str, Any]) -> tuple[Kind, ...]:
@@ -170,3 +169,8 @@ def _kinds(schema: Mapping[str, Any]) -> Iterator[Kind]:
     else:
         bounds = [f"{words} {schema[name]}" for name, words in BOUNDS.items() if name in schema]
         yield Kind(" ".join([schema.get("type", "anything"), *bounds]))
+
+
+def _plain(words: str) -> str:
+    """Words without the quotes of Markdown, which the page would show."""
+    return words.replace("`", "")

@@ -17,9 +17,8 @@ from ledger.audit.plain import euros
 from ledger.audit.result import DayResult, Result
 from ledger.audit.statement import Statement
 from ledger.record import Record
+from node.simulate.wording import MINUS, NBSP
 from node.web.templating import environment
-
-MINUS, NBSP = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 
 LEGEND = {
     "bought": "a trade; its price is at the substation, the hub, to which the network charge is added",

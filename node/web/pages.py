@@ -45,6 +45,15 @@ def depth(levels: Sequence[Any]) -> list[int]:
     ]
 
 
+def changes_in_seconds(slot: Any, now_unix_seconds: int) -> int | None:
+    """Seconds until a slot opens or its gate closes, which no event tells; None where neither lies ahead."""
+    if slot.state == "open":
+        return int(slot.gate_unix_seconds - now_unix_seconds)
+    if slot.state == "scheduled" and slot.opens_unix_seconds > now_unix_seconds:
+        return int(slot.opens_unix_seconds - now_unix_seconds)
+    return None
+
+
 def _day(timestamp: int) -> str:
     return datetime.fromtimestamp(timestamp, UTC).strftime("%d %b %H:%M").replace(" ", NBSP)
 
@@ -97,5 +106,10 @@ def _environment() -> Environment:
             "short": _short,
         }
     )
-    made.globals |= {"EVENTS": EVENTS, "LEVELS_SHOWN": LEVELS_SHOWN, "depth": depth}
+    made.globals |= {
+        "EVENTS": EVENTS,
+        "LEVELS_SHOWN": LEVELS_SHOWN,
+        "changes_in_seconds": changes_in_seconds,
+        "depth": depth,
+    }
     return made
