@@ -9,21 +9,16 @@ import pytest
 from fastapi import FastAPI
 
 from ledger.record import Record
-from node.api.app import create_api
 from node.api.archive import Finished
-from node.api.projection import Projection
-from node.api.proofs import Proofs
 from node.api.sources import RecordSource
 from node.client.serving import listening, serving
 from tests.audit.described import answers_as_described
+from tests.audit.visiting import application, get
 
 
 @pytest.fixture(scope="module")
-def app(record: Record) -> FastAPI:
-    proofs = Proofs(record.bundle.inputs, record.bundle.certificates)
-    source = RecordSource(record)
-    site = {"exchange": source.exchange, "chain_id": source.chain_id}
-    return create_api(Projection(source), site, archive=Finished(record, "out/bundle"), proofs=proofs)
+def app(source: RecordSource, record: Record) -> FastAPI:
+    return application(source, Finished(record, "out/bundle"))
 
 
 def test_everything_is_described_in_words(app: FastAPI):
@@ -45,6 +40,36 @@ def test_everything_is_described_in_words(app: FastAPI):
     assert silent == []
     assert len({told["operationId"] for told in operations}) == len(operations)
     assert {told["tags"][0] for told in operations} == {tag["name"] for tag in document["tags"]}
+
+
+def test_every_number_of_the_description_has_its_unit_or_is_a_count(api: httpx.Client):
+    units = ("_wh", "_ueur_per_kwh", "_neur", "_seconds", "_units")
+    counts = {
+        *("chain_id", "head_block", "buses", "bus", "id", "slot", "orders", "fills", "nonce", "energy_class"),
+        *("block", "log", "item", "maker_nonce", "taker_nonce", "meter_epoch", "status", "items", "parent"),
+    }
+    schemas = get(api, "/openapi.json")["components"]["schemas"]
+    for name, schema in schemas.items():
+        for member, kind in schema.get("properties", {}).items():
+            kinds = {each.get("type") for each in kind.get("anyOf", [kind])}
+            assert "integer" not in kinds or member in counts or member.endswith(units), (name, member)
+
+
+def test_every_resource_is_described_with_its_answers(api: httpx.Client):
+    document = get(api, "/openapi.json")
+    for path, operations in document["paths"].items():
+        if not path.startswith("/v1/") or path == "/v1/events":  # a stream: described by its media type
+            continue
+        for operation in operations.values():
+            assert operation["description"]
+            assert operation["tags"]
+            for status, answer in operation["responses"].items():
+                if status in {"200", "201"}:
+                    assert "$ref" in str(answer["content"]["application/json"]["schema"]), path
+                else:
+                    assert list(answer["content"]) == ["application/problem+json"]
+    for name, schema in document["components"]["schemas"].items():
+        assert schema.get("description"), name
 
 
 def test_docs_have_every_operation_and_schema(app: FastAPI):

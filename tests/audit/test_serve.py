@@ -54,20 +54,25 @@ def visit(url: str, seen: list[httpx.Response]) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.usefixtures("handlers")
-def test_a_bundle_is_shown_until_it_is_interrupted(folder: Path):
+def served(source: str) -> tuple[str, list[httpx.Response]]:
+    """What the command said, its own address as URL, and what a visitor saw until it was interrupted."""
     with listening("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
-    seen: list[httpx.Response] = []
-    visitor = Thread(target=visit, args=(f"http://127.0.0.1:{port}", seen))
+    url, seen = f"http://127.0.0.1:{port}", list[httpx.Response]()
+    visitor = Thread(target=visit, args=(url, seen))
     # until the command takes them, signals go nowhere
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     visitor.start()
-    done = CliRunner().invoke(app, ["serve", str(folder), "--api-port", str(port)])
+    done = CliRunner().invoke(app, ["serve", source, "--api-port", str(port)])
     visitor.join()
     assert done.exit_code == 0, done.output
-    assert f"{folder} at http://127.0.0.1:{port}" in done.output
-    market, bill = seen
+    return done.output.replace(url, "URL"), seen
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_bundle_is_shown_until_it_is_interrupted(folder: Path):
+    said, (market, bill) = served(str(folder))
+    assert f"{folder} at URL" in said
     assert (market.status_code, bill.status_code) == (200, 200)
     assert "A finished record" in market.text
     assert f"wattbook audit {folder}<" in bill.text
@@ -75,17 +80,8 @@ def test_a_bundle_is_shown_until_it_is_interrupted(folder: Path):
 
 @pytest.mark.usefixtures("handlers")
 def test_a_market_on_a_node_is_watched_until_it_is_interrupted(traded_market: SmallMarket):
-    with listening("127.0.0.1", 0) as free:
-        port = free.getsockname()[1]
-    seen: list[httpx.Response] = []
-    visitor = Thread(target=visit, args=(f"http://127.0.0.1:{port}", seen))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with node_of(Engine(traded_market.chain, ())) as node:
-        visitor.start()
-        done = CliRunner().invoke(app, ["serve", node, "--api-port", str(port)])
-        visitor.join()
-    assert done.exit_code == 0, done.output
-    market, bill = seen
+        _, (market, bill) = served(node)
     assert "As of" in market.text
     assert f"wattbook audit {node} --exchange {traded_market.exchange.address}<" in bill.text
 

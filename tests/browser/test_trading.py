@@ -66,6 +66,13 @@ def signed_elsewhere(net: Running, drafted: dict[str, Any], account: int) -> str
     return "0x" + signature.hex().removeprefix("0x")
 
 
+def hand_in(net: Running, account: int, **changed: Any) -> dict[str, Any]:
+    """An order that its account signs and hands in; its draft."""
+    drafted = draft(net, account, **changed)
+    assert post(net, "/v1/orders", body_of(drafted, signed_elsewhere(net, drafted, account)))[0] == 201
+    return drafted
+
+
 # --- over the API -------------------------------------------------------------------------------
 
 
@@ -106,8 +113,7 @@ def sign(exchange: Exchange, key: Key, message: Order | CancelRequest) -> Signat
 
 
 def test_what_rests_is_cancelled_by_its_trader_alone(net: Running):
-    drafted = draft(net, 8, limit_ueur_per_kwh=90_000)
-    assert post(net, "/v1/orders", body_of(drafted, signed_elsewhere(net, drafted, 8)))[0] == 201
+    drafted = hand_in(net, 8, limit_ueur_per_kwh=90_000)
     wanted = {name: drafted[name] for name in ("trader", "slot", "nonce")}
     asked = get(net, "/v1/cancel-drafts", **wanted)
     assert (asked["resting_wh"], asked["typed_data"]["primaryType"]) == (WH, "Cancel")
@@ -280,8 +286,7 @@ def test_order_is_placed_with_the_keyboard_and_seen_without_reload(net: Running,
     page.get_by_role("button", name="Review").click()
     tab.sees(".answer.error", "0.550 kWh is not a number of whole lots, which are of 0.100 kWh")
     assert page.locator(".signed").is_hidden()
-    drafted = draft(net, 5, slot=slot, quantity_wh=2_300)
-    assert post(net, "/v1/orders", body_of(drafted, signed_elsewhere(net, drafted, 5)))[0] == 201
+    hand_in(net, 5, slot=slot, quantity_wh=2_300)
     tab.sees("#tape tbody tr", "2.300")
     assert page.evaluate("window.loadedOnce"), "without reload"
 
@@ -325,8 +330,7 @@ def test_wallet_signs_what_is_shown(net: Running, open_tab: Any):
 
 @pytest.mark.needs("chromium", "playwright")
 def test_what_rests_is_cancelled_on_the_page(net: Running, open_tab: Any):
-    drafted = draft(net, 2, limit_ueur_per_kwh=80_000, quantity_wh=1_900)
-    assert post(net, "/v1/orders", body_of(drafted, signed_elsewhere(net, drafted, 2)))[0] == 201
+    drafted = hand_in(net, 2, limit_ueur_per_kwh=80_000, quantity_wh=1_900)
     tab, slot, nonce = open_tab(), drafted["slot"], drafted["nonce"]
     tab.page.goto(f"/account?address={drafted['trader']}")
     tab.sees("#status", "live")
@@ -339,8 +343,7 @@ def test_what_rests_is_cancelled_on_the_page(net: Running, open_tab: Any):
 
 @pytest.mark.needs("chromium", "playwright")
 def test_the_keyboard_and_what_was_scrolled_stay_where_they_were(net: Running, open_tab: Any):
-    drafted = draft(net, 5, limit_ueur_per_kwh=60_000)
-    assert post(net, "/v1/orders", body_of(drafted, signed_elsewhere(net, drafted, 5)))[0] == 201
+    drafted = hand_in(net, 5, limit_ueur_per_kwh=60_000)
     tab = open_tab(viewport={"width": 360, "height": 800})
     page = tab.page
     page.goto(f"/account?address={drafted['trader']}")
@@ -349,8 +352,7 @@ def test_the_keyboard_and_what_was_scrolled_stay_where_they_were(net: Running, o
     page.evaluate("document.querySelector('#bill caption').textContent = 'of before'")
     name = f"Cancel order {drafted['nonce']} of slot {drafted['slot']}"
     page.get_by_role("button", name=name).focus()
-    other = draft(net, 5, limit_ueur_per_kwh=50_000, quantity_wh=1_700)
-    assert post(net, "/v1/orders", body_of(other, signed_elsewhere(net, other, 5)))[0] == 201
+    hand_in(net, 5, limit_ueur_per_kwh=50_000, quantity_wh=1_700)
     tab.sees("#orders tbody tr", "1.700")
     assert page.evaluate("document.activeElement.ariaLabel") == name
     tab.sees("#bill caption", "Each payment by what it is for")
@@ -364,8 +366,7 @@ def test_the_keyboard_and_what_was_scrolled_stay_where_they_were(net: Running, o
 
 @pytest.mark.needs("chromium", "playwright")
 def test_a_wallet_takes_back_what_is_its_own_alone(net: Running, open_tab: Any):
-    drafted = draft(net, 4, limit_ueur_per_kwh=70_000)
-    assert post(net, "/v1/orders", body_of(drafted, signed_elsewhere(net, drafted, 4)))[0] == 201
+    drafted = hand_in(net, 4, limit_ueur_per_kwh=70_000)
     tab, other = open_tab(), open_tab()
     asked = give_wallet(net, tab, 4)
     assert give_wallet(net, other, 6) == []
