@@ -75,9 +75,8 @@ class Orders:
             column = getattr(self, name)
             for place in np.flatnonzero((column < low) | (column > high))[:1]:
                 raise OrdersError(f"order {place}: {name} {column[place]}, not from {low:d} to {high:d}")
-        for each in fields(
-            self
-        ):  # narrow and unsigned numbers would wrap where orders are compared and summed
+        # Narrow and unsigned numbers would wrap where orders are compared and summed.
+        for each in fields(self):
             object.__setattr__(self, each.name, getattr(self, each.name).astype(np.int64, copy=False))
         for place in np.flatnonzero(np.diff(self.time) < 0)[:1] + 1:
             raise OrdersError(f"order {place}: time {self.time[place]}, before that of the order before it")

@@ -123,13 +123,13 @@ class Regions:
 
     def at_price(self, price: Floats) -> Response:
         """What providers make of costs by peer."""
-        return self._response(self.best_price(price), price)
+        return self._response(-self.demand(self.best_price(price)), price)
 
     def respond(self, target: Floats, weight: Floats) -> Response:
         """Proximal steps by region: least margin lost plus Σ ½·weight·(power − target)²."""
         power = -self.demand(self._price(weight, weight * target))
         price = weight * (target - power)
-        return self._response_at(power, price)
+        return self._response(power, price)
 
     def _price(self, weight: Floats, pull: Floats) -> Floats:
         """Where the derivative by p_r of −p·E + fee·|E| + Σ(½·weight·power² − pull·power) is zero.
@@ -144,10 +144,7 @@ class Regions:
         taking, giving = ((flat + sign * self.fee * slope) / curvature for sign in (1.0, -1.0))
         return np.clip(np.clip(total / slope, giving, taking), self.lowest, self.highest)
 
-    def _response(self, by_region: Floats, price: Floats) -> Response:
-        return self._response_at(-self.demand(by_region), price)
-
-    def _response_at(self, power: Floats, price: Floats) -> Response:
+    def _response(self, power: Floats, price: Floats) -> Response:
         low, high = np.full(len(power), -np.inf), np.full(len(power), np.inf)
         given, taken = np.maximum(power, 0.0), np.maximum(-power, 0.0)
         return Response(power, price, 0.5 / self.peers.slope, low, high, given, taken)

@@ -13,7 +13,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from market.mechanisms.double_auction import Grid, Number, Offer, Rule, Trade, auction, continuous
+from market.mechanisms.double_auction import Award, Grid, Number, Offer, Rule, Trade, auction, continuous
 from node.studies.failures import told
 
 ENERGY_AGREES_WH, MONEY_AGREES_NEUR = Fraction(1, 10**6), Fraction(1, 10**3)
@@ -140,15 +140,19 @@ def _plain(value: Number) -> str:
 
 def _one_shot(rule: Rule) -> Auction:
     def hold(bids: Sequence[Offer], asks: Sequence[Offer], grid: Grid, rng: np.random.Generator) -> Outcome:
-        award = auction(rule, bids, asks)
-        return Outcome(
-            award.bought,
-            award.sold,
-            [amount * award.paid for amount in award.bought],
-            [amount * award.got for amount in award.sold],
-        )
+        return awarded(auction(rule, bids, asks))
 
     return hold
+
+
+def awarded(award: Award) -> Outcome:
+    """What a one-shot auction decides: all amounts of a side at its one price."""
+    return Outcome(
+        award.bought,
+        award.sold,
+        [amount * award.paid for amount in award.bought],
+        [amount * award.got for amount in award.sold],
+    )
 
 
 def trades_in_time(

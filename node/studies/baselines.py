@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from market.units import NEUR_PER_EUR
 from node.scenario.world import World
 from node.studies.auctions import AUCTIONS, Auction
-from node.studies.community import ALONE, MID_MARKET, NEUR_PER_EUR, Day, days
-from node.studies.comparison import SCENARIO, Comparison, Mechanism, drawn
+from node.studies.community import ALONE, MID_MARKET, Day, days
+from node.studies.comparison import SCENARIO, Comparison, drawn
 from node.studies.study import Claim, Draw, Findings, Source, Study
 
 if TYPE_CHECKING:
@@ -76,13 +77,9 @@ def _of_auctions(others: Mapping[str, Auction], comparison: Comparison) -> tuple
         Claim("no prosumer is worse off in any auction", all(each.found.worse_off == 0 for each in auctions),
               ", ".join(f"{each.name} {each.found.worse_off}" for each in auctions)),
         Claim("trading costs the community no more than FiT/retail does",
-              all(_saved(each, without) > -MONEY_AGREES_EUR for each in auctions),
-              ", ".join(f"{each.name} {-_saved(each, without):+.2f} €" for each in auctions)),
+              all(each.saved_eur(without) > -MONEY_AGREES_EUR for each in auctions),
+              ", ".join(f"{each.name} {-each.saved_eur(without):+.2f} €" for each in auctions)),
     )  # fmt: skip
-
-
-def _saved(each: Mechanism, without: Mechanism) -> float:
-    return without.found.cost_eur - each.found.cost_eur
 
 
 def _bills(day: Day) -> float:
@@ -101,7 +98,7 @@ def _draw(comparison: Comparison) -> Draw:
     def draw(figure: Figure, theme: Theme) -> None:
         axes = figure.subplots()
         without, *others = comparison.mechanisms
-        saved = {each.name: _saved(each, without) for each in reversed(others)}
+        saved = {each.name: each.saved_eur(without) for each in reversed(others)}
         axes.barh(list(saved), list(saved.values()), color=theme.market)
         axes.set(
             xlabel="€ a day less than on FiT/retail, all prosumers together", title="Saved by the community"

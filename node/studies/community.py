@@ -22,7 +22,7 @@ from market.events import AccountSettled
 from market.feeder.powerflow import Flow, power_flow
 from market.mechanisms.baselines import mid_market_rates
 from market.mechanisms.double_auction import Grid, Offer
-from market.units import UEUR_PER_KWH_PER_EUR_PER_MWH, WH_PER_MWH, Floats, Ints, eur_per_mwh
+from market.units import NEUR_PER_EUR, UEUR_PER_KWH_PER_EUR_PER_MWH, WH_PER_MWH, Floats, Ints, eur_per_mwh
 from node.scenario.streams import stream
 from node.scenario.world import World
 from node.simulate.result import DayResult
@@ -30,7 +30,6 @@ from node.studies.auctions import AUCTIONS, Auction, decided
 
 LEVELS = 21
 """Prices at which net demand is offered, evenly from the feed-in tariff to retail."""
-NEUR_PER_EUR = 1e9
 ALONE, MID_MARKET = "FiT/retail", "mid-market rate"
 """What these two are called wherever they are compared with auctions."""
 

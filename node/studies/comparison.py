@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from market.feeder.powerflow import violations
+from market.units import NEUR_PER_EUR
 from node.scenario import load
 from node.scenario.world import World, build
 from node.studies.auctions import AUCTIONS, Auction
 from node.studies.community import (
     ALONE,
     MID_MARKET,
-    NEUR_PER_EUR,
     Benefits,
     Day,
     benefits,
@@ -70,6 +70,10 @@ class Mechanism:
         """What all together are left with: utility and auctioneer less what prosumers spend."""
         return self.utility_eur + self.kept_eur - self.found.cost_eur
 
+    def saved_eur(self, without: Mechanism) -> float:
+        """How much less than without a market prosumers spend."""
+        return without.found.cost_eur - self.found.cost_eur
+
     def to_json(self) -> dict[str, Value]:
         """Every figure by its name."""
         money = {"utility_eur": self.utility_eur, "kept_eur": self.kept_eur, "welfare_eur": self.welfare_eur}
@@ -111,7 +115,7 @@ class Comparison:
                 each.name,
                 f"{each.found.renewable_use:.1%}",
                 f"{each.found.cost_eur:.2f}",
-                f"{without.found.cost_eur - each.found.cost_eur:+.2f}",
+                f"{each.saved_eur(without):+.2f}",
                 str(each.found.better_off),
                 str(each.found.worse_off),
                 f"{each.found.peak_import_mw:.3f}",

@@ -122,7 +122,7 @@ def _claims(pairs: Sequence[tuple[Log, Log]]) -> tuple[Claim, ...]:
     beyond = [off.broken for off, _ in pairs]
     more = [p2p.broken - off.broken for off, p2p in pairs]
     return (
-        Claim("trade moves the extremes of voltage by no more than 0.01 pu",
+        Claim(f"trade moves the extremes of voltage by no more than {VOLTAGE_MOVES_PU:g} pu",
               max(moved) <= VOLTAGE_MOVES_PU, _told(named, [f"{each:.4f}" for each in moved])),
         _grown("the highest import", pairs, lambda log: log.peak_kw),
         _grown("the highest export", pairs, lambda log: log.export_kw),
@@ -137,7 +137,7 @@ def _claims(pairs: Sequence[tuple[Log, Log]]) -> tuple[Claim, ...]:
 def _grown(what: str, pairs: Sequence[tuple[Log, Log]], of: Callable[[Log], float]) -> Claim:
     """That trade raises it no more than would be significant; nothing cannot grow by a share."""
     grown = {off.sun: of(p2p) / of(off) - 1 for off, p2p in pairs if of(off) > 0}
-    return Claim(f"it raises {what} by no more than 5 %", max(grown.values()) <= GROWS,
+    return Claim(f"it raises {what} by no more than {100 * GROWS:g} %", max(grown.values()) <= GROWS,
                  _told(list(grown), [f"{each:+.1%}" for each in grown.values()]))  # fmt: skip
 
 

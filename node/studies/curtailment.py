@@ -41,8 +41,5 @@ def _keeps(world: World, slot: int, choices: Floats) -> NDArray[np.bool_]:
     actual = world.actual
     active = actual.passive_p[slot] + np.array([world.by_bus(net) for net in choices])
     reactive = np.tile(actual.passive_q[slot] + world.by_bus(actual.firm_q[slot]), (len(choices), 1))
-    keeps = np.ones(len(choices), dtype=np.bool_)
-    keeps[[each.period for each in violations(world.feeder, power_flow(world.feeder, active, reactive))]] = (
-        False
-    )
-    return keeps
+    broken = violations(world.feeder, power_flow(world.feeder, active, reactive))
+    return ~np.isin(np.arange(len(choices)), [each.period for each in broken])

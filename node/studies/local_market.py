@@ -11,13 +11,12 @@ import numpy as np
 
 from market.feeder.powerflow import violations
 from market.mechanisms.double_auction import Award, Grid, Offer, Rule, auction, gains, gains_max
-from market.units import UEUR_PER_KWH_PER_EUR_PER_MWH, Floats
+from market.units import NEUR_PER_EUR, UEUR_PER_KWH_PER_EUR_PER_MWH, Floats
 from node.scenario.world import World
-from node.studies.auctions import Outcome
+from node.studies.auctions import Outcome, awarded
 from node.studies.community import (
     ALONE,
     MID_MARKET,
-    NEUR_PER_EUR,
     Benefits,
     Day,
     alone,
@@ -84,12 +83,7 @@ class Recorded:
             )
         )
         self.broken += _broken(award, bids, asks)
-        return Outcome(
-            award.bought,
-            award.sold,
-            [amount * award.paid for amount in award.bought],
-            [amount * award.got for amount in award.sold],
-        )
+        return awarded(award)
 
 
 def _broken(award: Award, bids: Sequence[Offer], asks: Sequence[Offer]) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from market.units import NEUR_PER_EUR
-from node.studies.microgrid_heating import DAYS, PEERS, SLOTS, TARIFF, WINDY, Compared, compared
+from node.studies.microgrid_heating import DAYS, HOURS, PEERS, SLOTS, TARIFF, WINDY, Compared, compared
 from node.studies.microgrid_slot import LAST, MISSING_WH, Platform, traded
 from node.studies.study import Claim, Draw, Findings, Source, Study, Table, Value
 
@@ -189,7 +189,7 @@ def _draw(found: Mapping[str, Winters]) -> Draw:
     """The mean day's exchange of both cases in the first winter, without trade and with it."""
 
     def draw(figure: Figure, theme: Theme) -> None:
-        hours = np.arange(SLOTS) / 2
+        hours = HOURS * np.arange(SLOTS)
         for axes, (name, winters) in zip(figure.subplots(1, 2, sharey=True), found.items(), strict=True):
             first = winters[0]
             for each, label, colour in (

@@ -25,14 +25,14 @@ from market.messages import CancelRequest
 from market.orders import FillVetoed, Order, OrdersFilled, Side
 from market.pricing.conditions import Conditions, Hub
 from market.slots import Rule, Terms
-from market.units import NEUR_PER_EUR
+from market.units import NEUR_PER_EUR, quantise_energy
 from node.simulate.session import Cast, Member, Session
 from node.studies.microgrid_heating import PEERS, TARIFF
 from node.studies.own_market import embedded, opened, record_of, refusal
 
 WHOLESALE_UEUR_PER_KWH = 90_000
 SLOT_SECONDS, SLOT = 1_800, 975_000
-HOURS = 0.5
+HOURS = SLOT_SECONDS / 3_600
 GATE_LEAD_SECONDS, OPEN_LEAD_SECONDS, VETO_SECONDS = 3_600, 14_400, 600
 BASE_MW, RATING_PU = 0.05, 0.5
 CAPACITY_WH = 30_000
@@ -118,7 +118,7 @@ def traded(seed: int) -> Platform:
     left = carrier.broken((0, k + 1, net_wh) for k, net_wh in enumerate(net))
     net[0] += MISSING_WH
     session.post_readings(SLOT, net)
-    passive = [round(float(p) * BASE_MW * HOURS * 1e6) for p in conditions.fixed_p[0]]
+    passive = quantise_energy(conditions.fixed_p[0], BASE_MW, HOURS).tolist()
     session.post_substation(SLOT, imported + sum(net), WHOLESALE_UEUR_PER_KWH, passive)
     by_account = {each.account: each for each in session.settle(SLOT)}
     record = record_of(session, "microgrid", seed)

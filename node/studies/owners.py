@@ -10,7 +10,13 @@ from node.scenario.world import World
 from node.studies.community import ALONE, Day, spending, utility_eur
 from node.studies.study import Claim, Table, Value
 
-CUT, TRADED, UNBOUND = f"{ALONE}, cut to limits", "P2P, rule dlmp", "P2P, no limit binds"
+
+def under(rule: str) -> str:
+    """What trade under a settlement rule is called."""
+    return f"P2P, rule {rule}"
+
+
+CUT, TRADED, UNBOUND = f"{ALONE}, cut to limits", under("dlmp"), "P2P, no limit binds"
 """Beside FiT/retail as it is: without what limits have no room for; with trade, under limits and without."""
 
 

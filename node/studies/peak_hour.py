@@ -211,17 +211,17 @@ def run(seed: int) -> Findings:
                   played.delivered == 0 and played.price == played.choke_price, f"{played.price:.4f} ct/kWh"),
             Claim("at that price all prosumers take nothing of the feeder in net, at the usual one they do",
                   led.net_wh <= 0 < usual.net_wh,
-                  f"{led.net_wh / 1e3:+.1f} and {usual.net_wh / 1e3:+.1f} kWh"),
+                  f"{led.net_wh / WH_PER_KWH:+.1f} and {usual.net_wh / WH_PER_KWH:+.1f} kWh"),
             Claim("in both they take what the closed form gives at the prices of their buses",
                   max(abs(hour.net_wh - hour.by_prices_wh) for hour in (led, usual)) < METERED_WH,
-                  f"{led.by_prices_wh / 1e3:+.3f} and {usual.by_prices_wh / 1e3:+.3f} kWh"),
+                  f"{led.by_prices_wh / WH_PER_KWH:+.3f} and {usual.by_prices_wh / WH_PER_KWH:+.3f} kWh"),
             Claim("the feeder imports less with the leader's price", led.import_wh < usual.import_wh,
                   f"{led.import_wh / WH_PER_MWH:.4f} for {usual.import_wh / WH_PER_MWH:.4f} MWh,"
-                  f" {(usual.import_wh - led.import_wh) / 1e3:.1f} kWh less"),
+                  f" {(usual.import_wh - led.import_wh) / WH_PER_KWH:.1f} kWh less"),
             Claim("coalitions form, leave inside what their members have, and deliver the same",
                   led.traded_wh < alone.traded_wh and led.net_wh == alone.net_wh,
-                  f"{_named(led.coalitions)}; {led.traded_wh / 1e3:.1f} kWh in the book,"
-                  f" {alone.traded_wh / 1e3:.1f} without"),
+                  f"{_named(led.coalitions)}; {led.traded_wh / WH_PER_KWH:.1f} kWh in the book,"
+                  f" {alone.traded_wh / WH_PER_KWH:.1f} without"),
             Claim("nobody pays more than FiT/retail at the prices of its own case, for the same readings",
                   worse == 0, f"{worse} of {sum(len(hour.bills) for hour in found.values())} bills"),
             Claim("price alone leaves two fifths of demand that knows none",
@@ -250,10 +250,10 @@ def _of_partners(alone: Hour) -> str:
     """With whom the book trades, and at which price the utility does."""
     return (
         "What prosumers take together is a net of their meters: without a coalition prosumers contract"
-        f" {alone.bought_wh / 1e3:.1f} kWh of the utility, {alone.sold_wh / 1e3:.1f} kWh to it and"
-        f" {alone.among_peers_wh / 1e3:.1f} kWh among one another. It bids for its passive load a tick below"
-        " its ask, so that who sells and who buys both meet it first. Its ask is the leader's price rounded"
-        " down to a tick of 0.1 €/MWh; what settles at λ has the price itself."
+        f" {alone.bought_wh / WH_PER_KWH:.1f} kWh of the utility, {alone.sold_wh / WH_PER_KWH:.1f} kWh to it"
+        f" and {alone.among_peers_wh / WH_PER_KWH:.1f} kWh among one another. It bids for its passive load a"
+        " tick below its ask, so that who sells and who buys both meet it first. Its ask is the leader's"
+        " price rounded down to a tick of 0.1 €/MWh; what settles at λ has the price itself."
     )
 
 
@@ -304,12 +304,12 @@ def _table(found: Mapping[str, Hour]) -> Table:
     rows = tuple(
         (
             name,
-            f"{hour.demand_wh / 1e3:.1f}",
-            f"{hour.net_wh / 1e3:+.1f}",
+            f"{hour.demand_wh / WH_PER_KWH:.1f}",
+            f"{hour.net_wh / WH_PER_KWH:+.1f}",
             f"{hour.import_wh / WH_PER_MWH:.4f}",
-            f"{hour.bought_wh / 1e3:.1f}",
-            f"{hour.sold_wh / 1e3:.1f}",
-            f"{hour.among_peers_wh / 1e3:.1f}",
+            f"{hour.bought_wh / WH_PER_KWH:.1f}",
+            f"{hour.sold_wh / WH_PER_KWH:.1f}",
+            f"{hour.among_peers_wh / WH_PER_KWH:.1f}",
             f"{hour.bills_neur / NEUR_PER_EUR:.2f}",
             f"{hour.tariff_neur / NEUR_PER_EUR:.2f}",
         )
@@ -331,7 +331,7 @@ def _costs(usual: Hour, led: Hour, lost: Sequence[float]) -> Table:
 def _cost(account: Account) -> tuple[str, str, str]:
     bill = account.day
     return (
-        f"{(bill.consumed_wh - bill.injected_wh) / 1e3:+.1f}",
+        f"{(bill.consumed_wh - bill.injected_wh) / WH_PER_KWH:+.1f}",
         f"{bill.total_neur / NEUR_PER_EUR:.2f}",
         f"{bill.tariff_neur / NEUR_PER_EUR:.2f}",
     )
@@ -344,10 +344,12 @@ def _draw(found: Mapping[str, Hour]) -> Draw:
         left, right = figure.subplots(1, 2, sharey=True)
         names = list(found)[::-1]
         usual_wh = found[USUAL].import_wh
-        left.barh(names, [found[name].net_wh / 1e3 for name in names], color=theme.market)
+        left.barh(names, [found[name].net_wh / WH_PER_KWH for name in names], color=theme.market)
         left.set(xlabel="kWh", title="Prosumers take of the feeder")
-        right.barh(names, [(found[name].import_wh - usual_wh) / 1e3 for name in names], color=theme.worse)
-        right.set(xlabel=f"kWh beyond the usual {usual_wh / 1e3:,.0f}", title="The feeder imports")
+        right.barh(
+            names, [(found[name].import_wh - usual_wh) / WH_PER_KWH for name in names], color=theme.worse
+        )
+        right.set(xlabel=f"kWh beyond the usual {usual_wh / WH_PER_KWH:,.0f}", title="The feeder imports")
 
     return draw
 

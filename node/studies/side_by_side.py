@@ -30,7 +30,7 @@ class _Panel:
 
 PANELS = (
     _Panel("sun used, %", lambda of, _: 100 * of.found.renewable_use, "{:.1f}"),
-    _Panel("saved, €", lambda of, without: without.found.cost_eur - of.found.cost_eur, "{:,.0f}"),
+    _Panel("saved, €", lambda of, without: of.saved_eur(without), "{:,.0f}"),
     _Panel("utility's result, €", lambda of, _: of.utility_eur, "{:,.0f}"),
     _Panel("peak import, MW", lambda of, _: of.found.peak_import_mw, "{:.2f}"),
     _Panel("losses, MWh", lambda of, _: of.found.losses_mwh, "{:.3f}"),

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from market.feeder.powerflow import power_flow, violations
+from market.feeder.powerflow import power_flow
 from market.pricing.conditions import Primal, Solution
 from market.settlement import Sources
+from market.slots import Tariff
+from market.units import NEUR_PER_EUR
 from node.price.clearing import METHODS
 from node.scenario import load
 from node.scenario.world import World, build
@@ -19,10 +21,10 @@ from node.simulate.bills import Account, Bill, Kind, accounts
 from node.simulate.result import DayResult
 from node.simulate.run import traded_without_ledger
 from node.simulate.utility import UtilityResult, day_utility_result, utility_result
-from node.studies.community import ALONE, NEUR_PER_EUR, Day, alone, settled_day, spending
+from node.studies.community import ALONE, Day, alone, settled_day, spending
 from node.studies.curtailment import curtailed
 from node.studies.half_half import Compared, compared
-from node.studies.owners import CUT, TRADED, UNBOUND, Case, abstract, claims, table
+from node.studies.owners import CUT, TRADED, UNBOUND, Case, abstract, claims, table, under
 from node.studies.study import Claim, Draw, Findings, Source, Study, Table, Value
 
 if TYPE_CHECKING:
@@ -54,13 +56,18 @@ class Cleared:
 
 @dataclass(frozen=True, eq=False)
 class Compare:
-    """A day alone and under both rules, what it leaves by case, and the clearings behind its charges."""
+    """A day alone and under both rules, what it leaves by case, and the clearings behind its charges.
+
+    `spend_more` has by rule who is worse off than on FiT/retail alone by bills and the worth of flexible
+    energy together: beside bills of the same readings that counts what limits keep from being sold.
+    """
 
     world: World
     alone: Day
     days: Mapping[str, DayResult]
     bills: Mapping[str, tuple[Account, ...]]
     results: Mapping[str, UtilityResult]
+    spend_more: Mapping[str, tuple[str, ...]]
     cases: Mapping[str, Case]
     cleared: tuple[Cleared, ...]
     half_half: Compared
@@ -74,15 +81,6 @@ class Compare:
     def gap(self) -> float:
         """Largest gap of the relaxation."""
         return max(each.gap for each in self.cleared)
-
-    def spend_more(self, rule: str) -> tuple[str, ...]:
-        """Who is worse off than on FiT/retail alone by bills and the worth of flexible energy together.
-
-        Beside bills of the same readings that counts what limits keep from being sold.
-        """
-        traded = spending(self.world, settled_day(self.world, self.days[rule]))
-        more = traded - spending(self.world, self.alone) > SAME_EUR
-        return tuple(name for name, each in zip(self.world.names, more, strict=True) if each)
 
     @property
     def rounds(self) -> tuple[int, ...]:
@@ -98,9 +96,8 @@ def run(seed: int) -> Findings:
 def over(seed: int, more: Mapping[str, str]) -> Findings:
     """The same over other slots, by further settings of the scenario."""
     found = _compare(seed, more)
-    world = found.world
     breaking = {
-        ALONE: len(violations(world.feeder, found.alone.flow)),
+        ALONE: found.cases[ALONE].broken,
         **{rule: _violations(day) for rule, day in found.days.items()},
     }
     unexplained = [abs(utility_result(slot, day.participants).unexplained)
@@ -142,24 +139,32 @@ def _compare(seed: int, more: Mapping[str, str]) -> Compare:
     worlds = {rule: build(load(SCENARIO, {**tight, "market.rule": rule}, seed)) for rule in RULES}
     world = worlds["dlmp"]
     days = {rule: traded_without_ledger(each) for rule, each in worlds.items()}
+    without, settled = alone(world), {rule: settled_day(world, day) for rule, day in days.items()}
     return Compare(
         world=world,
-        alone=alone(world),
+        alone=without,
         days=days,
         bills={rule: accounts(day) for rule, day in days.items()},
         results={rule: day_utility_result(day) for rule, day in days.items()},
-        cases=_cases(world, days, wide),
+        spend_more={rule: _spend_more(world, day, without) for rule, day in settled.items()},
+        cases=_cases(world, without, settled, wide),
         cleared=_cleared(world),
         half_half=compared(world, days["dlmp"]),
     )
 
 
-def _cases(world: World, days: Mapping[str, DayResult], wide: World) -> dict[str, Case]:
+def _spend_more(world: World, traded: Day, without: Day) -> tuple[str, ...]:
+    """Whose spending is higher with trade than without, by name."""
+    more = spending(world, traded) - spending(world, without) > SAME_EUR
+    return tuple(name for name, each in zip(world.names, more, strict=True) if each)
+
+
+def _cases(world: World, without: Day, settled: Mapping[str, Day], wide: World) -> dict[str, Case]:
     """Without trade, as it is and cut to the limits; with it, and where no limit binds."""
     return {
-        ALONE: Case.of(world, alone(world)),
+        ALONE: Case.of(world, without),
         CUT: Case.of(world, curtailed(world)),
-        **{f"P2P, rule {rule}": Case.of(world, settled_day(world, day)) for rule, day in days.items()},
+        **{under(rule): Case.of(world, day) for rule, day in settled.items()},
         UNBOUND: Case.of(wide, settled_day(wide, traded_without_ledger(wide))),
     }
 
@@ -223,13 +228,18 @@ def _between(found: Compare) -> Between:
     for rule in RULES:
         for account in found.bills[rule]:
             for bill, slot in zip(account.slots, found.days[rule].slots, strict=True):
-                c, charge = bill.contracted_wh, slot.charges.charges[account.participant.bus]
-                if c and tariff.fit * abs(c) <= (bill.trades_neur + charge * c) * (
-                    1 if c > 0 else -1
-                ) <= tariff.retail * abs(c):
+                if _priced_between(tariff, bill, slot.charges.charges[account.participant.bus]):
                     positions += 1
                     worse += sum(bill.term(kind) for kind in CONTRACT) > 0
     return Between(positions, worse)
+
+
+def _priced_between(tariff: Tariff, bill: Bill, charge: int) -> bool:
+    """Whether something is contracted, at an all-in price from feed-in tariff to retail."""
+    contracted = bill.contracted_wh
+    paid = bill.trades_neur + charge * contracted
+    money = paid if contracted > 0 else -paid
+    return contracted != 0 and tariff.fit * abs(contracted) <= money <= tariff.retail * abs(contracted)
 
 
 # --- what people see --------------------------------------------------------------------------------
@@ -266,10 +276,10 @@ def _summary_row(found: Compare, rule: str, broken: int) -> tuple[str, ...]:
     rounds = [slot.atc_rounds for slot in day.slots]
     losses = sum(slot.delivered.loss_mw for slot in day.slots) * found.world.hours
     return (
-        f"P2P, rule {rule}",
+        under(rule),
         f"{sum(each.day.total_neur for each in accounts_of) / NEUR_PER_EUR:.2f}",
         str(sum(each.day.worse_off for each in accounts_of)),
-        str(len(found.spend_more(rule))),
+        str(len(found.spend_more[rule])),
         f"{found.results[rule].result / NEUR_PER_EUR:.2f}",
         f"{losses:.3f}",
         f"{voltage.min():.4f} to {voltage.max():.4f}",
@@ -359,7 +369,7 @@ def _figures(found: Compare, seed: int, breaking: Mapping[str, int]) -> dict[str
             rule: {
                 "bills_neur": [each.day.total_neur for each in found.bills[rule]],
                 "worse_off": [each.participant.name for each in found.bills[rule] if each.day.worse_off],
-                "spend_more": list(found.spend_more(rule)),
+                "spend_more": list(found.spend_more[rule]),
                 "utility_neur": found.results[rule].result,
                 "unexplained_neur": found.results[rule].unexplained,
                 "payments_neur": found.results[rule].payments,
@@ -380,7 +390,7 @@ def _notes(found: Compare) -> tuple[str, ...]:
         f"Who is worse off than on {ALONE} hangs on the measure: by bills for the same readings, as accounts"
         f" see it, {_counts(found, lambda rule: sum(each.day.worse_off for each in found.bills[rule]))}; by"
         " bills less the worth of flexible energy, against a day alone that heeds no limits,"
-        f" {_counts(found, lambda rule: len(found.spend_more(rule)))}.",
+        f" {_counts(found, lambda rule: len(found.spend_more[rule]))}.",
         "The paper's bi-level problem is one optimum here, which ATC reaches, since both levels want the same"
         " welfare.",
     )
