@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -29,22 +29,6 @@ def take_back(standing: list[Fill], vetoed_wh: int) -> list[Fill]:
     return parts
 
 
-def without_last(fills: Iterable[Fill], vetoed_wh: int) -> list[Fill]:
-    """The fills that stand after so much of the last of them is taken back."""
-    standing = list(fills)
-    take_back(standing, vetoed_wh)
-    return standing
-
-
-def between_buses(fills: Iterable[Fill], bus_of: Callable[[Address], int]) -> list[Trade]:
-    """From which bus to which bus fills carry how much energy."""
-    return [
-        (*((maker, taker) if fill.taker_side == Side.BID else (taker, maker)), fill.quantity)
-        for fill in fills
-        for maker, taker in [(bus_of(fill.maker), bus_of(fill.taker))]
-    ]
-
-
 @dataclass(frozen=True, eq=False)
 class Standing:
     """Fills that stand at some time in the order in which they happened, and what carries them."""
@@ -53,20 +37,31 @@ class Standing:
     bus_of: Callable[[Address], int]
     carrier: Carrier
 
-    def broken(self, vetoed_wh: int) -> tuple[Violation, ...]:
-        """Limits that break with so many Wh of the last fills taken back. Raises PowerFlowError."""
-        return self.carrier.broken(self._left(vetoed_wh))
+    def without(self, vetoed_wh: int) -> Standing:
+        """What stands after so much of the last fills is taken back."""
+        left = list(self.fills)
+        take_back(left, vetoed_wh)
+        return replace(self, fills=tuple(left))
+
+    def broken(self) -> tuple[Violation, ...]:
+        """Limits that the fills break. Raises PowerFlowError."""
+        return self.carrier.broken(self._trades())
 
     def least(self, lot_wh: int) -> int:
         """The least of the last fills to take back for no limit to break, Wh; all where nothing is enough."""
         return least_taken_back(
             [fill.quantity for fill in self.fills],
             lot_wh,
-            lambda vetoed_wh: self.carrier.excess(self._left(vetoed_wh)),
+            lambda vetoed_wh: self.carrier.excess(self.without(vetoed_wh)._trades()),
         )
 
-    def _left(self, vetoed_wh: int) -> list[Trade]:
-        return between_buses(without_last(self.fills, vetoed_wh), self.bus_of)
+    def _trades(self) -> list[Trade]:
+        """From which bus to which bus the fills carry how much energy."""
+        placed = ((fill, self.bus_of(fill.maker), self.bus_of(fill.taker)) for fill in self.fills)
+        return [
+            (maker, taker, fill.quantity) if fill.taker_side == Side.BID else (taker, maker, fill.quantity)
+            for fill, maker, taker in placed
+        ]
 
 
 _LIMITS = {

@@ -36,7 +36,6 @@ FIRST_REBALANCE, REBALANCE_EVERY, LAST_REBALANCE = 5, 8, 61
 LARGEST_REBALANCE = 10.0
 ACCELERATED_ROUNDS = 200
 """After so many rounds the steps are plain: slower, but they cannot go round in circles."""
-
 PROBE_TOLERANCE = 3e-5
 """Prices no farther ahead are right: with the stopping rule's 1e-5 that is less than the 1e-4 it promises."""
 RIGID = 1e-10
@@ -91,7 +90,7 @@ class AlternatingDirections:
                 probes -= 1
                 ahead = _ahead(upper, link, before, response)
                 acceleration = self._reweighed(upper, link, rho)
-                if ahead is not None and not _same_prices(ahead, response):
+                if ahead is not None:
                     state = ahead.power + ahead.price / rho
                     continue
             if found.settled or is_over(rounds, self.patience, self.max_rounds):
@@ -138,7 +137,9 @@ class _Guess:
 
 
 def _ahead(upper: Utility, link: Link, before: Response, last: Response) -> _Guess | None:
-    """Where all would meet if each went on from its last answer as it came to it; None where nobody can tell.
+    """Where all would meet if each went on from its last answer as it came to it.
+
+    None where that is at the prices that were settled at, or where nobody can tell.
 
     Where hardly anybody flexes, residuals are small far from the price too: balances say little about it. So
     the utility is asked beside the rounds what it makes of the lines through everybody's last two answers. It
@@ -152,13 +153,10 @@ def _ahead(upper: Utility, link: Link, before: Response, last: Response) -> _Gue
         price = link.spread(upper.answer(link.total(last.power - slope * last.price)).price)
     except ClearingFailed:
         return None
+    apart = np.abs(price - last.price) / np.maximum(np.abs(price), 1.0)
+    if np.max(apart, initial=0.0) <= PROBE_TOLERANCE:
+        return None
     return _Guess(last.power + slope * (price - last.price), price)
-
-
-def _same_prices(ahead: _Guess, last: Response) -> bool:
-    """Whether the prices are those that were settled at."""
-    apart = np.abs(ahead.price - last.price) / np.maximum(np.abs(ahead.price), 1.0)
-    return bool(np.max(apart, initial=0.0) <= PROBE_TOLERANCE)
 
 
 class _Progress:

@@ -47,11 +47,11 @@ class Anderson:
         if norm < self._best:
             self._best, self._best_successor = norm, state + residual
             self._since_best = self._retreats = 0
+        elif norm > RESTART_GROWTH * self._best:
+            return self._retreat(state) if self._retreats < RETREATS_MAX else self._restart()
         else:
             self._since_best += 1
-            if norm > RESTART_GROWTH * self._best and self._retreats < RETREATS_MAX:
-                return self._retreat(state)
-            if norm > RESTART_GROWTH * self._best or self._since_best > PATIENCE:
+            if self._since_best > PATIENCE:
                 return self._restart()
         if self._last is not None:
             self._steps.append(state - self._last[0])

@@ -103,11 +103,6 @@ class Shared:
     solutions: tuple[Solution, ...]
     rounds: tuple[SharedRound, ...]
 
-    @property
-    def messages(self) -> int:
-        """A question and an answer by feeder and round."""
-        return 2 * len(self.rounds) * len(self.solutions)
-
 
 class PricedFeeder:
     """One feeder, cleared at whatever price is named from above: an answer depends on that price alone."""
@@ -183,10 +178,12 @@ class _Rounds:
         """A price that leaves too little, or just enough, and one that leaves too much, or just enough."""
         ask, bid = self._connection.import_price, self._connection.export_price
         step = max(ask - bid, 1.0)
+        if self._excess_mw(ask) == 0:
+            return ask, ask
         if self._excess_mw(ask) > 0:
             return self._outwards(ask, step)
-        if self._excess_mw(ask) == 0 or self._excess_mw(bid) >= 0:
-            return (bid, ask) if self._excess_mw(ask) else (ask, ask)
+        if self._excess_mw(bid) >= 0:
+            return bid, ask
         high, low = self._outwards(bid, -step)
         return low, high
 

@@ -36,7 +36,7 @@ class Carrier:
 
     def broken(self, trades: Iterable[Trade]) -> tuple[Violation, ...]:
         """Limits that the AC flow of these trades would break. Raises PowerFlowError where there is none."""
-        sold, bought, energy_wh = np.array([*trades, (0, 0, 0)], dtype=np.int64).T
+        sold, bought, energy_wh = np.array([*trades], dtype=np.int64).reshape(-1, 3).T
         net_wh = np.zeros(self.feeder.buses)
         np.add.at(net_wh, bought, energy_wh)
         np.subtract.at(net_wh, sold, energy_wh)

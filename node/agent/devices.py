@@ -102,20 +102,19 @@ class DeviceFile(Table):
     def _ordered(self) -> DeviceFile:
         slots = self._slots()
         rules = (
-            (self.flexible, "min_kw", "max_kw"),
-            (self.flexible, "value_at_max_eur_per_mwh", "value_at_min_eur_per_mwh"),
-            (self.generator, "cost_eur_per_mwh", "cost_at_max_eur_per_mwh"),
-            (self.storage, "least_kwh", "energy_kwh"),
-            (self.storage, "start_kwh", "energy_kwh"),
+            ("flexible", "min_kw", "max_kw"),
+            ("flexible", "value_at_max_eur_per_mwh", "value_at_min_eur_per_mwh"),
+            ("generator", "cost_eur_per_mwh", "cost_at_max_eur_per_mwh"),
+            ("storage", "least_kwh", "energy_kwh"),
+            ("storage", "start_kwh", "energy_kwh"),
         )
-        for table, low, high in rules:
-            pair = getattr(table, low), getattr(table, high)
+        for table, *keys in rules:
+            low, high = (getattr(getattr(self, table), key) for key in keys)
             for slot in range(slots):
-                if _at(pair[0], slot) > _at(pair[1], slot):
-                    where = f"{type(table).__name__.lower()}: value {slot + 1}: "
-                    raise ValueError(
-                        f"{where}{low} = {_at(pair[0], slot)} is above {high} = {_at(pair[1], slot)}"
-                    )
+                less, more = _at(low, slot), _at(high, slot)
+                if less > more:
+                    where = f"{table}: value {slot + 1}"
+                    raise ValueError(f"{where}: {keys[0]} = {less} is above {keys[1]} = {more}")
         return self
 
     def _slots(self) -> int:
@@ -170,6 +169,7 @@ def _told(failure: ValidationError) -> str:
     if errors[0]["type"] == "value_error":
         return errors[0]["msg"].removeprefix("Value error, ")
     place = errors[0]["loc"][:KEY_DEPTH]
+    # A value that is neither a number nor a list breaks the rules of both; an entry of a list is told first.
     of_place = [each for each in errors if each["loc"][:KEY_DEPTH] == place]
     first = next((each for each in of_place if isinstance(each["loc"][-1], int)), of_place[0])
     where, last = ".".join(map(str, place)), first["loc"][-1]
@@ -178,7 +178,8 @@ def _told(failure: ValidationError) -> str:
     if len(place) < KEY_DEPTH:
         return f"{where} = {first['input']!r}: a table is allowed"
     entry = f", value {last + 1}" if isinstance(last, int) else ""
-    lists = ", or a list with one for each slot of the day" * (len(first["loc"]) > KEY_DEPTH and not entry)
+    may_be_list = len(first["loc"]) > KEY_DEPTH and not entry
+    lists = ", or a list with one for each slot of the day" if may_be_list else ""
     bounds = [f" {BOUNDS[name]} {limit:g}" for name, limit in first.get("ctx", {}).items() if name in BOUNDS]
     return f"{where}{entry} = {first['input']!r}: a number{''.join(bounds)}{lists} is allowed"
 

@@ -22,8 +22,15 @@ from node.scenario.streams import stream
 
 SECONDS_PER_HOUR = 3_600
 BILL = (
-    *("contracted_wh", "metered_wh", "basis", "trades_neur", "charge_neur"),
-    *("closeout_neur", "imbalance_neur", "penalty_neur", "total_neur"),
+    "contracted_wh",
+    "metered_wh",
+    "basis",
+    "trades_neur",
+    "charge_neur",
+    "closeout_neur",
+    "imbalance_neur",
+    "penalty_neur",
+    "total_neur",
 )
 """What an agent tells of a payment, as the market's server does."""
 MARGIN_SECONDS = 5

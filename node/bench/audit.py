@@ -1,8 +1,7 @@
 """Every check of the audit on simulated days of 3 000 and 30 000 orders: time, memory, and how they grow.
 
-A day is simulated once for its scenario, a version of the contract and of the bundle's format, and kept under
-`out/bench`. It is judged in a process of
-its own, so that its memory is its own.
+A day is simulated once for its scenario, a version of the contract and of the bundle's format, and kept
+under `out/bench`. It is judged in a process of its own, so that its memory is its own.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from node.simulate.run import simulate
 SESSION: dict[str, str] = {}
 """Other scenario keys than those of the demo's day."""
 PROSUMERS = (60, 600)
-"""Two days; the second has ten times as many people and about as many orders, the first is executed again."""
+"""Two days: ten times as many people, about ten times as many orders; the smaller is executed again, too."""
 CACHE = Path("out/bench")
 GOAL_SECONDS = 60
 

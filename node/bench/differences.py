@@ -32,11 +32,16 @@ def errors_of(names: Sequence[str]) -> dict[str, float]:
     """Largest error on each of these feeders; SimBench's are missing without the extra."""
     errors = {}
     for name in names:
-        if is_simbench(name) and find_spec("simbench") is None:
+        if is_missing(name):
             continue
         feeder = load(name, *LIMITS_PU)
         errors[name] = worst_error(feeder, conditions_of(feeder), spread(feeder))
     return errors
+
+
+def is_missing(name: str) -> bool:
+    """Whether a feeder is SimBench's, and the extra that has it is not there."""
+    return is_simbench(name) and find_spec("simbench") is None
 
 
 def conditions_of(feeder: Feeder) -> Conditions:

@@ -31,10 +31,7 @@ SCENARIO, NOON = "ieee33-day", "2026-06-23T10:00:00Z"
 
 def rows() -> Iterable[Row]:
     """The continuous auction, the call auction, and a market day."""
-    for name, goal in (
-        ("continuous auction", CONTINUOUS_GOAL_S),
-        ("call auction of full volume", CALL_GOAL_S),
-    ):
+    for name, goal in zip(AUCTIONS, (CONTINUOUS_GOAL_S, CALL_GOAL_S), strict=True):
         yield from _auction(name, goal)
     yield from _day()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from market.pricing.newton import NewtonClearing
 from market.pricing.socp import SocpClearing
 from node.bench import stressed
 from node.bench.day import demo_day, price_error
-from node.bench.differences import LIMITS_PU, conditions_of, errors_of, spread, worst_error
+from node.bench.differences import LIMITS_PU, conditions_of, errors_of, is_missing, spread, worst_error
 from node.bench.drawn import drawn_conditions, drawn_day, drawn_feeder
 from node.bench.feeders import EVERY
 from node.bench.opf import opf
@@ -76,7 +75,7 @@ def rows() -> Iterable[Row]:
         feeder = drawn_feeder(buses)
         yield from _large(feeder, drawn_conditions(feeder, devices), cold_ms, warm_ms)
     for name, limits_pu, warm_ms in SIMBENCH:
-        if find_spec("simbench") is not None:
+        if not is_missing(name):
             yield from _simbench(name, limits_pu, warm_ms)
     for name in HARD:
         feeder = load(f"pandapower:{name}", *HARD_LIMITS_PU)

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from market.atc.extended import USABLE
-from market.atc.feeders import Case, Connection, PricedFeeder, Shared, share
+from market.atc.feeders import Case, Connection, PricedFeeder, share
 from market.feeder.model import Feeder
 from market.pricing import direct
 from market.pricing.branchflow import NetworkProblem
@@ -24,8 +24,8 @@ from market.pricing.conditions import Clearing, Conditions, Hub
 from market.units import Floats
 from node.bench.drawn import drawn_conditions, drawn_feeder
 from node.bench.row import Row, WrongWork
-from node.bench.timing import Times, timed
-from node.workers.crew import Crew, WorkersError, crew
+from node.bench.timing import timed
+from node.workers.crew import WorkersError, crew
 
 FEEDERS, PROSUMERS = 50, 40
 BUSES_LEAST = 20
@@ -76,20 +76,14 @@ def _on_workers(cases: Sequence[Case]) -> Iterator[Row]:
     alone, here = timed(lambda: share(connection, cases))
     try:
         with crew(WORKERS) as many:
-            spread, there = _twice(connection, cases, many)
+            share(connection, cases, many.hold)  # processes load what they need
+            spread, there = timed(lambda: share(connection, cases, many.hold))
     except WorkersError:
         return
     if spread.agreed.net_import_mw.tobytes() != alone.agreed.net_import_mw.tobytes():
         raise WrongWork("feeders on workers take other powers than in one process")
     name = f"{FEEDERS} feeders, import rated: time on {WORKERS} workers of Ray"
-    yield Row(name, there.median, "s", "in one process", here)
-
-
-def _twice(connection: Connection, cases: Sequence[Case], many: Crew) -> tuple[Shared, Times]:
-    """The second time counts: in the first, processes load what they need."""
-    share(connection, cases, many.hold)
-    found, taken = timed(lambda: share(connection, cases, many.hold))
-    return found, Times((taken,))
+    yield Row(name, there, "s", "in one process", here)
 
 
 def drawn(feeders: int) -> list[Case]:

@@ -48,6 +48,7 @@ def drawn(
     feeder = load(name, v_min, v_max, rated=rated)
     weight = rng.uniform(0.5, 1.5, count)
     weight /= weight.sum()
+    # rounded, so that it is exactly 1 on IEEE 33-bus, whose draws are known by their seeds
     weight *= round(float(feeder.nominal_p_mw.sum()), 9) / IEEE33_MW
     level = rng.uniform(0.5, 1.5, (periods, 1))
     sun = rng.uniform(0.0, 1.5, (periods, 1))

@@ -128,7 +128,7 @@ def traded(seed: int) -> Platform:
         late_cancel=late_cancel,
         filled=filled,
         vetoed=vetoed,
-        broken=standing.broken(0),
+        broken=standing.broken(),
         left=left,
         settled=tuple(by_account[key.address] for key in cast.prosumers),
         bill=explain(record, account=cast.prosumers[0].address, slot=SLOT),
@@ -171,7 +171,7 @@ def _vetoed(session: Session, events: Sequence[Event], standing: Standing) -> tu
     cuts = last_on_first_off(
         [level.quantity_wh for level in levels],
         standing.least(session.terms.lot_wh),
-        lambda vetoed_wh: standing.broken(vetoed_wh)[0],
+        lambda vetoed_wh: standing.without(vetoed_wh).broken()[0],
     )
     vetoes = [
         level.veto(session.address_of(level.taker_id), cut.energy_wh, reason_of(cut.broken), cut.broken.bus)

@@ -22,7 +22,7 @@ from ledger.audit.checks.pricing import CHARGES, period_of
 from ledger.audit.verdict import PASSED, Verdict, amount_difference, at, text
 from ledger.history import History, SlotHistory, history, slots_of
 from ledger.record import Logged, Record
-from ledger.trades import Standing, limit_named, take_back
+from ledger.trades import Standing, limit_named
 from market.accounts import UTILITY_ID
 from market.feeder.contracted import Carrier, reason_of
 from market.feeder.model import FeederError
@@ -71,20 +71,18 @@ def carrier_of(record: Record, slot: SlotHistory) -> Carrier | None:
 
 
 def _judged(known: History, slot: SlotHistory, carrier: Carrier, *, over: bool) -> Iterator[Verdict]:
-    """The slot's vetoes in their order; what was filled was filled before them, when the gate was open.
-
-    What they leave is judged where the time of vetoes is `over`.
-    """
-    standing = [fill for _, fill in slot.fills]
+    """The slot's vetoes in their order, and what they leave where the time of vetoes is `over`."""
 
     def bus_of(address: Address) -> int:
         return known.bus(known.ids.get(address, UTILITY_ID))
 
+    # All was filled before the first veto, while the gate was open.
+    standing = Standing(tuple(fill for _, fill in slot.fills), bus_of, carrier)
     for logged, veto in slot.of(FillVetoed):
-        yield from _of_veto(slot, logged, veto, Standing(tuple(standing), bus_of, carrier))
-        take_back(standing, veto.quantity)
+        yield from _of_veto(slot, logged, veto, standing)
+        standing = standing.without(veto.quantity)
     if over:
-        yield _of_the_rest(slot, Standing(tuple(standing), bus_of, carrier))
+        yield _of_the_rest(slot, standing)
 
 
 def _of_veto(slot: SlotHistory, logged: Logged, veto: FillVetoed, standing: Standing) -> Iterator[Verdict]:
@@ -120,7 +118,7 @@ def _of_the_rest(slot: SlotHistory, standing: Standing) -> Verdict:
 def _broken(standing: Standing) -> tuple[str, ...]:
     """Limits that break, as vetoes name them."""
     try:
-        found = standing.broken(0)
+        found = standing.broken()
     except PowerFlowError:
         return (NO_FLOW,)
     return tuple(limit_named(reason_of(each), each.bus) for each in found)
