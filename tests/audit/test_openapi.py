@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from ledger.record import Record
 from node.api.archive import Finished
+from node.api.openapi import UNITS, WORDS
 from node.api.sources import RecordSource
 from node.client.serving import listening, serving
 from tests.audit.described import answers_as_described
@@ -38,6 +39,13 @@ def test_everything_is_described_in_words(app: FastAPI):
         if not each.get("description")
     ]
     assert silent == []
+    said = {
+        member.get("description")
+        for schema in schemas.values()
+        for member in schema.get("properties", {}).values()
+    }
+    said |= {each["description"] for told in operations for each in told.get("parameters", ())}
+    assert said >= {*WORDS.values(), *UNITS.values()}, "no word stands there for nothing"
     assert len({told["operationId"] for told in operations}) == len(operations)
     assert {told["tags"][0] for told in operations} == {tag["name"] for tag in document["tags"]}
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from eth_account import Account
 
 from node.testnet.running import Running, running
 from node.testnet.settings import Settings
@@ -76,6 +78,18 @@ def open_slot(net: Running) -> int:
     return max(slot["slot"] for slot in slots)
 
 
+def rpc(net: Running, method: str, *params: Any) -> Any:
+    """What the node answers to a method."""
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    return httpx.post(net.document["rpc_url"], json=body).json()["result"]
+
+
+def move_to(net: Running, second: int) -> None:
+    """Let the chain's time go on there, as anybody may on a testnet."""
+    rpc(net, "evm_setNextBlockTimestamp", second)
+    rpc(net, "evm_mine")
+
+
 class Tab:
     """A page, and what it complained of."""
 
@@ -105,6 +119,23 @@ class Tab:
         assert told == [], self.page.url
         width = self.page.evaluate("document.documentElement.scrollWidth")
         assert width <= self.page.viewport_size["width"], self.page.url
+
+
+def give_wallet(net: Running, tab: Tab, account: int, chain_id: int | None = None) -> list[dict[str, Any]]:
+    """A wallet with a test account's key, on the market's chain or another; what it was asked to sign."""
+    key = Account.from_key(net.document["accounts"][account]["private_key"])
+    asked: list[dict[str, Any]] = []
+
+    def sign(typed: str) -> str:
+        asked.append(json.loads(typed))
+        signature: bytes = key.sign_typed_data(full_message=asked[-1]).signature
+        return "0x" + signature.hex().removeprefix("0x")
+
+    chain = hex(net.document["chain_id"] if chain_id is None else chain_id)
+    wallet = {"address": json.dumps(key.address.lower()), "chain": json.dumps(chain)}
+    tab.page.add_init_script(WALLET % wallet)
+    tab.page.expose_function("signTyped", sign)
+    return asked
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
-from eth_account import Account
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,7 +18,7 @@ from node.api.sources import LiveSource
 from node.bench.started import until
 from node.client.serving import listening, serving
 from node.testnet.running import Running
-from tests.browser.conftest import WALLET, open_slot, pages
+from tests.browser.conftest import give_wallet, move_to, open_slot, pages
 
 pytestmark = [pytest.mark.long, pytest.mark.needs("chromium", "playwright")]
 
@@ -40,9 +38,8 @@ def buy(net: Running, slot: int, quantity_wh: int) -> dict[str, Any]:
 
 
 def test_wallet_on_another_chain_signs_nothing(net: Running, open_tab: Any):
-    key = Account.from_key(net.document["accounts"][6]["private_key"])
     tab = open_tab()
-    tab.page.add_init_script(WALLET % {"address": json.dumps(key.address), "chain": '"0x1"'})
+    asked = give_wallet(net, tab, 6, chain_id=1)
     tab.page.goto(f"/?slot={open_slot(net)}")
     tab.page.get_by_label("Account").select_option("wallet")
     tab.page.get_by_label("Energy, kWh").fill("0.3")
@@ -50,6 +47,7 @@ def test_wallet_on_another_chain_signs_nothing(net: Running, open_tab: Any):
     tab.page.get_by_role("button", name="Review").click()
     tab.page.get_by_role("button", name="Sign and send").click()
     tab.sees(".answer", f"the wallet is on chain 1, the market on {net.document['chain_id']}")
+    assert asked == []
 
 
 # --- a server that restarts ---------------------------------------------------------------------
@@ -119,9 +117,7 @@ def settled(net: Running) -> str:
         traded = open_slot(net)
         end = httpx.get(f"{api}/v1/slots/{traded}").json()["end_unix_seconds"]
         buy(net, traded, 900)
-        with httpx.Client(base_url=net.document["rpc_url"]) as rpc:
-            for method, params in (("evm_setNextBlockTimestamp", [end + 10]), ("evm_mine", [])):
-                rpc.post("", json={"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+        move_to(net, end + 10)
         until(lambda: bool(httpx.get(f"{api}/v1/settlements").json()["items"]), "nothing was settled")
     paid = httpx.get(f"{api}/v1/settlements").json()["items"][0]
     return f"{paid['block']}:{paid['log']}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -20,7 +19,7 @@ from node.client.schemas import SignedOrderBody
 from node.testnet.market import desk_key
 from node.testnet.running import Running
 from tests.audit.described import answers_as_described
-from tests.browser.conftest import WALLET, Tab, open_slot, pages
+from tests.browser.conftest import give_wallet, move_to, open_slot, pages, rpc
 
 pytestmark = pytest.mark.usefixtures("net")
 WH, UEUR = 1_500, 240_000
@@ -37,11 +36,6 @@ def get(net: Running, path: str, **query: Any) -> Any:
 def post(net: Running, path: str, body: Any) -> tuple[int, Any]:
     answer = httpx.post(net.document["api_url"] + path, json=body)
     return answer.status_code, answer.json()
-
-
-def rpc(net: Running, method: str, *params: Any) -> Any:
-    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-    return httpx.post(net.document["rpc_url"], json=body).json()["result"]
 
 
 def draft(net: Running, account: int, **changed: Any) -> dict[str, Any]:
@@ -291,22 +285,6 @@ def test_order_is_placed_with_the_keyboard_and_seen_without_reload(net: Running,
     assert page.evaluate("window.loadedOnce"), "without reload"
 
 
-def give_wallet(net: Running, tab: Tab, account: int) -> list[dict[str, Any]]:
-    """A wallet with a test account's key; what it was asked to sign."""
-    key = Account.from_key(net.document["accounts"][account]["private_key"])
-    asked: list[dict[str, Any]] = []
-
-    def sign(typed: str) -> str:
-        asked.append(json.loads(typed))
-        signature: bytes = key.sign_typed_data(full_message=asked[-1]).signature
-        return "0x" + signature.hex().removeprefix("0x")
-
-    wallet = {"address": json.dumps(key.address.lower()), "chain": json.dumps(hex(net.document["chain_id"]))}
-    tab.page.add_init_script(WALLET % wallet)
-    tab.page.expose_function("signTyped", sign)
-    return asked
-
-
 @pytest.mark.needs("chromium", "playwright")
 def test_wallet_signs_what_is_shown(net: Running, open_tab: Any):
     tab, slot = open_tab(), open_slot(net)
@@ -430,12 +408,6 @@ def test_first_paint_needs_no_javascript(net: Running, open_tab: Any):
     for place in pages(net)[:-1]:
         tab.page.goto(place)
         tab.page.locator("main h1").wait_for()
-
-
-def move_to(net: Running, second: int) -> None:
-    """Let the chain's time go on there, as anybody may on a testnet."""
-    rpc(net, "evm_setNextBlockTimestamp", second)
-    rpc(net, "evm_mine")
 
 
 @pytest.mark.needs("chromium", "playwright")
