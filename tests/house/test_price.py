@@ -15,13 +15,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner, Result
 
 from market.atc.methods import METHODS as COORDINATIONS
 from market.atc.rounds import Round
 from market.feeder.model import FeederError
 from market.pricing.surplus import net_consumption
-from node.cli.app import app
 from node.price import Cleared, clear, price
 from node.price.clearing import PENALTIES, ROUNDS
 from node.price.condense import GROUPS_MAX, WHOLE_MAX, condense
@@ -31,19 +29,13 @@ from node.price.pictures import pictures
 from node.scenario import load
 from node.scenario.world import period
 from node.simulate.canvas import DARK, LIGHT
+from tests.house.commands import wattbook
 
 FILES = {"price.html", "buses.csv", "feeder.svg", "components.svg"}
 PHASE_FILES = {"phases.csv", "phases.svg"}
 needs_phases = pytest.mark.skipif(
     importlib.util.find_spec("power_grid_model") is None, reason="power_grid_model is not installed"
 )
-
-
-def wattbook(*arguments: object) -> Result:
-    done = CliRunner().invoke(app, [str(word) for word in arguments], prog_name="wattbook")
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done
 
 
 def scenario(tmp_path: Path, **values: str):

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
 from market.atc.levels import FOUR_LEVELS, THREE_LEVELS
 from market.feeder.powerflow import violations
 from market.orders import VetoReason
-from node.cli.app import app
 from node.cli.sheet import sheet
 from node.scenario import load as scenario
 from node.scenario.world import build
@@ -33,11 +31,7 @@ from node.studies.registry import ENTRIES, UnknownStudy, load
 from node.studies.study import Claim, Findings
 from node.studies.utility import over as utility_over
 from node.studies.whole import Ran, run_all, write
-
-
-def wattbook(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in arguments], prog_name="wattbook")
-
+from tests.house.commands import wattbook
 
 NAMES = [entry.name for entry in ENTRIES]
 LONG = {"utility", "decomposition", "cosimulation"}

@@ -10,22 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
 from market.mechanisms.double_auction import Grid, Offer
-from node.cli.app import app
 from node.studies.auctions import AuctionError, Outcome, decided
 from node.studies.comparison import NAMES
 from node.studies.rules import RuleFileError, load_rules
+from tests.house.commands import wattbook
 
 README = Path(__file__).parents[2] / "node" / "studies" / "README.md"
 OWN_RULE = README.read_text().split("```python\n")[1].split("```")[0]
 """The rule that the README shows."""
 NEIGHBOUR = "beside_a_rule"
-
-
-def wattbook(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in arguments], prog_name="wattbook")
 
 
 @pytest.fixture(autouse=True)

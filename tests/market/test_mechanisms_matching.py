@@ -56,11 +56,8 @@ def by_the_book(rows: list[tuple[int, int, int, int, int, int]]) -> tuple[Orders
             place_of[order.trader, order.nonce] = len(admitted)
             admitted.append((row, second))
             events += answer
-    orders = arrays([row for row, _ in admitted])
-    orders = Orders(
-        orders.trader, orders.side, orders.tick, orders.quantity_wh,
-        np.array([OPENS + second for _, second in admitted]), orders.expiry, orders.immediate,
-    )  # fmt: skip
+    seconds = np.array([OPENS + second for _, second in admitted])
+    orders = replace(arrays([row for row, _ in admitted]), time=seconds)
     fills = []
     for fill in fills_of(book, events):
         taker, maker = (fill.taker, fill.taker_nonce), (fill.maker, fill.maker_nonce)
