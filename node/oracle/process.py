@@ -60,8 +60,8 @@ PEER_SECONDS = 3.0
 """What the way to another oracle and back may take, beyond the time it gives the agents it asks."""
 
 Told = Callable[[str, Question | Answer], None]
-Clearings = tuple[int, int]
-"""Slot and purpose."""
+Turn = tuple[int, Purpose, int]
+"""Slot, purpose, and the turn's number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class OracleProcess:
         self._knowledge = Knowledge(exchange, market)
         self._attendance = Attendance()
         self._inquiries = Inquiries(exchange.domain, timing.answer_seconds, lambda: self.on_round())  # noqa: PLW0108 - set later
-        self._tried: set[tuple[Clearings, int]] = set()
+        self._tried: set[Turn] = set()
         self._over: set[int] = set()
         self._newtons: dict[tuple[bytes, bool], NewtonClearing] = {}
         self._voting, self._looking = Lock(), Lock()
@@ -139,13 +139,12 @@ class OracleProcess:
 
     def _serve(self, slot: int, purpose: Purpose, state: SlotState, members: OracleSet, now: int) -> None:
         """Take our turn, if it is ours and was not taken; whoever has the values completes a vector."""
-        clearing = slot, int(purpose)
         index = self._index(members)
         turns = self._turns(slot, purpose, members)
         turn = turns.number(now)
-        if turns.proposer(turn) != index or (clearing, turn) in self._tried:
+        if turns.proposer(turn) != index or (slot, purpose, turn) in self._tried:
             return
-        self._tried.add((clearing, turn))
+        self._tried.add((slot, purpose, turn))
         name = f"slot {slot} {purpose.name.lower()}"
         try:
             if state.charges_posted if purpose is Purpose.CHARGES else state.prices_posted:

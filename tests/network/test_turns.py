@@ -102,6 +102,14 @@ def test_who_has_the_same_asked_twice_gets_no_silence_out_of_it():
     assert found is not None and found.given is not None
 
 
+def test_the_oldest_inquiries_are_forgotten_first(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("node.oracle.inquiries.KEPT_MAX", 1)
+    inquiries = Inquiries(DOMAIN, 0.0, lambda: None)
+    inquiries.ask([asked(question(0)), asked(question(1))], second=1)
+    assert inquiries.found(question(0), 0) is None
+    assert inquiries.found(question(1), 0) is not None
+
+
 # --- a market with an oracle that lies ------------------------------------------------------------
 
 
