@@ -12,6 +12,7 @@ import typer
 from node.cli.errors import CLEAN, FAILED, UNVERIFIABLE, USAGE, complain, stop
 from node.cli.options import Json
 from node.cli.records import ExchangeAddress, read_record
+from node.cli.sheet import listed
 
 if TYPE_CHECKING:
     from ledger.checkpoint import VerifierKey
@@ -67,9 +68,7 @@ def audit(
     from ledger.audit import audit as run  # noqa: PLC0415
 
     if list_checks:
-        width = max(len(name) for name, _ in checks())
-        for name, description in checks():
-            typer.echo(f"{name:<{width}}  {description}")
+        typer.echo("\n".join(listed(checks())))
         return
     if not source:
         stop("audit: name a bundle's folder or a node's URL", USAGE)

@@ -12,6 +12,7 @@ import typer
 
 from node.cli.errors import FAILED, USAGE, stop, writing
 from node.cli.options import Json
+from node.cli.sheet import listed
 
 if TYPE_CHECKING:
     from node.bench.registry import Group
@@ -82,9 +83,7 @@ def _list(groups: Sequence[Group], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([{"name": group.name, "about": group.about} for group in groups]))
         return
-    width = max(len(group.name) for group in groups)
-    for group in groups:
-        typer.echo(f"{group.name:<{width}}  {group.about}")
+    typer.echo("\n".join(listed((group.name, group.about) for group in groups)))
 
 
 def _measured(groups: Iterable[Group]) -> Iterator[tuple[str, list[Row]]]:

@@ -1,4 +1,4 @@
-"""Tables on a terminal: columns as wide as what they hold, and nothing is cut.
+"""Tables and lists on a terminal: columns as wide as what they hold, and nothing is cut.
 
 Names stand to the left, numbers to the right; columns of sentences wrap between words. What is wider than the
 terminal goes on in a block below, with the names again.
@@ -6,7 +6,7 @@ terminal goes on in a block below, with the names again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from textwrap import wrap
@@ -38,6 +38,13 @@ class _Column:
         """A cell's lines, each of this width."""
         told = wrap(cell, width, break_long_words=False, break_on_hyphens=False) or [""]
         return [f"{line:<{width}}" if self.left else f"{line:>{width}}" for line in told]
+
+
+def listed(entries: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each name and what it is about, these in one column."""
+    known = list(entries)
+    width = max((len(name) for name, _ in known), default=0)
+    return [f"{name:<{width}}  {about}" for name, about in known]
 
 
 def sheet(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:

@@ -17,6 +17,7 @@ import typer
 
 from node.cli.errors import FAILED, USAGE, stop, writing
 from node.cli.options import Json
+from node.cli.sheet import listed, sheet
 
 if TYPE_CHECKING:
     from node.studies.auctions import Auction
@@ -52,15 +53,10 @@ def study(
 
     Example: wattbook study double-auction --out out/studies
     """
-    from node.studies.registry import ENTRIES, UnknownStudy, load  # noqa: PLC0415 - only when asked for
+    from node.studies.registry import UnknownStudy, load  # noqa: PLC0415 - only when asked for
 
     if list_studies:
-        if as_json:
-            typer.echo(json.dumps([{"name": entry.name, "about": entry.about} for entry in ENTRIES]))
-        else:
-            width = max(len(entry.name) for entry in ENTRIES)
-            for entry in ENTRIES:
-                typer.echo(f"{entry.name:<{width}}  {entry.about}")
+        _list(as_json)
         return
     if name is None:
         stop("name a study; wattbook study --list shows them", USAGE)
@@ -85,6 +81,15 @@ def study(
         _show(chosen, found)
     if not found.passed:
         raise typer.Exit(FAILED)
+
+
+def _list(as_json: bool) -> None:
+    from node.studies.registry import ENTRIES  # noqa: PLC0415
+
+    if as_json:
+        typer.echo(json.dumps([{"name": entry.name, "about": entry.about} for entry in ENTRIES]))
+    else:
+        typer.echo("\n".join(listed((entry.name, entry.about) for entry in ENTRIES)))
 
 
 def _all(seed: int, out: Path | None, paths: Sequence[Path], as_json: bool) -> None:
@@ -178,8 +183,6 @@ def _show(chosen: Study, found: Findings) -> None:
 
 
 def _show_table(table: Table) -> None:
-    from node.cli.sheet import sheet  # noqa: PLC0415
-
     width = get_terminal_size().columns
     lines = sheet(table.head, table.rows, width)
     typer.echo("\n".join(("", *wrap(table.title, width), "", *lines, "")))
