@@ -148,7 +148,8 @@ def run(seed: int) -> Findings:
             Claim("the contract refuses solar energy of who is not registered for it",
                   len(refused) == 1 and told.refusal == Reject.NOT_REGISTERED_SELLER.rule, told.refusal),
             Claim("energy sold as solar that its seller's own meter does not certify costs its seller more"
-                  " than the class gains it: the penalty is above all that solar energy is worth beyond other",
+                  " than the class gains it: the penalty is above all that solar energy is worth beyond"
+                  " other",
                   penalty_neur == PENALTY_UEUR_PER_KWH * told.uncertified_wh > gained_neur,
                   f"{penalty_neur / NEUR_PER_EUR:.3f} € for {gained_neur / NEUR_PER_EUR:.3f} €",
                   by_construction=True),
