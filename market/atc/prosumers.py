@@ -147,13 +147,13 @@ class Prosumers:
             gen = np.clip((price - self._gen_cost) * self._gen_yield, 0.0, self._gen_max)
             load = np.clip((self._load_value - price) * self._load_yield, self._load_min, self._load_max)
         # whoever is linear is indifferent at its price, which is nothing times infinity
-        gen = np.where(np.isnan(gen), 0.0, gen)
-        load = np.where(np.isnan(load), self._load_max, load)
+        np.copyto(gen, 0.0, where=np.isnan(gen))
+        np.copyto(load, self._load_max, where=np.isnan(load))
         low, high = np.full(len(gen), -np.inf), np.full(len(gen), np.inf)
         for corner in (*self._gen_rises, *self._load_rises):
             passed = corner < price
-            np.maximum(low, corner, out=low, where=passed)
-            np.minimum(high, corner, out=high, where=~passed)
+            np.maximum(low, np.where(passed, corner, -np.inf), out=low)
+            np.minimum(high, np.where(passed, np.inf, corner), out=high)
         of_gen, of_load = (
             np.where((start <= low) & (high <= stop), gain, 0.0)
             for (start, stop), gain in (
