@@ -12,8 +12,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
 
-import numpy as np
-
 from market.atc.messages import Purpose, Question, milliwatts, per_unit, weights_of
 from market.atc.metered import Meter, Metered
 from market.atc.prosumers import Prosumers
@@ -108,8 +106,3 @@ class Household:
                 self._plan[slot] = _Planned(power, energy, final)
         while len(self._plan) > SLOTS_KEPT:
             del self._plan[min(self._plan)]
-
-
-def powers(devices: DeviceFile, question: Question) -> tuple[int, ...]:
-    """The proximal step of devices without a storage: one slot after the other from the question's on, mW."""
-    return Household(devices, np.nan).powers(question)

@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 
 from ledger import eip712
+from ledger.chain.protocol import ChainError
 from ledger.eip712 import Domain
 from ledger.keys import Key, Signature, recover
 from market.atc.messages import Answer, Listening, Question
@@ -42,6 +43,7 @@ from node.oracle.verify import ObjectionError
 
 WAIT_MAX_SECONDS = 30.0
 BAD_REQUEST, UNAUTHORIZED, NOT_FOUND, CONFLICT, TOO_LARGE, NOTHING = 400, 401, 404, 409, 413, 204
+UNAVAILABLE = 503
 
 
 class _Bell:
@@ -152,6 +154,10 @@ def create_app(oracle: Serves) -> FastAPI:
     @app.exception_handler(ObjectionError)
     def objects(_request: object, failure: Exception) -> Response:
         return _refusal("not-an-oracle", str(failure), CONFLICT)
+
+    @app.exception_handler(ChainError)
+    def without_chain(_request: object, failure: Exception) -> Response:
+        return _refusal("no-chain", str(failure), UNAVAILABLE)
 
     @app.get("/health")
     def health() -> dict[str, Any]:

@@ -26,7 +26,7 @@ from market.pricing.conditions import Conditions, Devices, SlotPrices
 from market.pricing.newton import NewtonClearing
 from market.slots import Rule
 from node.agent.devices import DeviceFile, Flexible, Generator
-from node.agent.household import powers
+from node.agent.household import Household
 from node.oracle.coordinate import Outlook, coordinate
 from node.oracle.rounds import Member, OpenClearing
 from node.oracle.signers import clear_and_prove
@@ -126,7 +126,8 @@ class AnsweredMarket(SmallMarket):
         return coordinate(opened, outlook, newton)
 
     def _answer(self, opened: OpenClearing, trader: Key, question: Question) -> None:
-        answer = answer_to(question, eip712.struct_hash(question), powers(DEVICES[trader.address], question))
+        powers = Household(DEVICES[trader.address], np.nan).powers(question)
+        answer = answer_to(question, eip712.struct_hash(question), powers)
         opened.take(answer, trader.sign(eip712.digest(self.exchange.domain, answer)))
 
 

@@ -18,7 +18,7 @@ from market.feeder.model import Feeder
 from market.pricing.conditions import Conditions, Devices, Hub
 from market.pricing.newton import NewtonClearing
 from node.agent.devices import DeviceFile, Flexible, Generator
-from node.agent.household import powers
+from node.agent.household import Household
 from node.client.schemas import AnswerBody, signature_text
 from node.oracle.coordinate import Outlook, coordinate
 from node.oracle.inquiries import Inquiry
@@ -103,7 +103,8 @@ def members() -> tuple[Member, ...]:
 def honest(question: Question) -> AnswerBody:
     """What the agent's devices answer, signed."""
     number = NUMBER[question.agent]
-    answer = answer_to(question, eip712.struct_hash(question), powers(FILES[number], question))
+    powers = Household(FILES[number], np.nan).powers(question)
+    answer = answer_to(question, eip712.struct_hash(question), powers)
     return signed(answer, KEYS[number])
 
 

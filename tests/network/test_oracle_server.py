@@ -12,6 +12,7 @@ from threading import Thread
 import httpx
 import pytest
 
+from ledger.chain.protocol import ChainUnavailable
 from ledger.eip712 import Domain
 from ledger.keys import Key, Signature
 from market.atc.messages import Answer, Question
@@ -20,14 +21,13 @@ from node.client.schemas import HeardBody, ProposalBody, UnansweredBody, VoteBod
 from node.client.serving import listening, serving
 from node.oracle.app import create_app
 from node.oracle.rounds import OpenClearing
-from node.oracle.verify import ObjectionError
 from tests.network.bad_answers import BAD, sent
 from tests.network.clearing_case import CAPACITY_MW, DOMAIN, KEYS, ORACLE, ORACLE_KEY, case, honest, listens
 
 
 @dataclass
 class Serving:
-    """An oracle that serves one clearing and votes on nothing."""
+    """An oracle that serves one clearing, votes on nothing, and has lost its node."""
 
     opened: OpenClearing | None
     key: Key = ORACLE_KEY
@@ -42,7 +42,7 @@ class Serving:
         self.opened.take(answer, signature)
 
     def ask_too(self, body: UnansweredBody) -> HeardBody:
-        raise ObjectionError("asks nobody")
+        raise ChainUnavailable("http://127.0.0.1:1: does not answer")
 
     def vote(self, body: ProposalBody) -> VoteBody:
         return VoteBody(oracle=ORACLE, objection="not now")
@@ -98,10 +98,16 @@ def test_what_else_a_server_is_asked_is_refused():
         assert client.post("/proposal", content=b"{}").status_code == 400
         assert client.post("/unanswered", content=b"{}").status_code == 400
         assert client.get("/question/0x12", headers=listens(KEYS[0])).status_code == 400
+        # the oracle's own node is gone
+        assert _refusal(client.post("/unanswered", json={"questions": []})) == (503, "no-chain")
         for seconds in ("nan", "-1", "31", "soon"):
             target = f"/question/{KEYS[0].address}?wait={seconds}"
-            refused = client.get(target, headers=listens(KEYS[0]))
-            assert (refused.status_code, refused.json()["refusal"]) == (400, "malformed")
+            assert _refusal(client.get(target, headers=listens(KEYS[0]))) == (400, "malformed")
+
+
+def _refusal(answer: httpx.Response) -> tuple[int, str]:
+    """Status and rule."""
+    return answer.status_code, answer.json()["refusal"]
 
 
 @pytest.mark.parametrize(
