@@ -79,7 +79,18 @@ def testnet(
     Example: wattbook testnet --data my-market --config-out testnet.json
     """
     stop = Event()
-    _on_shutdown(_interrupt)
+
+    def interrupt() -> None:
+        """End the start where it is; what is written is whole, and the next start goes on or begins again."""
+        stop.set()
+        raise KeyboardInterrupt
+
+    def be_ready() -> None:
+        _on_shutdown(stop.set)
+        if stop.is_set():  # in a callback of its own, as of the import lock, Python swallows what is raised
+            raise KeyboardInterrupt
+
+    _on_shutdown(interrupt)
 
     def tell(line: str) -> None:
         if not quiet:
@@ -106,7 +117,7 @@ def testnet(
         from node.testnet.running import running  # noqa: PLC0415 - loads slowly
 
         tell("wattbook testnet: starting ...")
-        with running(settings, tell, _complain, lambda: _on_shutdown(stop.set)) as net:
+        with running(settings, tell, _complain, be_ready) as net:
             for line in greeting(net):
                 tell(line)
             stop.wait()
@@ -127,11 +138,6 @@ def testnet(
 def _on_shutdown(do: Callable[[], object]) -> None:
     for number in SHUTDOWN:
         signal.signal(number, lambda *_: do())
-
-
-def _interrupt() -> None:
-    """End the start where it is; what is written is whole, and the next start goes on or begins again."""
-    raise KeyboardInterrupt
 
 
 def greeting(net: Running) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import httpx
@@ -15,6 +13,7 @@ from node.api.sources import LiveSource, RecordSource
 from node.api.verification import Verification, Verified
 from tests.audit.small_market import SILENT
 from tests.audit.visiting import get, items, visiting
+from tests.patience import eventually
 
 
 def test_a_market_that_goes_on_tells_the_same_bills_and_is_audited(
@@ -71,9 +70,7 @@ def test_the_audit_runs_again_where_there_is_more_after_a_rest(record: Record):
     verification = Verification(Slow(), lambda: seconds[0])
 
     def newest(block: int) -> Verified:
-        while (found := verification.newest(block)) is None:
-            time.sleep(0.01)
-        return found
+        return eventually(lambda: verification.newest(block), 0.01)
 
     assert newest(head).report.ok
     assert newest(head).block == head
@@ -81,9 +78,7 @@ def test_the_audit_runs_again_where_there_is_more_after_a_rest(record: Record):
     assert runs == [head], "nothing is new, and then it rests for ten times as long as it took"
     seconds[0] += 20.0
     newest(head + 1)
-    until = time.monotonic() + 60
-    while len(runs) < 2 and time.monotonic() < until:
-        time.sleep(0.01)
+    eventually(lambda: len(runs) == 2, 0.01)
     assert runs == [head, head + 1]
 
 
@@ -104,18 +99,12 @@ def test_an_audit_that_breaks_off_is_told_and_begun_again(record: Record, monkey
     archive = Broken()
     verification = Verification(archive, lambda: seconds[0])
 
-    def until(what: Callable[[], bool]) -> None:
-        end = time.monotonic() + 60
-        while not what():
-            assert time.monotonic() < end
-            time.sleep(0.01)
-
     assert verification.newest(head) is None
-    until(lambda: verification.broke_off)
+    eventually(lambda: verification.broke_off, 0.01)
     archive.fails = False
     assert verification.newest(head) is None
     assert verification.broke_off, "it rests first"
     seconds[0] += 10.0
-    until(lambda: verification.newest(head) is not None)
+    eventually(lambda: verification.newest(head) is not None, 0.01)
     assert not verification.broke_off
     assert verification.newest(head - 1) is None, "the chain went back"

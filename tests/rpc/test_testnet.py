@@ -6,7 +6,7 @@ import csv
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -36,10 +36,9 @@ from node.testnet.market import cast_of, payers, paying_keys_of_simulations
 from node.testnet.operator import Phase, due, passed_over
 from node.testnet.running import Running, running
 from node.testnet.settings import Settings
+from tests.patience import PATIENCE_SECONDS, eventually
 
 FIRST_ORDER = Path(__file__).with_name("first_order.py")
-PATIENCE_SECONDS = 60
-"""Far more than anything here takes, so that a failure is one of the testnet and not of a slow machine."""
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +66,6 @@ def get(net: Running, path: str) -> Any:
 def rpc(net: Running, method: str, *params: Any) -> Any:
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     return httpx.post(net.document["rpc_url"], json=body).json()["result"]
-
-
-def eventually(what: Callable[[], Any]) -> Any:
-    """The first true answer."""
-    for _ in range(PATIENCE_SECONDS * 5):
-        if found := what():
-            return found
-        time.sleep(0.2)
-    raise AssertionError("it never happened")
 
 
 def open_slots(net: Running) -> list[dict[str, Any]]:

@@ -11,26 +11,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from ledger.chain.embedded import EmbeddedChain
 from ledger.keys import TEST_MNEMONIC, mnemonic_keys
+from node.cli.app import app
+from node.cli.testnet import INTERRUPTED, SHUTDOWN
 from node.testnet.market import cast_of, payers
 from node.testnet.running import Running, running
 from node.testnet.settings import FolderError, SettingError, Settings
+from tests.patience import PATIENCE_SECONDS, eventually
 
 ROOT = Path(__file__).parents[2]
 FIRST_ORDER = Path(__file__).with_name("first_order.py")
 COMMAND = [sys.executable, "-c", "from node.cli import main; main()", "testnet"]
 OTHER_WORDS = "legal winner thank year wave sausage worth useful legal winner thank yellow"
-PATIENCE_SECONDS = 60
-"""Far more than a start takes."""
 
 
 @contextmanager
@@ -160,6 +162,23 @@ def test_stops_cleanly_and_quietly(tmp_path: Path) -> None:
     assert (started.returncode, stdout, stderr) == (0, "", "")
 
 
+def test_interrupt_that_is_swallowed_ends_the_start_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def deaf(settings: Settings, tell: Any, complain: Any, started: Callable[[], None]) -> Iterator[None]:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        started()
+        yield
+
+    before = {number: signal.getsignal(number) for number in SHUTDOWN}
+    monkeypatch.setattr("node.testnet.running.running", deaf)
+    done = CliRunner().invoke(app, ["testnet"])
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    assert done.exit_code == INTERRUPTED, done.output
+    assert done.output.endswith("stopped before it was ready\n")
+
+
 def test_interrupt_ends_a_start(tmp_path: Path) -> None:
     """Between the first word and the last of a start, which has a market to deploy."""
     with process("--data", str(tmp_path)) as started:
@@ -255,15 +274,6 @@ def jump(net: Running, seconds: int) -> None:
     body = {"jsonrpc": "2.0", "id": 1, "method": "evm_increaseTime", "params": [hex(seconds)]}
     answered = httpx.post(net.document["rpc_url"], json=body, timeout=PATIENCE_SECONDS).json()
     assert answered["result"] == seconds
-
-
-def eventually(what: Callable[[], Any]) -> None:
-    """Wait until it is true."""
-    for _ in range(PATIENCE_SECONDS * 5):
-        if what():
-            return
-        time.sleep(0.2)
-    raise AssertionError("it never happened")
 
 
 def start(settings: Settings) -> None:
