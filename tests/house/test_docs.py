@@ -12,7 +12,6 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-import typer.main
 from fastapi.routing import APIRoute
 from typer.testing import CliRunner
 
@@ -22,6 +21,8 @@ from market.messages import ReadingReject
 from market.orders import Reject, VoidReason
 from node.scenario import builtin_names, load
 from node.scenario.schema import ScenarioFile
+from tests.house.documents import blocks, page, sections, shell_lines
+from tests.house.references import REFERENCES, commands
 from tests.house.repository import ROOT, files, text
 
 PAGES = tuple(path for path in files() if path.suffix == ".md")
@@ -44,22 +45,12 @@ UNITS = {
 """The unit that the end of a key's name promises."""
 
 
-def page(path: str | Path) -> str:
-    return (ROOT / path).read_text("utf-8")
-
-
 def rows(markdown: str) -> list[list[str]]:
     """Cells of every table row, heads and rules left out."""
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     table = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
     heads = {number - 1 for number, cells in enumerate(table) if set("".join(cells)) <= set("-: ")}
     return [cells for number, cells in enumerate(table) if number not in heads | {head + 1 for head in heads}]
-
-
-def sections(markdown: str) -> dict[str, str]:
-    """Text under each heading of the second level."""
-    parts = re.split(r"^## +(.*)$", markdown, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 # --- links and commands -------------------------------------------------------------------------
@@ -79,19 +70,16 @@ def test_links_resolve(path: Path):
     assert not broken
 
 
-def shell_lines() -> Iterator[tuple[Path, str]]:
-    """Every command in a `sh` block of a page."""
+def examples() -> Iterator[tuple[Path, str]]:
+    """Every command that a page tells to type."""
     for path in PAGES:
-        for block in re.findall(r"^```sh\n(.*?)^```", text(path) or "", re.MULTILINE | re.DOTALL):
-            for line in block.replace("\\\n", " ").splitlines():
-                if line.strip() and not line.lstrip().startswith("#"):
-                    yield path, line
+        yield from ((path, line) for line in shell_lines(text(path) or ""))
 
 
 def test_shell_examples_start_with_programs_that_a_reader_has():
     unknown = [
         f"{path}: {line}"
-        for path, line in shell_lines()
+        for path, line in examples()
         if Path(shlex.split(line, comments=True)[0]).name not in PROGRAMS
     ]
     assert not unknown, "\n".join(unknown)
@@ -109,29 +97,12 @@ def test_make_targets_of_the_pages_exist():
 
 
 def test_the_researchers_example_prices_the_feeder(capsys: pytest.CaptureFixture[str]):
-    [example] = re.findall(
-        r"^```python\n(.*?)^```", page("node/guides/researcher.md"), re.MULTILINE | re.DOTALL
-    )
+    [example] = blocks(page("node/guides/researcher.md"), "python")
     exec(compile(example, "researcher.md", "exec"), {})
     assert capsys.readouterr().out.startswith("[120.   120.57 ")
 
 
 # --- the command line ---------------------------------------------------------------------------
-
-
-def commands() -> dict[str, Any]:
-    """Every command by its words, `audit explain` among them."""
-    from node.cli.app import app
-
-    group: Any = typer.main.get_command(app)
-    return dict(_within(group, ""))
-
-
-def _within(group: Any, before: str) -> Iterator[tuple[str, Any]]:
-    for name, command in group.commands.items():
-        yield before + name, command
-        if hasattr(command, "commands"):
-            yield from _within(command, f"{before}{name} ")
 
 
 @cache
@@ -154,7 +125,7 @@ def test_every_command_is_in_the_readme():
 def test_options_of_the_examples_exist():
     """An example in a page calls a command that is there, with options that it has."""
     unknown = []
-    for path, line in shell_lines():
+    for path, line in examples():
         program, *words = shlex.split(line, comments=True)
         if Path(program).name != "wattbook" or words[0].startswith("-"):
             continue
@@ -181,6 +152,11 @@ def test_every_route_is_described():
         if re.match("`([A-Z]+ )?/", cells[0])
     }
     assert described == routes
+
+
+@pytest.mark.parametrize("path", REFERENCES)
+def test_reference_says_what_the_code_does(path: str):
+    assert page(path) == REFERENCES[path](), "python -m tests.house.references writes it anew"
 
 
 # --- audit and contract -------------------------------------------------------------------------
@@ -301,9 +277,9 @@ def test_scenario_units_are_those_of_the_names():
 
 
 def test_the_worked_scenario_loads(tmp_path: Path):
-    examples = re.findall(r"^```toml\n(.*?)^```", page(SCENARIO_PAGE), re.MULTILINE | re.DOTALL)
-    assert examples
-    for number, example in enumerate(examples):
+    scenarios = blocks(page(SCENARIO_PAGE), "toml")
+    assert scenarios
+    for number, example in enumerate(scenarios):
         path = tmp_path / f"{number}.toml"
         path.write_text(example, "utf-8")
         load(path)
