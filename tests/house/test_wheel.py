@@ -16,7 +16,7 @@ from hatchling.builders.wheel import WheelBuilder
 
 from tests.house.repository import PACKAGES, ROOT, files
 
-DATA = {".json", ".vy", ".toml", ".html", ".md", ".css", ".csv", ".js", ".svg"}
+DATA = {".json", ".vy", ".toml", ".html", ".md", ".css", ".csv", ".js", ".png", ".svg"}
 """What packages hold beside Python."""
 
 ELSEWHERE = """
