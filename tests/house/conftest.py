@@ -1,11 +1,13 @@
-"""A small session made by hand: random trades and readings, settled by the market's own formula."""
+"""The wheel; a small session made by hand: random trades and readings, settled by the market's formula."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
 from market.accounts import Position
 from market.events import AccountSettled
@@ -16,6 +18,7 @@ from market.settlement import Cause, Valuation, amount_neur, delivered_wh, settl
 from market.slots import Rule, Tariff
 from node.simulate.bills import Trades, trades_by_account
 from node.simulate.result import DayResult, Ledger, NetworkState, Participant, SlotResult, Welfare
+from tests.house.repository import ROOT
 
 PARENT = (-1, 0, 1, 1, 3)
 TARIFF = Tariff(retail=240_000, network_fee=80_000, fit=70_000)
@@ -25,6 +28,14 @@ UTILITY = "0x" + "0" * 39 + "1"
 NAMES = ("first", "second", 'third, "quoted"', "<b>fourth</b> & co", "fifth")
 
 MakeDay = Callable[..., DayResult]
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is shipped, as one file."""
+    folder = tmp_path_factory.mktemp("wheel")
+    (built,) = WheelBuilder(str(ROOT)).build(directory=str(folder), versions=["standard"])
+    return Path(built)
 
 
 @pytest.fixture(scope="session")
