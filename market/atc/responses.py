@@ -30,6 +30,7 @@ from market.pricing.wire import FormatError, Reader, Writer
 from market.units import Floats, Ints
 
 MAGIC, VERSION = b"WBRS", 1
+UINT8_MAX, UINT16_MAX = 2**8 - 1, 2**16 - 1
 ADDRESS_BYTES, SIGNATURE_BYTES = 20, 64
 SETTLED_EXCESS = 2.0
 """Residuals that responses may have against a certificate, as multiples of the stopping rule: rounds measure
@@ -161,6 +162,7 @@ class Responses:
         if conditions.devices.count or conditions.storages.count:
             raise FormatError("responses come with no devices")
         slot, purpose, oracle, last, count = reader.counts(5)
+        _require_fit(purpose, oracle, last)
         periods = conditions.periods
 
         def numbers() -> tuple[int, ...]:
@@ -176,6 +178,7 @@ class Responses:
             if stand == Stand.FORECAST:
                 standings.append(Standing(agent, bus, Stand.FORECAST, powers))
                 continue
+            _require_fit(purpose, oracle, asked)
             question = Question(agent, slot, purpose, oracle, asked, numbers(), numbers())
             if min(question.weights) < 1:
                 raise FormatError(f"{agent}: a weight below 1")
@@ -197,6 +200,12 @@ def firm_with(feeder: Feeder, conditions: Conditions, silent: Iterable[Standing]
 def is_responses(data: bytes) -> bool:
     """Whether inputs are responses of agents, and not devices."""
     return data[: len(MAGIC)] == MAGIC
+
+
+def _require_fit(purpose: int, oracle: int, number: int) -> None:
+    """Raise FormatError where a question cannot be of this purpose, oracle or round: see `messages`."""
+    if max(purpose, oracle) > UINT8_MAX or number > UINT16_MAX:
+        raise FormatError(f"no question is of purpose {purpose}, oracle {oracle}, round {number}")
 
 
 def _shown(standing: Standing, period: int) -> float:

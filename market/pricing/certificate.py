@@ -226,8 +226,15 @@ def _known(kind: type[Claims], value: int) -> Claims:
 
 
 def prices(data: bytes, feeder: Feeder, period: int = 0, *, hours: float) -> SlotPrices:
-    """The integer prices that a certificate proves, as they must be posted. Raises FormatError."""
-    return quantise(decode(data), feeder, period, hours=hours)
+    """The integer prices that a certificate proves, as they must be posted.
+
+    Raises FormatError, also where one does not fit the contract's 32 bits.
+    """
+    certified = decode(data)
+    try:
+        return quantise(certified, feeder, period, hours=hours)
+    except ValueError as failure:
+        raise FormatError(str(failure)) from None
 
 
 # --- the checker --------------------------------------------------------------------------------

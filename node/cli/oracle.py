@@ -51,7 +51,8 @@ def oracle(
         ),
     ] = None,
     answer_seconds: Annotated[
-        float, typer.Option(help="How long a round waits for answers.", min=0.1, max=600)
+        float,
+        typer.Option(help="How long a round waits for answers; the same for all oracles.", min=0.1, max=600),
     ] = 5.0,
     turn_seconds: Annotated[
         float, typer.Option(help="How long a turn lasts; the same for all oracles.", min=1, max=3_600)

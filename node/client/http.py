@@ -202,13 +202,21 @@ class Client:
         headers = {**(headers or {}), **({} if data is None else {"Content-Type": "application/json"})}
         try:
             with self._session.request(
-                method, url, data=data, headers=headers, timeout=(CONNECT_SECONDS, patience), stream=True
+                method,
+                url,
+                data=data,
+                headers=headers,
+                timeout=(CONNECT_SECONDS, patience),
+                stream=True,
+                allow_redirects=False,
             ) as answer:
                 found = _body(answer, url)
         except (requests.RequestException, UnicodeError) as failure:
             raise UnreachableError(f"{self.url}: does not answer: {_why(failure)}") from None
         if answer.status_code == NOTHING:
             return None
+        if answer.is_redirect:
+            raise AnswerError(f"{url}: sends elsewhere; name the server itself")
         if not answer.ok:
             raise self._refused(url, answer.status_code, found)
         return found

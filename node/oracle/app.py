@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Protocol
 
@@ -39,9 +40,11 @@ from node.client.schemas import (
     signature_of,
 )
 from node.oracle.rounds import AnswerRefusedError, OpenClearing
-from node.oracle.verify import ObjectionError
+from node.oracle.verify import NotDueError, ObjectionError
 
 WAIT_MAX_SECONDS = 30.0
+INQUIRIES_AT_ONCE = 32
+"""Each waits for agents: threads of their own, so that votes and proofs wait for none."""
 BAD_REQUEST, UNAUTHORIZED, NOT_FOUND, CONFLICT, TOO_LARGE, NOTHING = 400, 401, 404, 409, 413, 204
 UNAVAILABLE = 503
 
@@ -116,13 +119,14 @@ class Serves(Protocol):
 
 def create_app(oracle: Serves) -> FastAPI:
     """The application over an oracle."""
-    bell = _Bell()
+    bell, inquiries = _Bell(), ThreadPoolExecutor(INQUIRIES_AT_ONCE)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         bell.hang()
         oracle.on_round = bell.ring
         yield
+        inquiries.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(title="Wattbook oracle", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
 
@@ -153,7 +157,8 @@ def create_app(oracle: Serves) -> FastAPI:
 
     @app.exception_handler(ObjectionError)
     def objects(_request: object, failure: Exception) -> Response:
-        return _refusal("not-an-oracle", str(failure), CONFLICT)
+        rule = "not-due" if isinstance(failure, NotDueError) else "not-an-oracle"
+        return _refusal(rule, str(failure), CONFLICT)
 
     @app.exception_handler(ChainError)
     def without_chain(_request: object, failure: Exception) -> Response:
@@ -197,7 +202,7 @@ def create_app(oracle: Serves) -> FastAPI:
     async def unanswered(request: Request) -> Response:
         """Ask who did not answer another oracle, and hand on what they answer."""
         body = read(UnansweredBody, await _read(request, PROPOSAL_MAX_BYTES))
-        return _json(await run_in_threadpool(oracle.ask_too, body))
+        return _json(await asyncio.get_running_loop().run_in_executor(inquiries, oracle.ask_too, body))
 
     @app.post("/proposal")
     async def proposal(request: Request) -> Response:

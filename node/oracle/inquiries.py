@@ -23,7 +23,7 @@ from node.oracle.rounds import BadSignatureError, Given
 
 KEPT_MAX = 65_536
 """Inquiries remembered at most; the oldest go first."""
-Key = tuple[Address, int, int, int, int]
+About = tuple[Address, int, int, int, int]
 """Agent, slot, purpose, oracle, round."""
 
 
@@ -50,42 +50,56 @@ class Inquiries:
         self._domain, self._answer_seconds = domain, answer_seconds
         self._on_round, self._monotonic = on_round, monotonic
         self._changed = Condition()
-        self._open: dict[Key, Inquiry] = {}
-        self._done: dict[Key, Inquiry] = {}
+        self._open: dict[About, Inquiry] = {}
+        self._done: dict[About, Inquiry] = {}
 
-    def ask(self, questions: Sequence[tuple[Question, Signature]], second: int) -> tuple[Given, ...]:
-        """Answers that come in until everybody answered, or a round's time is over."""
-        asked = [Inquiry(question, signature, second) for question, signature in questions]
+    def ask(
+        self, questions: Sequence[tuple[Question, Signature]], second: int, since: float
+    ) -> tuple[Given, ...]:
+        """Answers that come in until everybody answered, or a round's time is over.
+
+        It is `second` now. What was asked since second `since` is not asked again: who has the same asked
+        twice hears what comes in, or came.
+        """
         with self._changed:
-            for inquiry in asked:  # what was heard before says nothing of now
-                self._done.pop(_key(inquiry.question), None)
-                self._open[_key(inquiry.question)] = inquiry
+            inquiries = [self._begun(*each, second, since) for each in questions]
             self._on_round()
             ends = self._monotonic() + self._answer_seconds
-            while any(map(self._waits, asked)) and (left := ends - self._monotonic()) > 0:
+            while any(map(self._waits, inquiries)) and (left := ends - self._monotonic()) > 0:
                 self._changed.wait(left)
-            for inquiry in asked:
+            for inquiry in inquiries:
                 self._end(inquiry)
-        return tuple(each.given for each in asked if each.given is not None)
+        return tuple(each.given for each in inquiries if each.given is not None)
+
+    def _begun(self, question: Question, signature: Signature, second: int, since: float) -> Inquiry:
+        """The inquiry of a question: what was heard in another turn says nothing of this one."""
+        about = _about(question)
+        before = self._open.get(about) or self._done.get(about)
+        if before is not None and before.question == question and before.second >= since:
+            return before
+        self._done.pop(about, None)
+        self._open[about] = Inquiry(question, signature, second)
+        return self._open[about]
 
     def _waits(self, inquiry: Inquiry) -> bool:
-        return inquiry.given is None and self._open.get(_key(inquiry.question)) is inquiry
+        return inquiry.given is None and self._open.get(_about(inquiry.question)) is inquiry
 
     def _end(self, inquiry: Inquiry) -> None:
         """Ask no more, and remember it, unless the same was asked anew meanwhile."""
-        key = _key(inquiry.question)
-        if self._open.get(key) is inquiry:
-            self._done[key] = self._open.pop(key)
+        about = _about(inquiry.question)
+        if self._open.get(about) is inquiry:
+            self._done[about] = self._open.pop(about)
         while len(self._done) > KEPT_MAX:
             del self._done[next(iter(self._done))]
 
-    def question(self, agent: Address) -> tuple[Question, Signature] | None:
-        """What an agent is asked now for another oracle."""
+    def questions(self, agent: Address) -> list[tuple[Question, Signature]]:
+        """What an agent is asked now for other oracles, the oldest first."""
         with self._changed:
-            for inquiry in self._open.values():
-                if inquiry.question.agent == agent and inquiry.given is None:
-                    return inquiry.question, inquiry.signature
-        return None
+            return [
+                (inquiry.question, inquiry.signature)
+                for inquiry in self._open.values()
+                if inquiry.question.agent == agent and inquiry.given is None
+            ]
 
     def take(self, answer: Answer, signature: Signature) -> bool:
         """Hear an answer to what is asked here; False where it answers none of that.
@@ -93,7 +107,7 @@ class Inquiries:
         Raises BadSignatureError. Whether it can count is for those to judge who know the rounds before it.
         """
         with self._changed:
-            inquiry = self._open.get(_key(answer))
+            inquiry = self._open.get(_about(answer))
             if inquiry is None or answer.question != eip712.struct_hash(inquiry.question):
                 return False
             if recover(eip712.digest(self._domain, answer), signature) != answer.agent:
@@ -105,9 +119,9 @@ class Inquiries:
     def found(self, question: Question, since: float) -> Inquiry | None:
         """What became of a question if it was asked here since that second of the chain."""
         with self._changed:
-            inquiry = self._done.get(_key(question))
+            inquiry = self._done.get(_about(question))
         return inquiry if inquiry is not None and inquiry.second >= since else None
 
 
-def _key(message: Question | Answer) -> Key:
+def _about(message: Question | Answer) -> About:
     return message.agent, message.slot, int(message.purpose), message.oracle, message.round

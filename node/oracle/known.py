@@ -22,6 +22,9 @@ from node.oracle.duty import tariff_of
 from node.oracle.rounds import Member
 from node.oracle.verify import Known, ObjectionError
 
+OUTLOOKS_KEPT = 256
+"""More than the clearings that can be due at once."""
+
 
 class Knowledge:
     """Looks it up, each outlook once. Raises ObjectionError where what is published cannot be right."""
@@ -89,6 +92,8 @@ class Knowledge:
             if any(len(powers) != conditions.periods for powers in forecasts.values()):
                 raise ObjectionError("the utility's outlook: a forecast is not one power a period")
             self._outlooks[key] = Outlook(feeder, conditions), forecasts
+            if len(self._outlooks) > OUTLOOKS_KEPT:
+                del self._outlooks[next(iter(self._outlooks))]
         return self._outlooks[key]
 
 

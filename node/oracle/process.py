@@ -8,7 +8,7 @@ of a proposal (`verify`), nor that somebody was silent (`inquiries`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,12 +48,13 @@ from node.oracle.forecasts import forecasts_of
 from node.oracle.inquiries import Inquiries
 from node.oracle.kept import Kept
 from node.oracle.known import Knowledge
+from node.oracle.peers import Peers
 from node.oracle.poster import Poster
 from node.oracle.quorum import Ballot, Quorum
 from node.oracle.replay import encode
 from node.oracle.rounds import OpenClearing, WrongSlotError
 from node.oracle.signers import Brought, OracleError, charges_header, prices_header
-from node.oracle.verify import ObjectionError, bring, claimed, verify
+from node.oracle.verify import NotDueError, ObjectionError, bring, claimed, verify
 
 LOOK_SECONDS = 1.0
 PEER_SECONDS = 3.0
@@ -62,6 +63,8 @@ PEER_SECONDS = 3.0
 Told = Callable[[str, Question | Answer], None]
 Turn = tuple[int, Purpose, int]
 """Slot, purpose, and the turn's number."""
+NOBODY = -1
+"""Comes before the first oracle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +95,14 @@ class OracleProcess:
         self.opened: OpenClearing | None = None
         self.on_round: Callable[[], None] = lambda: None
         self._chain, self._exchange, self._terms = chain, exchange, exchange.terms()
-        self._peers = tuple(peers)
+        self._peers = Peers(peers)
         self._timing = timing
         self._tell, self._told = tell, told
         self._poster, self._kept = Poster(exchange, key, tell), Kept(data)
         self._knowledge = Knowledge(exchange, market)
         self._attendance = Attendance()
         self._inquiries = Inquiries(exchange.domain, timing.answer_seconds, lambda: self.on_round())  # noqa: PLW0108 - set later
+        self._asked_by: dict[Address, int] = {}
         self._tried: set[Turn] = set()
         self._over: set[int] = set()
         self._newtons: dict[tuple[bytes, bool], NewtonClearing] = {}
@@ -127,7 +131,10 @@ class OracleProcess:
         Raises ChainError, ServiceError, and ObjectionError where something is due and we are no oracle.
         """
         now = self._chain.now()
-        for slot in slots_in_question(self._terms, now):
+        slots = slots_in_question(self._terms, now)
+        self._over &= set(slots)
+        self._tried = {turn for turn in self._tried if turn[0] in slots}
+        for slot in slots:
             if slot in self._over:
                 continue
             state = self._exchange.slot_of(slot)
@@ -203,16 +210,13 @@ class OracleProcess:
     ) -> Iterator[tuple[Answer, Signature]]:
         """What other oracles hear of who did not answer here, as it comes; who hangs is not waited for."""
         body = UnansweredBody(questions=[QuestionBody.of(*each) for each in unanswered])
-        pool = ThreadPoolExecutor(max(len(self._peers), 1))
-        asked = [pool.submit(self._ask_peer, url, body) for url in self._peers]
-        pool.shutdown(wait=False)
-        for each in as_completed(asked):
-            with suppress(ServiceError):
-                for answer in each.result().answers:
-                    yield answer.record(), signature_of(answer.signature)
-
-    def _ask_peer(self, url: str, body: UnansweredBody) -> HeardBody:
-        return Client(url, self._timing.answer_seconds + PEER_SECONDS).ask_too(body)
+        seconds = self._timing.answer_seconds + PEER_SECONDS
+        asked = self._peers.ask(lambda peer: peer.ask_too(body), seconds)
+        with suppress(TimeoutError):
+            for each in as_completed(asked, seconds):
+                with suppress(ServiceError):
+                    for answer in each.result().answers:
+                        yield answer.record(), signature_of(answer.signature)
 
     def _votes(self, slot: int, purpose: Purpose, brought: Brought, members: OracleSet, index: int) -> Quorum:
         """Signatures of a quorum, ours among them. Raises NoQuorumError."""
@@ -228,20 +232,27 @@ class OracleProcess:
             rounds="0x" + brought.rounds.hex(),
             signature=signature_text(self.key.sign(eip712.digest(domain, signed))),
         )
-        pool = ThreadPoolExecutor(max(len(self._peers), 1))
-        ballot.gather(pool.submit(self._vote_of, url, body) for url in self._peers)
-        pool.shutdown(wait=False, cancel_futures=True)  # whoever hangs is not waited for
+        seconds = self._timing.turn_seconds
+        ballot.gather(self._peers.ask(lambda peer: peer.vote(body), seconds), seconds)
         return ballot.quorum()
-
-    def _vote_of(self, url: str, body: ProposalBody) -> VoteBody:
-        return Client(url, self._timing.turn_seconds).vote(body)
 
     # --- for agents -----------------------------------------------------------------------------
 
     def question(self, agent: Address) -> tuple[Question, Signature] | None:
-        """What an agent is asked now: for another oracle that did not hear it, or in our own clearing."""
+        """What an agent is asked now, in our own clearing or for another oracle that did not hear it.
+
+        One oracle's questions after the other's, so that none, whatever it asks, hides what another asks.
+        """
         opened = self.opened
-        return self._inquiries.question(agent) or (None if opened is None else opened.question(agent))
+        own = None if opened is None else opened.question(agent)
+        asked = [own] if own is not None else []
+        asked += self._inquiries.questions(agent)
+        if not asked:
+            return None
+        last = self._asked_by.get(agent, NOBODY)
+        found = min(asked, key=lambda each: (each[0].oracle <= last, each[0].oracle))
+        self._asked_by[agent] = found[0].oracle
+        return found
 
     def take(self, answer: Answer, signature: Signature) -> None:
         """Count an answer. Raises AnswerRefusedError, and then nothing has changed."""
@@ -255,14 +266,19 @@ class OracleProcess:
     # --- for the others -------------------------------------------------------------------------
 
     def ask_too(self, body: UnansweredBody) -> HeardBody:
-        """Ask who did not answer another oracle in time. Raises ObjectionError, ChainError."""
-        domain, members = self._exchange.domain, self._exchange.oracle_set().oracles
+        """Ask who did not answer another oracle in its turn. Raises ObjectionError, ChainError."""
+        domain, members = self._exchange.domain, self._exchange.oracle_set()
         questions = [(each.record(), signature_of(each.signature)) for each in body.questions]
         for question, signature in questions:
             by = recover(eip712.digest(domain, question), signature)
-            if question.oracle >= len(members) or by != members[question.oracle]:
+            if question.oracle >= len(members.oracles) or by != members.oracles[question.oracle]:
                 raise ObjectionError("a question that no oracle of this market signed")
-        heard = self._inquiries.ask(questions, self._chain.now())
+        rounds = {(each.slot, each.purpose, each.oracle, each.round) for each, _ in questions}
+        if len(rounds) != 1 or len({each.agent for each, _ in questions}) < len(questions):
+            raise ObjectionError("not one question each of one round's agents")
+        slot, purpose, oracle, _ = rounds.pop()
+        begun = self._turn_begun(slot, purpose, oracle, members)
+        heard = self._inquiries.ask(questions, self._chain.now(), begun)
         return HeardBody(answers=[AnswerBody.of(each.answer, each.signature) for each in heard])
 
     def vote(self, body: ProposalBody) -> VoteBody:
@@ -291,13 +307,8 @@ class OracleProcess:
 
     def _judged(self, body: ProposalBody, members: OracleSet) -> ChargesHeader | PricesHeader:
         """What we sign of a proposal. Raises ObjectionError."""
-        purpose = _purpose(body.purpose)
-        state = self._exchange.slot_of(body.slot)
-        if due(self._terms, body.slot, state, self._chain.now()) is not purpose:
-            raise ObjectionError(f"no {purpose.name.lower()} of slot {body.slot} are due")
-        if body.oracle >= len(members.oracles):
-            raise ObjectionError(f"there is no oracle {body.oracle}")
-        begun = self._turn_begun(body.slot, purpose, body.oracle, members)
+        begun = self._turn_begun(body.slot, body.purpose, body.oracle, members)
+        purpose, state = Purpose(body.purpose), self._exchange.slot_of(body.slot)
         with self._looking:
             known = self._knowledge.of(body.slot, purpose, body.oracle, state)
         known = replace(known, inquired=lambda question: self._inquiries.found(question, begun))
@@ -321,13 +332,19 @@ class OracleProcess:
     def _turns(self, slot: int, purpose: Purpose, members: OracleSet) -> Turns:
         return Turns.of(self._terms, slot, purpose, self._timing.turn_seconds, len(members.oracles))
 
-    def _turn_begun(self, slot: int, purpose: Purpose, oracle: int, members: OracleSet) -> float:
-        """The second from which an oracle's turn counts. Raises ObjectionError where it is another's."""
-        turns, now = self._turns(slot, purpose, members), self._chain.now()
+    def _turn_begun(self, slot: int, number: int, oracle: int, members: OracleSet) -> float:
+        """The second from which an oracle's turn counts. Raises ObjectionError where nothing is due or it is
+        another's turn."""
+        purpose, now = _purpose(number), self._chain.now()
+        if due(self._terms, slot, self._exchange.slot_of(slot), now) is not purpose:
+            raise NotDueError(f"no {purpose.name.lower()} of slot {slot} are due")
+        if oracle >= len(members.oracles):
+            raise ObjectionError(f"there is no oracle {oracle}")
+        turns = self._turns(slot, purpose, members)
         begun = turns.begun(oracle, now)
         if begun is None:
             whose = turns.proposer(turns.number(now))
-            raise ObjectionError(f"out-of-turn: oracle {oracle} proposes in the turn of oracle {whose}")
+            raise NotDueError(f"out-of-turn: oracle {oracle} comes in the turn of oracle {whose}")
         return begun
 
     def _index(self, members: OracleSet) -> int:

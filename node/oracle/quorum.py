@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
@@ -60,13 +61,15 @@ class Ballot:
         """A quorum signed them, and one signed the forecasts too."""
         return self.enough and (not self._expected or len(self._also) >= self._members.quorum)
 
-    def gather(self, votes: Iterable[Future[VoteBody]]) -> None:
-        """Count votes as they come until the ballot is complete; forecasts are not waited for for long."""
-        pending = set(votes)
+    def gather(self, votes: Iterable[Future[VoteBody]], seconds: float) -> None:
+        """Count votes as they come until the ballot is complete, or so long; for forecasts not as long."""
+        pending, ends = set(votes), time.monotonic() + seconds
         while pending and not self.complete:
-            patience = FORECASTS_WAIT_SECONDS if self.enough else None
+            left = max(ends - time.monotonic(), 0.0)
+            patience = min(left, FORECASTS_WAIT_SECONDS) if self.enough else left
             done, pending = wait(pending, patience, return_when=FIRST_COMPLETED)
             if not done:
+                self._doubts.append(f"no vote of {len(pending)} in time")
                 break
             for each in done:
                 try:

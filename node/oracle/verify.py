@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from ledger import clearing, eip712
 from ledger.address import checksummed
 from market.atc.responses import Responses, Stand, Standing
-from market.feeder.model import FeederError
+from market.feeder.model import Feeder, FeederError
 from market.pricing.admission import PricingError
 from market.pricing.certificate import check, decode, encode_inputs, prices
+from market.pricing.conditions import SlotPrices
 from market.pricing.newton import NewtonClearing
 from market.pricing.wire import FormatError
 from node.oracle.coordinate import Outlook, coordinate
@@ -27,7 +28,11 @@ from node.oracle.signers import Brought, OracleError, clear_and_prove, differenc
 
 
 class ObjectionError(Exception):
-    """Why an oracle does not sign a proposal."""
+    """Why an oracle does not sign a proposal, or not ask what another has asked."""
+
+
+class NotDueError(ObjectionError):
+    """Nothing of the kind is due, or it is another oracle's turn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,16 +54,13 @@ def bring(responses: Responses, newton: NewtonClearing) -> Brought:
     given = responses.given()
     proof = clear_and_prove(responses.feeder, given, newton).certificate
     _require_settled(responses, proof)
-    return Brought(prices(proof, responses.feeder, hours=given.hours), responses.encode(), proof)
+    return Brought(_prices(proof, responses.feeder, given.hours), responses.encode(), proof)
 
 
 def claimed(brought: Sequence[bytes], known: Known) -> Brought:
     """Inputs, certificate and rounds with the prices the certificate has, unproven. Raises ObjectionError."""
     inputs, proof, rounds = brought
-    try:
-        found = prices(proof, known.outlook.feeder, hours=known.outlook.conditions.hours)
-    except FormatError as failure:
-        raise ObjectionError(str(failure)) from None
+    found = _prices(proof, known.outlook.feeder, known.outlook.conditions.hours)
     return Brought(found, inputs, proof, rounds)
 
 
@@ -81,6 +83,14 @@ def verify(brought: Brought, known: Known, newton: NewtonClearing) -> Responses:
     if apart is not None:
         raise ObjectionError(apart)
     return responses
+
+
+def _prices(proof: bytes, feeder: Feeder, hours: float) -> SlotPrices:
+    """The prices of a certificate. Raises ObjectionError where it has none that can be posted."""
+    try:
+        return prices(proof, feeder, hours=hours)
+    except FormatError as failure:
+        raise ObjectionError(str(failure)) from None
 
 
 def _check_rounds(brought: Brought, known: Known, newton: NewtonClearing) -> None:

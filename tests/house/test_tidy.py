@@ -31,6 +31,7 @@ SEAMS = {
         "time.monotonic",
     ): "an argument's default: whether somebody moves the chain's time",
     ("node/oracle/rounds.py", "time.monotonic"): "an argument's default: how long a round waits for answers",
+    ("node/oracle/quorum.py", "time.monotonic"): "how long votes are waited for",
     (
         "node/oracle/inquiries.py",
         "time.monotonic",

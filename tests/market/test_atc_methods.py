@@ -19,24 +19,14 @@ from market.atc.prosumers import Prosumers, Response
 from market.atc.second_order import SECOND_ORDER
 from market.pricing.admission import ClearingFailed, StorageError
 from market.pricing.certificate import certificate, check
-from market.pricing.conditions import Conditions, Devices, Hub, Solution
-from market.pricing.newton import NewtonClearing
+from market.pricing.conditions import Devices, Hub
 from market.units import Floats
-from tests.market.pricing_cases import CASES, case, draw, price_error, stressed, usual
+from tests.market.atc_cases import EXACT, RESIDUAL_STOP, cleared, spread
+from tests.market.pricing_cases import CASES, case, draw, stressed, usual
 from tests.market.storage_cases import batteries, with_storages
 
-RESIDUAL_STOP = 1e-4
-"""What the stopping rule promises of DLMPs, of max(|λ|, 1)."""
-EXACT = 1e-9
-"""What answers with slopes promise: nothing but rounding is left."""
 NEVER = {"quadratic", "lagrangian"}
 """Penalties without a multiplier, and multipliers without a penalty: near, and never there."""
-
-
-def cleared(feeder, conditions: Conditions, method) -> tuple[Solution, float]:
-    """A solution and its error to Newton's."""
-    solution = AtcClearing(feeder, method)(feeder, conditions)
-    return solution, price_error(solution, NewtonClearing(feeder)(feeder, conditions))
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - NEVER))
@@ -210,12 +200,8 @@ def test_200_random_slots_by_the_residual_stop_and_exactly(
         assert error <= RESIDUAL_STOP, seed
         without.append(plain.iterations)
     assert max(rounds) <= 30
-    record_property("rounds of atc, median, 95 %, most", _spread(rounds))
+    record_property("rounds of atc, median, 95 %, most", spread(rounds))
     assert len(without) >= 190
     assert hard or np.percentile(without, 95) <= 25
     record_property("settled by the residual stop", len(without))
-    record_property("rounds by the residual stop, median, 95 %, most", _spread(without))
-
-
-def _spread(rounds: list[int]) -> str:
-    return ", ".join(f"{np.percentile(rounds, share):g}" for share in (50, 95, 100))
+    record_property("rounds by the residual stop, median, 95 %, most", spread(without))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -11,6 +12,7 @@ import pytest
 
 from market.atc.messages import Question
 from market.atc.responses import Responses, Stand
+from market.pricing.certificate import decode
 from node.oracle.app import receive
 from node.oracle.attendance import Attendance
 from node.oracle.rounds import OpenClearing
@@ -59,6 +61,7 @@ LIES: dict[str, tuple[str, Callable[[Responses], Responses]]] = {
     ),
     "held, though it answered": ("the last was", lambda found: with_first(found, stand=Stand.HELD)),
     "another slot": ("not (1994763, 1, 0)", lambda found: replace(found, slot=SLOT + 1)),
+    "a round that no question has": ("no question is of", lambda found: replace(found, round=2**16)),
     "another load": (
         "differ from what the utility published",
         lambda found: replace(
@@ -98,6 +101,9 @@ def test_another_certificate_is_objected_to():
         verify(replace(brought, certificate=other.certificate), known(), newton())
     with pytest.raises(ObjectionError, match="more expected"):
         claims(replace(brought, certificate=brought.certificate[:-3]))
+    price, beyond = (struct.pack("<d", each) for each in (decode(brought.certificate).duals.price[0, 1], 1e7))
+    with pytest.raises(ObjectionError, match="32-bit range"):
+        claims(replace(brought, certificate=brought.certificate.replace(price, beyond)))
     for cut in ({"inputs": brought.inputs[:-1]}, {"rounds": brought.rounds[:-1]}):
         with pytest.raises(ObjectionError):
             verify(replace(brought, **cut), known(), newton())

@@ -43,7 +43,7 @@ def gathered(*votes: VoteBody) -> Ballot:
     answers: list[Future[VoteBody]] = [Future() for _ in votes]
     for answer, each in zip(answers, votes, strict=True):
         answer.set_result(each)
-    ballot.gather(answers)
+    ballot.gather(answers, seconds=60.0)
     return ballot
 
 
@@ -119,6 +119,6 @@ def test_an_oracle_that_was_rotated_out_says_so_and_an_oracle_without_agents_bri
             signature="0x" + "00" * 64,
         )
         with pytest.raises(RefusedError, match="not-an-oracle"):
-            Client(net.oracles[1]._peers[0]).vote(body)
+            Client(net.oracles[1]._peers.urls[0]).vote(body)
         with pytest.raises(ObjectionError):
             net.oracles[0].vote(body)
