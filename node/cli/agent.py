@@ -19,6 +19,7 @@ from node.cli.joining import (
     RpcUrl,
     one_of,
     refusals,
+    servers,
     until_stopped,
 )
 
@@ -44,7 +45,7 @@ def agent(
     market: MarketUrl = DEFAULT_MARKET,
     rpc_url: RpcUrl = None,
     account: Annotated[
-        int | None, typer.Option(help="Which of a testnet's accounts, from 0.", metavar="N")
+        int | None, typer.Option(help="Which of a testnet's accounts, from 0.", metavar="N", min=0)
     ] = None,
     keystore: Keystore = None,
     password_file: PasswordFile = None,
@@ -75,6 +76,7 @@ def agent(
     Example: wattbook agent --account 3 --oracle http://127.0.0.1:8100 --oracle http://127.0.0.1:8101
     """
     one_of(account=account, keystore=keystore)
+    oracles = servers("--oracle", oracle)
     stopped = until_stopped()
 
     def tell(event: dict[str, Any]) -> None:
@@ -88,11 +90,13 @@ def agent(
 
     with refusals():
         from node.agent.answering import Answering  # noqa: PLC0415 - these load slowly
+        from node.agent.devices import load  # noqa: PLC0415
         from node.agent.household import Household  # noqa: PLC0415
         from node.agent.trading import SECONDS_PER_HOUR, Habits, Trader  # noqa: PLC0415
         from node.client.complaints import Complaints  # noqa: PLC0415
         from node.client.joining import join, keystore_key, known_key  # noqa: PLC0415
 
+        own = None if devices is None else load(devices)
         joined = join(market, rpc_url)
         document = joined.document
         if keystore is not None:
@@ -105,7 +109,7 @@ def agent(
         elif meter:
             meter_key = known_key(document, "--meter", ("accounts", account or 0, "meter_private_key"))
         hours = joined.exchange.terms().slot_seconds / SECONDS_PER_HOUR
-        household = Household(_devices(devices, joined, account), hours)
+        household = Household(own or _drawn(joined, account), hours)
         answering = Answering(joined.chain, joined.exchange, key, household, complain)
         trader = Trader(
             joined.chain,
@@ -117,10 +121,7 @@ def agent(
             market=joined.market,
             told=tell,
         )
-        threads = [
-            Thread(target=answering.run, args=(url, stopped), daemon=True)
-            for url in dict.fromkeys(oracle or ())
-        ]
+        threads = [Thread(target=answering.run, args=(url, stopped), daemon=True) for url in oracles]
         for thread in threads:
             thread.start()
         tell({"event": "ready", "account": key.address, "oracles": len(threads)})
@@ -141,13 +142,10 @@ def _step(trader: Trader, complaints: Complaints) -> None:
         complaints.wrong(f"agent: {failure}")
 
 
-def _devices(path: Path | None, joined: Joined, account: int | None) -> DeviceFile:
-    """What the agent's file says, or what the testnet's scenario draws for its account."""
-    from node.agent.devices import load  # noqa: PLC0415
+def _drawn(joined: Joined, account: int | None) -> DeviceFile:
+    """What the testnet's scenario draws for an account."""
     from node.client.joining import JoinError  # noqa: PLC0415
 
-    if path is not None:
-        return load(path)
     if account is None:
         raise JoinError("--devices: needed with --keystore; only a testnet's accounts have devices drawn")
     from node.agent.drawn import drawn  # noqa: PLC0415 - draws a whole day

@@ -15,6 +15,8 @@ from node.cli.options import Json
 from node.cli.sheet import listed
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from node.bench.registry import Group
     from node.bench.row import Row
 
@@ -87,7 +89,7 @@ def _list(groups: Sequence[Group], as_json: bool) -> None:
 
 
 def _measured(groups: Iterable[Group]) -> Iterator[tuple[str, list[Row]]]:
-    """Run the groups in turn; says on a terminal which one runs. Leaves with 1 where one went wrong."""
+    """Run the groups in turn; says on a terminal which, and what it finds. Leaves with 1 where one went wrong."""
     from rich.console import Console  # noqa: PLC0415 - loads slowly
 
     from market.feeder.model import FeederError  # noqa: PLC0415
@@ -97,11 +99,20 @@ def _measured(groups: Iterable[Group]) -> Iterator[tuple[str, list[Row]]]:
     for group in groups:
         with progress.status(f"{group.name}: {group.about}"):
             try:
-                yield group.name, list(group.rows())
+                yield group.name, list(_told(group.rows(), progress))
             except WrongWork as failure:
                 stop(f"{group.name}: {failure}", FAILED)
             except FeederError as refusal:
                 stop(f"--feeders: {refusal}", USAGE)
+
+
+def _told(rows: Iterable[Row], progress: Console) -> Iterator[Row]:
+    """Each row as it comes, so that who stops a long run has what was measured."""
+    from node.bench.row import number  # noqa: PLC0415
+
+    for row in rows:
+        progress.print(f"{row.name}: {number(row.value)} {row.unit}", highlight=False, markup=False)
+        yield row
 
 
 def _show(measured: Mapping[str, Sequence[Row]]) -> None:

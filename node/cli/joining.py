@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -56,3 +57,12 @@ def one_of(**given: object) -> None:
     named = [f"--{name.replace('_', '-')}" for name in given]
     if sum(value is not None for value in given.values()) != 1:
         stop(f"{' or '.join(named)}: give exactly one of them", USAGE)
+
+
+def servers(option: str, urls: Sequence[str] | None) -> tuple[str, ...]:
+    """Servers by their URLs, each once; leaves with 2 where one has none."""
+    for url in urls or ():
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            stop(f"{option} {url}: is no server's URL, as http://127.0.0.1:8101", USAGE)
+    return tuple(dict.fromkeys(urls or ()))

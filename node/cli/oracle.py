@@ -19,6 +19,7 @@ from node.cli.joining import (
     RpcUrl,
     one_of,
     refusals,
+    servers,
     until_stopped,
 )
 
@@ -32,7 +33,7 @@ def oracle(
     market: MarketUrl = DEFAULT_MARKET,
     rpc_url: RpcUrl = None,
     testnet_oracle: Annotated[
-        int | None, typer.Option(help="Which of a testnet's oracles, from 0.", metavar="N")
+        int | None, typer.Option(help="Which of a testnet's oracles, from 0.", metavar="N", min=0)
     ] = None,
     keystore: Keystore = None,
     password_file: PasswordFile = None,
@@ -64,6 +65,7 @@ def oracle(
     Example: wattbook oracle --testnet-oracle 0 --port 8100 --peer http://127.0.0.1:8101
     """
     one_of(testnet_oracle=testnet_oracle, keystore=keystore)
+    peers = servers("--peer", peer)
     stopped = until_stopped()
 
     def tell(line: str) -> None:
@@ -89,7 +91,7 @@ def oracle(
             joined.exchange,
             key,
             joined.market,
-            tuple(peer or ()),
+            peers,
             timing=Timing(answer_seconds=answer_seconds, turn_seconds=turn_seconds),
             data=data,
             tell=tell,

@@ -175,6 +175,10 @@ def assert_inputs_are_these(record: Record, responses: Responses) -> None:
         (("oracle",), "--testnet-oracle or --keystore: give exactly one of them"),
         (("agent", "--account", "1", "--keystore", "k.json"), "--account or --keystore: give exactly one"),
         (("oracle", "--testnet-oracle", "x"), "Invalid value for '--testnet-oracle'"),
+        (("oracle", "--testnet-oracle", "-1"), "Input should be greater than or equal to 0"),
+        (("oracle", "--testnet-oracle", "0", "--peer", "8101"), "--peer 8101: is no server's URL"),
+        (("agent", "--account", "0", "--oracle", "ftp://x"), "--oracle ftp://x: is no server's URL"),
+        (("agent", "--account", "0", "--devices", "none.toml"), "none.toml: "),
     ],
 )
 def test_wrong_usage_is_one_line(words: tuple[str, ...], message: str):
