@@ -89,7 +89,7 @@ def _list(groups: Sequence[Group], as_json: bool) -> None:
 
 
 def _measured(groups: Iterable[Group]) -> Iterator[tuple[str, list[Row]]]:
-    """Run the groups in turn; says on a terminal which, and what it finds. Leaves with 1 where one went wrong."""
+    """Run the groups in turn; a terminal hears what each finds. Leaves with 1 where one went wrong."""
     from rich.console import Console  # noqa: PLC0415 - loads slowly
 
     from market.feeder.model import FeederError  # noqa: PLC0415
