@@ -31,10 +31,24 @@ SPARE_SECONDS = 400
 
 @dataclass
 class Process:
-    """A started command and what it said."""
+    """A command that was started, whatever became of it since, and all that it said."""
 
-    started: subprocess.Popen[str]
+    command: tuple[str, ...]
     log: Path
+    started: subprocess.Popen[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Begin, or begin again; what it says goes behind what it said."""
+        with self.log.open("a") as output:
+            self.started = subprocess.Popen(self.command, cwd=ROOT, stdout=output, stderr=output, text=True)
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self.started.poll() is None
 
     @property
     def said(self) -> str:
@@ -56,12 +70,20 @@ class Process:
         self.started.kill()
         self.started.wait()
 
+    def stop(self) -> None:
+        """As Ctrl-C does; at once where that takes too long."""
+        self.started.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.started.wait(10)
+        self.kill()
+
 
 @dataclass
 class Network:
     """A running market: `document` is the testnet's, `oracles` and `agents` by number."""
 
     folder: Path
+    testnet: Process
     document: dict[str, Any]
     chain: RpcChain
     exchange: Exchange
@@ -84,7 +106,7 @@ class Network:
 
     def told(self) -> str:
         """The end of what everybody said, for a failure's message."""
-        everybody = {"testnet": self.folder / "testnet.log"}
+        everybody = {"testnet": self.testnet.log}
         everybody |= {f"oracle {n}": each.log for n, each in self.oracles.items()}
         everybody |= {f"agent {n}": each.log for n, each in self.agents.items()}
         return "\n".join(f"--- {name}\n{log.read_text()[-1_500:]}" for name, log in everybody.items())
@@ -118,23 +140,27 @@ def network(
     answer_seconds: float,
     turn_seconds: float,
     horizon: int = 1,
+    data: Path | None = None,
 ) -> Iterator[Network]:
     """A testnet with these processes; how one misbehaves is its tuple, empty for who does not.
 
-    `devices` is the TOML of an account. An oracle that is not named is down.
+    `devices` is the TOML of an account. An oracle that is not named is down. With a `data` folder the testnet
+    can be started again, where everybody finds it.
     """
     with ExitStack() as stack:
         config = folder / "testnet.json"
-        ports = ("--port", "0", "--api-port", "0", "--config-out", str(config))
+        kept = () if data is None else ("--data", str(data))
+        port, api_port = (0, 0) if data is None else _free_ports(2)
+        ports = ("--port", str(port), "--api-port", str(api_port), "--config-out", str(config))
         sizes = ("--accounts", str(accounts), "--oracles", str(signers))
         left_out = ("--without-oracles", "--without-meters", "--horizon", str(horizon))
         testnet = stack.enter_context(
-            _run(folder / "testnet.log", *COMMAND, "testnet", *sizes, *ports, *left_out)
+            _run(folder / "testnet.log", *COMMAND, "testnet", *sizes, *ports, *left_out, *kept)
         )
         document = _document(config, testnet)
         chain = RpcChain(document["rpc_url"])
         urls = [f"http://127.0.0.1:{port}" for port in _free_ports(len(document["oracles"]))]
-        started = Network(folder, document, chain, site_of(document, config).open(chain), urls)
+        started = Network(folder, testnet, document, chain, site_of(document, config).open(chain), urls)
         market = ("--market", document["api_url"])
         for number, misbehaviour in agents.items():
             own = folder / f"agent-{number}.toml"
@@ -171,22 +197,17 @@ def network(
 
 @contextmanager
 def _run(log: Path, *command: str) -> Iterator[Process]:
-    with log.open("w") as output:
-        started = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, text=True)
+    process = Process(command, log)
     try:
-        yield Process(started, log)
+        yield process
     finally:
-        started.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            started.wait(10)
-        started.kill()
-        started.wait()
+        process.stop()
 
 
 def _document(config: Path, testnet: Process) -> Any:
     ends = time.monotonic() + PATIENCE_SECONDS
     while not config.exists():
-        assert testnet.started.poll() is None and time.monotonic() < ends, testnet.said
+        assert testnet.runs and time.monotonic() < ends, testnet.said
         time.sleep(0.05)
     return json.loads(config.read_text())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
@@ -32,16 +33,21 @@ QUIET_SECONDS = 4.0
 READINGS_SECONDS = 70
 
 
-def trade(net: Network) -> list[int]:
-    """Take four slots, one after the other, through charges, orders, gate, prices and readings."""
+def trade(net: Network, meanwhile: Callable[[], None] = lambda: None) -> list[int]:
+    """Take four slots, one after the other, through charges, orders, gate, prices and readings.
+
+    `meanwhile` happens whenever time has moved, before what is due then is waited for.
+    """
     exchange, terms = net.exchange, net.exchange.terms()
     first = net.next_slot()
     slots = list(range(first, first + SLOTS))
     for slot in slots:
+        meanwhile()
         net.wait(f"charges of {slot}", lambda slot=slot: exchange.slot_of(slot).charges_complete)
         net.move_to(terms.opens(slot) + 1)
     for second, what, slot in _agenda(terms, slots):
         net.move_to(second)
+        meanwhile()
         if what is Awaited.ORDERS:
             net.wait(f"orders of {slot}", lambda slot=slot: 2 * _ordering(net, slot) > len(net.agents))
         elif what is Awaited.PRICES:
@@ -83,7 +89,7 @@ def _quiet(net: Network) -> None:
 
 def settle(net: Network, slots: list[int], *, missing: bool) -> None:
     """Until every slot is settled; where meters are silent, after the time for their readings."""
-    there = [number for number, agent in net.agents.items() if agent.started.poll() is None]
+    there = [number for number, agent in net.agents.items() if agent.runs]
     meters = [net.document["accounts"][number]["address"] for number in there]
     for slot in slots:
         net.wait(
