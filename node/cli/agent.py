@@ -19,6 +19,7 @@ from node.cli.joining import (
     RpcUrl,
     one_of,
     refusals,
+    say,
     servers,
     until_stopped,
 )
@@ -81,9 +82,9 @@ def agent(
 
     def tell(event: dict[str, Any]) -> None:
         if as_json:
-            print(json.dumps(event), flush=True)
+            say(json.dumps(event))
         elif not quiet:
-            print("  ".join(f"{name} {value}" for name, value in event.items()), flush=True)
+            say("  ".join(f"{name} {value}" for name, value in event.items()))
 
     def complain(line: str) -> None:
         typer.echo(" ".join(line.split()), err=True)

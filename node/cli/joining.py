@@ -52,6 +52,11 @@ def refusals() -> Iterator[None]:
         stop(failure, FAILED)
 
 
+def say(line: str) -> None:
+    """A line on stdout, in one piece, whoever else speaks at that moment."""
+    print(f"{line}\n", end="", flush=True)
+
+
 def one_of(**given: object) -> None:
     """Exactly one of these options; leaves with 2 otherwise."""
     named = [f"--{name.replace('_', '-')}" for name in given]

@@ -19,6 +19,7 @@ from node.cli.joining import (
     RpcUrl,
     one_of,
     refusals,
+    say,
     servers,
     until_stopped,
 )
@@ -70,7 +71,7 @@ def oracle(
 
     def tell(line: str) -> None:
         if not quiet:
-            print(line, flush=True)
+            say(line)
 
     with refusals(), ExitStack() as stack:
         from node.client.joining import join, keystore_key, known_key  # noqa: PLC0415 - these load slowly
