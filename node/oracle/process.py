@@ -333,8 +333,10 @@ class OracleProcess:
         return Turns.of(self._terms, slot, purpose, self._timing.turn_seconds, len(members.oracles))
 
     def _turn_begun(self, slot: int, number: int, oracle: int, members: OracleSet) -> float:
-        """The second from which an oracle's turn counts. Raises ObjectionError where nothing is due or it is
-        another's turn."""
+        """The second from which an oracle's turn counts.
+
+        Raises ObjectionError where nothing is due, or the turn is another's.
+        """
         purpose, now = _purpose(number), self._chain.now()
         if due(self._terms, slot, self._exchange.slot_of(slot), now) is not purpose:
             raise NotDueError(f"no {purpose.name.lower()} of slot {slot} are due")

@@ -18,6 +18,7 @@ from market.settlement import Cause, Valuation, amount_neur, delivered_wh, settl
 from market.slots import Rule, Tariff
 from node.simulate.bills import Trades, trades_by_account
 from node.simulate.result import DayResult, Ledger, NetworkState, Participant, SlotResult, Welfare
+from tests.house.commands import TINY
 from tests.house.repository import ROOT
 
 PARENT = (-1, 0, 1, 1, 3)
@@ -28,6 +29,14 @@ UTILITY = "0x" + "0" * 39 + "1"
 NAMES = ("first", "second", 'third, "quoted"', "<b>fourth</b> & co", "fifth")
 
 MakeDay = Callable[..., DayResult]
+
+
+@pytest.fixture(scope="module")
+def scenario(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest scenario, in a file of a folder of its own."""
+    path = tmp_path_factory.mktemp("scenario") / "tiny.toml"
+    path.write_text(TINY)
+    return path
 
 
 @pytest.fixture(scope="session")

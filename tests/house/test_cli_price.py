@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from node.price import METHODS
-from tests.house.commands import TINY, told, wattbook
+from tests.house.commands import told, wattbook
 
 TABLE = "buses hub_price import_mw iterations residual certified seconds"
 BUS = "bus dlmp energy loss voltage congestion nuc dlmp_q"
@@ -19,13 +19,6 @@ AGREEMENT = 1e-4
 """Relative difference that methods may have on the same conditions: what ATC's stop rule promises."""
 STOP = 1e-5
 """Relative residual at which ATC's rounds end: the components of its DLMP add up as far as that."""
-
-
-@pytest.fixture(scope="module")
-def scenario(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("scenario") / "tiny.toml"
-    path.write_text(TINY)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from ledger.bundle import canonical_json
 from node.simulate.folder import UNFINISHED
 from node.testnet.running import running
 from node.testnet.settings import Settings
-from tests.house.commands import TINY, refused, told, wattbook
+from tests.house.commands import refused, told, wattbook
 from tests.house.repository import ROOT
 
 SUMMARY = (
@@ -28,13 +28,6 @@ SUMMARY = (
 )
 """What `simulate --json` prints at least."""
 Edit = Callable[[Path], object]
-
-
-@pytest.fixture(scope="module")
-def scenario(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("scenario") / "tiny.toml"
-    path.write_text(TINY)
-    return path
 
 
 @pytest.fixture(scope="module")

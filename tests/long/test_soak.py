@@ -115,7 +115,9 @@ def test_an_hour_with_faults(tmp_path: Path, record_property: Callable[[str, obj
     record_property("faults", dict(sorted(faults.seen.items())))
     record_property("testnet, MiB resident after the first slots and at the end", resident(uses, "testnet"))
     record_property("open files of the testnet", [uses[0]["testnet"].handles, uses[-1]["testnet"].handles])
-    record_property("chain's folder, kB a slot", round((disk[-1] - disk[0]) / 1e3 / (len(slots) - 4), 1))
+    record_property(
+        "chain's folder, kB a slot", round((disk[-1] - disk[0]) / 1e3 / (len(slots) - WARM_SLOTS), 1)
+    )
     record_property("orders", sum(kept.values()))
     record_property("audit", report.verified[2])
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import httpx
@@ -18,6 +20,7 @@ from market.atc.responses import Responses, Stand
 from market.units import WH_PER_MWH
 from node.agent.devices import load, of_slot
 from node.cli.app import app
+from node.cli.joining import say
 from node.client.joining import JoinError, keystore_key
 from tests.network.clearing_case import KEYS
 from tests.network.disclosure import as_said, disclosed, secrets
@@ -185,6 +188,20 @@ def test_wrong_usage_is_one_line(words: tuple[str, ...], message: str):
     done = CliRunner().invoke(app, words, prog_name="wattbook")
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert message in done.stderr
+
+
+def test_a_line_is_said_in_one_piece():
+    """Else another thread's words could come between a line and its end, where stdout is unbuffered."""
+
+    class Pieces(io.StringIO):
+        def write(self, piece: str) -> int:
+            written.append(piece)
+            return len(piece)
+
+    written: list[str] = []
+    with redirect_stdout(Pieces()):
+        say("a line")
+    assert [piece for piece in written if piece] == ["a line\n"]
 
 
 def test_a_market_that_is_not_there_is_told_in_one_line():
