@@ -2,76 +2,46 @@
 
 State-changing methods take records of ours and the key that sends, and return the transaction's hash
 without waiting; `confirm` waits and answers with the events. Batches are cut into transactions that
-fit a block. Reads return frozen records. Raises what `ledger.chain.protocol` names.
+ask for no more gas than the chain lets one have. Reads return frozen records. Raises what
+`ledger.chain.protocol` names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
 import contracts
-from ledger import calls, events, sending
+from ledger import calls, events, gas, sending
 from ledger.abi import arguments_encoder, result_decoder
 from ledger.calls import Call, Deployment, OracleSignature, SignedOrder, SignedReading
 from ledger.chain.protocol import Chain, LogFilter, Receipt
 from ledger.eip712 import Domain
+from ledger.gas import ACCOUNTS_PER_TRANSACTION, ORDERS_PER_TRANSACTION, GasBudget, gas_of_orders
 from ledger.keys import Key, Signature
 from ledger.state import Account, Best, Parts, Position, RestingOrder, SlotState, StoredReading
 from ledger.token import Token, deploy_token
 from market.events import Event
 from market.messages import CancelRequest, OracleSet, Reading
 from market.orders import Address, Berth, Order, OrderRejected, Reject, Veto
-from market.slots import Terms
+from market.slots import Tariff, Terms
 
 __all__ = [
+    "ACCOUNTS_PER_TRANSACTION",
+    "ORDERS_PER_TRANSACTION",
     "Exchange",
+    "GasBudget",
     "OracleSignature",
     "SignedOrder",
     "SignedReading",
     "Token",
     "deploy",
     "deploy_token",
+    "gas_of_orders",
 ]
 
-ORDERS_PER_TRANSACTION = 64
-READINGS_PER_TRANSACTION = 100
-ACCOUNTS_PER_TRANSACTION = 100
-
 DEPLOY_GAS = 15_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class GasBudget:
-    """Gas a call may use: some for the call, some for each item of its batch. Unused gas costs nothing."""
-
-    call: int
-    item: int = 0
-
-    def limit(self, items: int) -> int:
-        """Gas limit of a transaction with so many items."""
-        return min(self.call + self.item * items, sending.GAS_PER_TRANSACTION_MAX)
-
-
-SINGLE_CALL = GasBudget(500_000)
-# One order visits 128 resting ones at most, all of a batch 383: contracts/README.md has the figures.
-ORDERS_APART = GasBudget(call=100_000, item=5_300_000)
-ORDERS_TOGETHER = GasBudget(call=15_000_000, item=220_000)
-READINGS = GasBudget(call=200_000, item=120_000)
-ACCOUNTS = GasBudget(call=500_000, item=200_000)
-# One fill may have had 128 makers, and 1 024 gaps may be in the way, which are gone back over.
-VETOES = GasBudget(call=2_000_000, item=300_000)
-ENTRIES = GasBudget(call=300_000, item=60_000)
-WORDS = GasBudget(call=500_000, item=40_000)
-SIGNATURES = GasBudget(call=1_000_000, item=60_000)
-SLOTS = GasBudget(call=200_000, item=40_000)
-
-
-def gas_of_orders(count: int) -> int:
-    """Gas limit of a transaction that places so many orders, whatever is in their way."""
-    return min(ORDERS_APART.limit(count), ORDERS_TOGETHER.limit(count))
 
 
 class Exchange:
@@ -88,7 +58,7 @@ class Exchange:
 
     # --- sending and waiting --------------------------------------------------------------------
 
-    def send(self, call: Call, sender: Key, budget: GasBudget = SINGLE_CALL, items: int = 0) -> bytes:
+    def send(self, call: Call, sender: Key, budget: GasBudget = gas.SINGLE_CALL, items: int = 1) -> bytes:
         """Send any call; returns the transaction's hash. Raises TransactionRefused."""
         return sending.send(self.chain, sender, self.address, calls.encode(call), budget.limit(items))
 
@@ -165,7 +135,7 @@ class Exchange:
     ) -> bytes:
         """Install the next set of oracles, signed by a quorum of the present one."""
         call = calls.RotateOracles(tuple(oracles), quorum, tuple(signatures))
-        return self.send(call, sender, SIGNATURES, len(oracles) + len(signatures))
+        return self.send(call, sender, gas.SIGNATURES, len(oracles) + len(signatures))
 
     def deposit(self, account: Address, amount: int, *, sender: Key) -> bytes:
         """Put n€ of the sender's tokens into an account's balance."""
@@ -180,9 +150,18 @@ class Exchange:
     def schedule_slots(
         self, first: int, count: int, retail: int, network_fee: int, fit: int, *, sender: Key
     ) -> bytes:
-        """Fix the tariff of slots, µ€/kWh (utility)."""
+        """Fix the tariff of up to 1 024 slots, µ€/kWh (utility)."""
         call = calls.ScheduleSlots(first, count, retail, network_fee, fit)
-        return self.send(call, sender, SLOTS, count)
+        return self.send(call, sender, gas.SLOTS, count)
+
+    def schedule_all(self, first: int, count: int, tariff: Tariff, *, sender: Key) -> tuple[bytes, ...]:
+        """Fix the tariff of any number of slots (utility), in as many transactions as it takes."""
+        return tuple(
+            self.schedule_slots(
+                batch[0], len(batch), tariff.retail, tariff.network_fee, tariff.fit, sender=sender
+            )
+            for batch in self._batches(range(first, first + count), gas.SLOTS)
+        )
 
     def post_charges(
         self,
@@ -196,21 +175,21 @@ class Exchange:
     ) -> bytes:
         """Post the header of the firm charges with its quorum."""
         call = calls.PostCharges(slot, tuple(chunk_hashes), input_hash, certificate_hash, tuple(signatures))
-        return self.send(call, sender, SIGNATURES, len(signatures))
+        return self.send(call, sender, gas.SIGNATURES, len(signatures))
 
     def post_charges_chunk(self, slot: int, index: int, words: Sequence[int], *, sender: Key) -> bytes:
         """Post one chunk of the firm charges."""
-        return self.send(calls.PostChargesChunk(slot, index, tuple(words)), sender, WORDS, len(words))
+        return self.send(calls.PostChargesChunk(slot, index, tuple(words)), sender, gas.WORDS, len(words))
 
     def place_order(self, order: Order, signature: Signature, *, sender: Key) -> bytes:
         """Relay one signed order; it reverts where it breaks a rule."""
-        return self.send(calls.PlaceOrder(order, signature), sender, GasBudget(gas_of_orders(1)))
+        return self.send(calls.PlaceOrder(order, signature), sender, gas.ORDERS)
 
     def place_orders(self, orders: Sequence[SignedOrder], *, sender: Key) -> tuple[bytes, ...]:
         """Relay signed orders in order, in as many transactions as it takes; bad ones are skipped."""
         return tuple(
-            self.send(calls.PlaceOrders(batch), sender, GasBudget(gas_of_orders(len(batch))))
-            for batch in _batches(orders, ORDERS_PER_TRANSACTION)
+            self.send(calls.PlaceOrders(batch), sender, gas.ORDERS, len(batch))
+            for batch in self._batches(orders, gas.ORDERS)
         )
 
     def relay_orders(self, orders: Sequence[SignedOrder], *, sender: Key) -> tuple[Event, ...]:
@@ -221,7 +200,7 @@ class Exchange:
         told: list[Event] = []
         waiting = tuple(orders)
         while waiting:
-            batch = waiting[:ORDERS_PER_TRANSACTION]
+            batch = waiting[: self._fits(gas.ORDERS)]
             (sent,) = self.place_orders(batch, sender=sender)
             found = self.confirm(sent)
             kept = [event for event in found if not _is_unseen(event)]
@@ -239,11 +218,18 @@ class Exchange:
 
     def veto_fills(self, slot: int, vetoes: Sequence[Veto], *, sender: Key) -> bytes:
         """Take back up to 64 fills, the last of the slot first (utility)."""
-        return self.send(calls.VetoFills(slot, tuple(vetoes)), sender, VETOES, len(vetoes))
+        return self.send(calls.VetoFills(slot, tuple(vetoes)), sender, gas.VETOES, len(vetoes))
+
+    def veto_all(self, slot: int, vetoes: Sequence[Veto], *, sender: Key) -> tuple[bytes, ...]:
+        """Take back any number of fills likewise, in as many transactions as it takes."""
+        return tuple(
+            self.veto_fills(slot, batch, sender=sender) for batch in self._batches(vetoes, gas.VETOES)
+        )
 
     def close_gate(self, slot: int, limit: int, *, sender: Key) -> bytes:
-        """Credit makers and void what rests, up to `limit` entries of the slot's levels."""
-        return self.send(calls.CloseGate(slot, limit), sender, ENTRIES, limit)
+        """Credit makers and void what rests, up to `limit` entries of the slot's levels, or what gas lets."""
+        entries = min(limit, self._fits(gas.ENTRIES))
+        return self.send(calls.CloseGate(slot, entries), sender, gas.ENTRIES, entries)
 
     def post_prices(  # noqa: PLR0917 - the order of the ABI
         self,
@@ -267,11 +253,11 @@ class Exchange:
             certificate_hash,
             tuple(signatures),
         )
-        return self.send(call, sender, SIGNATURES, len(signatures))
+        return self.send(call, sender, gas.SIGNATURES, len(signatures))
 
     def post_prices_chunk(self, slot: int, index: int, words: Sequence[int], *, sender: Key) -> bytes:
         """Post one chunk of the prices."""
-        return self.send(calls.PostPricesChunk(slot, index, tuple(words)), sender, WORDS, len(words))
+        return self.send(calls.PostPricesChunk(slot, index, tuple(words)), sender, gas.WORDS, len(words))
 
     def post_forecasts(
         self,
@@ -284,7 +270,7 @@ class Exchange:
     ) -> bytes:
         """Post forecast net energy (packed Wh) of accounts 256·index to 256·index + 255 with its quorum."""
         call = calls.PostForecasts(slot, index, tuple(words), tuple(signatures))
-        return self.send(call, sender, SIGNATURES, len(signatures))
+        return self.send(call, sender, gas.SIGNATURES, len(signatures))
 
     def post_reading(self, reading: Reading, signature: Signature, *, sender: Key) -> bytes:
         """Relay one signed reading; it reverts where it breaks a rule."""
@@ -293,8 +279,8 @@ class Exchange:
     def post_readings(self, readings: Sequence[SignedReading], *, sender: Key) -> tuple[bytes, ...]:
         """Relay signed readings, in as many transactions as it takes; bad ones are skipped."""
         return tuple(
-            self.send(calls.PostReadings(batch), sender, READINGS, len(batch))
-            for batch in _batches(readings, READINGS_PER_TRANSACTION)
+            self.send(calls.PostReadings(batch), sender, gas.READINGS, len(batch))
+            for batch in self._batches(readings, gas.READINGS)
         )
 
     def post_substation(
@@ -302,14 +288,14 @@ class Exchange:
     ) -> bytes:
         """Post the substation's energy (Wh), the wholesale price, packed passive energy by bus (utility)."""
         call = calls.PostSubstation(slot, net_import, wholesale, tuple(passive))
-        return self.send(call, sender, WORDS, len(passive))
+        return self.send(call, sender, gas.WORDS, len(passive))
 
     def estimate(
         self, slot: int, index: int, words: Sequence[int], accounts: Sequence[Address], *, sender: Key
     ) -> bytes:
         """Estimate up to 100 accounts by the forecast `words`, which are none where none was posted."""
         call = calls.Estimate(slot, index, tuple(words), tuple(accounts))
-        return self.send(call, sender, ACCOUNTS, len(accounts))
+        return self.send(call, sender, gas.ACCOUNTS, len(accounts))
 
     def estimate_all(
         self, slot: int, index: int, words: Sequence[int], accounts: Sequence[Address], *, sender: Key
@@ -317,32 +303,37 @@ class Exchange:
         """Estimate any number of accounts of one index, in as many transactions as it takes."""
         return tuple(
             self.estimate(slot, index, words, batch, sender=sender)
-            for batch in _batches(accounts, ACCOUNTS_PER_TRANSACTION)
+            for batch in self._batches(accounts, gas.ACCOUNTS)
         )
 
     def clear_trades(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> bytes:
         """Move the money for trades of up to 100 accounts ahead of settlement."""
-        return self.send(calls.ClearTrades(slot, tuple(accounts)), sender, ACCOUNTS, len(accounts))
+        return self.send(calls.ClearTrades(slot, tuple(accounts)), sender, gas.ACCOUNTS, len(accounts))
 
     def clear_all(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> tuple[bytes, ...]:
         """Clear the trades of any number of accounts, in as many transactions as it takes."""
-        batches = _batches(accounts, ACCOUNTS_PER_TRANSACTION)
+        batches = self._batches(accounts, gas.ACCOUNTS)
         return tuple(self.clear_trades(slot, batch, sender=sender) for batch in batches)
 
     def settle(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> bytes:
         """Settle up to 100 accounts of a slot."""
-        return self.send(calls.Settle(slot, tuple(accounts)), sender, ACCOUNTS, len(accounts))
+        return self.send(calls.Settle(slot, tuple(accounts)), sender, gas.ACCOUNTS, len(accounts))
 
     def settle_all(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> tuple[bytes, ...]:
         """Settle any number of accounts; where it takes several transactions, trades are cleared first."""
-        one_does = len(accounts) <= ACCOUNTS_PER_TRANSACTION
+        one_does = len(accounts) <= self._fits(gas.ACCOUNTS)
         cleared = () if one_does else self.clear_all(slot, accounts, sender=sender)
-        batches = _batches(accounts, ACCOUNTS_PER_TRANSACTION)
+        batches = self._batches(accounts, gas.ACCOUNTS)
         return *cleared, *(self.settle(slot, batch, sender=sender) for batch in batches)
 
     def resettle(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> bytes:
         """Post what late readings change of up to 100 settlements by estimate."""
-        return self.send(calls.Resettle(slot, tuple(accounts)), sender, ACCOUNTS, len(accounts))
+        return self.send(calls.Resettle(slot, tuple(accounts)), sender, gas.ACCOUNTS, len(accounts))
+
+    def resettle_all(self, slot: int, accounts: Sequence[Address], *, sender: Key) -> tuple[bytes, ...]:
+        """Post what late readings change of any number of accounts, in as many transactions as it takes."""
+        batches = self._batches(accounts, gas.ACCOUNTS)
+        return tuple(self.resettle(slot, batch, sender=sender) for batch in batches)
 
     # --- reads ----------------------------------------------------------------------------------
 
@@ -452,6 +443,17 @@ class Exchange:
         """EIP-712 domain separator as the contract computes it."""
         return bytes(self._read("domainSeparator", bytes))
 
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _fits(self, budget: GasBudget) -> int:
+        """Most items of one transaction on this chain."""
+        return budget.fits(self.chain.transaction_gas_max)
+
+    def _batches(self, items: Sequence[Any], budget: GasBudget) -> Iterator[tuple[Any, ...]]:
+        """The items in order, as many at a time as fit a transaction."""
+        size = self._fits(budget)
+        return (tuple(items[first : first + size]) for first in range(0, len(items), size))
+
     def _read(self, name: str, annotation: Any, *values: Any, block: int | None = None) -> Any:
         entry = _views()[name]
         answer = self.chain.call(self.address, arguments_encoder(entry)(*values), block=block)
@@ -470,10 +472,6 @@ def _views() -> dict[str, Any]:
 def _is_unseen(event: Event) -> bool:
     """Whether an order was skipped without being looked at, as all after it in its batch."""
     return isinstance(event, OrderRejected) and event.code == Reject.TOO_MANY_VISITS
-
-
-def _batches(items: Sequence[Any], size: int) -> Iterable[tuple[Any, ...]]:
-    return (tuple(items[first : first + size]) for first in range(0, len(items), size))
 
 
 def deploy(

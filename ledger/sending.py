@@ -5,7 +5,7 @@ Raises what `ledger.chain.protocol` names.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
 from threading import Lock
@@ -15,9 +15,6 @@ from ledger.chain.protocol import Chain, Halted, Receipt, Reverted, TransactionR
 from ledger.keys import Key
 from ledger.transactions import Transaction, decode_transaction, sign_transaction
 from market.orders import Address
-
-GAS_PER_TRANSACTION_MAX = 28_000_000
-"""No transaction asks for more, so that each fits a block of 30 million."""
 
 PRIORITY_FEE_WEI = 1_000_000_000
 BASE_FEE_HEADROOM = 2
@@ -29,6 +26,8 @@ NONCE_TRIES = 5
 BUMP = (9, 8)
 """What a replacement offers of the fees before it: EIP-1559's own step; nodes ask for a tenth more."""
 _TAKEN = ("nonce too low", "replacement transaction underpriced", "already known", "nonce already")
+_TOO_MUCH_GAS = ("gas limit", "gas_limit", "gas cap")
+"""What nodes say where a transaction asks for more gas than a transaction, or a block, may have."""
 
 
 @runtime_checkable
@@ -40,11 +39,16 @@ class Replaces(Protocol):
 
 
 def send(chain: Chain, sender: Key, to: Address | None, data: bytes, gas: int) -> bytes:
-    """Sign and hand over; returns the transaction's hash. Raises TransactionRefused.
+    """Sign and hand over; returns the transaction's hash.
 
+    Raises TransactionRefused, also where it asks for more gas than the network lets a transaction have.
     Threads with one key take turns, so that each gets a nonce of its own; where another process was
     faster, the nonce is asked for again.
     """
+    if gas > chain.transaction_gas_max:
+        raise TransactionRefused(
+            f"gas: it asks for {gas}, and no transaction may ask for more than {chain.transaction_gas_max}"
+        )
     with _turn(sender.address):
         for tries_left in reversed(range(NONCE_TRIES)):
             base_fee = chain.block().base_fee
@@ -62,11 +66,20 @@ def send(chain: Chain, sender: Key, to: Address | None, data: bytes, gas: int) -
                 transaction_hash = chain.send(sign_transaction(sender, transaction))
                 break
             except TransactionRefused as refusal:
-                if not tries_left or not any(words in str(refusal).lower() for words in _TAKEN):
+                if _says(refusal, _TOO_MUCH_GAS):
+                    raise TransactionRefused(
+                        f"{refusal}; it asks for {gas}: give the network's cap by --transaction-gas"
+                    ) from None
+                if not tries_left or not _says(refusal, _TAKEN):
                     raise
     if isinstance(chain, Replaces):
         chain.on_stuck(transaction_hash, _raising(sender, transaction))
     return transaction_hash
+
+
+def _says(refusal: TransactionRefused, words: Iterable[str]) -> bool:
+    said = str(refusal).lower()
+    return any(each in said for each in words)
 
 
 @cache

@@ -22,6 +22,7 @@ from ledger.chain.genesis import Genesis, development
 from ledger.chain.imported import check_header, check_run, decode_block
 from ledger.chain.pool import Conditions, Pool, admit, conditions_after, conditions_of
 from ledger.chain.protocol import (
+    TRANSACTION_GAS_MAX,
     Block,
     ChainError,
     ChainUnavailable,
@@ -73,7 +74,7 @@ class EmbeddedChain(Reading):
     should follow a clock. `interpreter` is who executes: the results are the same, the time is not.
     `genesis` is the beginning of another chain, in the place of `genesis_timestamp`, `funded`,
     `funding_wei`, `chain_id` and `gas_limit`. Raises DataFolderError, and ChainError where the folder
-    holds another chain.
+    holds another chain. `transaction_gas_max` is what senders are told, as a network with such a cap would.
 
     `begun` is how the chain began, None for one that was resumed and keeps no more of it than its state.
     """
@@ -92,7 +93,9 @@ class EmbeddedChain(Reading):
         time_source: Callable[[], int] | None = None,
         interpreter: Interpreter = "fast",
         genesis: Genesis | None = None,
+        transaction_gas_max: int = TRANSACTION_GAS_MAX,
     ) -> None:
+        self.transaction_gas_max = transaction_gas_max
         begun = genesis or development(chain_id, genesis_timestamp, gas_limit, funded, funding_wei)
         self._chain_id = begun.chain_id
         self._interpreter = interpreter

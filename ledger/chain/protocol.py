@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+TRANSACTION_GAS_MAX = 28_000_000
+"""Most gas that a transaction asks for where its network has no lower cap: it fits a block of 30 million."""
+
 
 class ChainError(Exception):
     """Root of what a chain can answer wrongly.
@@ -116,6 +119,10 @@ class Chain(Protocol):
     @property
     def chain_id(self) -> int:
         """Chain id that transactions and signatures name."""
+
+    @property
+    def transaction_gas_max(self) -> int:
+        """Most gas that one transaction may ask for; batches are cut by it."""
 
     def send(self, raw_transaction: bytes) -> bytes:
         """Hand over a signed transaction; returns its hash. Raises TransactionRefused."""

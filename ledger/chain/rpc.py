@@ -27,6 +27,7 @@ from ledger.chain.answers import (
 )
 from ledger.chain.encoding import make_block, ordered_root, raw_receipt
 from ledger.chain.protocol import (
+    TRANSACTION_GAS_MAX,
     Block,
     ChainUnavailable,
     Halted,
@@ -69,7 +70,8 @@ class RpcChain:
 
     `patience_ms` is how long `receipt` waits for a block, `stuck_ms` how long before it has the transaction
     replaced (`on_stuck`), `outage_ms` how long a node that answered once may be gone, `pause_ms` how
-    anything waits. Raises ChainUnavailable where the node does not answer, or answers what does not hash.
+    anything waits, `transaction_gas_max` the most gas that the network lets a transaction ask for. Raises
+    ChainUnavailable where the node does not answer, or answers what does not hash.
     """
 
     def __init__(
@@ -80,8 +82,10 @@ class RpcChain:
         stuck_ms: int = _STUCK_MS,
         outage_ms: int = _OUTAGE_MS,
         pause_ms: Callable[[int], None] = sleep_ms,
+        transaction_gas_max: int = TRANSACTION_GAS_MAX,
     ) -> None:
         self.url = url
+        self.transaction_gas_max = transaction_gas_max
         self._transport = HttpTransport(url)
         self._patience_ms = patience_ms
         self._stuck_ms = stuck_ms

@@ -20,7 +20,8 @@ from threading import BoundedSemaphore
 
 from ledger import calls, eip712
 from ledger.chain.protocol import ChainError, Reverted
-from ledger.exchange import SINGLE_CALL, Exchange, GasBudget, gas_of_orders
+from ledger.exchange import Exchange
+from ledger.gas import ORDERS, SINGLE_CALL, GasBudget
 from ledger.keys import Key, Signature, recover
 from market.messages import CancelRequest
 from market.orders import Address, Order
@@ -91,8 +92,7 @@ class Desk:
         Raises SignatureError, OrderRefusedError, NoCoinsError, BusyError.
         """
         self._check(order, signature)
-        budget = GasBudget(gas_of_orders(1))
-        return self._relay(lambda: calls.PlaceOrder(order, signature), budget)
+        return self._relay(lambda: calls.PlaceOrder(order, signature), ORDERS)
 
     def cancel(self, request: CancelRequest, signature: Signature) -> Relayed:
         """Relay a cancel likewise, of an order that rests or of a nonce that was not seen yet."""
@@ -130,7 +130,7 @@ class Desk:
     def _check_coins(self) -> None:
         """Whether gas can be paid at all. Raises NoCoinsError."""
         chain, relayer = self._exchange.chain, self._relayer.address
-        if chain.balance(relayer) < gas_of_orders(1) * chain.block().base_fee:
+        if chain.balance(relayer) < ORDERS.limit(1) * chain.block().base_fee:
             raise NoCoinsError(f"{relayer}, which pays for orders here, has no coins for gas: send it some")
 
     def _try(self, call: calls.Call, budget: GasBudget) -> None:
@@ -139,7 +139,7 @@ class Desk:
             self._exchange.address,
             calls.encode(call),
             sender=self._relayer.address,
-            gas=budget.limit(0),
+            gas=budget.limit(1),
         )
 
     @contextmanager

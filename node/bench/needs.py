@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from ledger.calls import PlaceOrders
-from ledger.exchange import ACCOUNTS_PER_TRANSACTION, ORDERS_PER_TRANSACTION
+from ledger.gas import ACCOUNTS_PER_TRANSACTION, ORDERS_PER_TRANSACTION
 from ledger.history import history
 from ledger.record import Record
 

@@ -23,6 +23,7 @@ from node.cli.joining import (
     servers,
     until_stopped,
 )
+from node.cli.options import TransactionGas
 
 if TYPE_CHECKING:
     from market.agents.policies import Policy
@@ -45,6 +46,7 @@ class PolicyName(StrEnum):
 def agent(
     market: MarketUrl = DEFAULT_MARKET,
     rpc_url: RpcUrl = None,
+    transaction_gas: TransactionGas = None,
     account: Annotated[
         int | None, typer.Option(help="Which of a testnet's accounts, from 0.", metavar="N", min=0)
     ] = None,
@@ -98,7 +100,7 @@ def agent(
         from node.client.joining import join, keystore_key, known_key  # noqa: PLC0415
 
         own = None if devices is None else load(devices)
-        joined = join(market, rpc_url)
+        joined = join(market, rpc_url, transaction_gas)
         document = joined.document
         if keystore is not None:
             key = keystore_key(keystore, password_file)

@@ -22,6 +22,15 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Another value for a scenario key, as forecast.error=0."),
 ]
+TransactionGas = Annotated[
+    int | None,
+    typer.Option(
+        help="Most gas that a transaction asks for: 16777216 where EIP-7825 holds.",
+        metavar="N",
+        min=21_000,
+        show_default="28000000",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 

@@ -23,6 +23,7 @@ from node.cli.joining import (
     servers,
     until_stopped,
 )
+from node.cli.options import TransactionGas
 
 if TYPE_CHECKING:
     from ledger.keys import Key
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 def oracle(
     market: MarketUrl = DEFAULT_MARKET,
     rpc_url: RpcUrl = None,
+    transaction_gas: TransactionGas = None,
     testnet_oracle: Annotated[
         int | None, typer.Option(help="Which of a testnet's oracles, from 0.", metavar="N", min=0)
     ] = None,
@@ -80,7 +82,7 @@ def oracle(
         from node.oracle.process import OracleProcess, Timing  # noqa: PLC0415
 
         taken = stack.enter_context(listening(host, port))
-        joined = join(market, rpc_url)
+        joined = join(market, rpc_url, transaction_gas)
         if keystore is not None:
             key = keystore_key(keystore, password_file)
         else:

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from node.cli.errors import FAILED, USAGE, stop
-from node.cli.options import Json, ScenarioPath, Seed, Settings, load_scenario, refusals, tell_left_out
+from node.cli.options import (
+    Json,
+    ScenarioPath,
+    Seed,
+    Settings,
+    TransactionGas,
+    load_scenario,
+    refusals,
+    tell_left_out,
+)
 
 if TYPE_CHECKING:
     from ledger.checkpoint import SignerKey
@@ -37,6 +46,7 @@ def simulate(
     rpc_url: Annotated[
         str | None, typer.Option(help="Trade on this node instead of the embedded chain.")
     ] = None,
+    transaction_gas: TransactionGas = None,
     ledger: Annotated[
         LedgerKind,
         typer.Option(help="`none`: on the contract's twin alone, in a fraction of the time; no bundle."),
@@ -51,8 +61,9 @@ def simulate(
 
     Example: wattbook simulate ieee33-day --out out/demo --seed 7 --set forecast.error=0
     """
-    if ledger is LedgerKind.NONE and (rpc_url or checkpoint_key):
-        stop("--ledger none: without a chain there is no --rpc-url and no --checkpoint-key", USAGE)
+    if ledger is LedgerKind.NONE and (rpc_url or transaction_gas or checkpoint_key):
+        absent = "no --rpc-url, no --transaction-gas and no --checkpoint-key"
+        stop(f"--ledger none: without a chain there is {absent}", USAGE)
     loaded = load_scenario(scenario, settings, seed)
     signer = None if checkpoint_key is None else _signer(checkpoint_key)
     from ledger.bundle import BundleError  # noqa: PLC0415 - all of these load slowly
@@ -69,7 +80,7 @@ def simulate(
             if ledger is LedgerKind.NONE:
                 summary = simulate_without_ledger(loaded, out, progress)
             else:
-                summary = run(loaded, out, rpc_url, progress, signer)
+                summary = run(loaded, out, rpc_url, progress, signer, transaction_gas_max=transaction_gas)
     except OutputFolderError as refusal:
         stop(f"--out {refusal}", USAGE)
     except OracleError as failure:

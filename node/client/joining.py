@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ledger.chain.protocol import TRANSACTION_GAS_MAX
 from ledger.chain.rpc import RpcChain
 from ledger.deployment import DeploymentError, site_of
 from ledger.exchange import Exchange
@@ -32,14 +33,17 @@ class Joined:
     market: Client
 
 
-def join(market_url: str, rpc_url: str | None) -> Joined:
-    """The market that a server tells of. Raises JoinError, ServiceError, ChainError."""
+def join(market_url: str, rpc_url: str | None, transaction_gas_max: int | None = None) -> Joined:
+    """The market that a server tells of, for senders that ask for so much gas at most.
+
+    Raises JoinError, ServiceError, ChainError.
+    """
     client = Client(market_url)
     document = client.deployment()
     node = rpc_url or document.get("rpc_url")
     if not isinstance(node, str):
         raise JoinError(f"{market_url}: names no node; give --rpc-url")
-    chain = RpcChain(node)
+    chain = RpcChain(node, transaction_gas_max=transaction_gas_max or TRANSACTION_GAS_MAX)
     try:
         return Joined(document, chain, site_of(document, market_url).open(chain), client)
     except DeploymentError as refusal:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ledger.bundle import canonical_json, write_bundle
 from ledger.chain.embedded import EmbeddedChain
 from ledger.chain.genesis import genesis_document
-from ledger.chain.protocol import Chain, Clock
+from ledger.chain.protocol import TRANSACTION_GAS_MAX, Chain, Clock
 from ledger.chain.rpc import RpcChain
 from ledger.checkpoint import SignerKey
 from ledger.deployment import MarketSite
@@ -39,16 +39,21 @@ def simulate(
     rpc_url: str | None = None,
     progress: Progress = lambda done, total, what: None,
     signer: SignerKey | None = None,
+    *,
+    transaction_gas_max: int | None = None,
 ) -> Summary:
     """Run a scenario's session and write its result folder, if one is named; a `signer` signs its bundle.
 
     The chain is the embedded one unless `rpc_url` names a node; on a node whose time is later than the
-    scenario's, slots move by whole days and nothing else changes. Raises FeederError, OracleError,
+    scenario's, slots move by whole days and nothing else changes. No transaction asks for more gas than
+    `transaction_gas_max`, where that is given. Raises FeederError, OracleError,
     ChainError, OutputFolderError, and ClearingFailed where there is nothing to measure a slot against.
     """
     if out is not None:
         check_output(out)
-    result, session, first_block = traded_on_chain(build(scenario), rpc_url, progress)
+    result, session, first_block = traded_on_chain(
+        build(scenario), rpc_url, progress, transaction_gas_max=transaction_gas_max
+    )
     if out is not None:
         site = None if rpc_url is None else MarketSite.of(session.exchange, session.token, first_block)
         _write(result, session, out, first_block, notice(scenario.feeder), site, signer)
@@ -59,13 +64,15 @@ def traded_on_chain(
     world: World,
     rpc_url: str | None = None,
     progress: Progress = lambda done, total, what: None,
+    *,
+    transaction_gas_max: int | None = None,
 ) -> tuple[DayResult, Session, int]:
     """Trade a world's session on a chain: what happened, the market, the first block that is its own."""
     started = time.perf_counter()
     marketable(world.feeder)
     scenario = world.scenario
     cast = Cast.from_seed(scenario.seed, scenario.oracle.signers, len(world.bus))
-    chain, clock = _open_chain(world, cast, rpc_url)
+    chain, clock = _open_chain(world, cast, rpc_url, transaction_gas_max or TRANSACTION_GAS_MAX)
     first_block = chain.head() + 1
     method, quorum = scenario.oracle.method, scenario.oracle.quorum
     oracles = Oracles(world.feeder, cast.oracles, quorum, method)
@@ -155,14 +162,17 @@ def _result(  # noqa: PLR0917 - a day and what it ran on
     )
 
 
-def _open_chain(world: World, cast: Cast, rpc_url: str | None) -> tuple[Chain, Clock]:
+def _open_chain(
+    world: World, cast: Cast, rpc_url: str | None, transaction_gas_max: int
+) -> tuple[Chain, Clock]:
     if rpc_url is not None:
-        remote = RpcChain(rpc_url)
+        remote = RpcChain(rpc_url, transaction_gas_max=transaction_gas_max)
         return remote, remote
     opening = world.terms.opens(world.first_slot) - CHARGES_LEAD_SECONDS
     chain = EmbeddedChain(
         genesis_timestamp=opening - SETUP_SECONDS,
         funded=cast.payers,
+        transaction_gas_max=transaction_gas_max,
     )
     return chain, chain
 

@@ -12,15 +12,7 @@ from dataclasses import dataclass, field
 from ledger import eip712
 from ledger.chain.protocol import Chain, LogFilter, Reverted
 from ledger.events import events_of, topic
-from ledger.exchange import (
-    ACCOUNTS_PER_TRANSACTION,
-    Exchange,
-    SignedOrder,
-    SignedReading,
-    Token,
-    deploy,
-    deploy_token,
-)
+from ledger.exchange import Exchange, SignedOrder, SignedReading, Token, deploy, deploy_token
 from ledger.keys import Key, derive, mnemonic_keys
 from ledger.vectors import chunk_hashes, chunked, pack
 from market.events import AccountResettled, AccountSettled, Event, ForecastsPosted, SlotSettled
@@ -168,11 +160,7 @@ class Session:
 
     def schedule(self, first: int, count: int, tariff: Tariff) -> None:
         """Fix the tariff of `count` slots."""
-        self._confirm(
-            self.exchange.schedule_slots(
-                first, count, tariff.retail, tariff.network_fee, tariff.fit, sender=self.cast.utility
-            )
-        )
+        self._confirm_all(self.exchange.schedule_all(first, count, tariff, sender=self.cast.utility))
 
     # --- the phases of a slot -------------------------------------------------------------------
 
@@ -297,11 +285,7 @@ class Session:
 
     def resettle(self, slot: int, accounts: Sequence[Address]) -> tuple[AccountResettled, ...]:
         """Post what late readings change of settlements by estimate."""
-        by = self.cast.relayer
-        events = self._confirm_all(
-            self.exchange.resettle(slot, accounts[first : first + ACCOUNTS_PER_TRANSACTION], sender=by)
-            for first in range(0, len(accounts), ACCOUNTS_PER_TRANSACTION)
-        )
+        events = self._confirm_all(self.exchange.resettle_all(slot, accounts, sender=self.cast.relayer))
         return tuple(event for event in events if isinstance(event, AccountResettled))
 
     # --- inside ---------------------------------------------------------------------------------

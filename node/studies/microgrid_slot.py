@@ -177,5 +177,5 @@ def _vetoed(session: Session, events: Sequence[Event], standing: Standing) -> tu
         level.veto(session.address_of(level.taker_id), cut.energy_wh, reason_of(cut.broken), cut.broken.bus)
         for level, cut in zip(levels[: -len(cuts) - 1 : -1], cuts, strict=True)
     ]
-    told = exchange.confirm(exchange.veto_fills(SLOT, vetoes, sender=utility))
-    return tuple(event for event in told if isinstance(event, FillVetoed))
+    told = map(exchange.confirm, exchange.veto_all(SLOT, vetoes, sender=utility))
+    return tuple(event for events in told for event in events if isinstance(event, FillVetoed))

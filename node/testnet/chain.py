@@ -53,6 +53,11 @@ class EngineChain:
         return self.engine.chain.chain_id
 
     @property
+    def transaction_gas_max(self) -> int:
+        """Most gas that one transaction may ask for."""
+        return self.engine.chain.transaction_gas_max
+
+    @property
     def moves(self) -> bool:
         """Whether blocks come by themselves; otherwise somebody builds them by hand."""
         return self.engine.automine or self.engine.block_time_seconds is not None

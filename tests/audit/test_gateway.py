@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from ledger.chain.protocol import Reverted
+from ledger import sending
+from ledger.chain.embedded import EmbeddedChain
+from ledger.chain.protocol import TRANSACTION_GAS_MAX, Reverted, TransactionRefused
 from ledger.eip712 import separator
 from ledger.exchange import Exchange, SignedOrder
+from ledger.gas import ACCOUNTS, ENTRIES, ORDERS, READINGS, SLOTS, VETOES, GasBudget
 from ledger.state import Best, Position
+from ledger.transactions import decode_transaction
 from market.events import OraclesRotated, SlotsScheduled
 from market.messages import OracleSet
-from market.orders import Order, OrderPlaced, OrderRejected, Reject, Side
+from market.orders import Order, OrderPlaced, OrderRejected, Reject, Side, Veto, VetoReason
 from market.slots import Rule
 from tests.audit.small_market import (
     BUYER,
@@ -95,6 +101,80 @@ def test_big_batch_takes_several_transactions(market: SmallMarket) -> None:
     assert {type(event) for event in rejected} == {OrderRejected}
     assert {event.code for event in rejected if isinstance(event, OrderRejected)} == {Reject.NOT_WHOLE_LOTS}
     assert len(rejected) == 130
+
+
+CAP = 2**24
+"""Most gas that a transaction may ask for since the fork Osaka (EIP-7825)."""
+
+
+@pytest.mark.parametrize(
+    ("budget", "whole", "capped"),
+    [
+        (ORDERS, 64, 8),
+        (READINGS, 100, 100),
+        (ACCOUNTS, 100, 81),
+        (VETOES, 64, 49),
+        (ENTRIES, 512, 274),
+        (SLOTS, 1_024, 414),
+    ],
+)
+def test_a_batch_is_what_fits_the_gas_of_a_transaction(budget: GasBudget, whole: int, capped: int) -> None:
+    assert (budget.fits(TRANSACTION_GAS_MAX), budget.fits(CAP)) == (whole, capped)
+    assert budget.limit(whole) <= TRANSACTION_GAS_MAX
+    assert budget.limit(capped) <= CAP
+    assert capped == whole or budget.limit(capped + 1) > CAP
+    with pytest.raises(TransactionRefused, match="a transaction may for 21000"):
+        budget.fits(21_000)
+
+
+def test_batches_follow_the_chain_s_cap(market: SmallMarket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(market.chain, "transaction_gas_max", CAP)
+    gateway, relayer = market.exchange, RELAYER
+    orders = [market.sign(SELLER, SLOT, 30, Side.BID, 80_000, 5) for _ in range(20)]
+    nobody = [f"0x{number:040x}" for number in range(1, 101)]
+    veto = Veto(SELLER.address, 0, 0, 1, 0, 5, bytes(32), 5, VetoReason.LOADING, 1)
+    sent = (
+        gateway.place_orders(orders, sender=relayer),
+        gateway.estimate_all(SLOT, 0, (), nobody, sender=relayer),
+        gateway.clear_all(SLOT, nobody, sender=relayer),
+        gateway.settle_all(SLOT, nobody, sender=relayer),
+        gateway.resettle_all(SLOT, nobody, sender=relayer),
+        gateway.veto_all(SLOT, [veto] * 50, sender=relayer),
+        gateway.schedule_all(SLOT + 100, 500, TARIFF, sender=UTILITY),
+        (gateway.close_gate(SLOT, 512, sender=relayer),),
+    )
+    assert [len(batches) for batches in sent] == [3, 2, 2, 4, 2, 2, 2, 1]
+    assert max(asked(market.chain, each) for batches in sent for each in batches) <= CAP
+    assert len(market.confirm(*sent[0])) == len(gateway.relay_orders(orders, sender=relayer)) == 20
+    for each in (30_000_000, CAP + 1):
+        with pytest.raises(TransactionRefused, match=f"asks for {each}, and no transaction may ask for more"):
+            sending.send(market.chain, relayer, relayer.address, b"", each)
+
+
+def asked(chain: EmbeddedChain, transaction: bytes) -> int:
+    """Gas that a transaction asked for."""
+    receipt = chain.receipt(transaction)
+    raw = chain.block(receipt.block_number).transactions[receipt.transaction_index]
+    return decode_transaction(raw).transaction.gas
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "intrinsic gas too high -- tx.gas_limit > env.cfg.tx_gas_limit_cap",  # anvil 1.7.1
+        "transaction gas limit too high (cap: 16777216, tx: 28000000)",  # Geth's ErrGasLimitTooHigh
+        "Transaction gas limit is 28000000 and exceeds transaction gas cap of 16777216",  # hardhat's EDR
+    ],
+)
+def test_a_node_that_caps_gas_is_answered_with_the_option(
+    market: SmallMarket, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    def refuse(raw: bytes) -> bytes:
+        raise TransactionRefused(said)
+
+    monkeypatch.setattr(market.chain, "send", refuse)
+    with pytest.raises(TransactionRefused, match=re.escape(said) + "; it asks for .* by --transaction-gas"):
+        sending.send(market.chain, RELAYER, RELAYER.address, b"", TRANSACTION_GAS_MAX)
 
 
 def test_nobody_else_may_register(market: SmallMarket) -> None:

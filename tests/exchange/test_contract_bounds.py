@@ -17,9 +17,9 @@ from contracts import build
 from ledger import vectors
 from ledger.calls import SignedOrder
 from ledger.chain.calls import Call as Message
+from ledger.chain.protocol import TRANSACTION_GAS_MAX
 from ledger.keccak import keccak
 from ledger.keys import Key, derive
-from ledger.sending import GAS_PER_TRANSACTION_MAX
 from ledger.transactions import decode_transaction
 from market.events import AccountResettled, TradesCleared
 from market.fills import chain
@@ -200,7 +200,7 @@ def spent(market: Market, send: Callable[[], bytes | tuple[bytes, ...]]) -> int:
     raw = chain.block(receipt.block_number).transactions[receipt.transaction_index]
     assert chain.revert(state)
     called = decode_transaction(raw).transaction
-    assert called.gas <= GAS_PER_TRANSACTION_MAX
+    assert called.gas <= TRANSACTION_GAS_MAX
     execution = chain.execute(Message(called.to, called.data, receipt.sender))
     needed = max(execution.gas_spent, execution.gas_used)
     assert receipt.status == 1, f"out of gas: {needed} of {called.gas} are needed"
@@ -256,7 +256,7 @@ def test_a_batch_of_orders(crowd):
     assert (last - one) // (VISITS_OF_ONE - 2) < GAS["a visit"]
     visits = sum(met) - ORDERS
     assert (needed - visits * GAS["a visit"]) // ORDERS < GAS["an order"]
-    assert ORDERS * GAS["an order"] + visits * GAS["a visit"] < GAS_PER_TRANSACTION_MAX
+    assert ORDERS * GAS["an order"] + visits * GAS["a visit"] < TRANSACTION_GAS_MAX
     (sent,) = market.exchange.place_orders(batch, sender=market.relayer)
     events = market.do(sent)
     kinds = [type(event) for event in events]

@@ -47,9 +47,10 @@ def test_every_table_is_the_same(tmp_path: Path, more: tuple[str, ...]) -> None:
 
 
 def test_what_needs_a_chain_is_refused(tmp_path: Path) -> None:
-    refused = simulate(tmp_path, "--ledger", "none", "--rpc-url", "http://127.0.0.1:1")
-    assert refused.exit_code == 2
-    assert "without a chain there is no --rpc-url" in refused.stderr
+    for option in (("--rpc-url", "http://127.0.0.1:1"), ("--transaction-gas", str(2**24))):
+        refused = simulate(tmp_path, "--ledger", "none", *option)
+        assert refused.exit_code == 2
+        assert "without a chain there is no --rpc-url, no --transaction-gas" in refused.stderr
 
 
 def test_late_readings_end_in_the_bills_of_readings_in_time(tmp_path: Path) -> None:

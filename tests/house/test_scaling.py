@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ledger.exchange import gas_of_orders
+from ledger.gas import gas_of_orders
 from node.bench import needs, scaling
 from node.bench.needs import Activity, scaled, usual
 from tests.house.repository import ROOT

@@ -66,12 +66,12 @@ class Anvil:
 
 
 @contextmanager
-def anvil(*words: Any) -> Iterator[Anvil]:
+def anvil(*words: Any, fork: str = "prague") -> Iterator[Anvil]:
     """A node of its own with these options."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    options = ["--port", port, "--hardfork", "prague", "--silent", *words]
+    options = ["--port", port, "--hardfork", fork, "--silent", *words]
     process = subprocess.Popen([str(find("anvil")), *(str(word) for word in options)])
     node = Anvil(port)
     try:

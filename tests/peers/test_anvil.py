@@ -15,11 +15,16 @@ import pytest
 from ledger.audit import audit
 from ledger.bundle import read
 from ledger.chain.encoding import make_block, read_receipts
-from ledger.chain.protocol import Receipt
+from ledger.chain.protocol import Receipt, TransactionRefused
 from ledger.chain.rpc import RpcChain
 from ledger.deployment import read_site
+from ledger.gas import ORDERS_PER_TRANSACTION, gas_of_orders
+from ledger.keys import mnemonic_keys
 from ledger.record import Record
+from ledger.sending import send
+from ledger.transactions import decode_transaction
 from node.scenario import load
+from node.scenario.schema import ScenarioFile
 from node.simulate.run import simulate
 from node.simulate.summary import Summary
 from tests.peers.side_by_side import anvil
@@ -36,6 +41,7 @@ pytestmark = pytest.mark.needs("anvil")
 class Sessions:
     """One scenario on both chains: folders, summaries, and what anvil's market says at the end."""
 
+    scenario: ScenarioFile
     embedded: Path
     anvil: Path
     summaries: tuple[Summary, Summary]
@@ -54,7 +60,7 @@ def sessions(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         site = read_site(parent / "anvil" / "deployment.json")
         market = site.open(RpcChain(node.url))  # as anybody else would find it
         events = len(market.history(site.first_block))
-    yield Sessions(parent / "embedded", parent / "anvil", (ours, theirs), events)
+    yield Sessions(scenario, parent / "embedded", parent / "anvil", (ours, theirs), events)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -93,6 +99,32 @@ def test_bundle_from_anvil_audits_clean(sessions: Sessions) -> None:
 def test_the_deployment_file_leads_to_the_market(sessions: Sessions) -> None:
     assert sessions.events_on_anvil > 50
     assert not (sessions.embedded / "deployment.json").exists()  # that chain is gone
+
+
+def test_a_network_that_caps_a_transaction_s_gas_carries_the_session(
+    sessions: Sessions, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Under EIP-7825 whole batches are refused; smaller ones end in the same fills, prices and payments."""
+    cap = 2**24
+    with anvil("--timestamp", GENESIS, "--enable-tx-gas-limit", fork="osaka") as node:
+        payer = mnemonic_keys(1)[0]
+        with pytest.raises(TransactionRefused, match="by --transaction-gas"):
+            send(RpcChain(node.url), payer, payer.address, b"", gas_of_orders(ORDERS_PER_TRANSACTION))
+        capped = simulate(sessions.scenario, tmp_path / "capped", node.url, transaction_gas_max=cap)
+    for name in TABLES:
+        file = f"{name}.csv"
+        assert (sessions.embedded / file).read_bytes() == (tmp_path / "capped" / file).read_bytes(), name
+    assert capped.to_json()["payments_sum_neur"] == 0
+    whole, cut = (_asked(folder / "bundle") for folder in (sessions.embedded, tmp_path / "capped"))
+    assert max(cut) <= cap < max(whole)
+    assert len(cut) > len(whole)
+    record_property("capped gas", capped.to_json()["gas_used"])
+
+
+def _asked(folder: Path) -> list[int]:
+    """Gas that each transaction of a bundle asked for."""
+    blocks = read(folder).transactions
+    return [decode_transaction(raw).transaction.gas for block in blocks for raw in block]
 
 
 def _receipts(folder: Path) -> list[tuple[object, ...]]:

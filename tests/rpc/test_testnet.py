@@ -18,7 +18,7 @@ from eth_account import Account
 from web3 import HTTPProvider, Web3
 
 from ledger.audit import audit
-from ledger.chain.protocol import LogFilter
+from ledger.chain.protocol import TRANSACTION_GAS_MAX, LogFilter
 from ledger.chain.rpc import RpcChain
 from ledger.events import topic
 from ledger.exchange import Exchange
@@ -29,6 +29,7 @@ from market.events import OraclesRotated, SlotSettled
 from market.orders import Fill, OrdersFilled, Side
 from market.slots import Terms
 from market.units import hub_price
+from node.client.joining import join
 from node.scenario.loading import load
 from node.simulate.run import simulate
 from node.testnet.deployment import public
@@ -211,6 +212,12 @@ def test_audit_of_a_node_with_two_markets_asks_which(net: Running) -> None:
     with pytest.raises(RecordError, match=f"^{'0x' + '11' * 20} is none of the 2 exchanges found"):
         Record.from_url(net.document["rpc_url"], "0x" + "11" * 20)
     assert Record.from_url(net.document["rpc_url"], exchanges[1]).exchange == exchanges[1]
+
+
+def test_who_joins_asks_for_no_more_gas_than_told(net: Running) -> None:
+    url = net.document["api_url"]
+    assert join(url, None, 2**24).exchange.chain.transaction_gas_max == 2**24
+    assert join(url, None).exchange.chain.transaction_gas_max == TRANSACTION_GAS_MAX
 
 
 def newest_exchange(net: Running) -> str:
