@@ -1,7 +1,8 @@
 """What a market needs of a chain, by unit figures that the record of a day has: SCALING.md's formula.
 
-Units were fitted once, to receipts and files of the demo's day, of two slots of it with 20 prosumers and of
-one with 8 prosumers at 69 buses; `wattbook bench scaling` compares them with a session that is traded anew.
+Units were fitted once, to receipts and files of the demo's day and of two slots of it with 20 prosumers, both
+in calls of 64 orders and of 8, and of two slots with 8 prosumers at 69 buses; `wattbook bench scaling` has
+another session beside them.
 One feeder is one market, so many feeders need so many times as much.
 """
 
@@ -22,18 +23,18 @@ DEPLOYMENT_GAS = 21_020_000
 """Token, the exchange with its other two codes, and the utility's first deposit allowed."""
 ENROLMENT_GAS = 185_000
 """An account registered, and its first deposit."""
-SLOT_GAS = 441_000
-"""Headers of both vectors with two signatures, substation, tariff, gate, and the utility settled."""
+SLOT_GAS = 589_000
+"""Headers of both vectors with two signatures, substation, tariff, gate, book; the utility settled."""
 WORD_GAS = 46_800
 """Eight buses' charges, prices and passive energy."""
 CALL_GAS = 95_400
 """A call of readings and one of settlements, without what is in them."""
 READING_GAS, SETTLEMENT_GAS = 40_300, 28_000
-BATCH_GAS = 118_000
-"""A call that places orders, without them: its base, the slot's words, marks of levels new to the book."""
-ORDERING_GAS = 15_000
+BATCH_GAS = 54_000
+"""A call that places orders, without them: what a further one takes where calls are smaller."""
+ORDERING_GAS = 11_000
 """An account's first order in a slot beyond what a further one takes: the word of its position."""
-ORDER_GAS = 36_600
+ORDER_GAS = 39_500
 ENTRY_GAS = 2_800
 """An order that came to rest, when the gate closes; 11 750 where its maker has fills to be credited."""
 
