@@ -21,7 +21,7 @@ from market.events import AccountSettled
 from market.orders import Order, Side
 from market.pricing.admission import ClearingFailed
 from market.pricing.conditions import Clearing, Components, Conditions, Devices, SlotPrices
-from market.units import Floats, Ints
+from market.units import Floats, Ints, quantise_energy
 from node.oracle.signers import OracleError, Proposal, Signer
 from node.scenario.streams import stream
 from node.scenario.world import World, period
@@ -378,6 +378,8 @@ class TradingDay:
             )
             if each is not None and conditions is not None
         ]
+        shed_wh = {name: self._shed_wh(each, known) for name, each, known in proposals}
+        none_wh = np.zeros(world.feeder.buses, dtype=np.int64)
         return SlotResult(
             index=index,
             slot=slot.view.slot,
@@ -396,6 +398,8 @@ class TradingDay:
             atc_error=0.0
             if self._is_central
             else max((self._error(each, known) for _, each, known in proposals), default=0.0),
+            charges_shed_wh=shed_wh.get("charges", none_wh),
+            prices_shed_wh=shed_wh.get("prices", none_wh),
             placed=tuple(slot.view.placed),
             fills=tuple(slot.view.fills),
             voided=tuple(slot.view.voided),
@@ -425,6 +429,11 @@ class TradingDay:
         if self._storing is None:
             return self.world.conditions(index, self.world.forecast)
         return self._day_conditions.get(self.world.day_of(index).start)
+
+    def _shed_wh(self, proposal: Proposal, known: Conditions) -> Ints:
+        """Firm load by bus that a proposal's clearing plans to shed in its slot, Wh."""
+        shed = proposal.solution.primal.shed[proposal.period] * known.firm_p[proposal.period]
+        return quantise_energy(shed, self.world.feeder.base_mw, self.world.hours)
 
     def _error(self, proposal: Proposal, known: Conditions) -> float:
         """How far a proposal's DLMPs are from the reference, which clears a day's charges once."""

@@ -128,5 +128,5 @@ def network_state(feeder: Feeder, flow: Flow) -> NetworkState:
         flow_mvar=flow.q[0] * base,
         loss_mw=float(flow.loss[0]) * base,
         import_mw=float(flow.net_import[0]) * base,
-        violations=tuple(str(violation) for violation in violations(feeder, flow)),
+        violations=violations(feeder, flow),
     )

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment
 
+from market.feeder.powerflow import Violation
 from node.simulate.bills import Account, Kind, accounts, total
 from node.simulate.canvas import DARK, Shown, data_uri
 from node.simulate.plots import PLOTS, Plot, draw
 from node.simulate.result import DayResult, NetworkState
-from node.simulate.summary import share_reached, summarise, unproven
+from node.simulate.summary import planned_shedding, share_reached, summarise, unproven
 from node.simulate.tables import iso, tables
 from node.simulate.utility import UtilityResult, day_utility_result
 from node.simulate.wording import cents, energy, euros, money
@@ -79,6 +80,7 @@ def render_report(day: DayResult, light: dict[str, bytes] | None = None) -> str:
         .render(
             summary=summary,
             unproven=unproven(summary),
+            planned_shedding=planned_shedding(summary),
             slot_minutes=f"{day.slot_seconds / 60:g}",
             first_start=iso(day.slots[0].start),
             bus_names=day.bus_names,
@@ -200,7 +202,12 @@ def _voltages(day: DayResult) -> Voltages:
 
 def _violations(day: DayResult, states: Iterable[NetworkState]) -> list[str]:
     return [
-        f"{iso(slot.start)}: {line}"
+        f"{iso(slot.start)}: {_broken(day, violation)}"
         for slot, state in zip(day.slots, states, strict=True)
-        for line in state.violations
+        for violation in state.violations
     ]
+
+
+def _broken(day: DayResult, violation: Violation) -> str:
+    place = f"{'bus' if violation.what == 'voltage' else 'line to bus'} {day.bus_names[violation.bus]}"
+    return f"{place}: {violation.what} {violation.value:.5f} pu, limit {violation.limit:.5f} pu"

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from market.events import AccountSettled
+from market.feeder.powerflow import Violation
 from market.orders import Fill, OrderPlaced, OrderVoided
 from market.pricing.conditions import Components, SlotPrices
 from market.slots import Tariff
@@ -19,7 +20,7 @@ class NetworkState:
     """AC flow of one slot: entries by bus, lines by the bus they feed (entry 0 zero).
 
     voltage: magnitude, pu; current: magnitude, pu; flow_mw, flow_mvar: sending end; loss_mw of the
-    whole feeder; violations: one line of text for each limit broken.
+    whole feeder; violations: each limit broken.
     """
 
     voltage: Floats
@@ -28,7 +29,7 @@ class NetworkState:
     flow_mvar: Floats
     loss_mw: float
     import_mw: float
-    violations: tuple[str, ...]
+    violations: tuple[Violation, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,9 @@ class SlotResult:
     the scenario's order, or by bus. `atc_rounds` counts the rounds of the oracles' method, `atc_error`
     is the largest relative difference of a DLMP from the central solve. `fallback` says why charges or
     prices were cleared centrally instead; empty where they were not. `settled` has one record a
-    prosumer, in their order; `utility` the utility's.
+    prosumer, in their order; `utility` the utility's. `charges_shed_wh` and `prices_shed_wh` are the firm
+    load by bus that the clearing behind them plans to shed: nobody carries it out, but ν and λ are then
+    scarcity prices.
 
     Where the oracles could prove nothing, `uncharged` and `unpriced` say why. Without charges nothing was
     traded and ν = 0; without prices the contract settled by the tariff rule, and `prices` are the
@@ -93,6 +96,8 @@ class SlotResult:
     reactive_price: Floats
     atc_rounds: int
     atc_error: float
+    charges_shed_wh: Ints
+    prices_shed_wh: Ints
     placed: tuple[OrderPlaced, ...]
     fills: tuple[Fill, ...]
     voided: tuple[OrderVoided, ...]

@@ -6,10 +6,11 @@ import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from market.units import WH_PER_MWH
 from node.simulate.bills import accounts
 from node.simulate.result import DayResult
 from node.simulate.utility import day_utility_result
-from node.simulate.wording import NBSP, energy, euros, money
+from node.simulate.wording import NBSP, energy, euros, money, power
 
 WELFARE_EPSILON_EUR = 1e-9
 """Below this, nothing was to be gained from the market and a gap says nothing."""
@@ -29,7 +30,9 @@ class Summary:
     postings, the utility's computed on its own. `atc_error_max` is relative; `fallback_slots` counts slots
     whose charges or prices were cleared centrally because the method's own could not be certified,
     `uncharged_slots` those with no charges, hence no trading, and `unpriced_slots` those with no prices,
-    settled by the tariff rule. `seconds` is wall time.
+    settled by the tariff rule. `shed_slots` counts slots whose charges or prices come from a clearing that
+    plans to shed firm load, which nobody carries out; `shed_mw_max` is the most in one of them. `seconds` is
+    wall time.
     """
 
     scenario: str
@@ -71,6 +74,8 @@ class Summary:
     fallback_slots: int
     uncharged_slots: int
     unpriced_slots: int
+    shed_slots: int
+    shed_mw_max: float
     head_number: int
     head_hash: str
     exchange: str
@@ -99,6 +104,7 @@ def summarise(day: DayResult) -> Summary:
     passive = sum(int(slot.passive_wh.sum()) for slot in slots)
     imported = sum(slot.import_wh for slot in slots)
     fills = [fill for slot in slots for fill in slot.fills]
+    shed_wh = [max(int(slot.charges_shed_wh.sum()), int(slot.prices_shed_wh.sum())) for slot in slots]
     return Summary(
         scenario=day.scenario_name,
         seed=day.seed,
@@ -145,6 +151,8 @@ def summarise(day: DayResult) -> Summary:
         fallback_slots=sum(bool(slot.fallback) for slot in slots),
         uncharged_slots=sum(bool(slot.uncharged) for slot in slots),
         unpriced_slots=sum(bool(slot.unpriced) for slot in slots),
+        shed_slots=sum(wh > 0 for wh in shed_wh),
+        shed_mw_max=max(shed_wh, default=0) / (day.slot_seconds / 3_600 * WH_PER_MWH),
         head_number=day.ledger.head_number,
         head_hash=day.ledger.head_hash,
         exchange=day.ledger.exchange_address,
@@ -168,7 +176,11 @@ def _item(label: str, *sentences: str) -> str:
 
 
 def _trading(s: Summary) -> str:
-    rejected = f", {s.orders_rejected:,} orders refused by the contract" if s.orders_rejected else ""
+    rejected = (
+        f", {s.orders_rejected:,} orders refused{' by the contract' if s.head_hash else ''}"
+        if s.orders_rejected
+        else ""
+    )
     return "\n".join(
         (
             f"{s.scenario}, seed {s.seed}: {s.participants} prosumers on {s.feeder},"
@@ -176,7 +188,8 @@ def _trading(s: Summary) -> str:
             "",
             _item(
                 "Trading",
-                f"{s.orders:,} signed orders, {s.fills:,} fills{rejected}; {energy(s.volume_wh)} traded,",
+                f"{s.orders:,} {'signed ' if s.head_hash else ''}orders, {s.fills:,} fills{rejected};",
+                f"{energy(s.volume_wh)} traded,",
                 f"{energy(s.volume_peer_wh)} of it between prosumers, the rest with the utility.",
             ),
             _item(
@@ -241,6 +254,7 @@ def _network(s: Summary) -> str:
                 "Network",
                 f"{limits(s.violations)} by the schedule at gate closure,",
                 f"{limits(s.violations_delivered)} in delivery.",
+                planned_shedding(s),
             ),
             _item(
                 "Prices",
@@ -317,6 +331,17 @@ def unproven(s: Summary) -> list[str]:
         (s.unpriced_slots, "NO PRICES COULD BE PROVEN: settled by the tariff rule."),
     )
     return [f"IN {count} SLOT{'S' * (count > 1)} {what}" for count, what in told if count]
+
+
+def planned_shedding(s: Summary) -> str:
+    """Where charges or prices are those of scarcity on paper alone, in words; empty where nothing is shed."""
+    if s.shed_slots == 0:
+        return ""
+    return (
+        f"IN {s.shed_slots} SLOT{'S' * (s.shed_slots > 1)} CHARGES OR PRICES ARE SCARCITY PRICES:"
+        f" their clearing plans to shed up to {power(s.shed_mw_max)} of firm load."
+        " Nobody carries that out; bills, and what they save, follow the prices all the same."
+    )
 
 
 def limits(count: int) -> str:

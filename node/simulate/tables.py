@@ -182,6 +182,8 @@ def prices(day: DayResult) -> Table:
         "voltage_eur_per_mwh",
         "congestion_eur_per_mwh",
         "dlmp_q_eur_per_mvarh",
+        "charge_shed_wh",
+        "dlmp_shed_wh",
         "passive_wh",
         "voltage_scheduled_pu",
         "voltage_delivered_pu",
@@ -196,6 +198,8 @@ def prices(day: DayResult) -> Table:
                 day.bus_names[bus],
                 "" if slot.uncharged else slot.charges.charges[bus],
                 *_price_cells(slot, bus),
+                int(slot.charges_shed_wh[bus]),
+                int(slot.prices_shed_wh[bus]),
                 int(slot.passive_wh[bus]),
                 float(slot.scheduled.voltage[bus]),
                 float(slot.delivered.voltage[bus]),
@@ -256,6 +260,29 @@ def _flow_cells(state: NetworkState, line: int) -> tuple[float, ...]:
     return float(state.flow_mw[line]), float(state.flow_mvar[line]), float(state.current[line])
 
 
+def violations(day: DayResult) -> Table:
+    """Limits that the AC flow breaks, of the schedule at gate closure or of what was delivered."""
+    columns = (*SLOT_COLUMNS, "flow", "what", "bus", "bus_name", "value_pu", "limit_pu")
+    return Table(
+        "violations",
+        columns,
+        tuple(
+            (
+                *_slot_cells(slot),
+                flow,
+                broken.what,
+                broken.bus,
+                day.bus_names[broken.bus],
+                broken.value,
+                broken.limit,
+            )
+            for slot in day.slots
+            for flow, state in (("scheduled", slot.scheduled), ("delivered", slot.delivered))
+            for broken in state.violations
+        ),
+    )
+
+
 def bills(day: DayResult) -> Table:
     """Bills by slot and prosumer against FiT/retail; the `over_…` terms sum to total − tariff."""
     columns = (
@@ -263,6 +290,7 @@ def bills(day: DayResult) -> Table:
         "prosumer",
         "address",
         "bus",
+        "bus_name",
         "contracted_wh",
         "metered_wh",
         "trades_neur",
@@ -286,6 +314,7 @@ def bills(day: DayResult) -> Table:
                 account.participant.name,
                 account.participant.address,
                 account.participant.bus,
+                day.bus_names[account.participant.bus],
                 bill.contracted_wh,
                 bill.consumed_wh - bill.injected_wh,
                 bill.trades_neur,
@@ -378,7 +407,15 @@ def storages(day: DayResult) -> Table:
     return Table("storages", columns, tuple(rows))
 
 
-_TABLES: tuple[Callable[[DayResult], Table], ...] = (orders, fills, prices, lines, bills, utility)
+_TABLES: tuple[Callable[[DayResult], Table], ...] = (
+    orders,
+    fills,
+    prices,
+    lines,
+    violations,
+    bills,
+    utility,
+)
 
 
 # --- cells --------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from market.feeder.powerflow import Violation
 from node.simulate.report import render_report
 from node.studies.registry import ENTRIES
 from node.studies.whole import run_all, write
@@ -30,7 +31,8 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def session(tmp_path: Path) -> Path:
     """The report of a session with bills that are higher and limits that are broken."""
     path = tmp_path / "report.html"
-    path.write_text(render_report(build_day(violations=("bus 2 at 12:00: 1.12 pu",))), encoding="utf-8")
+    high = Violation(period=0, bus=2, what="voltage", value=1.12, limit=1.1)
+    path.write_text(render_report(build_day(violations=(high,))), encoding="utf-8")
     return path
 
 

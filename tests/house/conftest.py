@@ -11,6 +11,7 @@ from hatchling.builders.wheel import WheelBuilder
 
 from market.accounts import Position
 from market.events import AccountSettled
+from market.feeder.powerflow import Violation
 from market.messages import Reading
 from market.orders import Fill, OrderPlaced, OrderVoided, Side, VoidReason
 from market.pricing.conditions import Components, SlotPrices
@@ -60,7 +61,11 @@ def day() -> DayResult:
 
 
 def build_day(
-    seed: int = 13, rule: Rule = Rule.DLMP, slots: int = 3, shift: int = 0, violations: Sequence[str] = ()
+    seed: int = 13,
+    rule: Rule = Rule.DLMP,
+    slots: int = 3,
+    shift: int = 0,
+    violations: Sequence[Violation] = (),
 ) -> DayResult:
     """A whole session; every number is a function of the arguments."""
     rng = np.random.default_rng(seed)
@@ -107,7 +112,7 @@ def _slot(
     shift: int,
     rule: Rule,
     participants: Sequence[Participant],
-    violations: Sequence[str],
+    violations: Sequence[Violation],
 ) -> SlotResult:
     start = FIRST_START + index * SLOT_SECONDS
     slot = start // SLOT_SECONDS + shift
@@ -135,6 +140,8 @@ def _slot(
         reactive_price=rng.normal(0, 1, len(PARENT)),
         atc_rounds=10 + index,
         atc_error=1e-6 * (index + 1),
+        charges_shed_wh=np.zeros(len(PARENT), dtype=np.int64),
+        prices_shed_wh=np.zeros(len(PARENT), dtype=np.int64),
         placed=placed,
         fills=fills,
         voided=voided,
@@ -196,7 +203,7 @@ def settled_record(
     )
 
 
-def _state(rng: np.random.Generator, violations: Sequence[str]) -> NetworkState:
+def _state(rng: np.random.Generator, violations: Sequence[Violation]) -> NetworkState:
     lines = np.append(0.0, rng.normal(0, 1, len(PARENT) - 1))
     return NetworkState(
         voltage=rng.uniform(0.95, 1.05, len(PARENT)),

@@ -20,7 +20,7 @@ def simulate(out: Path, *words: str) -> Result:
 
 
 SMALL = ("--set", "slots.count=1", "--set", "slots.start=2026-06-23T11:00:00Z", "--set", "prosumers.count=6")
-TABLES = ("orders", "fills", "prices", "lines", "bills", "utility")
+TABLES = ("orders", "fills", "prices", "lines", "violations", "bills", "utility")
 OF_THE_CHAIN = {"gas_used", "head_number", "head_hash", "exchange", "seconds"}
 
 

@@ -17,17 +17,19 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from market.feeder.powerflow import Violation
 from node.simulate.bills import Kind, accounts
 from node.simulate.canvas import DARK
 from node.simulate.folder import write_manifest, write_results
 from node.simulate.plots import PLOTS, Plot, draw
 from node.simulate.report import render_report
-from node.simulate.result import DayResult, Welfare
+from node.simulate.result import NO_LEDGER, DayResult, Welfare
 from node.simulate.summary import gap, summarise
 from node.simulate.tables import tables
 
 MakeDay = Callable[..., DayResult]
-TABLES = ("orders", "fills", "prices", "lines", "bills", "utility")
+TABLES = ("orders", "fills", "prices", "lines", "violations", "bills", "utility")
+LOW = Violation(period=0, bus=3, what="voltage", value=0.89, limit=0.9)
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +85,44 @@ def test_gap_of_a_market_without_stakes_is_unknown() -> None:
 
 
 def test_text_says_what_is_bad(make_day: MakeDay) -> None:
-    bad = summarise(make_day(violations=("bus C: 0.89 pu",))).render(Path("out/demo"))
+    bad = summarise(make_day(violations=(LOW,))).render(Path("out/demo"))
     assert "3 LIMITS BROKEN" in bad
     assert "PAID MORE" in bad
     assert "wattbook audit out/demo/bundle" in bad
     assert "Sum to exactly 0" in bad
+
+
+def test_planned_shedding_is_told_wherever_prices_are(day: DayResult) -> None:
+    """150 Wh and 250 Wh in an hour of the second slot's charges, 300 Wh in its prices: at most 400 W."""
+    assert "SCARCITY" not in summarise(day).render() + render_report(day)
+    quiet, short, *rest = day.slots
+    short = replace(
+        short, charges_shed_wh=np.array([0, 0, 0, 150, 250]), prices_shed_wh=np.array([0] * 4 + [300])
+    )
+    scarce = replace(day, slots=(quiet, short, *rest))
+    found = summarise(scarce)
+    assert (found.shed_slots, found.shed_mw_max) == (1, 0.0004)
+    for text in (found.render(), render_report(scarce)):
+        assert "IN 1 SLOT CHARGES OR PRICES ARE SCARCITY PRICES" in " ".join(text.split())
+    at_d = [line for line in rows(scarce, "prices") if line["bus_name"] == "D"]
+    assert [line["charge_shed_wh"] for line in at_d] == ["0", "250", "0"]
+    assert [line["dlmp_shed_wh"] for line in at_d] == ["0", "300", "0"]
+
+
+def test_broken_limits_are_told_by_place_and_name(make_day: MakeDay) -> None:
+    day = make_day(slots=1, violations=(LOW,))
+    [line] = rows(day, "violations")
+    assert (line["flow"], line["what"], line["bus"], line["bus_name"]) == ("scheduled", "voltage", "3", "C")
+    assert (float(line["value_pu"]), float(line["limit_pu"])) == (LOW.value, LOW.limit)
+    assert "bus C: voltage 0.89000 pu, limit 0.90000 pu" in render_report(day)
+
+
+def test_without_a_chain_nothing_is_said_to_be_signed(day: DayResult) -> None:
+    assert "signed orders" in summarise(day).render() and "a contract on a chain" in render_report(day)
+    without = replace(day, ledger=NO_LEDGER)
+    assert "signed" not in summarise(without).render() and "a contract on a chain" not in render_report(
+        without
+    )
 
 
 def test_text_says_what_is_good(day: DayResult) -> None:
@@ -138,6 +173,7 @@ def test_orders_account_for_their_quantity(day: DayResult) -> None:
 
 
 def test_names_and_addresses_survive_csv(day: DayResult) -> None:
+    assert all(day.bus_names[int(line["bus"])] == line["bus_name"] for line in rows(day, "bills"))
     named = {line["prosumer"]: line["address"] for line in rows(day, "bills")}
     assert named == {who.name: who.address for who in day.participants}
 
@@ -224,7 +260,8 @@ def test_page_stands_alone_and_names_every_bill(day: DayResult) -> None:
 
 
 def test_page_escapes_what_comes_from_outside(make_day: MakeDay) -> None:
-    html = render_report(make_day(violations=("<script>alert(1)</script>",)))
+    day = make_day(violations=(LOW,))
+    html = render_report(replace(day, bus_names=("S", "A", "B", "<script>alert(1)</script>", "D")))
     assert "<script" not in html
     assert "&lt;b&gt;fourth&lt;/b&gt; &amp; co" in html
     assert Page(html).tags.count("b") == 0

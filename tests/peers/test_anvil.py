@@ -32,7 +32,7 @@ from tests.peers.side_by_side import anvil
 GENESIS = 1_782_000_000
 """Before the scenario's day, so that its slots keep their numbers and signatures are the same."""
 HOURS = {"slots.count": "2", "prosumers.count": "12", "prosumers.pv_mw": "2"}
-TABLES = ("orders", "fills", "prices", "lines", "bills", "utility")
+TABLES = ("orders", "fills", "prices", "lines", "violations", "bills", "utility")
 
 pytestmark = pytest.mark.needs("anvil")
 
