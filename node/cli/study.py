@@ -28,6 +28,7 @@ SEED_MAX = 2**63 - 1
 MARKS = {
     "comes out": "[green]✓[/green]",
     "not reproduced": "[yellow]–[/yellow]",
+    "is not so": "[yellow]–[/yellow]",
     "does not come out": "[red]✗[/red]",
 }
 """By a claim's outcome."""
@@ -49,7 +50,7 @@ def study(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a published system and say which of its claims come out.
+    """Run a published system and say what comes out: of its source's claims, and of the study's own checks.
 
     Example: wattbook study double-auction --out out/studies
     """
@@ -154,7 +155,14 @@ def _rules(paths: Sequence[Path]) -> Iterator[dict[str, Auction]]:
 
 def _to_json(chosen: Study, found: Findings, seed: int) -> dict[str, object]:
     claims = [asdict(claim) for claim in found.claims]
-    return {"study": chosen.name, "seed": seed, "passed": found.passed, **found.figures, "claims": claims}
+    return {
+        "study": chosen.name,
+        "seed": seed,
+        "passed": found.passed,
+        **found.figures,
+        "by_basis": found.counts_to_json(),
+        "claims": claims,
+    }
 
 
 def _require_writable(out: Path) -> None:
@@ -175,9 +183,12 @@ def _show(chosen: Study, found: Findings) -> None:
         console.print(f"{what}: {text}.")
     for table in found.tables:
         _show_table(table)
-    for claim in found.claims:
-        said = claim.told if claim.held or claim.required else f"{claim.outcome}: {claim.told}"
-        console.print(f"{MARKS[claim.outcome]} {escape(said)}")
+    for heading, claims in found.grouped():
+        console.print(f"[bold]{heading}[/bold]")
+        for claim in claims:
+            said = claim.told if claim.held or claim.required else f"{claim.outcome}: {claim.told}"
+            console.print(f"{MARKS[claim.outcome]} {escape(said)}")
+    console.print(f"\n{found.outcome}")
     for note in found.notes:
         console.print(f"\n{note}")
 

@@ -12,7 +12,7 @@ from node.scenario.world import World
 from node.studies.auctions import AUCTIONS, Auction
 from node.studies.community import ALONE, MID_MARKET, Day, days
 from node.studies.comparison import SCENARIO, Comparison, drawn
-from node.studies.study import Claim, Draw, Findings, Source, Study
+from node.studies.study import Basis, Claim, Draw, Findings, Source, Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,14 +71,16 @@ def _of_auctions(others: Mapping[str, Auction], comparison: Comparison) -> tuple
     return (
         *(
             Claim(f"nobody keeps money under {each.name}", abs(each.kept_eur) < MONEY_AGREES_EUR,
-                  f"{each.kept_eur:+.2f} €", by_construction=each.name in AUCTIONS)
+                  f"{each.kept_eur:+.2f} €",
+                  basis=Basis.CONSTRUCTION if each.name in AUCTIONS else Basis.OURS)
             for each in auctions if each.name != KEEPS
         ),
         Claim("no prosumer is worse off in any auction", all(each.found.worse_off == 0 for each in auctions),
               ", ".join(f"{each.name} {each.found.worse_off}" for each in auctions)),
         Claim("trading costs the community no more than FiT/retail does",
               all(each.saved_eur(without) > -MONEY_AGREES_EUR for each in auctions),
-              ", ".join(f"{each.name} {-each.saved_eur(without):+.2f} €" for each in auctions)),
+              ", ".join(f"{each.name} {-each.saved_eur(without):+.2f} €" for each in auctions),
+              basis=Basis.SOURCE),
     )  # fmt: skip
 
 

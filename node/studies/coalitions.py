@@ -20,7 +20,7 @@ from market.mechanisms.coalitions import (
     merge_and_split,
 )
 from node.scenario.streams import stream
-from node.studies.study import Claim, Findings, Source, Study, Table
+from node.studies.study import Basis, Claim, Findings, Source, Study, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,7 +107,7 @@ def run(seed: int) -> Findings:
         ),
         claims=(
             Claim("what merging and splitting end with is D_hp-stable", counted["hp"] == len(mixed),
-                  f"{counted['hp']} of {len(mixed)}", by_construction=True),
+                  f"{counted['hp']} of {len(mixed)}", basis=Basis.CONSTRUCTION),
             Claim("it may fall to a set across its coalitions: D_c-stable it often is not",
                   counted["c"] < len(mixed) and fallen.hp.stable and fallen.c.gain > 0,
                   f"{len(mixed) - counted['c']} of {len(mixed)}, as of nets"
@@ -118,7 +118,8 @@ def run(seed: int) -> Findings:
                   not outside.stable and counted["core"] < len(mixed),
                   f"{len(mixed) - counted['core']} of {len(mixed)}"),
             Claim("a partition that keeps want and plenty apart is not stable, and the merger is named",
-                  not planted.stable and planted.step == "merge", str(planted.gain), by_construction=True),
+                  not planted.stable and planted.step == "merge", str(planted.gain),
+                  basis=Basis.CONSTRUCTION),
         ),
         draw=_draw,
         notes=(

@@ -14,7 +14,7 @@ from market.units import KW_PER_MW, Floats
 from node.studies.auctions import AUCTIONS
 from node.studies.community import ALONE, Day, alone, traded, wh_per_pu
 from node.studies.streets import EUROPEAN_LV, Plan, Street, street
-from node.studies.study import Claim, Draw, Findings, Source, Study, Table, Value
+from node.studies.study import Basis, Claim, Draw, Findings, Source, Study, Table, Value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,14 +123,15 @@ def _claims(pairs: Sequence[tuple[Log, Log]]) -> tuple[Claim, ...]:
     more = [p2p.broken - off.broken for off, p2p in pairs]
     return (
         Claim(f"trade moves the extremes of voltage by no more than {VOLTAGE_MOVES_PU:g} pu",
-              max(moved) <= VOLTAGE_MOVES_PU, _told(named, [f"{each:.4f}" for each in moved])),
+              max(moved) <= VOLTAGE_MOVES_PU, _told(named, [f"{each:.4f}" for each in moved]),
+              basis=Basis.SOURCE),
         _grown("the highest import", pairs, lambda log: log.peak_kw),
         _grown("the highest export", pairs, lambda log: log.export_kw),
         _grown("losses", pairs, lambda log: log.losses_kwh),
         Claim("of these suns some keep the feeder's limits by themselves and some break them",
               min(beyond) == 0 < max(beyond), _told(named, [f"{each} steps" for each in beyond])),
         Claim("limits are broken in no more steps than without trade", max(more) <= 0,
-              _told(named, [f"{each:+d}" for each in more])),
+              _told(named, [f"{each:+d}" for each in more]), basis=Basis.SOURCE),
     )  # fmt: skip
 
 
@@ -138,7 +139,8 @@ def _grown(what: str, pairs: Sequence[tuple[Log, Log]], of: Callable[[Log], floa
     """That trade raises it no more than would be significant; nothing cannot grow by a share."""
     grown = {off.sun: of(p2p) / of(off) - 1 for off, p2p in pairs if of(off) > 0}
     return Claim(f"it raises {what} by no more than {100 * GROWS:g} %", max(grown.values()) <= GROWS,
-                 _told(list(grown), [f"{each:+.1%}" for each in grown.values()]))  # fmt: skip
+                 _told(list(grown), [f"{each:+.1%}" for each in grown.values()]),
+                 basis=Basis.SOURCE)  # fmt: skip
 
 
 def _told(names: Sequence[str], values: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from market.atc.rounds import Method
 from market.pricing.newton import NewtonClearing
 from node.bench.atc import Coordination, coordinate
 from node.bench.day import demo_day
-from node.studies.study import Claim, Draw, Findings, Source, Study, Table, Value
+from node.studies.study import Basis, Claim, Draw, Findings, Source, Study, Table, Value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,7 +70,7 @@ def compared_sizes(sizes: Sequence[int], rounds_max: int = ROUNDS_MAX) -> Findin
                   f"DLMP errors {min(e.error for e in stalled):.1e} to {max(e.error for e in stalled):.1e}"),
             Claim("ATC's levels may be three or four: the same prices",
                   all(each.settled and each.error < ERROR_MAX for each in deep),
-                  f"{max(each.rounds for each in deep)} rounds at most"),
+                  f"{max(each.rounds for each in deep)} rounds at most", basis=Basis.SOURCE),
             Claim(f"ATC by default needs no more than {ATC_ROUNDS} rounds at any size",
                   max(rounds) <= ATC_ROUNDS, _side_by_side(rounds)),
             _of_benders(found),

@@ -23,7 +23,7 @@ from market.mechanisms.double_auction import (
     served,
 )
 from node.scenario.streams import stream
-from node.studies.study import Claim, Findings, Source, Study, Table, Value
+from node.studies.study import Basis, Claim, Findings, Source, Study, Table, Value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,7 +79,7 @@ def run(seed: int) -> Findings:
             Claim("sellers earn 117.5 % more than of the grid", revenue_change == 1.175,
                   f"{revenue_change:+.1%}"),
             Claim("nobody keeps money under one price", kept == 0, f"{kept:g} of the gains",
-                  by_construction=True),
+                  basis=Basis.CONSTRUCTION),
         ),
         draw=_draw,
         notes=(

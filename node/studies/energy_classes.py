@@ -24,7 +24,7 @@ from node.studies.class_books import (
     on_chain,
     ticked,
 )
-from node.studies.study import Claim, Draw, Findings, Source, Study, Table
+from node.studies.study import Basis, Claim, Draw, Findings, Source, Study, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -152,7 +152,7 @@ def run(seed: int) -> Findings:
                   " other",
                   penalty_neur == PENALTY_UEUR_PER_KWH * told.uncertified_wh > gained_neur,
                   f"{penalty_neur / NEUR_PER_EUR:.3f} € for {gained_neur / NEUR_PER_EUR:.3f} €",
-                  by_construction=True),
+                  basis=Basis.CONSTRUCTION),
             Claim("who certifies what it sells pays no penalty",
                   punished == 1, f"{punished} of {len(after.settled)} accounts pays"),
             Claim("bills name the class, of what is sold, bought and missing",

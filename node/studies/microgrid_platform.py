@@ -10,7 +10,7 @@ import numpy as np
 from market.units import NEUR_PER_EUR
 from node.studies.microgrid_heating import DAYS, HOURS, PEERS, SLOTS, TARIFF, WINDY, Compared, compared
 from node.studies.microgrid_slot import LAST, MISSING_WH, Platform, traded
-from node.studies.study import Claim, Draw, Findings, Source, Study, Table, Value
+from node.studies.study import Basis, Claim, Draw, Findings, Source, Study, Table, Value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,11 +64,12 @@ def run(seed: int) -> Findings:
             Claim("trade lowers the exchange with the utility's grid, beyond chance",
                   all(np.mean(each) < -STANDARD_ERRORS * _standard_error(each) for each in (sunny, windy)),
                   f"by {-float(np.mean(sunny)):.2%} and {-float(np.mean(windy)):.2%}; not in"
-                  f" {sum(each >= 0 for each in (*sunny, *windy))} of {2 * WINTERS} winters"),
+                  f" {sum(each >= 0 for each in (*sunny, *windy))} of {2 * WINTERS} winters",
+                  basis=Basis.SOURCE),
             Claim(f"{WIND} houses lowers it by a greater share than {SUN} does, beyond chance",
                   float(np.mean(more)) < -STANDARD_ERRORS * _standard_error(more),
                   f"{_spread(windy, '{:+.2%}')} with wind, {_spread(sunny, '{:+.2%}')} with sun alone; in"
-                  f" {sum(each < 0 for each in more)} of {WINTERS} winters"),
+                  f" {sum(each < 0 for each in more)} of {WINTERS} winters", basis=Basis.SOURCE),
             Claim("heaters choose by chance where running and waiting are alike",
                   all(each.with_trade.mixed > 0 for winters in found.values() for each in winters),
                   " and ".join(f"{sum(each.with_trade.mixed for each in winters)}"

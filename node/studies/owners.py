@@ -1,4 +1,4 @@
-"""What a day leaves to owners of PV and to all peers, with trade and without: the abstract's claims on it."""
+"""What a day leaves to owners of PV and to all peers, with trade and without: the paper's claims on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from market.feeder.powerflow import violations
 from node.scenario.world import World
 from node.studies.community import ALONE, Day, spending, utility_eur
-from node.studies.study import Claim, Table, Value
+from node.studies.study import Basis, Claim, Table, Value
 
 
 def under(rule: str) -> str:
@@ -57,7 +57,7 @@ def table(cases: Mapping[str, Case]) -> Table:
 
 
 def claims(cases: Mapping[str, Case]) -> tuple[Claim, ...]:
-    """That trade leaves more than FiT/retail, which the abstract says, and of which limits take back some.
+    """That trade leaves more than FiT/retail, as the paper says, and of which limits take back some.
 
     How much they take depends on the day: at a bus that they cut off, sun has no price.
     """
@@ -65,7 +65,8 @@ def claims(cases: Mapping[str, Case]) -> tuple[Claim, ...]:
     peers, owners, bound = "all peers together", "owners of PV", "where limits bind"
     return (
         Claim("where no limit binds, trade leaves owners of PV more than FiT/retail",
-              unbound.owners_eur > alone.owners_eur, _euros(alone.owners_eur, unbound.owners_eur)),
+              unbound.owners_eur > alone.owners_eur, _euros(alone.owners_eur, unbound.owners_eur),
+              basis=Basis.SOURCE),
         _finding(f"{bound}, it leaves {peers} more than {CUT}", cut.peers_eur, traded.peers_eur),
         _finding(f"{bound}, it leaves {owners} more than {CUT}", cut.owners_eur, traded.owners_eur),
         _finding(f"{bound}, it leaves {owners} more than {ALONE} that breaks them",
@@ -76,18 +77,18 @@ def claims(cases: Mapping[str, Case]) -> tuple[Claim, ...]:
 def _finding(what: str, without: float, with_trade: float) -> Claim:
     held = with_trade > without
     why = "sun that no line can carry has no price under usage charges, the feed-in tariff has one"
-    return Claim(what, held, _euros(without, with_trade), "" if held else why, required=False)
+    return Claim(what, held, _euros(without, with_trade), "" if held else why, Basis.SOURCE, required=False)
 
 
 def _euros(without: float, with_trade: float) -> str:
     return f"{with_trade:.0f} €, and {without:.0f} € without"
 
 
-def abstract(said: Sequence[Claim]) -> Table:
-    """What the abstract says beside what came out."""
+def paper(said: Sequence[Claim]) -> Table:
+    """What the paper says beside what came out; the bounds are ours."""
     rows = tuple((claim.what, claim.figure, "shown" if claim.held else claim.outcome) for claim in said)
     return Table(
-        "What the abstract says",
+        "What the paper says",
         ("claim", "found", "outcome"),
         (*rows, ("its own DERs, prices and digits", "they are not public", "not compared")),
     )

@@ -20,7 +20,7 @@ from node.simulate.result import DayResult
 from node.simulate.run import traded_on_chain
 from node.studies.own_market import record_of
 from node.studies.stackelberg import BUYERS, OTHER_PRICE, SURPLUS, leader
-from node.studies.study import Claim, Draw, Findings, Source, Study, Table, Value
+from node.studies.study import Basis, Claim, Draw, Findings, Source, Study, Table, Value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -211,13 +211,14 @@ def run(seed: int) -> Findings:
                   played.delivered == 0 and played.price == played.choke_price, f"{played.price:.4f} ct/kWh"),
             Claim("at that price all prosumers take nothing of the feeder in net, at the usual one they do",
                   led.net_wh <= 0 < usual.net_wh,
-                  f"{led.net_wh / WH_PER_KWH:+.1f} and {usual.net_wh / WH_PER_KWH:+.1f} kWh"),
+                  f"{led.net_wh / WH_PER_KWH:+.1f} and {usual.net_wh / WH_PER_KWH:+.1f} kWh",
+                  basis=Basis.SOURCE),
             Claim("in both they take what the closed form gives at the prices of their buses",
                   max(abs(hour.net_wh - hour.by_prices_wh) for hour in (led, usual)) < METERED_WH,
                   f"{led.by_prices_wh / WH_PER_KWH:+.3f} and {usual.by_prices_wh / WH_PER_KWH:+.3f} kWh"),
             Claim("the feeder imports less with the leader's price", led.import_wh < usual.import_wh,
                   f"{led.import_wh / WH_PER_MWH:.4f} for {usual.import_wh / WH_PER_MWH:.4f} MWh,"
-                  f" {(usual.import_wh - led.import_wh) / WH_PER_KWH:.1f} kWh less"),
+                  f" {(usual.import_wh - led.import_wh) / WH_PER_KWH:.1f} kWh less", basis=Basis.SOURCE),
             Claim("coalitions form, leave inside what their members have, and deliver the same",
                   led.traded_wh < alone.traded_wh and led.net_wh == alone.net_wh,
                   f"{_named(led.coalitions)}; {led.traded_wh / WH_PER_KWH:.1f} kWh in the book,"
@@ -225,7 +226,7 @@ def run(seed: int) -> Findings:
             Claim("nobody pays more than FiT/retail at the prices of its own case, for the same readings",
                   worse == 0, f"{worse} of {sum(len(hour.bills) for hour in found.values())} bills"),
             Claim("price alone leaves two fifths of demand that knows none",
-                  abs(left - (1 - LOCAL_SHARE)) < SHARE_TOLERANCE, f"{left:.4%}", by_construction=True),
+                  abs(left - (1 - LOCAL_SHARE)) < SHARE_TOLERANCE, f"{left:.4%}", basis=Basis.CONSTRUCTION),
             Claim("the audit of every case derives all of it again and finds nothing",
                   all(hour.audit_ok for hour in found.values()), f"{len(found)} records"),
         ),

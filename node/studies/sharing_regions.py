@@ -22,7 +22,7 @@ from node.studies.region_prices import (
     limited,
     searched,
 )
-from node.studies.study import Claim, Draw, Findings, Source, Study, Table, Value
+from node.studies.study import Basis, Claim, Draw, Findings, Source, Study, Table, Value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +63,7 @@ def run(seed: int) -> Findings:
             Claim("no peer is worse off than with feed-in tariff and retail",
                   all(bool(np.all(each >= 0)) for each in gained),
                   f"{len(regions.peers.bus)} peers, the least gain {float(gained[1].min()):.3f} €/h",
-                  by_construction=True),
+                  basis=Basis.CONSTRUCTION),
         ),
         draw=_draw(free, found),
         notes=(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from market.mechanisms.stackelberg import Buyer, Leader, delivered, equilibrium, remaining_share
-from node.studies.study import Claim, Findings, Source, Study, Table
+from node.studies.study import Basis, Claim, Findings, Source, Study, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,8 +70,11 @@ def run(seed: int) -> Findings:
                   round(large.choke_price, 4) == 29.8644, f"{large.choke_price:.4f}"),
             Claim("it is the best from a load of 92.881 on",
                   round(large.threshold, 3) == 92.881, f"{large.threshold:.3f}"),
-            Claim("at a load of 160 peers buy nothing, and the leader's cost is 224.00",
-                  abs(large.delivered) < 1e-9 and round(large.cost, 2) == 224.0, f"{large.cost:.2f}"),
+            Claim("where the grid's load is large, its best price leaves peers nothing to buy of it",
+                  abs(large.delivered) < 1e-9, f"{large.delivered:z.4f} at a load of {LOADS[0]:g}",
+                  basis=Basis.SOURCE),
+            Claim("at a load of 160 the leader's cost is 224.00", round(large.cost, 2) == 224.0,
+                  f"{large.cost:.2f}"),
             Claim("at a load of 60 they buy 4.2266 at 25.5662",
                   (round(small.price, 4), round(small.delivered, 4)) == (25.5662, 4.2266),
                   f"{small.delivered:.4f} at {small.price:.4f}"),

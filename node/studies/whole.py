@@ -58,9 +58,7 @@ class Ran:
         """In words."""
         if self.findings is None:
             return f"not run: {self.missing}"
-        missed = sum(1 for claim in self.findings.claims if not (claim.held or claim.required))
-        aside = f", {missed} of the source not reproduced" if missed else ""
-        return f"{self.held} of {len(self.findings.claims)} claims come out{aside}"
+        return self.findings.outcome
 
     def to_json(self) -> dict[str, Value]:
         """In figures."""
@@ -71,6 +69,7 @@ class Ran:
             "missing": self.missing,
             "held": self.held,
             "claims": claims,
+            "by_basis": None if self.findings is None else self.findings.counts_to_json(),
         }
 
 

@@ -71,4 +71,4 @@ def test_pricing():
 
 def test_studying():
     lines = run("node/studies/README.md").splitlines()
-    assert lines and all(line.startswith("comes out: ") for line in lines)
+    assert lines and all(re.match("(source|own check): comes out: ", line) for line in lines)

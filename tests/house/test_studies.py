@@ -28,7 +28,7 @@ from node.studies.microgrid_slot import traded as platform_slot
 from node.studies.peak_hour import LED, USUAL
 from node.studies.region_prices import drawn, equilibrium, limited, searched
 from node.studies.registry import ENTRIES, UnknownStudy, load
-from node.studies.study import Claim, Findings
+from node.studies.study import Basis, Claim, Count, Findings
 from node.studies.utility import over as utility_over
 from node.studies.whole import Ran, run_all, write
 from tests.house.commands import wattbook
@@ -105,10 +105,27 @@ def test_a_reconstruction_is_told_as_one(name: str) -> None:
     assert [note for note in found(name).notes if note.startswith("A reconstruction: ")]
 
 
-def test_what_is_so_by_construction_is_told_as_such() -> None:
-    assert Claim("peers gain", True, "32", by_construction=True).told == "peers gain: 32 (by construction)"
-    assert Claim("peers gain", False, "3", "limits").told == "peers gain: 3 (limits)"
-    assert Claim("peers gain", True, "3").told == "peers gain: 3"
+def test_claims_of_the_source_are_counted_apart() -> None:
+    said = (
+        Claim("peers gain", True, "32"),
+        Claim("prices sink", False, "3", "limits", Basis.SOURCE, required=False),
+        Claim("loads shift", False, "0", required=False),
+    )
+    findings = Findings({}, (), said, lambda figure, theme: None)
+    assert findings.outcome == (
+        "source: 0 of 1, own check: 1 of 2, by construction: none; 2 not so, which fails nothing"
+    )
+    assert [claim.outcome for claim in said] == ["comes out", "not reproduced", "is not so"]
+    assert findings.passed and said[1].told == "prices sink: 3 (limits)"
+    assert [heading for heading, _ in findings.grouped()] == [Basis.SOURCE.heading, Basis.OURS.heading]
+
+
+def test_constants_of_a_reconstruction_are_no_claims_of_its_source() -> None:
+    counted = {name: found(name).counts() for name in ("stackelberg", "energy-classes", "vpp")}
+    assert counted["stackelberg"] == {
+        Basis.SOURCE: Count(1, 1), Basis.OURS: Count(5, 5), Basis.CONSTRUCTION: Count(0, 0),
+    }  # fmt: skip
+    assert all(counted[name][Basis.SOURCE] == Count(0, 0) for name in ("energy-classes", "vpp"))
 
 
 def test_the_golden_figures() -> None:
@@ -277,7 +294,7 @@ def test_all_in_one_report(tmp_path: Path) -> None:
         "Without a row",
         LEFT_OUT[0][0],
         "Wattbook, rule tariff",
-        "5 of 5 claims come out",
+        "source: 1 of 1, own check: 5 of 5, by construction: none",
         "data:image/svg",
     ):
         assert words in page
@@ -315,7 +332,10 @@ def test_the_command(tmp_path: Path) -> None:
     said = wattbook("study", "coalitions", "--seed", 3, "--json", "--out", tmp_path / "a")
     told = json.loads(said.stdout)
     assert told["study"] == "coalitions" and told["passed"] and told["seed"] == 3
-    assert [claim["by_construction"] for claim in told["claims"]] == [True, False, False, False, True]
+    assert [claim["basis"] for claim in told["claims"]] == [
+        "by construction", "own check", "own check", "own check", "by construction",
+    ]  # fmt: skip
+    assert told["by_basis"]["own check"] == {"held": 3, "claims": 3}
     wattbook("study", "coalitions", "--seed", 3, "--out", tmp_path / "b")
     for name in ("coalitions.json", "coalitions.svg"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
