@@ -68,6 +68,14 @@ def _imported(text: str, name: str, limits: tuple[float, float], rated: bool, pa
     return from_json(text, name, *limits, rated=rated, part=part)
 
 
+def bus_number(feeder: Feeder, name: str, key: str) -> int:
+    """Number of a bus by its name, never the substation's. Raises FeederError, its message with the key."""
+    if name not in feeder.bus_names[1:]:
+        first, last = feeder.bus_names[1], feeder.bus_names[-1]
+        raise FeederError(f"{key} = {name!r}: {feeder.name} has buses {first} to {last}")
+    return feeder.bus_names.index(name)
+
+
 def marketable(feeder: Feeder) -> None:
     """Refuse a feeder with more buses than the contract prices. Raises FeederError."""
     if feeder.buses > BUSES_MAX:

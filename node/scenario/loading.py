@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from importlib.resources import files
 from pathlib import Path
@@ -63,11 +63,19 @@ def _read(path: str | Path) -> tuple[str, str]:
 
 
 def _find_beside(source: str, document: dict[str, Any]) -> None:
-    """A feeder's file is named as seen from the scenario's."""
-    feeder = document.get("feeder")
-    name = feeder.get("name") if isinstance(feeder, dict) else None
-    if isinstance(name, str) and FeederSection.names_file(name):
-        document["feeder"]["name"] = str(Path(source).parent / name)
+    """Files of a feeder and of profiles are named as seen from the scenario's."""
+    for section, key, names_file in _FILES:
+        table = document.get(section)
+        name = table.get(key) if isinstance(table, dict) else None
+        if isinstance(name, str) and names_file(name):
+            document[section][key] = str(Path(source).parent / name)
+
+
+_FILES: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
+    ("feeder", "name", FeederSection.names_file),
+    ("profiles", "file", bool),
+)
+"""Keys that may name a file, and which of their values do."""
 
 
 def _override(source: str, document: dict[str, Any], key: str, value: str) -> None:

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 
 from market.feeder import FeederError
 from market.feeder.model import Feeder
 from market.pricing.conditions import Devices
 from market.units import KW_PER_MW, Floats, Ints
-from node.scenario.schema import ScenarioFile, ToldProsumer
+from node.scenario.feeders import bus_number
+from node.scenario.schema import ScenarioFile
+from node.scenario.series import Series
 from node.scenario.shapes import AZIMUTHS_DEG, Shapes, shapes
 from node.scenario.streams import stream
 
@@ -37,17 +40,26 @@ class People:
     shapes: Shapes
 
 
-def people(scenario: ScenarioFile, feeder: Feeder) -> People:
-    """Those of a scenario. Raises FeederError where one is told to live where no bus is."""
-    return _told(scenario, feeder) if scenario.prosumer else _drawn(scenario, feeder)
+def people(scenario: ScenarioFile, feeder: Feeder, series: Series | None = None) -> People:
+    """Those of a scenario, with the loads and PV of its file where it has one.
+
+    Raises FeederError where one is told to live where no bus is, and for PV of a file that is nobody's.
+    """
+    if not scenario.prosumer:
+        return _drawn(scenario, feeder, series)
+    if series is not None and series.pv is not None:
+        raise FeederError(
+            "profiles.file: pv_kw goes to prosumers that are drawn; [[prosumer]] has generator_kw"
+        )
+    return _told(scenario, feeder, series)
 
 
 # --- told ---------------------------------------------------------------------------------------
 
 
-def _told(scenario: ScenarioFile, feeder: Feeder) -> People:
+def _told(scenario: ScenarioFile, feeder: Feeder, series: Series | None) -> People:
     told = scenario.prosumer
-    bus = np.array([_bus(feeder, each) for each in told], dtype=np.int64)
+    bus = np.array([bus_number(feeder, each.bus, "prosumer.bus") for each in told], dtype=np.int64)
 
     def pu(kilowatts: list[float]) -> Floats:
         return np.array(kilowatts) / (KW_PER_MW * feeder.base_mw)
@@ -79,16 +91,8 @@ def _told(scenario: ScenarioFile, feeder: Feeder) -> People:
             load_min=always * least,
             load_max=always * most,
         ),
-        shapes=shapes(scenario, bus, np.zeros(len(told), dtype=np.int64)),
+        shapes=shapes(scenario, bus, np.zeros(len(told), dtype=np.int64), series),
     )
-
-
-def _bus(feeder: Feeder, told: ToldProsumer) -> int:
-    """Number of the bus by its name; nobody lives at the substation."""
-    if told.bus not in feeder.bus_names[1:]:
-        first, last = feeder.bus_names[1], feeder.bus_names[-1]
-        raise FeederError(f"prosumer.bus = {told.bus!r}: {feeder.name} has buses {first} to {last}")
-    return feeder.bus_names.index(told.bus)
 
 
 def _slope(rise: Floats, width: Floats) -> Floats:
@@ -99,17 +103,22 @@ def _slope(rise: Floats, width: Floats) -> Floats:
 # --- drawn --------------------------------------------------------------------------------------
 
 
-def _drawn(scenario: ScenarioFile, feeder: Feeder) -> People:
+def _drawn(scenario: ScenarioFile, feeder: Feeder, series: Series | None) -> People:
     """Load profiles with individual noise, PV under one sky."""
     section = scenario.prosumers
     rng = stream(scenario.seed, "prosumers")
-    bus = _place(section.count, feeder, rng)
+    pv_mw = None if series is None else series.pv_peak_mw
+    bus = _place(section.count, feeder, pv_mw, rng)
     load_peak = _split_load(section.load_share, bus, feeder, rng)
-    pv_peak = _split_pv(scenario, len(bus), feeder, rng)
+    weight = rng.uniform(0.5, 1.5, len(bus)), rng.random(len(bus)) < section.pv_share
+    pv_peak = (
+        _split_pv(section.pv_mw, *weight) if pv_mw is None else _split_by_bus(pv_mw, bus, feeder, *weight)
+    )
+    pv_peak /= feeder.base_mw
     draws = _draws(scenario, len(bus))
-    shape = shapes(scenario, bus, draws.roof)
+    shape = shapes(scenario, bus, draws.roof, series)
     noise = np.exp(stream(scenario.seed, "load").normal(0.0, 0.15, (scenario.slots.count, len(bus))))
-    load = shape.own * noise * load_peak
+    load = shape.own * np.where(shape.exact, 1.0, noise) * load_peak
     return People(
         bus=bus,
         load_peak=load_peak,
@@ -121,13 +130,16 @@ def _drawn(scenario: ScenarioFile, feeder: Feeder) -> People:
     )
 
 
-def _place(count: int, feeder: Feeder, rng: np.random.Generator) -> Ints:
-    """One prosumer on each loaded bus first, in random order, then by the buses' load."""
-    loaded = np.flatnonzero(feeder.nominal_p_mw > 0)
-    loaded = loaded[loaded > 0]
-    first = rng.permutation(loaded)[:count]
-    weights = feeder.nominal_p_mw[loaded] / feeder.nominal_p_mw[loaded].sum()
-    rest = rng.choice(loaded, count - len(first), p=weights)
+def _place(count: int, feeder: Feeder, pv_mw: Floats | None, rng: np.random.Generator) -> Ints:
+    """One prosumer on each bus with load or PV of its own first, in random order, then by the buses' load."""
+    some = feeder.nominal_p_mw if pv_mw is None else feeder.nominal_p_mw + pv_mw
+    homes = np.flatnonzero(some > 0)
+    homes = homes[homes > 0]
+    load_mw = feeder.nominal_p_mw[homes]
+    if not load_mw.any():
+        raise FeederError(f"feeder {feeder.name}: no bus has a load, and prosumers are drawn onto loads")
+    first = rng.permutation(homes)[:count]
+    rest = rng.choice(homes, count - len(first), p=load_mw / load_mw.sum())
     return np.sort(np.concatenate([first, rest])).astype(np.int64)
 
 
@@ -138,14 +150,28 @@ def _split_load(share: float, bus: Ints, feeder: Feeder, rng: np.random.Generato
     return weight / total[bus] * feeder.nominal_p_mw[bus] * share / feeder.base_mw
 
 
-def _split_pv(scenario: ScenarioFile, count: int, feeder: Feeder, rng: np.random.Generator) -> Floats:
-    """Peak of each prosumer's PV, pu; at least one has some where the scenario wants any."""
-    weight = rng.uniform(0.5, 1.5, count) * (rng.random(count) < scenario.prosumers.pv_share)
-    if scenario.prosumers.pv_mw == 0:
-        return np.zeros(count)
+def _split_pv(total_mw: float, weight: Floats, has: npt.NDArray[np.bool_]) -> Floats:
+    """Peak of each prosumer's PV, MW; at least one has some where the scenario wants any."""
+    weight = weight * has
+    if total_mw == 0:
+        return np.zeros(len(weight))
     if not weight.any():
         weight[0] = 1.0
-    return cast(Floats, weight / weight.sum() * scenario.prosumers.pv_mw / feeder.base_mw)
+    return cast(Floats, weight / weight.sum() * total_mw)
+
+
+def _split_by_bus(
+    peak_mw: Floats, bus: Ints, feeder: Feeder, weight: Floats, has: npt.NDArray[np.bool_]
+) -> Floats:
+    """Each bus's peak of PV among those of its prosumers who have some, or among all, MW."""
+    if homeless := set(np.flatnonzero(peak_mw).tolist()) - set(bus.tolist()):
+        name = feeder.bus_names[min(homeless)]
+        raise FeederError(
+            f"profiles.file: bus {name} has pv_kw, and none of prosumers.count = {len(bus)} is drawn there;"
+            " one for each bus with load or PV is enough"
+        )
+    weight = weight * (has | (np.bincount(bus, has, feeder.buses)[bus] == 0))
+    return weight / np.bincount(bus, weight, feeder.buses)[bus] * peak_mw[bus]
 
 
 @dataclass(frozen=True, eq=False)

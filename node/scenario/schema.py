@@ -198,6 +198,8 @@ class ProfilesSection(Section):
 
     source: Literal["standard", "simbench"] = "standard"
     """Standard load profiles and a clear sky under clouds, or the profiles of the feeder's SimBench code."""
+    file: str | None = None
+    """A CSV file with loads and PV of buses by slot, which go before those of the source."""
     latitude: Annotated[float, Field(ge=-90, le=90)] = 51.5
     longitude: Annotated[float, Field(ge=-180, le=180)] = 7.5
     tilt_deg: Annotated[float, Field(ge=0, le=90)] = 30.0

@@ -20,6 +20,7 @@ from market.units import UEUR_PER_KWH_PER_EUR_PER_MWH, WH_PER_MWH, Floats, Ints
 from node.scenario import feeders
 from node.scenario.people import People, people
 from node.scenario.schema import PV_CAPACITY, ScenarioFile
+from node.scenario.series import read
 from node.scenario.storages import Stores, draw
 from node.scenario.streams import stream
 
@@ -160,9 +161,12 @@ DEVICE_ARRAYS = (
 
 
 def build(scenario: ScenarioFile) -> World:
-    """Draw the world of a scenario. Raises FeederError for a feeder that cannot be used."""
-    feeder = feeders.find(scenario.feeder)
-    those = people(scenario, feeder)
+    """Draw the world of a scenario. Raises FeederError for a feeder or profiles that cannot be used."""
+    feeder, series = feeders.find(scenario.feeder), None
+    if scenario.profiles.file is not None:
+        series = read(scenario.profiles.file, feeder, scenario.slots)
+        feeder = series.on(feeder)
+    those = people(scenario, feeder, series)
     count = len(those.bus)
     actual = _actual(feeder, those)
     errors = _forecast_errors(scenario, count)

@@ -33,6 +33,8 @@ PAGES = {
 """What is tried after it."""
 OWN_FILES = {
     "day.toml": blocks(page("node/scenario/README.md"), "toml")[0],
+    "own.toml": blocks(page("node/guides/operator.md"), "toml")[0],
+    "profiles.csv": blocks(page("node/guides/operator.md"), "csv")[0],
     "mine.py": blocks(page("node/studies/README.md"), "python")[0],
 }
 """Files that the guides have the reader write, from the examples to which they point."""
