@@ -274,7 +274,8 @@ def _fill_line(known: History, logged: Logged, fill: Fill, buys: bool, partner: 
 
 
 def _sentence(posting: Posting, valuation: Valuation) -> str:
-    energy, price = f"{abs(posting.energy_wh):_} Wh", f"{posting.price:_} µ€/kWh"
+    """A posting in words; energy and price have the signs by which they multiply to the amount."""
+    energy, price = f"{posting.energy_wh:_} Wh", f"{posting.price:_} µ€/kWh"
     dlmp = valuation.rule == Rule.DLMP
     match posting.cause:
         case Cause.CHARGE:
@@ -282,9 +283,8 @@ def _sentence(posting: Posting, valuation: Valuation) -> str:
         case Cause.CLOSEOUT:
             return f"close-out of {energy} contracted and not delivered at λ_b − λ_0 = {price}"
         case Cause.IMBALANCE:
-            more = "more" if posting.energy_wh > 0 else "less"
             by = "λ_b" if dlmp else ("λ⁺" if posting.energy_wh > 0 else "λ⁻")
-            return f"imbalance: {energy} {more} net consumption than contracted at {by} = {price}"
+            return f"imbalance: {energy} of net consumption beyond the contract at {by} = {price}"
         case _:
             return f"penalty on {energy} sold in class {posting.energy_class} and not certified at {price}"
 

@@ -58,6 +58,23 @@ def test_sentences_add_up_to_every_payment(rule: str, request: pytest.FixtureReq
             assert not re.search(r"[λνµ_]| Wh", told.sentence), "no symbols"
 
 
+@pytest.mark.parametrize("rule", ["bundle", "tariff_bundle"])
+def test_printed_factors_multiply_to_every_lines_amount(rule: str, request: pytest.FixtureRequest) -> None:
+    """With the signs that are printed; of a trade and of what is taken off, the word has the sign."""
+    record = Record.of(request.getfixturevalue(rule), proves_itself=False)
+    negative = 0
+    for slot in history(record):
+        for logged, _ in (*slot.settled, *slot.resettled):
+            for line in explain(record, logged.where).lines:
+                energy, price = re.findall(r"(-?[\d_]+) (?:Wh|µ€/kWh)", line.what)
+                words = [word for word in ("vetoed", "sold", "less") if re.search(rf"\b{word}\b", line.what)]
+                if line.what.startswith("penalty"):
+                    words.remove("sold")  # of a penalty it names what was sold, the product is to pay
+                assert line.amount_neur == int(energy) * int(price) * (-1) ** len(words)
+                negative += energy.startswith("-")
+    assert negative, "somebody fed in"
+
+
 def test_what_a_seller_reads(record: Record) -> None:
     told = explain(record, account=SELLER.address, slot=SLOT)
     assert told.sentences == (
@@ -151,9 +168,9 @@ def test_resettlement_is_the_reading_less_the_estimate(record: Record) -> None:
     assert "a reading took the place of its estimate" in told.heading
     assert told.flat_neur == (800 - 700) * TARIFF.fit, "fed in less than was estimated"
     [charge, closeout, imbalance, estimated] = told.lines
-    assert "100 Wh contracted and not delivered" in closeout.what
-    assert "100 Wh more net consumption" in imbalance.what
-    assert estimated.what == charge.what.replace("network charge on 700", "less network charge on 800")
+    assert "-100 Wh contracted and not delivered" in closeout.what
+    assert ": 100 Wh of net consumption beyond" in imbalance.what
+    assert estimated.what == charge.what.replace("network charge on -700", "less network charge on -800")
     assert estimated.amount_neur * 7 == -charge.amount_neur * 8
 
 
