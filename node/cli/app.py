@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from node.cli import replace
 from node.cli.agent import agent
 from node.cli.audit import audit
 from node.cli.bench import bench
@@ -107,6 +108,10 @@ app.command()(testnet)
 app.command()(serve)
 app.command()(study)
 app.command()(keystore)
+app.command("replace account")(replace.account)
+app.command("replace meter")(replace.meter)
+app.command("replace role")(replace.role)
+app.command("replace oracles")(replace.oracles)
 app.command()(oracle)
 app.command()(agent)
 app.command()(bench)

@@ -1,4 +1,4 @@
-"""Options that `oracle` and `agent` share, and how processes stop."""
+"""Options that `oracle`, `agent` and `replace` share, and how processes stop."""
 
 from __future__ import annotations
 
@@ -42,11 +42,12 @@ def refusals() -> Iterator[None]:
     from node.agent.devices import DeviceError  # noqa: PLC0415
     from node.client.http import ServiceError  # noqa: PLC0415
     from node.client.joining import JoinError  # noqa: PLC0415
+    from node.client.replacing import ReplacementError  # noqa: PLC0415
     from node.client.serving import PortTakenError  # noqa: PLC0415
 
     try:
         yield
-    except (JoinError, DeviceError) as refusal:
+    except (JoinError, DeviceError, ReplacementError) as refusal:
         stop(refusal, USAGE)
     except (ServiceError, ChainError, PortTakenError) as failure:
         stop(failure, FAILED)
