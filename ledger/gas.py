@@ -39,7 +39,9 @@ class GasBudget:
         """Most items of a transaction that may ask for so much gas. Raises TransactionRefused for none."""
         fits = bisect_right(range(1, self.items_max + 1), gas_max, key=self.limit)
         if not fits:
-            raise TransactionRefused(f"gas: a call asks for {self.limit(1)}, a transaction may for {gas_max}")
+            raise TransactionRefused(
+                f"gas: a call asks for {self.limit(1)}, more than the {gas_max} of --transaction-gas"
+            )
         return fits
 
 

@@ -45,9 +45,9 @@ def send(chain: Chain, sender: Key, to: Address | None, data: bytes, gas: int) -
     Threads with one key take turns, so that each gets a nonce of its own; where another process was
     faster, the nonce is asked for again.
     """
-    if gas > chain.transaction_gas_max:
+    if gas > (most := chain.transaction_gas_max):
         raise TransactionRefused(
-            f"gas: it asks for {gas}, and no transaction may ask for more than {chain.transaction_gas_max}"
+            f"gas: a transaction asks for {gas}, more than the {most} of --transaction-gas"
         )
     with _turn(sender.address):
         for tries_left in reversed(range(NONCE_TRIES)):
