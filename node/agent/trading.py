@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ from ledger.exchange import Exchange
 from ledger.keys import Key
 from ledger.state import SlotState
 from market.agents.policies import LAST_NONCE, AgentView, Policy
+from market.events import Event as ChainEvent
 from market.messages import Reading
-from market.orders import Order, Side
+from market.orders import Order, OrdersFilled, OrderVoided, Side, VoidReason
 from market.slots import Tariff
 from market.units import eur_per_mwh, quantise_energy
 from node.agent.household import IN_MW, Household
@@ -33,6 +34,8 @@ BILL = (
     "total_neur",
 )
 """What an agent tells of a payment, as the market's server does."""
+FIRST_NONCE = 0
+"""Of the utility's orders in each slot, which come all at once."""
 MARGIN_SECONDS = 5
 """No order is sent nearer to the gate."""
 
@@ -46,6 +49,18 @@ class Habits:
 
     policy: Policy | None
     rounds: int = 4
+
+
+def outcome(order: Order, happened: Iterable[ChainEvent]) -> Event:
+    """What became of an order at once: `filled_wh`, and `voided_wh` with its reason; what is left rests."""
+    told: Event = {"filled_wh": 0}
+    for event in happened:
+        match event:
+            case OrdersFilled(taker=order.trader, taker_nonce=order.nonce):
+                told["filled_wh"] += event.quantity
+            case OrderVoided(trader=order.trader, nonce=order.nonce):
+                told |= {"voided_wh": event.quantity, "void_reason": VoidReason(event.reason).name.lower()}
+    return told
 
 
 class Trader:
@@ -120,12 +135,19 @@ class Trader:
         if self._traded.get(slot, -1) >= number:
             return
         state = self._exchange.slot_of(slot)
-        if not state.charges_complete:
+        if not state.charges_complete or not (number == rounds - 1 or self._is_quoted(slot)):
             return
         self._traded[slot] = number
         if self._habits.policy is not None:
             for order in self._habits.policy.orders(self._view(slot, number, state), self._rng):
                 self._place(order)
+
+    def _is_quoted(self, slot: int) -> bool:
+        """Whether the utility's offers have come: before, who only takes would find nobody in the book.
+
+        They may never come, so the last round does not wait for them.
+        """
+        return self._exchange.nonce_used(slot, self._exchange.utility(), FIRST_NONCE)
 
     def _place(self, order: Order) -> None:
         signature = self._key.sign(eip712.digest(self._exchange.domain, order))
@@ -139,7 +161,7 @@ class Trader:
         }
         try:
             sent = self._exchange.place_order(order, signature, sender=self._key)
-            self._exchange.confirm(sent)
+            told |= outcome(order, self._exchange.confirm(sent))
         except Reverted as refusal:
             told["refused"] = str(refusal)
         self._told(told)

@@ -14,13 +14,15 @@ import pytest
 
 from ledger import eip712
 from ledger.chain.protocol import ChainUnavailable, Reverted
+from market.agents.policies import AgentView
 from market.atc.messages import Purpose, Question
 from market.atc.responses import Stand
+from market.orders import Flag, Order, OrdersFilled, OrderVoided, Side, VoidReason
 from market.slots import Terms
 from node.agent.answering import QUESTIONS_MAX, Answering, QuestionRefusedError
 from node.agent.devices import DeviceFile, Firm, Flexible, Generator, of_slot
 from node.agent.household import Household
-from node.agent.trading import Habits, Trader
+from node.agent.trading import Habits, Trader, outcome
 from node.client.complaints import Complaints
 from node.client.http import Client, UnreachableError
 from node.client.schemas import AnswerBody, QuestionBody
@@ -45,6 +47,7 @@ from tests.network.clearing_case import (
 from tests.network.test_oracle_server import Serving
 
 TERMS = Terms()
+UTILITY = "0x" + "33" * 20
 
 
 @dataclass
@@ -56,9 +59,17 @@ class Node:
     refusal: str = ""
     state: Any = field(
         default_factory=lambda: SimpleNamespace(
-            scheduled=True, settled=False, gate_closed=True, charges_complete=True, prices_complete=False
+            scheduled=True,
+            settled=False,
+            gate_closed=True,
+            charges_complete=True,
+            prices_complete=False,
+            retail=240_000,
+            network_fee=80_000,
+            fit=70_000,
         )
     )
+    quoted: bool = True
     readings: set[int] = field(default_factory=set)
     domain = DOMAIN
 
@@ -84,7 +95,21 @@ class Node:
         return 100_000
 
     def position_of(self, slot: int, agent: str) -> Any:
-        return SimpleNamespace(net=0)
+        return SimpleNamespace(net=0, resting_bids=0, resting_asks=0)
+
+    def charge_of(self, slot: int, bus: int) -> int:
+        return 0
+
+    def best_bid(self, slot: int, energy_class: int) -> Any:
+        return SimpleNamespace(found=False)
+
+    best_ask = best_bid
+
+    def utility(self) -> str:
+        return UTILITY
+
+    def nonce_used(self, slot: int, trader: str, nonce: int) -> bool:
+        return self.quoted and trader == UTILITY
 
     def reading_of(self, slot: int, agent: str) -> Any:
         return SimpleNamespace(found=slot in self.readings)
@@ -222,10 +247,57 @@ def test_nobody_is_asked_about_a_slot_whose_prices_are_posted():
         agent.answer(asked((5,), round=2))
 
 
+# --- orders -------------------------------------------------------------------------------------------
+
+
+class Watching:
+    """A policy that orders nothing, and remembers in which rounds it was asked."""
+
+    def __init__(self) -> None:
+        self.rounds: list[int] = []
+
+    def orders(self, view: AgentView, rng: object) -> tuple[Order, ...]:
+        self.rounds.append(view.round)
+        return ()
+
+
+def test_nobody_bids_before_the_utility_has_quoted_but_in_the_last_round():
+    """Who only takes would else lose its order to an empty book, and have no other until the next round."""
+    node, policy = Node(quoted=False), Watching()
+    agent = trader(node, [], Habits(policy, rounds=4))
+    node.second = opens = TERMS.opens(SLOT)
+    agent.step()
+    assert not policy.rounds
+    node.quoted = True
+    agent.step()
+    agent.step()
+    assert policy.rounds == [0]
+    node.quoted = False
+    for quarter in (2, 3):
+        node.second = opens + quarter * (TERMS.gate(SLOT) - opens) // 4
+        agent.step()
+    assert policy.rounds == [0, 3], "quotes that never come are not waited for for ever"
+
+
+def test_what_became_of_an_order_is_told_with_it():
+    mine, other = KEYS[0].address, KEYS[1].address
+    order = Order(mine, SLOT, 3, Side.BID, 0, 100_000, 5_000, Flag.IMMEDIATE_OR_CANCEL)
+    happened = (
+        OrderVoided(SLOT, other, 3, 9, VoidReason.EXPIRED),
+        OrdersFilled(SLOT, mine, 3, Side.BID, 0, 900, (1 << 40 | 1_200, 2 << 40 | 800)),
+        OrdersFilled(SLOT, mine, 2, Side.BID, 0, 900, (1 << 40 | 7,)),
+        OrderVoided(SLOT, mine, 3, 3_000, VoidReason.IMMEDIATE_OR_CANCEL),
+    )
+    assert outcome(order, happened) == {
+        "filled_wh": 2_000, "voided_wh": 3_000, "void_reason": "immediate_or_cancel"
+    }  # fmt: skip
+    assert outcome(order, ()) == {"filled_wh": 0}
+
+
 # --- readings ---------------------------------------------------------------------------------------
 
 
-def trader(node: Node, told: list[Any]) -> Trader:
+def trader(node: Node, told: list[Any], habits: Habits = Habits(None)) -> Trader:  # noqa: B008 - frozen
     node.second = TERMS.end(SLOT) + 5
     return Trader(
         cast(Any, node),
@@ -233,7 +305,7 @@ def trader(node: Node, told: list[Any]) -> Trader:
         KEYS[0],
         meter=KEYS[1],
         household=Household(DeviceFile(), 0.25),
-        habits=Habits(None),
+        habits=habits,
         market=cast(Any, SimpleNamespace(items=lambda path, **query: [])),
         told=told.append,
     )
