@@ -38,18 +38,23 @@ def load_scenario(path: str, settings: Sequence[str] | None, seed: int | None) -
     """Read a scenario with its overrides; leaves with status 2 where it breaks a rule."""
     from node.scenario import ScenarioError, load  # noqa: PLC0415 - pydantic loads slowly
 
-    overrides: dict[str, str] = {}
-    for setting in settings or ():
-        key, equals, value = setting.partition("=")
-        if not equals or not key:
-            stop(f"--set {setting}: a setting is KEY=VALUE, as forecast.error=0", USAGE)
-        overrides[key.strip()] = value.strip()
     try:
-        return load(path, overrides, seed)
+        return load(path, overrides(settings), seed)
     except ScenarioError as refusal:
         stop(refusal, USAGE)
     except RecursionError:
         stop(f"{path}: not TOML that can be read: a value is nested too deeply", USAGE)
+
+
+def overrides(settings: Sequence[str] | None) -> dict[str, str]:
+    """Values of `--set` by scenario key; leaves with status 2 where one is no KEY=VALUE."""
+    found: dict[str, str] = {}
+    for setting in settings or ():
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            stop(f"--set {setting}: a setting is KEY=VALUE, as forecast.error=0", USAGE)
+        found[key.strip()] = value.strip()
+    return found
 
 
 @contextmanager

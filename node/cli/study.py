@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from node.cli.errors import FAILED, USAGE, stop, writing
-from node.cli.options import Json
+from node.cli.options import Json, Settings, overrides, refusals
 from node.cli.sheet import listed, sheet
 
 if TYPE_CHECKING:
@@ -46,8 +46,9 @@ def study(
     ] = None,
     rule: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE.py", help="Of baselines and all: an auction of your own."),
+        typer.Option(metavar="FILE.py", help="Of baselines, double-auction and all: an auction of your own."),
     ] = None,
+    settings: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Run a published system and say what comes out: of its source's claims, and of the study's own checks.
@@ -62,7 +63,7 @@ def study(
     if name is None:
         stop("name a study; wattbook study --list shows them", USAGE)
     if name == ALL:
-        _all(seed, out, rule or (), as_json)
+        _all(seed, out, rule or (), overrides(settings), as_json)
         return
     try:
         chosen = load(name)
@@ -70,7 +71,9 @@ def study(
         stop(refusal, USAGE)
     if out is not None:
         _require_writable(out)
-    found = _with_rules(chosen, seed, rule) if rule else _run(chosen, seed)
+    found = (
+        _compared(chosen, seed, rule or (), overrides(settings)) if rule or settings else _run(chosen, seed)
+    )
     if out is not None:
         from node.studies.files import write_findings  # noqa: PLC0415 - matplotlib loads slowly
 
@@ -93,16 +96,18 @@ def _list(as_json: bool) -> None:
         typer.echo("\n".join(listed((entry.name, entry.about) for entry in ENTRIES)))
 
 
-def _all(seed: int, out: Path | None, paths: Sequence[Path], as_json: bool) -> None:
+def _all(
+    seed: int, out: Path | None, paths: Sequence[Path], settings: Mapping[str, str], as_json: bool
+) -> None:
     """Run everything, write the report, and say which studies' claims all come out."""
     from node.studies.registry import ENTRIES  # noqa: PLC0415
     from node.studies.whole import REPORT, run_all, write  # noqa: PLC0415
 
     if out is None:
         stop("all: name a folder for the report with --out", USAGE)
-    with _rules(paths) as rules:
+    with _rules(paths) as rules, _of_the_day():
         _require_writable(out)
-        whole = run_all(seed, ENTRIES, rules, {}, _tell)
+        whole = run_all(seed, ENTRIES, rules, settings, _tell)
     with writing(out):
         write(whole, out)
     if as_json:
@@ -132,11 +137,26 @@ def _run(chosen: Study, seed: int) -> Findings:
         stop(refusal, FAILED)
 
 
-def _with_rules(chosen: Study, seed: int, paths: Sequence[Path]) -> Findings:
+def _compared(chosen: Study, seed: int, paths: Sequence[Path], settings: Mapping[str, str]) -> Findings:
+    """Run a study beside auctions of the reader's own, on another day than it has by itself."""
+    if settings and chosen.scenario is None:
+        stop(f"--set: {chosen.name} takes no settings of a day; baselines does", USAGE)
     if chosen.compare is None:
-        stop(f"--rule: {chosen.name} compares no auctions; baselines does", USAGE)
-    with _rules(paths) as rules:
-        return chosen.compare(seed, rules)
+        stop(f"--rule: {chosen.name} compares no auctions; baselines and double-auction do", USAGE)
+    with _rules(paths) as rules, _of_the_day():
+        return chosen.compare(seed, rules, settings)
+
+
+@contextmanager
+def _of_the_day() -> Iterator[None]:
+    """Leave where settings make no day that can be compared."""
+    from node.scenario import ScenarioError  # noqa: PLC0415 - pydantic loads slowly
+
+    try:
+        with refusals("--set"):
+            yield
+    except ScenarioError as refusal:
+        stop(refusal, USAGE)
 
 
 @contextmanager

@@ -82,6 +82,33 @@ def decided(
     return exact
 
 
+def decided_by_price(
+    where: str,
+    rule: Auction,
+    bids: Sequence[Offer],
+    asks: Sequence[Offer],
+    *,
+    grid: Grid,
+    rng: np.random.Generator,
+) -> Decided:
+    """The same on offers in any order, which the rule is shown by rising price. Raises AuctionError."""
+    by_bid, by_ask = (sorted(range(len(side)), key=lambda k: side[k].price) for side in (bids, asks))
+    shown = [bids[k] for k in by_bid], [asks[k] for k in by_ask]
+    found = decided(where, rule, *shown, grid=grid, rng=rng)
+    return Decided(
+        _in_place(by_bid, found.bought),
+        _in_place(by_ask, found.sold),
+        _in_place(by_bid, found.costs),
+        _in_place(by_ask, found.revenues),
+    )
+
+
+def _in_place(order: Sequence[int], values: Sequence[Number]) -> tuple[Number, ...]:
+    """Values of a reordered side, in its own order."""
+    placed = dict(zip(order, values, strict=True))
+    return tuple(placed[k] for k in range(len(order)))
+
+
 def _exact(name: str, values: object) -> tuple[Number, ...]:
     if not isinstance(values, Iterable):
         raise AuctionError(f"{name} is {values!r}, no sequence of numbers")

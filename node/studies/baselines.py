@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from market.units import NEUR_PER_EUR
+from market.units import NEUR_PER_EUR, UEUR_PER_KWH_PER_EUR_PER_MWH, WH_PER_MWH
 from node.scenario.world import World
 from node.studies.auctions import AUCTIONS, Auction
-from node.studies.community import ALONE, MID_MARKET, Day, days
+from node.studies.community import ALONE, LEVELS, MID_MARKET, Day, days, spending, traded
 from node.studies.comparison import SCENARIO, Comparison, drawn
-from node.studies.study import Basis, Claim, Draw, Findings, Source, Study
+from node.studies.study import Basis, Claim, Draw, Findings, Source, Study, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,17 +28,38 @@ KEEPS = "two-price"
 
 def run(seed: int) -> Findings:
     """The comparison with the auctions at hand."""
-    return compare(seed, {})
+    return compare(seed, {}, {})
 
 
-def compare(seed: int, others: Mapping[str, Auction]) -> Findings:
-    """The same day under every rule, and under others of a reader's own. Raises AuctionError."""
-    world = drawn(seed, {})
+def compare(seed: int, others: Mapping[str, Auction], settings: Mapping[str, str]) -> Findings:
+    """The same day under every rule, and under others of a reader's own; `settings` are the scenario's.
+
+    Raises AuctionError and ScenarioError.
+    """
+    world = drawn(seed, settings)
     by_name = days(world, others, seed)
     comparison = Comparison.of(world, by_name)
+    auctions = {**AUCTIONS, **others}
+    apart = {name: traded(world, name, rule, seed, shared=False) for name, rule in auctions.items()}
+    prices = {
+        "shared_prices": _prices(world, {name: by_name[name] for name in auctions}, by_name[ALONE]),
+        "own_prices": _prices(world, apart, by_name[ALONE]),
+    }
     return Findings(
-        figures={"seed": seed, "scenario": SCENARIO, "rules": comparison.to_json()},
-        tables=(comparison.table(),),
+        figures={
+            "seed": seed,
+            "scenario": SCENARIO,
+            "settings": dict(settings),
+            "rules": comparison.to_json(),
+            "auctions": {
+                kind: {name: asdict(each) for name, each in found.items()} for kind, found in prices.items()
+            },
+        },
+        tables=(
+            comparison.table(),
+            _prices_table(f"Auctions, offers on {LEVELS} prices that all share", prices["shared_prices"]),
+            _prices_table(f"Auctions, offers on {LEVELS} prices of each one's own", prices["own_prices"]),
+        ),
         claims=(*_of_mid_market(world, by_name, comparison), *_of_auctions(others, comparison)),
         draw=_draw(comparison),
         notes=(
@@ -45,8 +67,49 @@ def compare(seed: int, others: Mapping[str, Auction]) -> Findings:
             " is worth switching on for, so the network's figures differ little.",
             "What an auction leaves unmatched, each meter buys and sells at the grid's two prices. What"
             " prosumers trade with one another the utility does not sell: what they save is mostly its loss.",
+            "The price of trades is between prosumers: it changes no sum over them, but who of them saves."
+            " Fewer prosumers leave the last bid and ask that trade further apart.",
         ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What an auction traded over the day, at which mean prices (none: no trade), and who saves by it."""
+
+    traded_mwh: float
+    paid_eur_per_mwh: float | None
+    got_eur_per_mwh: float | None
+    saved_eur: float
+    owners_saved_eur: float
+
+    @classmethod
+    def of(cls, world: World, day: Day, without: Day) -> Prices:
+        """Of a day, against that without a market."""
+        saved = spending(world, without) - spending(world, day)
+        paid, got = (
+            each / day.traded_wh / UEUR_PER_KWH_PER_EUR_PER_MWH if day.traded_wh else None
+            for each in (day.paid_neur, day.paid_neur - day.kept_neur)
+        )
+        owners = float(saved[world.generator_peak > 0].sum())
+        return cls(day.traded_wh / WH_PER_MWH, paid, got, float(saved.sum()), owners)
+
+    def row(self) -> Iterable[str]:
+        """As people read it."""
+        yield f"{self.traded_mwh:.4f}"
+        for price in (self.paid_eur_per_mwh, self.got_eur_per_mwh):
+            yield "" if price is None else f"{price:.3f}"
+        yield f"{self.saved_eur:+.2f}"
+        yield f"{self.owners_saved_eur:+.2f}"
+
+
+def _prices(world: World, by_name: Mapping[str, Day], without: Day) -> dict[str, Prices]:
+    return {name: Prices.of(world, day, without) for name, day in by_name.items()}
+
+
+def _prices_table(title: str, found: Mapping[str, Prices]) -> Table:
+    head = ("rule", "traded MWh", "buyers pay €/MWh", "sellers get €/MWh", "saved €", "owners of PV save €")
+    return Table(title, head, tuple((name, *each.row()) for name, each in found.items()))
 
 
 def _of_mid_market(world: World, by_name: Mapping[str, Day], comparison: Comparison) -> tuple[Claim, ...]:
@@ -120,4 +183,5 @@ STUDY = Study(
     ),
     run=run,
     compare=compare,
+    scenario=SCENARIO,
 )

@@ -48,7 +48,8 @@ class Offers:
 class Day:
     """A day under one rule: by slot and prosumer net energy in Wh and bills in n€, and the feeder's flow.
 
-    `traded_wh` is what changed hands in auctions, `kept_neur` what buyers paid there beyond what sellers got.
+    `traded_wh` is what changed hands in auctions, `paid_neur` what buyers paid there, `kept_neur` what of it
+    sellers did not get.
     """
 
     net_wh: Ints
@@ -57,20 +58,22 @@ class Day:
     flow: Flow
     kept_neur: float = 0.0
     traded_wh: float = 0.0
+    paid_neur: float = 0.0
 
 
 # --- what is offered ----------------------------------------------------------------------------------
 
 
-def offers(world: World, slot: int) -> Offers:
-    """What every prosumer offers in a slot, by what it is worth to it."""
-    prices = np.linspace(world.tariff.fit, world.tariff.retail, LEVELS).round().astype(np.int64)
+def offers(world: World, slot: int, *, shared: bool = True) -> Offers:
+    """What every prosumer offers in a slot, by what it is worth to it, by rising price.
+
+    Prices are `shared` by all, or between the grid's two each one's own.
+    """
+    prices = _prices(world, shared=shared)
     net = _net_by_price(world, slot, prices)
     wanted, given = np.maximum(net, 0), np.maximum(-net, 0)
-    more = np.vstack([wanted[:-1] - wanted[1:], wanted[-1:]])
-    less = np.vstack([given[:1], given[1:] - given[:-1]])
-    bids = [(Offer(int(prices[k]), int(more[k, i])), i) for k, i in zip(*np.nonzero(more), strict=True)]
-    asks = [(Offer(int(prices[k]), int(less[k, i])), i) for k, i in zip(*np.nonzero(less), strict=True)]
+    bids = _by_price(prices, np.vstack([wanted[:-1] - wanted[1:], wanted[-1:]]))
+    asks = _by_price(prices, np.vstack([given[:1], given[1:] - given[:-1]]))
     return Offers(
         tuple(offer for offer, _ in bids),
         np.array([owner for _, owner in bids], dtype=np.int64),
@@ -79,14 +82,34 @@ def offers(world: World, slot: int) -> Offers:
     )
 
 
+def _prices(world: World, *, shared: bool) -> Ints:
+    """At which prices prosumers offer, µ€/kWh, levels × prosumers.
+
+    Where they are each one's own, those between the grid's two are moved by less than half a step, evenly
+    over the prosumers, so that the last bid and ask that trade seldom have one price.
+    """
+    count = len(world.bus)
+    levels = np.linspace(world.tariff.fit, world.tariff.retail, LEVELS)
+    moved = np.zeros((LEVELS, count))
+    if not shared:
+        moved[1:-1] = (levels[1] - levels[0]) * ((np.arange(count) + 0.5) / count - 0.5)
+    return np.asarray((levels[:, None] + moved).round().astype(np.int64))
+
+
+def _by_price(prices: Ints, amounts: Ints) -> list[tuple[Offer, int]]:
+    """Offers of these amounts (levels × prosumers, Wh) and their owners, by rising price."""
+    found = [
+        (Offer(int(prices[k, i]), int(amounts[k, i])), int(i))
+        for k, i in zip(*np.nonzero(amounts), strict=True)
+    ]
+    return sorted(found, key=lambda each: each[0].price)
+
+
 def _net_by_price(world: World, slot: int, prices: Ints) -> Ints:
-    """Net demand of every prosumer at every price, Wh, never rising with the price."""
+    """Net demand of every prosumer at each of its prices, Wh, never rising with the price."""
     prosumers = Prosumers(world.conditions(slot, world.actual).devices)
     firm = world.actual.firm_p[slot]
-    everyone = np.ones(prosumers.count)
-    power = np.array(
-        [prosumers.at_price(price / UEUR_PER_KWH_PER_EUR_PER_MWH * everyone).power for price in prices]
-    )
+    power = np.array([prosumers.at_price(row / UEUR_PER_KWH_PER_EUR_PER_MWH).power for row in prices])
     rounded = np.rint((firm - power) * wh_per_pu(world)).astype(np.int64)
     return np.minimum.accumulate(rounded, axis=0)
 
@@ -99,17 +122,21 @@ def wh_per_pu(world: World) -> float:
 # --- what comes of it ---------------------------------------------------------------------------------
 
 
-def traded(world: World, name: str, rule: Auction, seed: int) -> Day:
-    """The day under an auction of this name in every slot. Raises AuctionError for what it may not decide."""
+def traded(world: World, name: str, rule: Auction, seed: int, *, shared: bool = True) -> Day:
+    """The day under an auction of this name in every slot, offers at prices that are `shared` or not.
+
+    Raises AuctionError for what the auction may not decide.
+    """
     count = len(world.bus)
     net, bills = np.zeros((world.periods, count)), np.zeros((world.periods, count))
     grid = Grid(world.tariff.retail, world.tariff.fit)
-    kept = volume = Fraction(0)
+    kept = volume = costs = Fraction(0)
     for slot in range(world.periods):
-        offered = offers(world, slot)
+        offered = offers(world, slot, shared=shared)
         where = f"rule {name}, slot {slot}"
         found = decided(where, rule, offered.bids, offered.asks, grid=grid, rng=chance(seed, slot))
         volume += sum(found.bought, Fraction(0))
+        costs += sum(found.costs, Fraction(0))
         kept += sum(found.costs, Fraction(0)) - sum(found.revenues, Fraction(0))
         for sign, sides, owners, edge, amounts, money in (
             (1, offered.bids, offered.bidders, grid.price, found.bought, found.costs),
@@ -120,7 +147,7 @@ def traded(world: World, name: str, rule: Auction, seed: int) -> Day:
                 net[slot, owner] += sign * float(amount + rest)
                 bills[slot, owner] += sign * float(paid + rest * edge)
     day = metered(world, np.rint(net).astype(np.int64), bills)
-    return replace(day, kept_neur=float(kept), traded_wh=float(volume))
+    return replace(day, kept_neur=float(kept), traded_wh=float(volume), paid_neur=float(costs))
 
 
 def chance(seed: int, slot: int) -> np.random.Generator:

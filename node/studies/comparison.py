@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from market.feeder.powerflow import violations
 from market.units import NEUR_PER_EUR
-from node.scenario import load
+from node.scenario import ScenarioError, load
 from node.scenario.world import World, build
 from node.studies.auctions import AUCTIONS, Auction
 from node.studies.community import (
@@ -135,7 +135,7 @@ class Comparison:
 def compared(seed: int, others: Mapping[str, Auction], settings: Mapping[str, str]) -> Comparison:
     """The day under every mechanism and auctions of a reader's own; `settings` are the scenario's.
 
-    Raises AuctionError.
+    Raises AuctionError and ScenarioError.
     """
     world = drawn(seed, settings)
     found = days(world, others, seed)
@@ -146,8 +146,15 @@ def compared(seed: int, others: Mapping[str, Auction], settings: Mapping[str, st
 
 
 def drawn(seed: int, settings: Mapping[str, str]) -> World:
-    """The day that is compared, under further settings."""
-    return build(load(SCENARIO, {**FORESEEN, **settings}, seed))
+    """The day that is compared, under further settings. Raises ScenarioError."""
+    scenario = load(SCENARIO, {**FORESEEN, **settings}, seed)
+    for kind in ("batteries", "vehicles"):
+        share = getattr(scenario, kind).share
+        if share:
+            raise ScenarioError(
+                f"{kind}.share = {share}: auctions of single slots hold no storage; must be 0"
+            )
+    return build(scenario)
 
 
 def _grouped(count: int) -> dict[str, str]:

@@ -23,6 +23,7 @@ from market.mechanisms.double_auction import (
     served,
 )
 from node.scenario.streams import stream
+from node.studies.auctions import MONEY_AGREES_NEUR, Auction, Decided, decided_by_price
 from node.studies.study import Basis, Claim, Findings, Source, Study, Table, Value
 
 if TYPE_CHECKING:
@@ -43,13 +44,18 @@ CONTINUOUS = "continuous"
 
 def run(seed: int) -> Findings:
     """The worked case, then random cases: efficiency, budget, and what lying gains a buyer."""
+    return compare(seed, {}, {})
+
+
+def compare(seed: int, others: Mapping[str, Auction], settings: Mapping[str, str]) -> Findings:
+    """The same, with a reader's own auctions in the random cases. Raises AuctionError."""
     case = {rule: served(rule, CASE_BIDS, CASE_ASKS, CASE_GRID) for rule in Rule}
     uniform = case[Rule.UNIFORM]
     costs, revenues = sum(uniform.costs, Fraction(0)), sum(uniform.revenues, Fraction(0))
     at_grid = sum(bid.quantity * CASE_GRID.price for bid in CASE_BIDS)
     at_fit = sum(ask.quantity * CASE_GRID.fit for ask in CASE_ASKS)
     cost_change, revenue_change = float(costs / at_grid - 1), float(revenues / at_fit - 1)
-    measured = {name: tally.to_json() for name, tally in random_cases(seed).items()}
+    measured = {name: tally.to_json() for name, tally in random_cases(seed, others).items()}
     kept = measured["uniform"]["kept_share"]
     with_grid = sum((*uniform.bought_of_grid, *uniform.sold_to_grid), Fraction(0))
     figures: dict[str, Value] = {
@@ -85,6 +91,8 @@ def run(seed: int) -> Findings:
         notes=(
             "Prices bound by the winners themselves can be bent by the last of them; left-over energy at the"
             " middle price tempts buyers to lose the auction on purpose: the last two columns.",
+            "Shares are of what could be gained, in the mean; sellers gain what is neither kept nor"
+            " the buyers'.",
         ),
     )  # fmt: skip
 
@@ -102,15 +110,17 @@ class Tally:
     gaining: int = 0
     efficiency: float = 0.0
     kept: float = 0.0
+    buyers: float = 0.0
     helped: int = 0
     helped_with_left: int = 0
 
-    def count(self, best: Number, gained: Number, kept: Number) -> None:
-        """Add what a case gained, and what of it the auctioneer kept."""
+    def count(self, best: Number, gained: Number, kept: Number, buyers: Number) -> None:
+        """Add what a case gained, and what of it the auctioneer kept and buyers got."""
         if best > 0:
             self.gaining += 1
             self.efficiency += float(gained / best)
             self.kept += float(kept / best)
+            self.buyers += float(buyers / best)
 
     def count_lies(self, helped: bool, helped_with_left: bool) -> None:
         """Add whether lying would have helped a buyer."""
@@ -122,31 +132,78 @@ class Tally:
         return {
             "efficiency": self.efficiency / self.gaining,
             "kept_share": self.kept / self.gaining,
+            "buyers_share": self.buyers / self.gaining,
             "lying_helps": self.helped / CASES,
             "lying_helps_with_left_over": self.helped_with_left / CASES,
         }
 
 
-def random_cases(seed: int) -> dict[str, Tally]:
-    """What each rule makes of the same random offers, and whether another price would help one buyer."""
+def random_cases(seed: int, others: Mapping[str, Auction]) -> dict[str, Tally]:
+    """What each rule makes of the same random offers, and whether another price would help one buyer.
+
+    Raises AuctionError for what one of the others may not decide.
+    """
     rng = stream(seed, "double-auction")
-    tallies = {name: Tally() for name in (*map(str, Rule), CONTINUOUS)}
-    for _ in range(CASES):
+    tallies = {name: Tally() for name in (*map(str, Rule), CONTINUOUS, *others)}
+    for case in range(CASES):
         bids, asks = _offers(rng), _offers(rng)
         best = gains_max(bids, asks)
         liar = int(rng.integers(len(bids)))
         for rule in Rule:
             award, tally = auction(rule, bids, asks), tallies[rule]
-            tally.count(best, gains(bids, asks, award.bought, award.sold), award.surplus)
+            gained = gains(bids, asks, award.bought, award.sold)
+            tally.count(best, gained, award.surplus, _left(bids, award.bought, award.paid * award.volume))
             tally.count_lies(*_lying_helps(rule, bids, asks, liar))
         arrivals = [("bid", n) for n in range(len(bids))] + [("ask", n) for n in range(len(asks))]
         arrivals = [arrivals[n] for n in rng.permutation(len(arrivals))]
         trades = continuous(bids, asks, arrivals)
         worth = (trade.quantity * (bids[trade.bid].price - asks[trade.ask].price) for trade in trades)
-        tallies[CONTINUOUS].count(best, sum(worth, Fraction(0)), Fraction(0))
+        paid = sum((trade.quantity * trade.price for trade in trades), Fraction(0))
+        bought = sum((trade.quantity * bids[trade.bid].price for trade in trades), Fraction(0))
+        tallies[CONTINUOUS].count(best, sum(worth, Fraction(0)), Fraction(0), bought - paid)
         helps = _lying_helps_in_time(bids, asks, arrivals, liar)
         tallies[CONTINUOUS].count_lies(helps, helps)
+        for name, own in others.items():
+            _count_own(tallies[name], Own(name, own, seed, case), bids, asks, liar)
     return tallies
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A reader's auction in one random case, with the same chance whoever lies."""
+
+    name: str
+    rule: Auction
+    seed: int
+    case: int
+
+    def __call__(self, bids: Sequence[Offer], asks: Sequence[Offer]) -> Decided:
+        """What it decides on offers that it is shown by rising price. Raises AuctionError."""
+        return decided_by_price(
+            f"rule {self.name}, random case {self.case}",
+            self.rule,
+            bids,
+            asks,
+            grid=CASE_GRID,
+            rng=stream(self.seed, "auction", self.case),
+        )
+
+
+def _count_own(tally: Tally, own: Own, bids: Sequence[Offer], asks: Sequence[Offer], liar: int) -> None:
+    """It knows no leftovers, so that lying helps by the auction alone."""
+    won = [own(offered, asks) for offered in _lies(bids, liar)]
+    costs, revenues = sum(won[0].costs, Fraction(0)), sum(won[0].revenues, Fraction(0))
+    gained = gains(bids, asks, won[0].bought, won[0].sold)
+    tally.count(gains_max(bids, asks), gained, costs - revenues, _left(bids, won[0].bought, costs))
+    left = [each.bought[liar] * bids[liar].price - each.costs[liar] for each in won]
+    helps = max(left) > left[0] + MONEY_AGREES_NEUR
+    tally.count_lies(helps, helps)
+
+
+def _left(bids: Sequence[Offer], bought: Sequence[Number], paid: Number) -> Number:
+    """What buyers gain: what they would have paid at most less what they pay."""
+    worth = (bid.price * amount for bid, amount in zip(bids, bought, strict=True))
+    return sum(worth, Fraction(0)) - paid
 
 
 def _offers(rng: np.random.Generator) -> list[Offer]:
@@ -209,7 +266,8 @@ def _case_table(case: Mapping[Rule, Served]) -> Table:
 
 
 def _random_table(measured: Mapping[str, Mapping[str, float]]) -> Table:
-    head = ("rule", "efficiency", "kept by the auctioneer", "lying helps a buyer", "with left-over energy")
+    head = ("rule", "efficiency", "kept by the auctioneer", "buyers gain", "lying helps a buyer",
+            "with left-over energy")  # fmt: skip
     rows = tuple(
         (name, *(f"{100 * value:.1f} %" for value in shares.values())) for name, shares in measured.items()
     )
@@ -241,4 +299,5 @@ STUDY = Study(
         " the worked case and the random ones",
     ),
     run=run,
+    compare=compare,
 )

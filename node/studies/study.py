@@ -149,11 +149,13 @@ class Findings:
 class Study:
     """A published system by its name; `run` takes a seed and does the same for the same seed.
 
-    `compare`, where a study has one, runs with auctions of a reader's own beside its own, by name.
+    `compare`, where a study has one, runs with auctions of a reader's own beside its own, by name, and under
+    further settings of its `scenario`; without a scenario it takes none.
     """
 
     name: str
     about: str
     source: Source
     run: Callable[[int], Findings]
-    compare: Callable[[int, Mapping[str, Auction]], Findings] | None = None
+    compare: Callable[[int, Mapping[str, Auction], Mapping[str, str]], Findings] | None = None
+    scenario: str | None = None

@@ -31,13 +31,15 @@ class Ran:
     missing: str = ""
 
     @classmethod
-    def of(cls, study: Study, seed: int, others: Mapping[str, Auction]) -> Ran:
-        """Run it, beside a reader's auctions where it compares some.
+    def of(cls, study: Study, seed: int, others: Mapping[str, Auction], settings: Mapping[str, str]) -> Ran:
+        """Run it, beside a reader's auctions where it compares some, by settings where it has the day.
 
         One that needs an extra that is not there, or fails, says so and holds up no other.
         """
         try:
-            return cls(study, study.compare(seed, others) if study.compare else study.run(seed))
+            if study.compare is None:
+                return cls(study, study.run(seed))
+            return cls(study, study.compare(seed, others, settings if study.scenario else {}))
         except ThreePhaseError as refusal:
             return cls(study, None, str(refusal))
         except Exception as failure:
@@ -105,15 +107,15 @@ def run_all(
 ) -> Whole:
     """The comparison, then the studies one after the other; `tell` hears what is next.
 
-    `settings` change the comparison's scenario. Raises AuctionError for an auction of the reader's own that
-    decides what cannot be.
+    `settings` change the scenario of the comparison, and of studies of the same day. Raises ScenarioError,
+    and AuctionError for an auction of the reader's own that decides what cannot be.
     """
     tell("comparison")
     comparison = compared(seed, others, settings)
     found = []
     for entry in entries:
         tell(entry.name)
-        found.append(Ran.of(load(entry.name), seed, others))
+        found.append(Ran.of(load(entry.name), seed, others, settings))
     return Whole(seed, comparison, tuple(found))
 
 

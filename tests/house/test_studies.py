@@ -345,7 +345,7 @@ def test_a_study_that_fails_is_told_and_holds_up_no_other() -> None:
     def run(seed: int) -> Findings:
         raise ZeroDivisionError(f"with seed {seed}")
 
-    ran = Ran.of(replace(load("vpp"), run=run), 3, {})
+    ran = Ran.of(replace(load("vpp"), run=run), 3, {}, {})
     line = run.__code__.co_firstlineno + 1
     assert not ran.passed
     assert (

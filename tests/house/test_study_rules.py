@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from market.mechanisms.double_auction import Grid, Offer
-from node.studies.auctions import AuctionError, Outcome, decided
-from node.studies.comparison import NAMES
+from node.studies import double_auction
+from node.studies.auctions import AUCTIONS, AuctionError, Outcome, decided
+from node.studies.community import offers
+from node.studies.comparison import NAMES, drawn
 from node.studies.rules import RuleFileError, load_rules
 from tests.house.commands import wattbook
 
@@ -44,13 +46,66 @@ def written(folder: Path, name: str, code: str) -> Path:
 def test_it_runs_beside_the_others_and_the_claims_are_about_it_too(tmp_path: Path) -> None:
     printing = OWN_RULE.replace("    for b, bid", "    print('no result')\n    for b, bid")
     path = written(tmp_path, "first_come.py", f"{printing}\nprint('none either')\n")
-    told = json.loads(wattbook("study", "baselines", "--rule", path, "--json").stdout)
+    few = ("--set", "prosumers.count=8")
+    told = json.loads(wattbook("study", "baselines", "--rule", path, *few, "--json").stdout)
     assert list(told["rules"])[-1] == "first_come" and told["passed"]
     assert told["rules"]["first_come"]["cost_eur"] < told["rules"]["FiT/retail"]["cost_eur"]
     claims = {claim["what"]: claim["figure"] for claim in told["claims"]}
     assert "nobody keeps money under first_come" in claims
     assert "first_come 0" in claims["no prosumer is worse off in any auction"]
     assert "first_come -" in claims["trading costs the community no more than FiT/retail does"]
+    assert told["settings"] == {"prosumers.count": "8"}
+    for found in told["auctions"].values():
+        assert found["first_come"]["paid_eur_per_mwh"] != found["uniform"]["paid_eur_per_mwh"]
+        assert found["first_come"]["owners_saved_eur"] != found["uniform"]["owners_saved_eur"]
+
+
+@pytest.mark.parametrize("rule", ["uniform", "two-price"])
+def test_in_random_cases_an_own_rule_is_what_it_is(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(double_auction, "CASES", 50)
+    found = double_auction.random_cases(1, {"mine": AUCTIONS[rule]})
+    mine, known = found["mine"].to_json(), found[rule].to_json()
+    assert mine.pop("lying_helps_with_left_over") == mine["lying_helps"], "it leaves nothing over"
+    known.pop("lying_helps_with_left_over")
+    assert mine == pytest.approx(known, rel=1e-12), "sums of 50 floats"
+
+
+def test_in_random_cases_an_own_rule_is_told_by_the_case() -> None:
+    with pytest.raises(AuctionError, match="rule mine, random case 0: it returns NoneType"):
+        double_auction.compare(1, {"mine": lambda *_: None}, {})
+
+
+def test_offers_at_own_prices_are_the_same_energy_at_prices_that_nobody_shares() -> None:
+    noon = {"slots.count": "1", "slots.start": "2026-06-23T11:00:00Z", "prosumers.count": "6"}
+    world = drawn(1, noon)
+    shared, own = offers(world, 0), offers(world, 0, shared=False)
+    edges = {world.tariff.fit, world.tariff.retail}
+    for side, owners in (("bids", "bidders"), ("asks", "askers")):
+        totals = [sum(each.quantity for each in getattr(found, side)) for found in (shared, own)]
+        assert totals[0] == totals[1] > 0
+        whose: dict[int, set[int]] = {}
+        for offer, owner in zip(getattr(own, side), getattr(own, owners), strict=True):
+            whose.setdefault(int(offer.price), set()).add(int(owner))
+        assert all(len(known) == 1 for price, known in whose.items() if price not in edges)
+        assert sorted(whose) == list(whose), "by rising price"
+        # The grid's two and between them what each one's flexible energy is worth.
+        assert len(whose) > len({offer.price for offer in getattr(shared, side)})
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("vpp", "--set", "prosumers.count=8"), "vpp takes no settings of a day"),
+        (("double-auction", "--set", "prosumers.count=8"), "double-auction takes no settings of a day"),
+        (("baselines", "--set", "prosumers=8"), "prosumers"),
+        (("baselines", "--set", "prosumers.count"), "a setting is KEY=VALUE"),
+        (("baselines", "--set", "batteries.share=0.5"), "batteries.share = 0.5: auctions of single slots"),
+    ],
+)
+def test_settings_that_make_no_day_to_compare_are_refused(words: tuple[str, ...], says: str) -> None:
+    refused = wattbook("study", *words)
+    assert refused.exit_code == 2
+    assert says in refused.stderr and refused.stderr.count("\n") == 1
 
 
 def test_a_file_may_have_dataclasses_and_neighbours(tmp_path: Path) -> None:
