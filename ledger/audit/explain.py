@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -24,9 +24,10 @@ from ledger.record import Logged, Record
 from ledger.trades import limit_named
 from ledger.vectors import VALUES_PER_WORD, WORDS_PER_CHUNK
 from market.accounts import UTILITY_ID, Position
+from market.comparison import Prices, Term, Trades, tariff_bill, terms
 from market.events import AccountResettled, AccountSettled, Event, TradesCleared
 from market.orders import Address, Fill, FillVetoed, Side
-from market.settlement import Basis, Cause, Posting, Valuation, settle
+from market.settlement import Basis, Cause, Posting, Valuation, delivered_wh, settle
 from market.slots import Rule
 from market.units import hub_price
 
@@ -62,7 +63,8 @@ class Explanation:
 
     `flat_neur` is what its metered energy costs at retail, or earns at the feed-in tariff, without the
     market; None for the utility. A resettlement has what the reading changes of it, its sentence compares
-    the slot's payments in all. `flat_sentence` says so, and of the utility where its result is told.
+    the slot's payments in all. `flat_sentence` says so, and of a worse bill why; of the utility it says where
+    its result is told. `terms` are the parts of the slot's payments in all less the flat bill.
     """
 
     account: Address
@@ -75,6 +77,7 @@ class Explanation:
     posted_neur: int
     flat_neur: int | None
     flat_sentence: str
+    terms: tuple[Term, ...] = ()
 
     @property
     def total_neur(self) -> int:
@@ -127,24 +130,21 @@ def explain(
     if number is None:
         raise ExplainError(f"{posted.account} is not registered")
     total = _posted_neur(posted)
-    flat_neur, flat_sentence = None, ""
-    if isinstance(posted, AccountSettled):
-        if number != UTILITY_ID:
-            flat_neur, flat_sentence = _flat(of_slot, posted.metered, total)
-        else:
-            flat_sentence = f"Its result of the slot, term by term: utility@{posted.slot}"
-    elif isinstance(posted, AccountResettled):
-        flat_neur, flat_sentence = _flat_corrected(of_slot, posted, total)
+    lines = tuple(_lines(known, of_slot, number, logged, posted))
+    flat = _without_market(known, of_slot, number, posted)
+    if sum(line.amount_neur for line in lines) != total:  # no rule says why a wrong amount is what it is
+        flat = replace(flat, terms=())
     return Explanation(
         account=posted.account,
         slot=posted.slot,
         place=logged.where,
         heading=_heading(known, number, posted, total, of_slot),
         sentences=tuple(_sentences(known, of_slot, number, logged, posted)),
-        lines=tuple(_lines(known, of_slot, number, logged, posted)),
+        lines=lines,
         posted_neur=total,
-        flat_neur=flat_neur,
-        flat_sentence=flat_sentence,
+        flat_neur=flat.neur,
+        flat_sentence=" ".join(filter(None, [flat.sentence, *plain.of_causes(flat.terms)])),
+        terms=flat.terms,
     )
 
 
@@ -331,6 +331,10 @@ def _sentences(
     yield plain.of_meter(measured.net_energy, measured.basis)
     postings = settle(position, measured, known.bus(number), valuation)
     yield from plain.of_postings(position, measured, postings)
+    closed_out = any(each.cause == Cause.CLOSEOUT and each.energy_wh for each in postings)
+    if closed_out and slot.prices_posted is not None:
+        _, prices = slot.prices_posted
+        yield plain.of_hub_price(prices.hub_price, prices.forecast_import)
 
 
 def _trade_sentences(known: History, slot: SlotHistory, number: int) -> Iterator[str]:
@@ -357,21 +361,72 @@ def _correction_sentence(
 # --- without the market -------------------------------------------------------------------------
 
 
-def _flat_corrected(slot: SlotHistory, posted: AccountResettled, change: int) -> tuple[int | None, str]:
-    """What the reading changes of the flat bill, and the comparison of both payments with it."""
-    settled = next((event for _, event in slot.settled if event.account == posted.account), None)
-    if settled is None:
-        return None, ""
-    before, _ = _flat(slot, settled.metered, 0)
-    final, sentence = _flat(slot, posted.metered, _posted_neur(settled) + change)
-    return (None if before is None or final is None else final - before), sentence
+@dataclass(frozen=True, slots=True)
+class _Flat:
+    """The bill at retail or the feed-in tariff, n€, the comparison in words, the parts of the difference."""
+
+    neur: int | None = None
+    sentence: str = ""
+    terms: tuple[Term, ...] = ()
 
 
-def _flat(slot: SlotHistory, metered: int, total: int) -> tuple[int | None, str]:
-    """Bill at retail or the feed-in tariff, and the comparison in a sentence."""
+def _without_market(known: History, slot: SlotHistory, number: int, posted: Posted) -> _Flat:
+    """A payment beside retail and feed-in tariff; of a resettlement, what it changes of these."""
+    match posted:
+        case AccountSettled() if number == UTILITY_ID:
+            return _Flat(None, f"Its result of the slot, term by term: utility@{posted.slot}")
+        case AccountSettled():
+            return _flat(known, slot, number, posted)
+        case AccountResettled():
+            for _, settled in slot.settled:
+                if settled.account == posted.account:
+                    before = _flat(known, slot, number, settled)
+                    final = _flat(known, slot, number, _corrected(settled, posted))
+                    return replace(final, neur=(final.neur or 0) - (before.neur or 0))
+    return _Flat()
+
+
+def _corrected(settled: AccountSettled, late: AccountResettled) -> AccountSettled:
+    """A settlement as it would have been by the late reading."""
+    return replace(
+        settled,
+        metered=late.metered,
+        delivered=late.delivered,
+        charge=settled.charge + late.charge,
+        closeout=settled.closeout + late.closeout,
+        imbalance=settled.imbalance + late.imbalance,
+        penalty=settled.penalty + late.penalty,
+    )
+
+
+def _flat(known: History, slot: SlotHistory, number: int, settled: AccountSettled) -> _Flat:
+    """What a settlement's meter would have cost without the market."""
     if slot.tariff is None:
-        return None, ""
-    price = slot.tariff.retail if metered >= 0 else slot.tariff.fit
-    flat, used = metered * price, "retail" if metered >= 0 else "the feed-in tariff"
+        return _Flat()
+    metered, total = settled.metered, _posted_neur(settled)
+    price, used = (slot.tariff.retail, "retail") if metered >= 0 else (slot.tariff.fit, "the feed-in tariff")
+    flat = tariff_bill(slot.tariff, metered)
     how = f"for {plain.kwh(metered)} at {used} ({plain.eur_per_kwh(price)})"
-    return flat, plain.comparison(total, flat, how)
+    return _Flat(flat, plain.comparison(total, flat, how), _terms(known, slot, number, settled))
+
+
+def _terms(known: History, slot: SlotHistory, number: int, settled: AccountSettled) -> tuple[Term, ...]:
+    """Where a settlement differs from the flat bill; nothing where its trades are not those of its fills."""
+    valuation, trades, bus = known.valuation(slot), _trades(known, slot, number), known.bus(number)
+    if valuation is None or (trades.net_wh, trades.net_neur) != (settled.contracted, settled.trades):
+        return ()
+    by_rule = replace(
+        settled, rule=int(valuation.rule), delivered=delivered_wh(settled.contracted, settled.metered)
+    )
+    price = 0 if valuation.prices is None else valuation.prices[bus]
+    return terms(by_rule, trades, Prices(valuation.tariff, valuation.charge(bus), price))
+
+
+def _trades(known: History, slot: SlotHistory, number: int) -> Trades:
+    """What an account bought and sold, less what was vetoed of it."""
+    trades = Trades()
+    for fills, sign in ((slot.fills, 1), (slot.vetoed, -1)):
+        for _, fill, buys, _ in _own(known, number, fills):
+            energy_wh = sign * fill.quantity
+            trades = trades.add(Side.BID if buys else Side.ASK, energy_wh, energy_wh * hub_price(fill.tick))
+    return trades

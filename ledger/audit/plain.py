@@ -9,12 +9,27 @@ has one price for both. The amounts that the sentences name add up to those of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from market.accounts import Position
+from market.comparison import Kind, Term
 from market.settlement import Basis, Cause, Metered, Posting, delivered_wh
 
 ESTIMATED_BY = {Basis.CONTRACT: "what you traded", Basis.FORECAST: "the forecast for you"}
+
+CAUSES = {
+    Kind.BOUGHT: "{energy} bought and used, against the utility's price at the substation",
+    Kind.SOLD: "{energy} sold and fed in, against the feed-in tariff",
+    Kind.NETWORK_IMPORT: "the network's charge for {energy} used, against the network fee in the retail price",
+    Kind.NETWORK_EXPORT: "the network's charge for {energy} fed in, of which the feed-in tariff has none",
+    Kind.UNCONSUMED: "{energy} bought and not used, sold back at another price than paid",
+    Kind.UNINJECTED: "{energy} sold and not fed in, bought back at another price than received",
+    Kind.EXTRA_IMPORT: "{energy} used and not bought before, against retail",
+    Kind.EXTRA_EXPORT: "{energy} fed in and not sold before, against the feed-in tariff",
+    Kind.ROUND_TRIP: "{energy} bought and sold again",
+    Kind.PENALTY: "penalties for what was not certified",
+}
+"""On what a bill loses, or gains, against one without the market."""
 
 
 def decimal(value: int, digits: int, least: int = 2) -> str:
@@ -55,6 +70,37 @@ def comparison(neur: int, flat_neur: int, how: str) -> str:
     difference = f"{euros(abs(flat_neur - neur))} {'better' if neur < flat_neur else 'worse'} off"
     verdict = difference if neur != flat_neur else "no different"
     return f"Without the market you {verb} {euros(abs(flat_neur))} {how}: with it you are {verdict}."
+
+
+def of_causes(terms: Iterable[Term]) -> Iterator[str]:
+    """Why a bill is worse than one without the market: what was lost and what gained, largest first.
+
+    The amounts add up to the difference; nothing where there is none, or where the market was the better.
+    """
+    parts = sorted((each for each in terms if each.difference_neur), key=lambda each: -each.difference_neur)
+    if sum(each.difference_neur for each in parts) > 0:
+        for each in parts:
+            verb, on = ("lost" if each.difference_neur > 0 else "gained"), CAUSES[each.kind]
+            yield f"You {verb} {euros(abs(each.difference_neur))} on {on.format(energy=kwh(each.energy_wh))}."
+
+
+def of_hub_price(price_ueur_per_kwh: int, forecast_import_wh: int) -> str:
+    """Where the price comes from at which a contract that was not delivered is closed out."""
+    if forecast_import_wh == 0:
+        why = "the grid here was expected to supply itself"
+    else:
+        expected = "draw from" if forecast_import_wh > 0 else "feed into"
+        why = f"the grid here was expected to {expected} the one above it"
+    return f"{eur_per_kwh(price_ueur_per_kwh)} was the price of energy at the substation, where {why}."
+
+
+def sum_of_slot(neur: int) -> str:
+    """That a slot's payments sum to 0 with what goes to the utility beside its trades, `neur` of it."""
+    how = "received by" if neur >= 0 else "paid by"
+    return (
+        f"In all: {euros(0)}, with {euros(abs(neur))} {how} the utility as network charges, close-outs,"
+        " imbalances and penalties; its own payment in this list is for its trades alone."
+    )
 
 
 def of_trades(buys: bool, energy_wh: int, neur: int) -> str:

@@ -12,11 +12,13 @@ from datetime import UTC, date, datetime
 from itertools import chain
 from typing import Any
 
+from ledger.audit import plain
 from ledger.audit.explain import ExplainError, Explanation, explain
-from ledger.audit.plain import comparison, euros
+from ledger.audit.plain import euros
 from ledger.audit.verdict import clock, slots_text
 from ledger.history import History, SlotHistory, history
 from ledger.record import Logged, Record
+from market.comparison import Term, added
 from market.events import AccountResettled, AccountSettled, TradesCleared
 from market.orders import Address
 
@@ -29,6 +31,8 @@ class Statement:
     payments: tuple[Explanation, ...]
     unsettled: tuple[int, ...] = ()
     """Slots in which they traded, and which are not settled: no part of any sum here."""
+    closed_slot: bool = False
+    """Whether these are all payments of a settled slot, whose trades cancel out."""
 
     @property
     def total_neur(self) -> int:
@@ -47,11 +51,20 @@ class Statement:
         return metered and len({payment.account for payment in self.payments}) == 1
 
     @property
+    def terms(self) -> tuple[Term, ...]:
+        """Parts of the payments less what the meter costs without the market, by each slot's last bill."""
+        last = {payment.slot: payment.terms for payment in self.payments}
+        return added(term for of_slot in last.values() for term in of_slot)
+
+    @property
     def sentence(self) -> str:
         """What it all comes to, and where it compares what retail and feed-in tariff alone would have."""
+        if self.closed_slot:
+            return plain.sum_of_slot(self.total_neur)
         total = f"In all: {'to pay' if self.total_neur >= 0 else 'to receive'} {euros(abs(self.total_neur))}."
         how = "at retail and feed-in tariff"
-        compared = f" {comparison(self.total_neur, self.flat_neur, how)}" if self.compares else ""
+        told = [plain.comparison(self.total_neur, self.flat_neur, how), *plain.of_causes(self.terms)]
+        compared = f" {' '.join(told)}" if self.compares else ""
         left = f" Not settled yet: {slots_text(self.unsettled)}." if self.unsettled else ""
         return f"{total}{compared}{left}"
 
@@ -172,7 +185,8 @@ def of_slot(record: Record, number: int) -> Statement:
     if slot is None or not found:
         raise ExplainError(f"slot {number}: no account was settled there")
     heading = f"Slot {number} ({clock(slot.terms.start(number))} on {day_of(slot)}), {len(found)} payments:"
-    return Statement(heading, tuple(found))
+    trades_neur = sum(event.trades for _, event in slot.settled)
+    return Statement(heading, tuple(found), closed_slot=slot.finished is not None and trades_neur == 0)
 
 
 def postings(slot: SlotHistory, ids: Mapping[Address, int]) -> list[tuple[str, Address]]:

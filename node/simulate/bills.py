@@ -1,9 +1,6 @@
 """Bills of prosumers: what the market charged, what FiT/retail would have, and where the difference lies.
 
-At one reading m (net consumption positive) the alternative to the market is retail·m⁺ − fit·m⁻. The
-difference splits exactly, to the nano-euro, into terms that people can understand: the contract
-that was delivered, its network usage charge, the contract that was not, energy beyond it. Nothing here
-rounds, except that one contract's money is shared by energy between its delivered and undelivered part.
+How a difference splits into terms is in `market.comparison`; here are the bills of a day, in the report's words.
 """
 
 from __future__ import annotations
@@ -11,11 +8,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
+from market.comparison import Kind, Prices, Term, Trades, added, tariff_bill, terms
 from market.events import AccountSettled
 from market.orders import Fill, Side
-from market.slots import Rule, Tariff
 from market.units import hub_price
 from node.simulate.result import DayResult, Participant, SlotResult
 from node.simulate.wording import average_price, change, energy
@@ -23,21 +19,6 @@ from node.simulate.wording import average_price, change, energy
 
 class FillsMismatchError(ValueError):
     """The fills of an account do not sum to the trades it was settled for."""
-
-
-class Kind(StrEnum):
-    """Where a bill differs from FiT/retail."""
-
-    BOUGHT = "bought"
-    SOLD = "sold"
-    NETWORK_IMPORT = "network_import"
-    NETWORK_EXPORT = "network_export"
-    UNCONSUMED = "unconsumed"
-    UNINJECTED = "uninjected"
-    EXTRA_IMPORT = "extra_import"
-    EXTRA_EXPORT = "extra_export"
-    ROUND_TRIP = "round_trip"
-    PENALTY = "penalty"
 
 
 COSTLIER = {
@@ -69,20 +50,13 @@ CHEAPER = {
 """A negative term in words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One part of bill − FiT/retail, n€ (positive: costs more), on `energy_wh` ≥ 0 of energy."""
-
-    kind: Kind
-    energy_wh: int
-    difference_neur: int
-
-    def __str__(self) -> str:
-        if self.difference_neur <= 0:
-            return f"{CHEAPER[self.kind]}: {change(self.difference_neur)}"
-        price = average_price(self.difference_neur, self.energy_wh) if self.energy_wh else ""
-        words = COSTLIER[self.kind].format(energy=energy(self.energy_wh), price=price)
-        return f"{words}: {change(self.difference_neur)}"
+def in_words(term: Term) -> str:
+    """A term for the report: what it cost more, with energy and average price, or what was cheaper."""
+    if term.difference_neur <= 0:
+        return f"{CHEAPER[term.kind]}: {change(term.difference_neur)}"
+    price = average_price(term.difference_neur, term.energy_wh) if term.energy_wh else ""
+    words = COSTLIER[term.kind].format(energy=energy(term.energy_wh), price=price)
+    return f"{words}: {change(term.difference_neur)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,58 +113,6 @@ class Bill:
         return sum(term.difference_neur for term in self.terms if term.kind is kind)
 
 
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """What a bill at one bus in one slot depends on, µ€/kWh: tariff, firm charge ν_b, final price λ_b."""
-
-    tariff: Tariff
-    charge: int
-    price: int
-
-    def beyond_contract(self, rule: Rule, consumed: bool) -> int:
-        """Price of energy beyond the contract (contracts/README.md): λ_b, or λ⁺_b and λ⁻_b under `tariff`."""
-        if rule is Rule.DLMP:
-            return self.price
-        tariff = self.tariff
-        return tariff.shortfall_price(self.charge) if consumed else tariff.surplus_price(self.charge)
-
-
-@dataclass(frozen=True, slots=True)
-class Trades:
-    """One account's fills in a slot: energy (Wh) and money (n€) bought and sold, both positive."""
-
-    bought_wh: int = 0
-    bought_neur: int = 0
-    sold_wh: int = 0
-    sold_neur: int = 0
-
-    def add(self, side: Side, energy_wh: int, money_neur: int) -> Trades:
-        """With one more fill."""
-        if side is Side.BID:
-            return Trades(
-                self.bought_wh + energy_wh, self.bought_neur + money_neur, self.sold_wh, self.sold_neur
-            )
-        return Trades(self.bought_wh, self.bought_neur, self.sold_wh + energy_wh, self.sold_neur + money_neur)
-
-    @property
-    def net_neur(self) -> int:
-        """Σ ±q·π_hub."""
-        return self.bought_neur - self.sold_neur
-
-    @property
-    def net_wh(self) -> int:
-        """c: contracted net energy."""
-        return self.bought_wh - self.sold_wh
-
-    def of_contract(self, energy_wh: int) -> int:
-        """Money of `energy_wh` of the net contract, at the average price of its side, rounded down."""
-        if energy_wh == 0:
-            return 0
-        if self.net_wh > 0:
-            return self.bought_neur * energy_wh // self.bought_wh
-        return -(self.sold_neur * -energy_wh // self.sold_wh)
-
-
 def trades_by_account(fills: Iterable[Fill]) -> dict[str, Trades]:
     """Sum fills by address; both parties of each fill."""
     found: defaultdict[str, Trades] = defaultdict(Trades)
@@ -200,11 +122,6 @@ def trades_by_account(fills: Iterable[Fill]) -> dict[str, Trades]:
         found[fill.taker] = found[fill.taker].add(taker, fill.quantity, money)
         found[fill.maker] = found[fill.maker].add(maker, fill.quantity, money)
     return dict(found)
-
-
-def tariff_bill(tariff: Tariff, metered_wh: int) -> int:
-    """FiT/retail bill of a reading, n€: retail·m⁺ − fit·m⁻."""
-    return (tariff.retail if metered_wh > 0 else tariff.fit) * metered_wh
 
 
 def bill(settled: AccountSettled, trades: Trades, prices: Prices) -> Bill:
@@ -224,59 +141,12 @@ def bill(settled: AccountSettled, trades: Trades, prices: Prices) -> Bill:
         imbalance_neur=settled.imbalance,
         penalty_neur=settled.penalty,
         tariff_neur=tariff_bill(prices.tariff, settled.metered),
-        terms=tuple(_terms(settled, trades, prices)),
+        terms=terms(settled, trades, prices),
     )
-
-
-def _terms(settled: AccountSettled, trades: Trades, prices: Prices) -> Iterable[Term]:
-    """Split bill − FiT/retail; the terms' sum is the difference by construction of the parts.
-
-    With contract c, reading m and its delivered part d, FiT/retail of m is its price times d plus its
-    price times (m − d). Delivered trades meet the hub's share of that price, the charge the network's.
-    Both rules post −x·(c − d) + y·(m − d) as closeout + imbalance, at x for what is not delivered and y
-    for what is not contracted; the part at x is what remains after the part at y.
-    """
-    tariff, delivered = prices.tariff, settled.delivered
-    undelivered, beyond = settled.contracted - delivered, settled.metered - delivered
-    traded_delivered = trades.of_contract(delivered)
-    traded_undelivered = trades.of_contract(settled.contracted) - traded_delivered
-    consumed = settled.metered > 0
-    at_y = prices.beyond_contract(Rule(settled.rule), consumed) * beyond
-    hub = tariff.hub_import if delivered > 0 else tariff.hub_export
-    fee = tariff.network_fee if delivered > 0 else 0
-    charge = prices.charge * delivered
-    meter = tariff.retail if consumed else tariff.fit
-    parts = (
-        (Kind.BOUGHT if delivered > 0 else Kind.SOLD, delivered, traded_delivered - hub * delivered),
-        (
-            Kind.NETWORK_IMPORT if delivered > 0 else Kind.NETWORK_EXPORT,
-            delivered,
-            charge - fee * delivered,
-        ),
-        (
-            Kind.UNCONSUMED if undelivered > 0 else Kind.UNINJECTED,
-            undelivered,
-            traded_undelivered + (settled.closeout + settled.imbalance - at_y) + (settled.charge - charge),
-        ),
-        (Kind.EXTRA_IMPORT if consumed else Kind.EXTRA_EXPORT, beyond, at_y - meter * beyond),
-        (
-            Kind.ROUND_TRIP,
-            min(trades.bought_wh, trades.sold_wh),
-            trades.net_neur - traded_delivered - traded_undelivered,
-        ),
-        (Kind.PENALTY, 0, settled.penalty),
-    )
-    return (Term(kind, abs(energy), money) for kind, energy, money in parts if energy or money)
 
 
 def total(bills: Sequence[Bill]) -> Bill:
     """Sum of bills; terms summed by kind, in the kinds' order."""
-    energy: defaultdict[Kind, int] = defaultdict(int)
-    money: defaultdict[Kind, int] = defaultdict(int)
-    for one in bills:
-        for term in one.terms:
-            energy[term.kind] += term.energy_wh
-            money[term.kind] += term.difference_neur
     return Bill(
         contracted_wh=sum(one.contracted_wh for one in bills),
         consumed_wh=sum(one.consumed_wh for one in bills),
@@ -287,7 +157,7 @@ def total(bills: Sequence[Bill]) -> Bill:
         imbalance_neur=sum(one.imbalance_neur for one in bills),
         penalty_neur=sum(one.penalty_neur for one in bills),
         tariff_neur=sum(one.tariff_neur for one in bills),
-        terms=tuple(Term(kind, energy[kind], money[kind]) for kind in Kind if kind in energy),
+        terms=added(term for one in bills for term in one.terms),
     )
 
 

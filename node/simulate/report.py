@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment
 
+from market.comparison import Kind
 from market.feeder.powerflow import Violation
-from node.simulate.bills import Account, Kind, accounts, total
+from node.simulate.bills import Account, accounts, in_words, total
 from node.simulate.canvas import DARK, Shown, data_uri
 from node.simulate.plots import PLOTS, Plot, draw
 from node.simulate.result import DayResult, NetworkState
@@ -109,6 +110,7 @@ def _environment() -> Environment:
         "cents": cents,
         "euros": euros,
         "sentence": share_reached,
+        "in_words": in_words,
         "reached": lambda gap: "–" if gap is None else f"{100 * (1 - gap):.2f} %",
     }
     return environment(filters)
@@ -140,7 +142,7 @@ def worse_slots(day: DayResult, everybody: Sequence[Account]) -> list[WorseSlots
                 sum(bill.difference_neur for bill, _, _ in bills),
                 name,
                 iso(start),
-                str(largest.causes[0]),
+                in_words(largest.causes[0]),
             )
         )
     return sorted(rows, key=lambda row: -row.difference_neur)

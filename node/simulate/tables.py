@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
+from market.comparison import Kind
 from market.orders import Address, Fill, Side, VoidReason
 from market.settlement import Sources
 from market.units import hub_price
-from node.simulate.bills import Kind, accounts
+from node.simulate.bills import accounts
 from node.simulate.result import DayResult, NetworkState, SlotResult
 from node.simulate.utility import utility_result
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 from market.accounts import Position
+from market.comparison import tariff_bill
 from market.events import AccountSettled
 from market.messages import Reading
 from market.settlement import (
@@ -22,7 +23,7 @@ from market.settlement import (
     slot_identity,
 )
 from market.slots import Rule
-from node.simulate.bills import tariff_bill, trades_by_account
+from node.simulate.bills import trades_by_account
 from node.simulate.result import DayResult, Participant, SlotResult
 
 

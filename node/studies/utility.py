@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from market.comparison import Kind
 from market.feeder.powerflow import power_flow
 from market.pricing.conditions import Primal, Solution
 from market.settlement import Sources
@@ -17,7 +18,7 @@ from market.units import NEUR_PER_EUR
 from node.price.clearing import METHODS
 from node.scenario import load
 from node.scenario.world import World, build
-from node.simulate.bills import Account, Bill, Kind, accounts
+from node.simulate.bills import Account, Bill, accounts, in_words
 from node.simulate.result import DayResult
 from node.simulate.run import traded_without_ledger
 from node.simulate.utility import UtilityResult, day_utility_result, utility_result
@@ -324,7 +325,7 @@ def _causes_table(found: Compare) -> Table:
     rows = []
     for rule in RULES:
         whole = [each for each in found.bills[rule] if each.day.worse_off]
-        rows += [(rule, each.participant.name, str(each.day.causes[0])) for each in whole]
+        rows += [(rule, each.participant.name, in_words(each.day.causes[0])) for each in whole]
         slots = [bill for each in found.bills[rule] for bill in each.slots if bill.worse_off]
         causes = Counter(bill.causes[0].kind for bill in slots)
         rows += [(rule, f"{count} bills of one slot", _in_words(kind, slots))
@@ -336,7 +337,7 @@ def _causes_table(found: Compare) -> Table:
 def _in_words(kind: Kind, bills: Sequence[Bill]) -> str:
     """The worst of the bills with this largest cause."""
     of_kind = [bill.causes[0] for bill in bills if bill.causes[0].kind is kind]
-    return "at worst " + str(max(of_kind, key=lambda term: term.difference_neur))
+    return "at worst " + in_words(max(of_kind, key=lambda term: term.difference_neur))
 
 
 def _prices_table(found: Compare) -> Table:

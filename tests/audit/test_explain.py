@@ -89,6 +89,33 @@ def test_what_a_seller_reads(record: Record) -> None:
     assert str(told).splitlines()[: len(told.sentences) + 1] == [told.heading, *told.sentences]
 
 
+def changes_neur(sentence: str) -> list[int]:
+    """What a comparison says was lost, or gained below 0, in n€."""
+    told = re.findall(r"You (lost|gained) (\d+)\.(\d{9}) €", sentence)
+    return [int(whole + part) * (1 if verb == "lost" else -1) for verb, whole, part in told]
+
+
+@pytest.mark.parametrize("rule", ["bundle", "tariff_bundle"])
+def test_a_worse_bill_says_why_and_its_parts_add_up(rule: str, request: pytest.FixtureRequest) -> None:
+    record = Record.of(request.getfixturevalue(rule), proves_itself=False)
+    worse = 0
+    for slot in history(record):
+        for logged, event in slot.settled:
+            told = explain(record, logged.where)
+            if told.flat_neur is None:
+                continue
+            difference_neur = told.posted_neur - told.flat_neur
+            assert sum(term.difference_neur for term in told.terms) == difference_neur, event.account
+            assert sum(changes_neur(told.flat_sentence)) == max(0, difference_neur)
+            worse += difference_neur > 0
+    assert worse
+
+
+def test_where_the_price_of_what_was_not_used_comes_from(record: Record) -> None:
+    told = explain(record, account=BUYER.address, slot=SLOT)
+    assert "was the price of energy at the substation, where the grid here was expected to" in told.sentence
+
+
 def test_estimate_and_correction_in_plain_words(record: Record) -> None:
     old = explain(record, account=SELLER.address, slot=SILENT)
     assert "No reading of your meter came in time: it counts as 0.8 kWh fed in, estimated by" in old.sentence
@@ -193,6 +220,7 @@ def test_forged_payment_is_not_explained_away(bundle: Bundle, record: Record) ->
     told = explain(Record.of(lie, proves_itself=False), logged.where)
     assert told.posted_neur - told.total_neur == 7
     assert "0.000000007 € is not explained" in str(told)
+    assert told.terms == (), "no rule says why"
 
 
 @pytest.mark.parametrize(("payment", "message"), [("7", "BLOCK:LOG"), ("1:1", "payment 1:1: no account")])

@@ -10,6 +10,7 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 from market.accounts import Position
+from market.comparison import Trades
 from market.events import AccountSettled
 from market.feeder.powerflow import Violation
 from market.messages import Reading
@@ -17,7 +18,7 @@ from market.orders import Fill, OrderPlaced, OrderVoided, Side, VoidReason
 from market.pricing.conditions import Components, SlotPrices
 from market.settlement import Cause, Valuation, amount_neur, delivered_wh, settle, settle_trades
 from market.slots import Rule, Tariff
-from node.simulate.bills import Trades, trades_by_account
+from node.simulate.bills import trades_by_account
 from node.simulate.result import DayResult, Ledger, NetworkState, Participant, SlotResult, Welfare
 from tests.house.commands import TINY
 from tests.house.repository import ROOT

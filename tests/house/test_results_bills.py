@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market.accounts import Position
+from market.comparison import Kind, Prices, Term, Trades, tariff_bill
 from market.events import AccountSettled
 from market.messages import Reading
 from market.orders import Fill, Side
@@ -18,14 +19,10 @@ from market.slots import Rule, Tariff
 from node.simulate.bills import (
     Bill,
     FillsMismatchError,
-    Kind,
-    Prices,
-    Term,
-    Trades,
     accounts,
     bill,
+    in_words,
     slot_bills,
-    tariff_bill,
     total,
     trades_by_account,
 )
@@ -137,7 +134,7 @@ def test_the_cause_of_a_higher_bill_is_named(
     assert found.worse_off
     assert found.causes == (cause,)
     assert found.difference_neur == cause.difference_neur
-    assert str(found.causes[0]).endswith(f": +{cause.difference_neur / 1e9:.2f}\N{NO-BREAK SPACE}€")
+    assert in_words(found.causes[0]).endswith(f": +{cause.difference_neur / 1e9:.2f}\N{NO-BREAK SPACE}€")
 
 
 def test_a_cheaper_bill_has_no_causes() -> None:

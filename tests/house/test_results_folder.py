@@ -17,8 +17,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from market.comparison import Kind
 from market.feeder.powerflow import Violation
-from node.simulate.bills import Kind, accounts
+from node.simulate.bills import accounts
 from node.simulate.canvas import DARK
 from node.simulate.folder import write_manifest, write_results
 from node.simulate.plots import PLOTS, Plot, draw
