@@ -20,7 +20,7 @@ ESTIMATED_BY = {Basis.CONTRACT: "what you traded", Basis.FORECAST: "the forecast
 CAUSES = {
     Kind.BOUGHT: "{energy} bought and used, against the utility's price at the substation",
     Kind.SOLD: "{energy} sold and fed in, against the feed-in tariff",
-    Kind.NETWORK_IMPORT: "the network's charge for {energy} used, against the network fee in the retail price",
+    Kind.NETWORK_IMPORT: "the network's charge for {energy} used, against the fee in the retail price",
     Kind.NETWORK_EXPORT: "the network's charge for {energy} fed in, of which the feed-in tariff has none",
     Kind.UNCONSUMED: "{energy} bought and not used, sold back at another price than paid",
     Kind.UNINJECTED: "{energy} sold and not fed in, bought back at another price than received",

@@ -1,6 +1,6 @@
 """Bills of prosumers: what the market charged, what FiT/retail would have, and where the difference lies.
 
-How a difference splits into terms is in `market.comparison`; here are the bills of a day, in the report's words.
+How a difference splits is in `market.comparison`; here are the bills of a day, in the report's words.
 """
 
 from __future__ import annotations
