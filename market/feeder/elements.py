@@ -6,7 +6,7 @@ transformers stand at their neutral tap.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,10 @@ VOLTAGE_SHARES = (
 )
 """Columns of a load that say how much of it goes with voltage."""
 LOADS = ("load", "asymmetric_load")
+NAMED_MAX = 12
+"""Buses, or parts, that a message names before it counts the others."""
+GENERATION_LEFT_OUT = "generation"
+"""How words begin that say how much of it was left out."""
 GENERATION = ("sgen", "asymmetric_sgen", "gen")
 FOREIGN = ("trafo3w", "dcline", "xward", "ward", "motor", "svc", "tcsc", "ssc", "vsc", "b2b_vsc")
 """Elements that a radial feeder of lines, transformers and loads at constant power has no place for."""
@@ -263,8 +267,11 @@ class Elements:
                         " put lines, transformers and loads in its place"
                     )
 
-    def left_out(self, position: Mapping[int, int]) -> tuple[str, ...]:
-        """What a feeder of series impedances and constant loads has no place for, in words, with its size."""
+    def left_out(self, position: Mapping[int, int], names: Sequence[str]) -> tuple[str, ...]:
+        """What a feeder of series impedances and constant loads has no place for, in words, with its size.
+
+        position: the feeder's bus of each of the network's; names: of the feeder's buses.
+        """
         lines, trafos = self.of("line", "from_bus", position), self.of("trafo", "lv_bus", position)
         omega = 2 * np.pi * self.net.f_hz
         farad = FARAD_PER_NF * sum(
@@ -291,7 +298,11 @@ class Elements:
             ("storages", stores, "of them"),
             ("dependence on voltage of loads", varying, "MW"),
             ("load at the substation", root[0], "MW"),
-            ("generation", generation.sum(), "MW"),
+            (
+                GENERATION_LEFT_OUT,
+                generation.sum(),
+                f"MW at {named_buses([name for name, mw in zip(names, generation, strict=True) if mw])}",
+            ),
         )
         moved = [
             f"tap {row.tap_pos:g} of transformer {row.Index}"
@@ -299,6 +310,17 @@ class Elements:
             if np.isfinite(row.tap_pos) and np.isfinite(row.tap_neutral) and row.tap_pos != row.tap_neutral
         ]
         return (*(f"{what}: {size:.4g} {unit}" for what, size, unit in sizes if abs(size) > 0), *moved)
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - NAMED_MAX
+    return ", ".join(names[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
+
+
+def named_buses(names: Sequence[str]) -> str:
+    """Buses in words."""
+    return f"{'bus' if len(names) == 1 else 'buses'} {listed(names)}"
 
 
 def _numbers(column: Any) -> Floats:

@@ -32,7 +32,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from market.feeder.elements import GENERATION, LOADS, Branch, ElementError, Elements, Network
+from market.feeder.elements import (
+    GENERATION,
+    LOADS,
+    Branch,
+    ElementError,
+    Elements,
+    Network,
+    listed,
+    named_buses,
+)
 from market.feeder.model import Complexes, Feeder, FeederError, Limits
 from market.feeder.tree import LoopError, Tree, rooted
 from market.units import Floats
@@ -48,8 +57,6 @@ __all__ = [
     "name_and_part",
 ]
 
-NAMED_MAX = 12
-"""Buses, or parts, that a message names before it counts the others."""
 SAME_RATIO = 1e-9
 """Transformers in parallel whose ratios differ by more drive a current around their loop."""
 
@@ -190,7 +197,9 @@ class _Import:
             zero_sequence_pu=None if np.isnan(zero_pu[1:]).all() else zero_pu,
         )
         generation = self.elements.powers(GENERATION, position)
-        return Imported(feeder, position, voltage, *generation, self.elements.left_out(position))
+        return Imported(
+            feeder, position, voltage, *generation, self.elements.left_out(position, feeder.bus_names)
+        )
 
     def _lines(self, tree: Tree, base_mw: float) -> tuple[Floats, Complexes, Complexes, Floats]:
         """By bus: nominal pu per pu of the feeder; of the line to it, 0 at the root, impedance and rating.
@@ -282,18 +291,11 @@ class _Import:
                     )
 
     def _names(self, buses: Iterable[int]) -> str:
-        labels = [self.elements.label[int(bus)] for bus in buses]
-        return f"{'bus' if len(labels) == 1 else 'buses'} {_listed(labels)}"
+        return named_buses([self.elements.label[int(bus)] for bus in buses])
 
     def _parts(self, sources: Iterable[int]) -> str:
         """The parts by number, each with the bus that its external grid is at."""
-        return _listed([f"#{k} (at {self._names([node])})" for k, node in enumerate(sources, start=1)])
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = len(names) - NAMED_MAX
-    return ", ".join(names[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
+        return listed([f"#{k} (at {self._names([node])})" for k, node in enumerate(sources, start=1)])
 
 
 class _Fusion:

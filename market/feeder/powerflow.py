@@ -76,7 +76,7 @@ class Violation:
 def power_flow(feeder: Feeder, p: Floats, q: Floats) -> Flow:
     """Solve the flow for net consumption p, q at every bus, pu; periods × buses, or one period's buses.
 
-    Raises PowerFlowError, naming the period, where no solution is found.
+    Raises PowerFlowError, naming period, net load and bus, where no solution is found.
     """
     p, q = np.atleast_2d(np.asarray(p, dtype=np.float64)), np.atleast_2d(np.asarray(q, dtype=np.float64))
     parent, r, x = feeder.parent, feeder.r_pu, feeder.x_pu
@@ -91,20 +91,25 @@ def power_flow(feeder: Feeder, p: Floats, q: Floats) -> Flow:
         moved_v = feeder.v0**2 - walk.outwards(drop)
         collapsed = ~np.all(moved_v > 0, axis=1)
         if np.any(collapsed):
-            raise PowerFlowError(_unsettled(feeder, collapsed))
+            raise PowerFlowError(_unsettled(feeder, p, collapsed, -moved_v))
         moved_current = (flow_p**2 + flow_q**2) / moved_v.take(parent, axis=1)
         moved_current[:, 0] = 0.0
-        change = np.maximum(np.abs(moved_v - v).max(axis=1), np.abs(moved_current - current).max(axis=1))
-        v, current = moved_v, moved_current
+        moves = np.maximum(np.abs(moved_v - v), np.abs(moved_current - current))
+        change, v, current = moves.max(axis=1), moved_v, moved_current
         if np.all(change <= SETTLED_PU * np.maximum(1.0, current.max(axis=1))):
             return _flow(feeder, flow_p, flow_q, current, v)
-    raise PowerFlowError(_unsettled(feeder, change > SETTLED_PU))
+    raise PowerFlowError(_unsettled(feeder, p, change > SETTLED_PU, moves))
 
 
-def _unsettled(feeder: Feeder, periods: npt.NDArray[np.bool_]) -> str:
-    """Message for periods without a solution."""
+def _unsettled(feeder: Feeder, p: Floats, periods: npt.NDArray[np.bool_], distress: Floats) -> str:
+    """Message for periods without a solution: the first, its net load, and the bus in most distress."""
     first = int(np.flatnonzero(periods)[0])
-    return f"feeder {feeder.name}: period {first} has more load than the feeder can carry"
+    load_mw = float(p[first].sum()) * feeder.base_mw
+    worst = feeder.bus_names[int(distress[first].argmax())]
+    return (
+        f"feeder {feeder.name}: period {first} has more load than the feeder can carry:"
+        f" with {load_mw:,.3f} MW net no voltage is found at bus {worst}"
+    )
 
 
 @dataclass(frozen=True, eq=False)

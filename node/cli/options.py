@@ -11,6 +11,7 @@ import typer
 from node.cli.errors import FAILED, USAGE, complain, stop
 
 if TYPE_CHECKING:
+    from market.feeder.model import Feeder
     from node.scenario.schema import ScenarioFile
 
 ScenarioPath = Annotated[
@@ -32,6 +33,8 @@ TransactionGas = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+GENERATION_REMEDY = "the scenario has generation: as pv_kw in profiles.file, or as [[prosumer]] at its bus"
 
 
 def load_scenario(path: str, settings: Sequence[str] | None, seed: int | None) -> ScenarioFile:
@@ -74,10 +77,21 @@ def refusals(path: str) -> Iterator[None]:
 
 def tell_left_out(scenario: ScenarioFile) -> tuple[str, ...]:
     """Say on stderr what the scenario's network has that is not in its feeder, and return that."""
-    from node.scenario.feeders import left_out  # noqa: PLC0415 - loads slowly
+    from market.feeder.elements import GENERATION_LEFT_OUT  # noqa: PLC0415 - loads slowly
+    from node.scenario.feeders import left_out  # noqa: PLC0415
 
     found = left_out(scenario.feeder)
     if found:
         what = "; ".join(found)
+        if any(each.startswith(GENERATION_LEFT_OUT) for each in found):
+            what += f"; {GENERATION_REMEDY}"
         complain(f"feeder.name: {scenario.feeder.name}: left out of the feeder: {what}", "warning")
     return found
+
+
+def tell_doubt(feeder: Feeder) -> None:
+    """Say on stderr where a feeder's own load is absurd for it, mostly since a unit is wrong."""
+    from node.scenario.feeders import doubt  # noqa: PLC0415 - loads slowly
+
+    if found := doubt(feeder):
+        complain(f"feeder.name: {found}", "warning")

@@ -11,22 +11,38 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from node.cli.errors import FAILED, USAGE, complain, stop, writing
-from node.cli.options import Json, ScenarioPath, Seed, Settings, load_scenario, refusals, tell_left_out
+from node.cli.options import (
+    Json,
+    ScenarioPath,
+    Seed,
+    Settings,
+    load_scenario,
+    refusals,
+    tell_doubt,
+    tell_left_out,
+)
 
 if TYPE_CHECKING:
-    from node.price import Cleared, PriceTable
+    from node.price import BusPrice, Cleared, PriceTable
     from node.price.phases import PhaseTable
 
-PRICES = {"dlmp": "DLMP", "energy": "energy", "loss": "loss", "voltage": "voltage", "congestion": "congest."}
+PRICES = {"dlmp": "DLMP", "energy": "energy", "loss": "loss", "voltage": "v-limit", "congestion": "congest."}
 PRICES |= {"nuc": "NUC", "dlmp_q": "reactive"}
-"""Columns and their heads."""
+"""Prices and their heads."""
+LEGEND = (
+    "€/MWh: DLMP = energy + loss + v-limit (of voltage limits) + congest. (of line ratings); NUC is the"
+    " network usage charge, DLMP less hub price; reactive is €/Mvarh."
+)
+LOADING = " Loading is that of the line to the bus."
 ROWS_MAX = 200
 """Larger feeders show the buses at both ends of the prices."""
 ENDS = 15
 """How many at each end."""
 WIDTH = 80
 NAME_MAX = 18
-"""Longer names of buses lose their middle, so that seven prices fit beside them."""
+"""Longer names of buses lose their middle, so that prices, voltage and loading fit beside them."""
+SHED_MW = 1e-9
+"""Less is a rounding of the solver."""
 BROKEN_MAX = 10
 """More broken limits than this are counted."""
 
@@ -105,6 +121,13 @@ def price(
             _show_phases(unbalanced)
         if written:
             typer.echo(f"written: {written[0]}, with {', '.join(path.name for path in written[1:])}")
+    tell_doubt(cleared.world.feeder)
+    if cleared.table.shed_mw > SHED_MW:
+        complain(
+            f"slot {slot}: {cleared.table.shed_mw:,.3f} MW of load is shed: the feeder cannot serve it within"
+            " its limits, and DLMPs are those of scarcity",
+            "warning",
+        )
     if not cleared.table.certified:
         complain(f"--method {cleared.table.method}: not certified: {cleared.table.doubt}", "warning")
 
@@ -142,22 +165,32 @@ def _write(cleared: Cleared, out: Path, phases: PhaseTable | None) -> tuple[Path
 
 def _show(table: PriceTable) -> None:
     proof = "certificate holds" if table.certified else "not certified"
-    typer.echo(f"{table.scenario}, slot {table.slot}, {table.method}: €/MWh, reactive €/Mvarh\n")
-    rows = [(bus.bus, *(f"{getattr(bus, name):z.3f}" for name in PRICES)) for bus in table.buses]
+    typer.echo(f"{table.scenario}, slot {table.slot}, {table.method}\n")
+    rated = any(bus.loading is not None for bus in table.buses)
+    heads = (*PRICES.values(), "v_pu", *("loading",) * rated)
+    rows = [_row(bus, rated) for bus in table.buses]
     if len(rows) <= ROWS_MAX:
-        _sheet(("bus", *PRICES.values()), rows)
+        _sheet(("bus", *heads), rows)
     else:
         order = sorted(range(len(rows)), key=lambda bus: (table.buses[bus].dlmp, bus))
-        _sheet(("cheapest", *PRICES.values()), [rows[bus] for bus in order[:ENDS]])
+        _sheet(("cheapest", *heads), [rows[bus] for bus in order[:ENDS]])
         typer.echo(f"\n… {len(rows) - 2 * ENDS:,} buses between; --json and --out have all …\n")
-        _sheet(("dearest", *PRICES.values()), [rows[bus] for bus in order[-ENDS:]])
+        _sheet(("dearest", *heads), [rows[bus] for bus in order[-ENDS:]])
+    typer.echo(f"\n{fill(LEGEND + LOADING * rated, WIDTH)}")
     exchange = "import" if table.import_mw >= 0 else "export"
-    shed = f", load shed {table.shed_mw:.3f} MW" if table.shed_mw > 1e-9 else ""
+    shed = f", load shed {table.shed_mw:.3f} MW" if table.shed_mw > SHED_MW else ""
     typer.echo(
         f"\nhub price {table.hub_price:.3f} €/MWh, {exchange} {abs(table.import_mw):.3f} MW{shed}\n"
         f"{table.status}, {table.iterations} rounds, residual {table.residual:.1e}, {proof},"
         f" {table.seconds:.3f} s"
     )
+
+
+def _row(bus: BusPrice, rated: bool) -> tuple[str, ...]:
+    """A bus's cells; the substation, and lines without a rating, have no loading."""
+    prices = (f"{getattr(bus, name):z.3f}" for name in PRICES)
+    loading = "–" if bus.loading is None else f"{100 * bus.loading:.1f}%"
+    return (bus.bus, *prices, f"{bus.v_pu:.4f}", *(loading,) * rated)
 
 
 def _show_phases(table: PhaseTable) -> None:

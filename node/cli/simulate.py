@@ -21,6 +21,7 @@ from node.cli.options import (
     TransactionGas,
     load_scenario,
     refusals,
+    tell_doubt,
     tell_left_out,
 )
 
@@ -69,6 +70,7 @@ def simulate(
     from ledger.bundle import BundleError  # noqa: PLC0415 - all of these load slowly
     from ledger.chain.protocol import ChainError  # noqa: PLC0415
     from node.oracle.signers import OracleError  # noqa: PLC0415
+    from node.scenario.feeders import find  # noqa: PLC0415
     from node.simulate.folder import OutputFolderError  # noqa: PLC0415
     from node.simulate.run import simulate as run  # noqa: PLC0415
     from node.simulate.run import simulate_without_ledger  # noqa: PLC0415
@@ -76,6 +78,7 @@ def simulate(
     try:
         with refusals(scenario):
             tell_left_out(loaded)
+            tell_doubt(find(loaded.feeder))
         with refusals(scenario), _progress() as progress:
             if ledger is LedgerKind.NONE:
                 summary = simulate_without_ledger(loaded, out, progress)

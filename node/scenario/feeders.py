@@ -12,10 +12,14 @@ import numpy as np
 from market import feeder as feeders
 from market.exchange import BUSES_MAX
 from market.feeder.model import Feeder, FeederError
+from market.feeder.powerflow import PowerFlowError, power_flow
 from node.scenario.schema import FeederSection
 
 if TYPE_CHECKING:
     from market.feeder.pandapower import Imported
+
+FEWEST_OF_V0 = 0.75
+"""Part of the substation's voltage below which nominal load leaves no bus of any feeder that is built."""
 
 
 def find(section: FeederSection) -> Feeder:
@@ -66,6 +70,29 @@ def _imported(text: str, name: str, limits: tuple[float, float], rated: bool, pa
     from market.feeder.pandapower import from_json  # noqa: PLC0415 - slow to import
 
     return from_json(text, name, *limits, rated=rated, part=part)
+
+
+def doubt(feeder: Feeder) -> str:
+    """Why a feeder's own load is hardly meant as it stands, in words; mostly nothing.
+
+    No feeder is built to lose a quarter of its voltage: there a unit is wrong, by a thousand as a rule.
+    """
+    try:
+        flow = power_flow(
+            feeder, feeder.nominal_p_mw / feeder.base_mw, feeder.nominal_q_mvar / feeder.base_mw
+        )
+    except PowerFlowError:
+        found = "is more than it can carry"
+    else:
+        lowest = int(flow.v[0].argmin())
+        v_pu = float(np.sqrt(flow.v[0, lowest]))
+        if v_pu >= FEWEST_OF_V0 * feeder.v0:
+            return ""
+        found = f"leaves {v_pu:.3f} pu of voltage at bus {feeder.bus_names[lowest]}"
+    return (
+        f"{feeder.name}: its nominal load of {feeder.nominal_p_mw.sum():,.3f} MW {found}:"
+        " are loads in MW, lengths in km, impedances in ohm per km?"
+    )
 
 
 def bus_number(feeder: Feeder, name: str, key: str) -> int:

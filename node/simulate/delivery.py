@@ -9,7 +9,7 @@ import numpy as np
 
 from market.agents.welfare import alone_schedule
 from market.feeder.model import Feeder
-from market.feeder.powerflow import Flow, power_flow, violations
+from market.feeder.powerflow import Flow, PowerFlowError, power_flow, violations
 from market.pricing.conditions import Devices, SlotPrices, Solution
 from market.units import WH_PER_MWH, Floats, Ints, eur_per_mwh, quantise_energy
 from node.scenario.world import Outlook, World, period
@@ -74,7 +74,7 @@ def _carry(world: World, index: int, gen: Floats, load: Floats, charging: Floats
         net = net + charging
     p = actual.passive_p[index] + world.by_bus(net)
     q = actual.passive_q[index] + world.by_bus(actual.firm_q[index])
-    flow = power_flow(world.feeder, p, q)
+    flow = _flow(world, index, p, q)
     base, hours = world.feeder.base_mw, world.hours
     return Delivery(
         gen=gen,
@@ -115,7 +115,15 @@ def scheduled_state(world: World, index: int, contracted_wh: Ints, outlook: Outl
     net = contracted_wh / (world.feeder.base_mw * world.hours * WH_PER_MWH)
     p = outlook.passive_p[index] + world.by_bus(net)
     q = outlook.passive_q[index] + world.by_bus(outlook.firm_q[index])
-    return network_state(world.feeder, power_flow(world.feeder, p, q))
+    return network_state(world.feeder, _flow(world, index, p, q))
+
+
+def _flow(world: World, index: int, p: Floats, q: Floats) -> Flow:
+    """The AC flow of a slot. Raises PowerFlowError, naming the slot."""
+    try:
+        return power_flow(world.feeder, p, q)
+    except PowerFlowError as failure:
+        raise PowerFlowError(f"slot {index}: {failure}") from None
 
 
 def network_state(feeder: Feeder, flow: Flow) -> NetworkState:

@@ -54,8 +54,30 @@ def test_table_shows_every_bus_with_its_components(scenario: Path):
     assert (done.exit_code, done.stderr) == (0, "")
     head, *rows = [line.split() for line in done.stdout.splitlines() if re.match(r"bus |\d+ ", line)]
     assert [row[0] for row in rows] == [str(bus) for bus in range(1, 34)]
-    assert all(len(row) == len(head) == len(BUS.split()) for row in rows)
+    assert head[1:] == ["DLMP", "energy", "loss", "v-limit", "congest.", "NUC", "reactive", "v_pu"]
+    assert all(len(row) == len(head) for row in rows)
     assert "certificate holds" in " ".join(done.stdout.split())
+
+
+def test_table_shows_loading_where_lines_have_ratings(scenario: Path):
+    arguments = ("price", scenario, "--method", "newton", "--set", "feeder.line_rating_mva=3")
+    buses = told(*arguments)["buses"]
+    head, *rows = [
+        line.split() for line in wattbook(*arguments).stdout.splitlines() if re.match(r"bus |\d+ ", line)
+    ]
+    assert head[-2:] == ["v_pu", "loading"]
+    assert [row[-2] for row in rows] == [f"{bus['v_pu']:.4f}" for bus in buses]
+    assert [row[-1] for row in rows] == ["–", *(f"{100 * bus['loading']:.1f}%" for bus in buses[1:])]
+
+
+def test_who_sheds_load_is_warned(scenario: Path):
+    arguments = ("price", scenario, "--method", "newton")
+    done = wattbook(*arguments, "--set", "feeder.v_min_pu=0.9999")
+    shed = re.fullmatch(
+        r"warning: slot 0: (\S+) MW of load is shed: the feeder cannot serve .*\n", done.stderr
+    )
+    assert shed is not None and done.exit_code == 0
+    assert f"load shed {shed[1]} MW" in done.stdout
 
 
 def test_settings_and_slot_change_the_prices(scenario: Path, central: Any):

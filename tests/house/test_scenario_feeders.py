@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from market.feeder import FeederError, left_out
 from node.cli.app import app
 from node.price import price
 from node.scenario import ScenarioError, load
-from node.scenario.feeders import find, notice
+from node.scenario.feeders import doubt, find, notice
 from node.scenario.world import build
 from node.simulate.run import simulate
 
@@ -65,6 +66,7 @@ def test_a_slot_is_cleared_and_proven_on_every_kind_of_feeder(tmp_path: Path, na
     table = price(wide, 1, "newton")
     assert len(table.buses) == buses
     assert table.certified, table.doubt
+    assert doubt(find(wide.feeder)) == ""
 
 
 def test_a_file_is_found_beside_the_scenario_and_priced(tmp_path: Path) -> None:
@@ -93,14 +95,38 @@ def test_what_a_file_has_that_a_feeder_has_not_is_told(tmp_path: Path) -> None:
     path = tmp_path / "day.toml"
     path.write_text(SMALL + '[feeder]\nname = "sun.json"\n', encoding="utf-8")
     done = CliRunner().invoke(app, ["price", str(path), "--method", "newton", "--json"])
-    assert json.loads(done.stdout)["left_out"] == ["generation: 0.004 MW"]
-    assert "sun.json: left out of the feeder: generation: 0.004 MW\n" in done.stderr
+    assert json.loads(done.stdout)["left_out"] == ["generation: 0.004 MW at bus house 2"]
+    told = (
+        "sun.json: left out of the feeder: generation: 0.004 MW at bus house 2; the scenario has generation:"
+    )
+    assert told in done.stderr
     done = CliRunner().invoke(app, ["simulate", str(path), "--ledger", "none", "--set", "slots.count=1"])
     assert done.exit_code == 0
-    assert "left out of the feeder: generation: 0.004 MW\n" in done.stderr
+    assert told in done.stderr
     path.write_text(SMALL, encoding="utf-8")
     done = CliRunner().invoke(app, ["price", str(path), "--method", "newton", "--json"])
     assert (json.loads(done.stdout)["left_out"], done.stderr) == ([], "")
+
+
+def test_a_unit_that_is_a_thousand_too_large_is_told_with_bus_and_load(tmp_path: Path) -> None:
+    import pandapower
+
+    path = tmp_path / "day.toml"
+    path.write_text(SMALL + '[feeder]\nname = "units.json"\n', encoding="utf-8")
+    for table, columns in (("load", ["p_mw", "q_mvar"]), ("line", ["length_km"]), ("line", ["r_ohm_per_km"])):
+        net = pandapower.from_json_string(grid_json())
+        net[table][columns] *= 1_000
+        pandapower.to_json(net, str(tmp_path / "units.json"))
+        load_mw = net.load.p_mw.sum()
+        told = (
+            rf"warning: feeder\.name: units\.json: its nominal load of {load_mw:,.3f} MW is more than it can"
+            r" carry: are loads in MW"
+        )
+        done = CliRunner().invoke(app, ["price", str(path), "--method", "newton"])
+        assert (done.exit_code, bool(re.search(told, done.stderr))) == (0, True)
+        done = CliRunner().invoke(app, ["simulate", str(path), "--ledger", "none"])
+        assert done.exit_code == 1 and re.search(told, done.stderr)
+        assert re.search(r"slot 0: .* with \S+ MW net no voltage is found at bus house 4", done.stderr)
 
 
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:

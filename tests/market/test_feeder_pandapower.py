@@ -291,7 +291,7 @@ def test_what_a_feeder_has_no_place_for_is_said_with_its_size():
         "magnetising of transformers: 0.001 MVA",
         "shunts: 0.002 Mvar",
         "load at the substation: 0.003 MW",
-        "generation: 0.004 MW",
+        f"generation: 0.004 MW at bus {found.feeder.bus_names[found.position[2]]}",
         "tap 2 of transformer 0",
     )
     assert found.generation_mw[found.position[2]] == 0.004
