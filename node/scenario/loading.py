@@ -128,7 +128,7 @@ _WANTED = {
     "float_type": "must be a number",
     "int_type": "must be a whole number",
     "string_type": "must be text",
-    "datetime_type": _A_TIME,
+    "datetime_type": f"{_A_TIME}, without quotes",
     "timezone_aware": _A_TIME,
 }
 """Type errors in TOML's words; pydantic's are Python's."""

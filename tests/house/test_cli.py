@@ -212,6 +212,7 @@ def test_interrupt_is_status_130(monkeypatch: pytest.MonkeyPatch):
         ("slots.start=9999-01-01T00:00:00Z", "must end by 2105-01-01"),
         ("slots.start=1970-01-01T00:00:00Z", "is before 1972-01-01"),
         ("slots.start=2026-06-23T11:00:00", "must be a time with its offset"),
+        ('slots.start="2026-06-23T11:00:00Z"', "as 2026-06-23T00:00:00Z, without quotes"),
         ("slots.seconds=7200", "is not a multiple of 7200 s"),
         ("market.resettle_grace_seconds=600", "is below meter_grace_seconds = 3600"),
         ("market.veto_grace_seconds=900", "veto_grace_seconds = 900 must be below gate_lead_seconds = 900"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -96,10 +97,10 @@ def test_make_targets_of_the_pages_exist():
     assert not named
 
 
-def test_the_researchers_example_prices_the_feeder(capsys: pytest.CaptureFixture[str]):
-    [example] = blocks(page("node/guides/researcher.md"), "python")
-    exec(compile(example, "researcher.md", "exec"), {})
-    assert capsys.readouterr().out.startswith("[120.   120.57 ")
+def test_the_citation_is_the_packages():
+    said = dict(re.findall(r"^(\w+): (\S+)$", page("CITATION.cff"), re.MULTILINE))
+    project = tomllib.loads(page("pyproject.toml"))["project"]
+    assert (said["version"], said["license"]) == (project["version"], project["license"])
 
 
 # --- the command line ---------------------------------------------------------------------------

@@ -21,9 +21,9 @@ BUNDLE = Path("out/demo/bundle")
 """Where documents have it."""
 
 
-def run(path: str, *replaced: tuple[str, str]) -> str:
-    """What the last example of a page prints, with what is another here put in its place."""
-    code = blocks(page(path), "python")[-1]
+def run(path: str, *replaced: tuple[str, str], example: int = -1) -> str:
+    """What an example of a page prints, the last if no other, with what is another here put in its place."""
+    code = blocks(page(path), "python")[example]
     for shown, here in replaced:
         assert shown in code
         code = code.replace(shown, here)
@@ -62,6 +62,18 @@ def test_asking_the_api(record: Record):
     with serving(app, listening("127.0.0.1", 0)) as url:
         said = run("node/client/README.md", ("http://127.0.0.1:8000", url))
     assert re.fullmatch(r"(\d+ Wh at \d+ µ€/kWh\n)+", said)
+
+
+def test_a_researchers_seeds():
+    small = '{"slots.count": "1", "slots.start": "2026-06-23T11:00:00Z", "prosumers.count": "4"}'
+    said = run("node/guides/researcher.md", ('{"prosumers.pv_mw": "8"}', small), example=0)
+    heads, count, *_ = said.splitlines()
+    assert (heads.split(), count.split()[0]) == (["welfare_gap", "saving_neur"], "count")
+
+
+def test_a_researchers_prices():
+    said = run("node/guides/researcher.md", example=1)
+    assert said.startswith("[120.   120.57 ")
 
 
 def test_pricing():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import pytest
 
 from market.comparison import Kind
 from market.feeder.powerflow import Violation
+from node.simulate import report
 from node.simulate.bills import accounts
 from node.simulate.canvas import DARK
 from node.simulate.folder import write_manifest, write_results
@@ -26,7 +28,8 @@ from node.simulate.plots import PLOTS, Plot, draw
 from node.simulate.report import render_report
 from node.simulate.result import NO_LEDGER, DayResult, Welfare
 from node.simulate.summary import gap, summarise
-from node.simulate.tables import tables
+from node.simulate.tables import SLOT_COLUMNS, storages, tables
+from tests.house.documents import page
 
 MakeDay = Callable[..., DayResult]
 TABLES = ("orders", "fills", "prices", "lines", "violations", "bills", "utility")
@@ -41,6 +44,12 @@ def folder(day: DayResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (out / "bundle" / "headers.bin").write_bytes(b"\0\1")
     write_manifest(out, day)
     return out
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages that are read for their words alone: pictures are most of the time that one takes."""
+    monkeypatch.setattr(report, "PLOTS", ())
 
 
 def rows(day: DayResult, name: str) -> list[dict[str, str]]:
@@ -93,6 +102,7 @@ def test_text_says_what_is_bad(make_day: MakeDay) -> None:
     assert "Sum to exactly 0" in bad
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_planned_shedding_is_told_wherever_prices_are(day: DayResult) -> None:
     """150 Wh and 250 Wh in an hour of the second slot's charges, 300 Wh in its prices: at most 400 W."""
     assert "SCARCITY" not in summarise(day).render() + render_report(day)
@@ -110,6 +120,7 @@ def test_planned_shedding_is_told_wherever_prices_are(day: DayResult) -> None:
     assert [line["dlmp_shed_wh"] for line in at_d] == ["0", "300", "0"]
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_broken_limits_are_told_by_place_and_name(make_day: MakeDay) -> None:
     day = make_day(slots=1, violations=(LOW,))
     [line] = rows(day, "violations")
@@ -118,6 +129,7 @@ def test_broken_limits_are_told_by_place_and_name(make_day: MakeDay) -> None:
     assert "bus C: voltage 0.89000 pu, limit 0.90000 pu" in render_report(day)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_without_a_chain_nothing_is_said_to_be_signed(day: DayResult) -> None:
     assert "signed orders" in summarise(day).render() and "a contract on a chain" in render_report(day)
     without = replace(day, ledger=NO_LEDGER)
@@ -144,6 +156,21 @@ def test_tables_are_those_documented(day: DayResult) -> None:
     for table in tables(day):
         assert all(len(row) == len(table.columns) for row in table.rows)
         assert len(set(table.columns)) == len(table.columns)
+
+
+def test_every_column_is_described(day: DayResult) -> None:
+    """By file, in its own order, after the two that all have."""
+    told = re.split(r"^### `(\w+)\.csv`$", page("node/simulate/README.md"), flags=re.MULTILINE)
+    described = {
+        name: [column for line in text.splitlines() if line.startswith("| `") for column in _named(line)]
+        for name, text in zip(told[1::2], told[2::2], strict=True)
+    }
+    made = (*tables(day), storages(day))
+    assert described == {table.name: list(table.columns[len(SLOT_COLUMNS) :]) for table in made}
+
+
+def _named(row: str) -> list[str]:
+    return re.findall(r"`(\w+)`", row.split("|")[1])
 
 
 def test_bills_read_back_add_up(day: DayResult) -> None:
@@ -260,6 +287,7 @@ def test_page_stands_alone_and_names_every_bill(day: DayResult) -> None:
     assert page.text.count("Paid more:") == summarise(day).worse_off
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_page_escapes_what_comes_from_outside(make_day: MakeDay) -> None:
     day = make_day(violations=(LOW,))
     html = render_report(replace(day, bus_names=("S", "A", "B", "<script>alert(1)</script>", "D")))
@@ -268,6 +296,7 @@ def test_page_escapes_what_comes_from_outside(make_day: MakeDay) -> None:
     assert Page(html).tags.count("b") == 0
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_page_says_when_a_posting_is_wrong(day: DayResult) -> None:
     slot = day.slots[0]
     wrong = replace(slot.settled[0], charge=slot.settled[0].charge + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -39,6 +39,34 @@ def test_they_are_looked_at_where_limits_bind_and_where_none_does():
     assert solutions["ieee69"].primal.shed.max() > 0.1
     assert (solutions["pandapower:cigre-lv"].duals.v_low > 0.0).any()
     assert not (solutions["ieee141"].duals.v_low > 0.0).any()
+
+
+def test_where_a_bus_sheds_its_price_is_the_slope_for_an_injection_and_another_for_its_firm_load():
+    clearing, conditions = slot("ieee69")
+    step = 1e-6
+    solution = clearing(clearing.feeder, conditions)
+    shed = solution.primal.shed[0]
+    bus = int(np.flatnonzero((shed > 0.01) & (shed < 0.99))[0])
+    price, share = solution.duals.price[0, bus], shed[bus]
+    p, q = conditions.firm_p[0, bus], conditions.fixed_q[0, bus]
+    firm = [clearing(clearing.feeder, add_load(conditions, bus, by)).cost for by in (-step, step)]
+    expected = (1 - share) * price + share * conditions.voll * p / np.hypot(p, q)
+    assert np.diff(firm)[0] / (2 * step) == pytest.approx(expected, rel=RIGHT)
+    assert abs(expected / price - 1) > 1e-3
+    given = [clearing(clearing.feeder, with_free_power(conditions, bus, by)).cost for by in (step, 3 * step)]
+    assert -np.diff(given)[0] / (2 * step) == pytest.approx(price, rel=RIGHT)
+
+
+def with_free_power(conditions: Conditions, bus: int, size: float) -> Conditions:
+    """The same with one more generator, so large in pu and at no cost."""
+    known = conditions.devices
+    more = {each.name: 0.0 for each in fields(known)} | {"bus": bus, "gen_max": size}
+    return replace(
+        conditions,
+        devices=Devices(
+            *(np.insert(getattr(known, name), 0, value, axis=-1) for name, value in more.items())
+        ),
+    )
 
 
 def test_a_price_that_is_a_little_wrong_is_found(monkeypatch):
