@@ -22,6 +22,10 @@ FUNDS_NEUR = 10**15
 CAPACITY_WH = 10**9
 TICK_UEUR_PER_KWH = 100
 LEMLAB_SECONDS = 0.70
+WHY = (
+    "the twin is the contract's rules written to be read: accounts, reserves, positions and events of each"
+    " order as objects; the auctions over arrays, which studies use, are in the group matching"
+)
 
 
 def rows() -> Iterable[Row]:
@@ -51,6 +55,7 @@ def rows() -> Iterable[Row]:
         ORDERS / LEMLAB_SECONDS,
         goal=200_000,
         better="more",
+        why=WHY,
     )
 
 

@@ -26,6 +26,7 @@ RUNS = 3
 TESTER_ORDERS = 40
 """eth-tester takes a second for a few; one run of it is enough."""
 NODES = ("anvil", "hardhat")
+WHY = "Python computes the words of the machine: some hundred translated runs an order, and what they call"
 STOCK, TESTER = "py-evm's interpreter", "eth-tester"
 
 
@@ -95,6 +96,7 @@ def _row(name: str, ours: Rate | None, peer: str, theirs: Rate | None, goal: flo
         goal,
         better="more",
         spread=ours.over(theirs),
+        why=WHY,
     )
 
 

@@ -11,6 +11,7 @@ from market.mechanisms.matching import Orders, called, matched
 from node.scenario.streams import stream
 
 SEED = 1
+CONTINUOUS, CALL = "continuous auction", "call auction of full volume"
 
 
 def drawn(count: int, accounts: int) -> Orders:
@@ -30,9 +31,16 @@ def _called(orders: Orders) -> bytes:
 
 
 AUCTIONS: Mapping[str, Callable[[Orders], bytes]] = {
-    "continuous auction": _continuous,
-    "call auction of full volume": _called,
+    CONTINUOUS: _continuous,
+    CALL: _called,
 }
+
+
+def traded_wh(name: str, orders: Orders) -> int:
+    """The energy that changes hands in an auction."""
+    if name == CALL:
+        return int(called(orders).traded_wh.sum()) // 2
+    return int(matched(orders).fills[:, 2].sum())
 
 
 def digest(name: str, count: int, accounts: int) -> str:

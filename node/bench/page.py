@@ -64,9 +64,27 @@ def render(measured: Mapping[str, Sequence[Row]], groups: Sequence[Group]) -> st
             groups=[(group, [line(row) for row in measured[group.name]]) for group in groups],
             judged=len(judged),
             reached=sum(1 for row in judged if row.reached),
+            missed=[(group.name, each) for group in groups for each in missed(measured[group.name])],
             pictures=[each.shown() for each in pictures(every)],
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A goal that is missed, by how many times, and what stands in its way."""
+
+    line: Line
+    times: str
+    why: str
+
+
+def missed(rows: Sequence[Row]) -> Iterator[Missed]:
+    """Those of a group."""
+    for row in rows:
+        if row.reached is False:
+            times = "" if row.missed_by is None else f"{row.missed_by:.3g}"
+            yield Missed(line(row), times, row.why or "not known")
 
 
 def machine() -> str:

@@ -18,7 +18,7 @@ from market.pricing.admission import ClearingFailed
 from market.pricing.conditions import Conditions, Solution
 from market.pricing.newton import NewtonClearing
 from market.pricing.socp import SocpClearing
-from node.bench import stressed
+from node.bench import lossless, stressed
 from node.bench.day import demo_day, price_error
 from node.bench.differences import LIMITS_PU, conditions_of, errors_of, is_missing, spread, worst_error
 from node.bench.drawn import drawn_conditions, drawn_day, drawn_feeder
@@ -56,10 +56,13 @@ MESMO_SECONDS, MESMO_TIMES = 3.6, 10
 STRESSED, KINDS, SEED = 140, 10, 1
 FEEDERS = EVERY
 PATIENCE_SECONDS = 60.0
-"""What pandapower gets for one slot."""
+"""What pandapower and PyPSA get for one slot."""
+LINEAR_RUNS = 3
+"""PyPSA takes seconds for a slot."""
 LATER = 1.01
 """Firm load of the slot after, as a share of the one before."""
 RUNS = 7
+WHY = "Python and NumPy between small matrices, half a millisecond of it; one compiled step would be next"
 AGREEMENT = 1e-6
 """Two finished clearings differ by less, of max(|λ|, 1)."""
 FINISHED = 1e-11
@@ -141,14 +144,23 @@ def _one_slot(prosumers: int, cold_ms: float | None, warm_ms: float | None) -> I
     yield _beside(f"{who}: direct, unfinished", compiled, keeping, solved)
     yield _beside(f"{who}: socp, model kept, finished", finished, keeping, solved)
     yield _beside_opf(who, feeder, conditions)
+    yield lossless.row(
+        f"{who}: newton, cold, beside a linear optimum",
+        feeder,
+        conditions,
+        answer,
+        again(lambda: newton(feeder, conditions)),
+        LINEAR_RUNS,
+        PATIENCE_SECONDS,
+    )
 
 
 def _beside(name: str, ours: Times, peer: str, theirs: Times | None, goal_ms: float | None = None) -> Row:
     """Our milliseconds and a peer's of the same run, which may have none."""
     if theirs is None:
-        return Row(name, ours.milliseconds, "ms", peer, goal=goal_ms)
+        return Row(name, ours.milliseconds, "ms", peer, goal=goal_ms, why=WHY)
     milliseconds, spread = theirs.milliseconds, ours.over(theirs)
-    return Row(name, ours.milliseconds, "ms", peer, milliseconds, goal_ms, spread=spread)
+    return Row(name, ours.milliseconds, "ms", peer, milliseconds, goal_ms, spread=spread, why=WHY)
 
 
 def _large(feeder: Feeder, conditions: Conditions, cold_ms: float | None, warm_ms: float) -> Iterator[Row]:

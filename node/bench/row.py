@@ -18,6 +18,7 @@ class Row:
     `peer` says who and where its figure is from: of the same run, or published. `goal` is where the
     figure has to be, and `better` which side of the goal is right. `spread` has the least and the greatest
     ratio of single runs, where both took turns. A point of a curve has its name and the size it is at.
+    `why` says what stands in the way of the goal, for where it is missed.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Row:
     spread: tuple[float, float] | None = None
     curve: str | None = None
     size: float | None = None
+    why: str | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -42,6 +44,13 @@ class Row:
         if self.goal is None:
             return None
         return self.value <= self.goal if self.better == "less" else self.value >= self.goal
+
+    @property
+    def missed_by(self) -> float | None:
+        """How many times too much, or where more is better too little; None where the goal is met."""
+        if self.reached is not False or not self.goal or not self.value:
+            return None
+        return self.value / self.goal if self.better == "less" else self.goal / self.value
 
     def to_json(self) -> dict[str, Any]:
         """The row as JSON, by the names above."""
@@ -56,6 +65,7 @@ class Row:
             "goal": self.goal,
             "better": self.better,
             "reached": self.reached,
+            "why": None if self.reached else self.why,
             "curve": self.curve,
             "size": self.size,
         }

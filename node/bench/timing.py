@@ -35,6 +35,10 @@ class Times:
         """The median."""
         return MS * self.median
 
+    def of_one(self, count: int) -> Times:
+        """Of one of so many alike."""
+        return Times(tuple(each / count for each in self.seconds))
+
     def over(self, other: Times) -> tuple[float, float]:
         """Least and greatest ratio of a run to the other of its round; of any two where rounds differ."""
         if len(self.seconds) == len(other.seconds):

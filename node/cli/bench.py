@@ -132,7 +132,10 @@ def _show(measured: Mapping[str, Sequence[Row]]) -> None:
         for row in rows:
             sheet.add_row(f"  {row.name}", *_cells(row))
         sheet.add_section()
-    Console().print(sheet)
+    console = Console()
+    console.print(sheet)
+    for row in (row for rows in measured.values() for row in rows if row.reached is False and row.why):
+        console.print(f"✗ {row.name}: {row.why}", highlight=False, markup=False)
 
 
 def _cells(row: Row) -> tuple[str, str, str, str, str]:

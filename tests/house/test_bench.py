@@ -53,6 +53,7 @@ FIELDS = {
     "goal",
     "better",
     "reached",
+    "why",
     "curve",
     "size",
 }
@@ -101,7 +102,7 @@ def test_more_makers_cost_more_gas():
 
 def test_the_table_shows_what_json_tells(monkeypatch: pytest.MonkeyPatch):
     rows = [
-        Row("a thing", 1_234.4, "gas", "a peer", 2_468.8, goal=1_000),
+        Row("a thing", 1_234.4, "gas", "a peer", 2_468.8, goal=1_000, why="it is slow"),
         Row("another", 0.01234, "s", goal=0.5),
         Row("alone", 7, "orders/s", better="more"),
     ]
@@ -110,14 +111,17 @@ def test_the_table_shows_what_json_tells(monkeypatch: pytest.MonkeyPatch):
     assert re.search(r"a thing +1,234 gas +≤ 1,000 ✗ +a peer +2,469 +0\.50", shown)
     assert re.search(r"another +0\.0123 s +≤ 0\.5 ✓", shown)
     assert re.search(r"alone +7 orders/s +\n", shown)
+    assert "✗ a thing: it is slow" in shown
     told = json.loads(bench("--json").stdout)
+    assert [row["why"] for row in told] == ["it is slow", None, None]
     assert [row["reached"] for row in told] == [False, True, None]
     assert [row["ratio"] for row in told] == [0.5, None, None]
 
 
 def test_the_page_has_every_row_its_ratio_and_the_curves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     rows = [
-        Row("a thing", 1_234.4, "gas", "a peer", 2_468.8, goal=1_000, spread=(0.4, 0.7)),
+        Row("a thing", 1_500, "gas", "a peer", 3_000, goal=1_000, spread=(0.4, 0.7), why="it is slow"),
+        Row("slower", 40, "orders/s", goal=90, better="more"),
         *(Row(f"part: {n} orders", n / 1e3, "s", curve="part, by orders", size=n) for n in (10, 100, 1_000)),
     ]
     monkeypatch.setattr("node.bench.registry.GROUPS", (Group("invented", "nothing", lambda: rows),))
@@ -125,8 +129,15 @@ def test_the_page_has_every_row_its_ratio_and_the_curves(monkeypatch: pytest.Mon
     done = bench("--out", str(out))
     assert (done.exit_code, done.stderr) == (0, "") and f"written: {out / 'bench.html'}" in done.stdout
     page = (out / "bench.html").read_text("utf-8")
-    for words in ("0.5 (0.4 to 0.7)", "0 of 1 goals are met", "part: 1000 orders", "Beside peers", "Growth"):
+    for words in ("0.5 (0.4 to 0.7)", "0 of 2 goals are met", "part: 1000 orders", "Beside peers", "Growth"):
         assert words in page
+    missed = page.split("Goals missed</h2>")[1].split("</table>")[0]
+    assert re.findall(
+        r"<td>([^<]*)</td><td class=\"text\">([^<]*)</td></tr>", missed.replace("\n  ", "")
+    ) == [
+        ("1.5", "it is slow"),
+        ("2.25", "not known"),
+    ]
     assert json.loads((out / "bench.json").read_text("utf-8")) == json.loads(bench("--json").stdout)
     (tmp_path / "file").touch()
     refused = bench("--out", str(tmp_path / "file"))
@@ -243,13 +254,14 @@ SMALL: dict[Any, dict[str, Any]] = {
         "ROUNDS_MAX": 10,
         "CROWDS": ((1_000, 60.0),),
         "BESIDE": 1_000,
+        "MODELLED": 2,
         "RUNS": 1,
         "HOURS": 3,
         "BATTERIES": 5,
     },
     audit: {"SESSION": {"slots.count": "1"}, "PROSUMERS": (4,)},
     book: {"ORDERS": 2_000, "ACCOUNTS": 200, "RUNS": 2},
-    matching: {"ORDERS": 2_000, "ACCOUNTS": 200, "RUNS": 2, "HOUSES": 12, "SLOTS": 1},
+    matching: {"ORDERS": 2_000, "ACCOUNTS": 200, "RUNS": 2, "BESIDE": (), "HOUSES": 12, "SLOTS": 1},
     growth: {
         "BUSES": (33,),
         "PROSUMERS": (10,),

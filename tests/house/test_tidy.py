@@ -40,6 +40,8 @@ SEAMS = {
     ("node/api/verification.py", "time.monotonic"): "an argument's default: how often the audit is run",
     ("node/api/watching.py", "time.monotonic"): "an argument's default: how long a look at a node holds",
     ("node/bench/nodes.py", "time.sleep"): "a node that was started is asked until it answers",
+    ("node/bench/peers/answer.py", "time.perf_counter"): "runs where Wattbook and its clock are not",
+    ("node/bench/peers/answer.py", "random.seed"): "packages that break ties by chance repeat themselves",
     ("node/bench/timing.py", "time.perf_counter"): "the one clock of the benchmarks; in no file",
     ("node/price/clearing.py", "time.perf_counter"): "`seconds` of the answer; in no file",
     ("node/simulate/run.py", "time.perf_counter"): "`seconds` of the summary; in no file",
@@ -81,6 +83,7 @@ FLOATS = {
 
 PRINTS = {
     "contracts/build.py": "a command of its own, `python -m contracts.build`, that runs without node",
+    "node/bench/peers/__main__.py": "a command of its own, `python -m node.bench.peers`, of a checkout",
 }
 
 LONG_FILES = {

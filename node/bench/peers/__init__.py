@@ -1,0 +1,1 @@
+"""Other packages measured beside Wattbook, each in an environment of its own."""

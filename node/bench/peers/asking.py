@@ -1,0 +1,128 @@
+"""Our work and a peer's on the same question, run by run in turns, the peer's in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
+from tempfile import TemporaryFile
+from typing import IO, Any, Literal
+
+from node.bench.peers.environments import Peer
+from node.bench.row import Row
+from node.bench.timing import MS, Times, Trial, now_seconds, seconds, times
+
+SCRIPT = Path(__file__).with_name("answer.py")
+LOADING_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One run of a peer: seconds, and what it found; or how it ended without."""
+
+    seconds: float
+    found: Any = None
+    ended: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Our times and a peer's, None where it is not installed; what it found last, or how it ended without."""
+
+    ours: Times
+    theirs: Times | None
+    found: Any = None
+    ended: str | None = None
+
+    def row(self, name: str, peer: Peer, about: str, unit: Literal["s", "ms"] = "s") -> Row:
+        """As a row: `about` says what the peer did, where it got through."""
+        scale = MS if unit == "ms" else 1.0
+        ours = scale * self.ours.median
+        if self.theirs is None:
+            return Row(f"{name}, which is not installed", ours, unit)
+        told = f"{peer.title}: {about}, same run" if self.ended is None else f"{peer.title}, {self.ended}"
+        repeated = self.ended is None and len(self.theirs.seconds) > 1
+        spread = self.ours.over(self.theirs) if repeated else None
+        return Row(name, ours, unit, told, scale * self.theirs.median, spread=spread)
+
+
+class Asked:
+    """A peer's process that has its question."""
+
+    def __init__(self, process: subprocess.Popen[str], errors: IO[str]) -> None:
+        self._process = process
+        self._errors = errors
+
+    def tell(self, line: str) -> None:
+        """A line of input; whether it ended before that is heard afterwards."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+
+    def hear(self, patience_seconds: float) -> Any:
+        """Its next line; an Answer without anything found where it ends, or says nothing so long."""
+        begun = now_seconds()
+        assert self._process.stdout is not None
+        with DefaultSelector() as selector:
+            selector.register(self._process.stdout, EVENT_READ)
+            if not selector.select(patience_seconds):
+                return Answer(patience_seconds, ended="given up after")
+        line = self._process.stdout.readline()
+        if not line:
+            return Answer(now_seconds() - begun, ended=f"{self._last_words()}, after")
+        return json.loads(line)
+
+    def run(self, patience_seconds: float) -> Answer:
+        """One run."""
+        self.tell("")
+        told = self.hear(patience_seconds)
+        return told if isinstance(told, Answer) else Answer(told["seconds"], told["found"])
+
+    def _last_words(self) -> str:
+        """Why it ended, as it said itself."""
+        self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().strip().splitlines()
+        return lines[-1].strip()[:120] if lines else f"ended with status {self._process.returncode}"
+
+
+@contextmanager
+def asked(python: Path, words: tuple[str, ...], question: Any) -> Iterator[Asked | Answer]:
+    """A process that has read its question; an Answer where it ended before."""
+    with TemporaryFile("w+", encoding="utf-8") as errors:
+        process = subprocess.Popen(
+            [python, "-P", *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        try:
+            one = Asked(process, errors)
+            one.tell(json.dumps(question))
+            ready = one.hear(LOADING_SECONDS)
+            yield ready if isinstance(ready, Answer) else one
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def beside(ours: Trial, peer: Peer, question: Any, patience_seconds: float, runs: int) -> Beside:
+    """Both in turns; a peer that fails once is not asked again."""
+    ours()()
+    own, others = [], []
+    if peer.python is None:
+        return Beside(times(ours, runs=runs, warm_ups=0)[0], None)
+    with asked(peer.python, (str(SCRIPT), peer.name), question) as one:
+        for _ in range(runs):
+            own.append(seconds(ours()))
+            answer = one if isinstance(one, Answer) else one.run(patience_seconds)
+            others.append(answer.seconds)
+            if answer.ended is not None:
+                break
+    return Beside(Times(tuple(own)), Times(tuple(others)), answer.found, answer.ended)

@@ -1,0 +1,148 @@
+"""Other packages beside ours: asked in environments of their own, in turns, and said so where they fail."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from market.pricing.newton import NewtonClearing
+from node.bench import lossless
+from node.bench.day import demo_day
+from node.bench.matched_orders import CALL, drawn, traded_wh
+from node.bench.peers import __main__ as installing
+from node.bench.peers import answer, asking
+from node.bench.peers.asking import Answer, beside
+from node.bench.peers.environments import ASSUME, GSY, PEERS, PYMARKET, PYPSA, TESP, Peer
+from node.bench.timing import again
+
+ECHO = """
+import json, sys, time
+question = json.loads(sys.stdin.readline())
+print(json.dumps("ready"), flush=True)
+for number, _ in enumerate(sys.stdin, 1):
+    exec(question)
+    print(json.dumps({"seconds": float(number), "found": number}), flush=True)
+"""
+ORDERS = 200
+
+
+@pytest.fixture
+def echo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Peer:
+    """A package that counts its runs, in an environment with this Python."""
+    script = tmp_path / "echo.py"
+    script.write_text(ECHO, "utf-8")
+    monkeypatch.setattr(asking, "SCRIPT", script)
+    return here("echo", tmp_path, monkeypatch)
+
+
+def here(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Peer:
+    """An environment of that name, which has this Python and no packages."""
+    monkeypatch.setenv("WATTBOOK_PEERS", str(tmp_path))
+    peer = Peer(name, f"{name} 1.0", ())
+    (peer.folder / "bin").mkdir(parents=True)
+    (peer.folder / "bin" / "python").symlink_to(sys.executable)
+    return peer
+
+
+def counted() -> tuple[list[int], Callable[[], object]]:
+    runs: list[int] = []
+    return runs, lambda: runs.append(1)
+
+
+def test_both_take_turns(echo: Peer):
+    runs, work = counted()
+    found = beside(again(work), echo, "pass", patience_seconds=60, runs=3)
+    assert len(runs) == 1 + 3, "one before, to warm up"
+    assert found.theirs is not None and found.theirs.seconds == (1.0, 2.0, 3.0)
+    row = found.row("a thing", echo, "counts")
+    assert (row.peer, row.peer_value, found.found) == ("echo 1.0: counts, same run", 2.0, 3)
+    assert row.spread == found.ours.over(found.theirs)
+    assert found.row("a thing", echo, "counts", "ms").peer_value == 2_000.0
+
+
+def test_who_takes_too_long_is_given_up(echo: Peer):
+    found = beside(again(lambda: None), echo, "time.sleep(600)", patience_seconds=0.2, runs=3)
+    row = found.row("a thing", echo, "counts")
+    assert (row.peer, row.peer_value, row.spread) == ("echo 1.0, given up after", 0.2, None)
+
+
+def test_who_breaks_down_says_why(echo: Peer):
+    found = beside(again(lambda: None), echo, "number > 1 and 1 / 0", patience_seconds=60, runs=3)
+    assert found.ended == "ZeroDivisionError: division by zero, after"
+    assert found.theirs is not None and len(found.theirs.seconds) == 2, "it is not asked a third time"
+
+
+def test_a_package_that_cannot_be_loaded_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    peer = here("gsy", tmp_path, monkeypatch)
+    found = beside(again(lambda: None), peer, {"orders": []}, patience_seconds=60, runs=2)
+    assert found.ended == "ModuleNotFoundError: No module named 'gsy_framework', after"
+
+
+def test_an_end_before_the_question_is_read_is_told(tmp_path: Path):
+    silent = tmp_path / "silent.py"
+    silent.write_text("raise SystemExit(3)", "utf-8")
+    with asking.asked(Path(sys.executable), (str(silent),), "x" * 1_000_000) as one:
+        assert isinstance(one, Answer) and one.ended == "ended with status 3, after"
+
+
+def test_who_is_not_installed_is_named_without_a_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WATTBOOK_PEERS", str(tmp_path))
+    row = beside(again(lambda: None), GSY, {}, 1.0, runs=1).row("a thing", GSY, "")
+    assert row.name == "a thing, which is not installed"
+    assert (row.peer, row.peer_value, row.ratio) == (None, None, None) and row.value > 0
+
+
+def test_an_environment_is_made_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("WATTBOOK_PEERS", str(tmp_path))
+    nothing = Peer("nothing", "Nothing 1.0", (str(tmp_path / "no-such-package"),))
+    monkeypatch.setattr(installing, "PEERS", (nothing,))
+    assert installing.main([]) == 1
+    assert "not installed: Nothing 1.0: ERROR: " in capsys.readouterr().err
+    assert not nothing.folder.exists()
+    assert installing.main(["other"]) == 2
+    assert "other: no such peer; there are nothing" in capsys.readouterr().err
+
+
+def test_every_package_can_be_asked():
+    assert sorted(answer.PACKAGES) == sorted(peer.name for peer in PEERS)
+
+
+@pytest.mark.parametrize(
+    ("peer", "kind", "least"),
+    [
+        (ASSUME, "pay-as-clear", 1.0),
+        (GSY, "pay-as-clear", 0.99),
+        (PYMARKET, "huang", 0.9),
+        (TESP, "double auction", 1.0),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_auctions_of_others_trade_what_ours_does(peer: Peer, kind: str, least: float):
+    """At one price for all the most energy is a number; the mechanisms that give up some of it say so."""
+    if peer.python is None:
+        pytest.skip(f"{peer.title} is not installed: python -m node.bench.peers {peer.name}")
+    orders = drawn(ORDERS, ORDERS)
+    columns = orders.trader, orders.side, orders.tick, orders.quantity_wh
+    question = {"auction": kind, "orders": np.stack(columns, axis=1).tolist()}
+    found = beside(again(lambda: None), peer, question, patience_seconds=60, runs=1)
+    assert found.ended is None
+    share = found.found / traded_wh(CALL, orders)
+    assert least - 1e-9 <= share <= 1 + 1e-9
+
+
+def test_a_linear_optimum_is_of_the_same_problem():
+    if PYPSA.python is None:
+        pytest.skip(f"{PYPSA.title} is not installed: python -m node.bench.peers {PYPSA.name}")
+    world = demo_day(10)
+    conditions = world.conditions(19)
+    question = lossless.question(world.feeder, conditions)
+    found = beside(again(lambda: None), PYPSA, question, patience_seconds=120, runs=1)
+    ours = NewtonClearing(world.feeder)(world.feeder, conditions)
+    # what it leaves out are losses: some hundredths of λ at the far ends of this feeder
+    assert found.found == pytest.approx(ours.duals.price[0], rel=0.1)
