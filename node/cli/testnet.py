@@ -118,7 +118,7 @@ def testnet(
 
         tell("wattbook testnet: starting ...")
         with running(settings, tell, _complain, be_ready) as net:
-            for line in greeting(net):
+            for line in greeting(net, settings):
                 tell(line)
             stop.wait()
             tell("stopping ...")
@@ -140,7 +140,7 @@ def _on_shutdown(do: Callable[[], object]) -> None:
         signal.signal(number, lambda *_: do())
 
 
-def greeting(net: Running) -> list[str]:
+def greeting(net: Running, settings: Settings) -> list[str]:
     """What a visitor needs, as lines: accounts, keys, addresses, where to go."""
     document = net.document
     first_block = document["first_block"]
@@ -162,8 +162,17 @@ def greeting(net: Running) -> list[str]:
             else ["WARNING: whoever reaches this address can spend from these accounts."]
         ),
         "",
-        "Ready. The market was resumed." if net.resumed else "Ready. Slots are open; Ctrl-C stops.",
+        f"Ready. {_state(net, settings)}; Ctrl-C stops.",
     ]
+
+
+def _state(net: Running, settings: Settings) -> str:
+    """How far the market is, and whom it waits for."""
+    resumed = "The market was resumed" if net.resumed else ""
+    if not settings.oracles_elsewhere:
+        return resumed or "Slots are open"
+    waits = "No slot opens before oracles have posted its charges"
+    return f"{resumed}. {waits}" if resumed else waits
 
 
 def _is_loopback(net: Running) -> bool:

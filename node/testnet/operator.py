@@ -132,6 +132,7 @@ class Operator:
         self._charges: dict[int, Proposal] = {}
         self._failures: dict[int, _Failure] = {}
         self._quoted: set[int] = set()
+        self._waited: set[tuple[int, Phase]] = set()
         self._turn_free = Condition(market.chain.engine.lock)
         self._at_work = False
         self._drift: float | None = None
@@ -218,6 +219,8 @@ class Operator:
             state = self._exchange.slot_of(slot)
             now = self._market.chain.now()
             if state.settled or not state.scheduled or passed_over(self._terms, slot, state, now):
+                if (slot, Phase.CHARGES) in self._waited and not state.charges_complete:
+                    self._tell(f"market  {self._name(slot)}  opened without charges: nobody can trade in it")
                 self._forget(slot)
                 return
             utility = self._session.cast.utility.address
@@ -225,22 +228,35 @@ class Operator:
                 state.charges_complete and self._exchange.nonce_used(slot, utility, 0)
             )
             phase = due(self._terms, slot, state, now, quoted=quoted)
-            if phase is None or self._is_elsewhere(phase, slot, now):
+            if self._oracles_elsewhere and not state.charges_complete:
+                self._wait_for("the oracles' charges", slot, Phase.CHARGES, self._terms.opens(slot))
+            if phase is None or self._waits_for_others(phase, slot, now):
                 return
             with self._turn():
                 if not self._attempt(slot, phase):
                     return
 
-    def _is_elsewhere(self, phase: Phase, slot: int, now: int) -> bool:
+    def _waits_for_others(self, phase: Phase, slot: int, now: int) -> bool:
         """Whether others have to act first: oracles, or meters that still have time."""
         if phase is Phase.PRICES:
+            if self._oracles_elsewhere:
+                self._wait_for("the oracles' prices", slot, phase, self._terms.prices_due(slot))
             return self._oracles_elsewhere
         if self._readings is None or phase not in (Phase.METERS, Phase.SETTLE):
             return False
         waits_until = self._terms.end(slot) + READINGS_SECONDS
         if phase is Phase.SETTLE:
             waits_until = self._terms.readings_due(slot)
-        return now < waits_until and bool(self._readings.missing(slot))
+        if now >= waits_until or not self._readings.missing(slot):
+            return False
+        self._wait_for("meters", slot, phase, waits_until)
+        return True
+
+    def _wait_for(self, whom: str, slot: int, phase: Phase, until: int) -> None:
+        """Tell once whom a slot waits for, and until which chain second."""
+        if (slot, phase) not in self._waited:
+            self._waited.add((slot, phase))
+            self._tell(f"market  {self._name(slot)}  waits for {whom} until {clock_time(until)}")
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -279,6 +295,7 @@ class Operator:
         self._charges.pop(slot, None)
         self._failures.pop(slot, None)
         self._quoted.discard(slot)
+        self._waited = {waited for waited in self._waited if waited[0] != slot}
 
     def _time_is_moving(self) -> bool:
         """Whether somebody moved the chain's time within the last seconds: what is due may soon be past."""

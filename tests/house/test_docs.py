@@ -27,7 +27,7 @@ from tests.house.references import REFERENCES, commands
 from tests.house.repository import ROOT, files, text
 
 PAGES = tuple(path for path in files() if path.suffix == ".md")
-PROGRAMS = {"source", "make", "wattbook", "python", "python3", "git", "pip", "cd", "anvil"}
+PROGRAMS = {"source", "make", "wattbook", "python", "python3", "git", "pip", "cd", "anvil", "curl"}
 
 SCENARIO_PAGE = Path("node/scenario/README.md")
 UNITS = {

@@ -80,6 +80,10 @@ def test_two_slots_from_charges_to_settlement_and_audit(tmp_path: Path):
         net.to(terms.end(second) + 70)
         assert not exchange.slot_of(second).settled, "a reading is missing, and may still come"
         net.to(terms.readings_due(second) + 1, lambda: exchange.slot_of(second).settled)
+        said = [line.partition("  waits for ")[2] for line in net.said if f"slot {second} " in line]
+        assert [line.partition(" until ")[0] for line in said if line] == [
+            "the oracles' charges", "the oracles' prices", "meters"
+        ], "one is silent"  # fmt: skip
         write_bundle(
             net.market.chain,
             exchange,
