@@ -48,7 +48,7 @@ from market.orders import (
     Side,
 )
 from market.settlement import Basis, Valuation, rule_in_force
-from market.slots import Tariff, Terms
+from market.slots import Rule, Tariff, Terms
 
 ROLE_UTILITY = 0
 SLOTS_PER_CALL = 1_024
@@ -326,6 +326,10 @@ class History:
                 position = positions[self.ids[trader]]
                 position.trade(side, fill.energy_class, fill.tick, direction * fill.quantity)
         return positions
+
+    def by_fallback(self, slot: SlotHistory) -> bool:
+        """Whether a slot of a market with prices has none, so that the tariff rule settles it."""
+        return self.terms.rule != Rule.TARIFF and slot.prices is None
 
     def valuation(self, slot: SlotHistory) -> Valuation | None:
         """By what a slot's energy is valued; None where it was never scheduled."""

@@ -156,11 +156,17 @@ def _posted_neur(posted: Posted) -> int:
     return total + posted.trades if isinstance(posted, AccountSettled) else total
 
 
+def require_place(text: str) -> None:
+    """Refuse what names no place. Raises ExplainError."""
+    if not _PLACE.match(text):
+        raise ExplainError(f"payment {text!r}: a place is BLOCK:LOG, as 184:7")
+
+
 def _find(
     known: History, payment: str | None, account: Address | None, slot: int | None
 ) -> tuple[Logged, Posted]:
-    if payment is not None and not _PLACE.match(payment):
-        raise ExplainError(f"payment {payment!r}: a place is BLOCK:LOG, as 184:7")
+    if payment is not None:
+        require_place(payment)
     for each in known:
         postings: Iterator[tuple[Logged, Posted]] = chain(each.settled, each.resettled, each.cleared)
         for logged, posted in postings:
@@ -253,12 +259,12 @@ def _own(
 ) -> Iterator[tuple[Logged, Fill, bool, Address]]:
     """An account's fills: place, fill, whether it buys, and its partner."""
     for place, fill in fills:
-        for trader, buys, partner in _sides(fill):
+        for trader, buys, partner in sides_of_fill(fill):
             if known.ids.get(trader) == number:
                 yield place, fill, buys, partner
 
 
-def _sides(fill: Fill) -> tuple[tuple[Address, bool, Address], ...]:
+def sides_of_fill(fill: Fill) -> tuple[tuple[Address, bool, Address], ...]:
     """Trader, whether it buys, and its partner: for the taker and for the maker."""
     taker_buys = fill.taker_side == Side.BID
     return (fill.taker, taker_buys, fill.maker), (fill.maker, not taker_buys, fill.taker)
@@ -329,6 +335,8 @@ def _sentences(
         return
     position = known.positions(slot).get(number, Position())
     yield plain.of_meter(measured.net_energy, measured.basis)
+    if known.by_fallback(slot):
+        yield plain.NO_PRICES
     postings = settle(position, measured, known.bus(number), valuation)
     yield from plain.of_postings(position, measured, postings)
     closed_out = any(each.cause == Cause.CLOSEOUT and each.energy_wh for each in postings)

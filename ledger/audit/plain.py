@@ -31,6 +31,12 @@ CAUSES = {
 }
 """On what a bill loses, or gains, against one without the market."""
 
+NO_PRICES = (
+    "No prices were posted in time, so that what was not delivered, or not traded, counts by the tariff:"
+    " retail and the feed-in tariff, with the network's charge."
+)
+"""Of a slot that is settled by the rule for slots without prices."""
+
 
 def decimal(value: int, digits: int, least: int = 2) -> str:
     """A whole number of units of 10^-digits, exactly, with at least so many digits after the point."""

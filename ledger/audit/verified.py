@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from ledger.audit.checks import headers, matching, settlement, signatures
 from ledger.audit.epochs import epochs
 from ledger.audit.report import CheckResult
-from ledger.history import slots_of
+from ledger.audit.verdict import slots_text
+from ledger.history import history, slots_of
 from ledger.record import Record
 
 
@@ -23,10 +24,20 @@ def verified(record: Record, results: Sequence[CheckResult]) -> list[str]:
     ]
     counted = ", ".join(_counted(record, passed))
     lines += [counted] if counted else []
+    if settlement.NAME in passed:
+        lines += _by_fallback(record)
     if signatures.NAME in passed:
         lines += epochs(record)
     names = [result.name for result in results if result.name in passed]
     return [*lines, f"passed: {', '.join(names) or 'nothing'}"]
+
+
+def _by_fallback(record: Record) -> Iterator[str]:
+    """Slots that the market's own rule did not settle."""
+    known = history(record)
+    slots = [slot.slot for slot in known if slot.settled and known.by_fallback(slot)]
+    if slots:
+        yield f"{slots_text(slots)} settled by the tariff rule, since no prices were posted by T_p"
 
 
 def _counted(record: Record, passed: Collection[str]) -> Iterator[str]:

@@ -15,11 +15,12 @@ from node.cli.records import ExchangeAddress, Source, address_of, read_record, r
 
 if TYPE_CHECKING:
     from ledger.audit.explain import Explanation
+    from ledger.audit.happened import Happening
     from ledger.audit.result import DayResult, Result
     from ledger.audit.statement import Bills, Statement
     from ledger.record import Record
 
-    Told = Explanation | Statement | Bills | Result | DayResult
+    Told = Explanation | Happening | Statement | Bills | Result | DayResult
 
 SHOWN_PAYMENTS = 5
 UTILITY = "utility"
@@ -31,7 +32,8 @@ def explain(
     payment: Annotated[
         str | None,
         typer.Argument(
-            help="BLOCK:LOG of a settlement, ACCOUNT@SLOT, ACCOUNT@2026-06-23 or @SLOT;"
+            help="BLOCK:LOG of a settlement, or of any event that a line names; ACCOUNT@SLOT,"
+            " ACCOUNT@2026-06-23 or @SLOT;"
             " an ACCOUNT is a number or an address; @2026-06-23 is everybody's day, a line each;"
             " utility@SLOT or utility@2026-06-23 is the utility's result by where it comes from.",
             metavar="PAYMENT",
@@ -78,7 +80,8 @@ def explain(
 
 def _write_pages(found: Told, record: Record, page: Path | None, out: Path | None) -> None:
     """One page of what was asked for, or every account's page of a day."""
-    from ledger.audit.statement import Bills  # noqa: PLC0415 - loads slowly
+    from ledger.audit.happened import Happening  # noqa: PLC0415 - loads slowly
+    from ledger.audit.statement import Bills  # noqa: PLC0415
     from node.web.bill import bill_page  # noqa: PLC0415 - jinja2 loads slowly
 
     pages: dict[Path, str] = {}
@@ -88,6 +91,9 @@ def _write_pages(found: Told, record: Record, page: Path | None, out: Path | Non
         if out is not None:
             each = found.statements.items()
             pages = {out / f"account-{number}.html": bill_page(one, record) for number, one in each}
+    elif isinstance(found, Happening):
+        if option := "--page" if page else "--out" if out else "":
+            stop(f"{option}: {found.place} is an event, no payment, and has no page", USAGE)
     else:
         if out is not None:
             stop("--out: only of everybody's day, as @2026-06-23; name a file by --page", USAGE)
@@ -105,11 +111,16 @@ def _write_pages(found: Told, record: Record, page: Path | None, out: Path | Non
 def _asked(record: Record, payment: str) -> Told:
     """What is asked for by its name. Raises ExplainError, NoHistory."""
     from ledger.audit import result, statement  # noqa: PLC0415 - loads slowly
+    from ledger.audit.explain import ExplainError  # noqa: PLC0415
     from ledger.audit.explain import explain as one  # noqa: PLC0415
+    from ledger.audit.happened import event_at  # noqa: PLC0415
 
     account, at, when = payment.partition("@")
     if not at:
-        return one(record, payment)
+        try:
+            return one(record, payment)
+        except ExplainError:
+            return event_at(record, payment)
     if when.isascii() and when.isdecimal():
         slot = int(when)
         if account == UTILITY:
