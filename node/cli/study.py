@@ -113,7 +113,8 @@ def _all(
     if as_json:
         typer.echo(json.dumps(whole.to_json()))
     else:
-        _show_table(whole.comparison.table())
+        for table in whole.comparison.tables():
+            _show_table(table)
         for ran in whole.studies:
             typer.echo(f"{ran.study.name}: {ran.outcome}")
         typer.echo(f"\nreport: {out / REPORT}")

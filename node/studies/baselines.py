@@ -56,7 +56,7 @@ def compare(seed: int, others: Mapping[str, Auction], settings: Mapping[str, str
             },
         },
         tables=(
-            comparison.table(),
+            *comparison.tables(),
             _prices_table(f"Auctions, offers on {LEVELS} prices that all share", prices["shared_prices"]),
             _prices_table(f"Auctions, offers on {LEVELS} prices of each one's own", prices["own_prices"]),
         ),
@@ -158,16 +158,20 @@ def _grid(world: World, day: Day) -> float:
 
 
 def _draw(comparison: Comparison) -> Draw:
-    """What each rule saves the community against FiT/retail."""
+    """By how much each rule raises welfare, and what prosumers save beside it at the utility's expense."""
 
     def draw(figure: Figure, theme: Theme) -> None:
         axes = figure.subplots()
-        without, *others = comparison.mechanisms
-        saved = {each.name: each.saved_eur(without) for each in reversed(others)}
-        axes.barh(list(saved), list(saved.values()), color=theme.market)
+        without = comparison.mechanisms[0]
+        shown = comparison.mechanisms[:0:-1]
+        names, gained = [each.name for each in shown], [each.gained_eur(without) for each in shown]
+        lost = [each.transferred_eur(without) if each.billed else 0.0 for each in shown]
+        axes.barh(names, gained, color=theme.market, label="gain of welfare")
+        axes.barh(names, lost, left=gained, color=theme.faint, label="what the utility loses to prosumers")
         axes.set(
-            xlabel="€ a day less than on FiT/retail, all prosumers together", title="Saved by the community"
+            xlabel="€ a day more than on FiT/retail", title="What is gained, and what only changes hands"
         )
+        axes.legend()
 
     return draw
 

@@ -1,4 +1,4 @@
-"""The mechanisms that can run the day, on the same day and feeder, by what each is praised for.
+"""The mechanisms that can run the day, and the best dispatches of it, by what trading is praised for.
 
 The day is foreseen exactly, so that the market, which trades by forecasts, is held to what auctions are that
 see the day as it comes.
@@ -7,7 +7,7 @@ see the day as it comes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from market.feeder.powerflow import violations
 from market.units import NEUR_PER_EUR
@@ -24,6 +24,7 @@ from node.studies.community import (
     settled_day,
     utility_eur,
 )
+from node.studies.dispatch import BY_HUB, BY_WHOLESALE, dispatched
 from node.studies.study import Table, Value
 
 SCENARIO, FORESEEN = "ieee33-day", {"forecast.error": "0"}
@@ -31,7 +32,10 @@ RULES = ("dlmp", "tariff")
 OURS = "Wattbook"
 GROUP = 10
 COALITIONS = f"{OURS}, coalitions of {GROUP}"
-NAMES = (ALONE, MID_MARKET, *AUCTIONS, *(f"{OURS}, rule {rule}" for rule in RULES), COALITIONS)
+NAMES = (
+    ALONE, MID_MARKET, *AUCTIONS, *(f"{OURS}, rule {rule}" for rule in RULES), COALITIONS,
+    BY_HUB, BY_WHOLESALE,
+)  # fmt: skip
 """All that are compared where nobody brings another."""
 LEFT_OUT = (
     ("half of the price difference for each side (utility)",
@@ -56,7 +60,8 @@ LEFT_OUT = (
 class Mechanism:
     """A day under one mechanism, the limits that it breaks, and whose money is what, €.
 
-    `utility_eur` is what the utility is left with, `kept_eur` what an auctioneer keeps.
+    `utility_eur` is what the utility is left with, `kept_eur` what an auctioneer keeps. What is not
+    `billed`, a best dispatch, has energy and welfare, and nobody's share of it.
     """
 
     name: str
@@ -64,6 +69,7 @@ class Mechanism:
     broken: int
     utility_eur: float
     kept_eur: float
+    billed: bool = True
 
     @property
     def welfare_eur(self) -> float:
@@ -74,15 +80,28 @@ class Mechanism:
         """How much less than without a market prosumers spend."""
         return without.found.cost_eur - self.found.cost_eur
 
+    def gained_eur(self, without: Mechanism) -> float:
+        """How much more all together are left with than without a market."""
+        return self.welfare_eur - without.welfare_eur
+
+    def transferred_eur(self, without: Mechanism) -> float:
+        """How much less the utility is left with: what others get beyond the gain of welfare."""
+        return without.utility_eur - self.utility_eur
+
     def to_json(self) -> dict[str, Value]:
-        """Every figure by its name."""
+        """Every figure by its name; none for the shares of what is not billed."""
         money = {"utility_eur": self.utility_eur, "kept_eur": self.kept_eur, "welfare_eur": self.welfare_eur}
-        return {**asdict(self.found), "violations": self.broken, **money}
+        told: dict[str, Value] = {**asdict(self.found), "violations": self.broken, **money}
+        return told if self.billed else {**told, **dict.fromkeys(SHARES)}
+
+
+SHARES = ("cost_eur", "better_off", "worse_off", "utility_eur", "kept_eur")
+"""Whose money is what, by name: what only bills say."""
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """All mechanisms on one day of one feeder, FiT/retail first."""
+    """All mechanisms on one day of one feeder, FiT/retail first, the best dispatches last."""
 
     feeder: str
     prosumers: int
@@ -91,40 +110,58 @@ class Comparison:
 
     @classmethod
     def of(cls, world: World, by_name: Mapping[str, Day]) -> Comparison:
-        """Measure days of this world, among them that on FiT/retail."""
+        """Measure days of this world, among them that on FiT/retail. Raises ClearingFailed."""
         without = by_name[ALONE]
-        mechanisms = tuple(_measured(world, name, day, without) for name, day in by_name.items())
-        return cls(world.feeder.name, len(world.bus), world.periods, mechanisms)
+        billed = [_measured(world, name, day, without) for name, day in by_name.items()]
+        best = [
+            replace(_measured(world, name, day, without), billed=False)
+            for name, day in dispatched(world).items()
+        ]
+        return cls(world.feeder.name, len(world.bus), world.periods, (*billed, *best))
 
     def by_name(self) -> dict[str, Mechanism]:
         """The mechanisms by their names, in order."""
         return {each.name: each for each in self.mechanisms}
 
-    def table(self) -> Table:
-        """One row a mechanism; what is saved and what welfare gains is against FiT/retail."""
-        saved = ("sun used", "cost €", "saved €", "better off", "worse off")
-        network = ("peak MW", "losses MWh", "line pu", "limits broken")
-        head = ("mechanism", *saved, *network, "utility €", "kept €", "welfare gains €")
-        title = f"The same {self.slots} slots of {self.prosumers} prosumers on {self.feeder}"
-        return Table(title, head, tuple(self._rows()))
+    def tables(self) -> tuple[Table, Table]:
+        """Who gains what against FiT/retail, then energy and network: a row a mechanism."""
+        day = f"the same {self.slots} slots of {self.prosumers} prosumers on {self.feeder}"
+        money = ("welfare gains €", "prosumers save €", "utility loses €", "auctioneer keeps €", "better off",
+                 "worse off", "prosumers' cost €", "utility's result €")  # fmt: skip
+        network = ("sun used", "peak MW", "losses MWh", "line pu", "limits broken")
+        return (
+            Table(f"Who gains what: {day}", ("mechanism", *money), tuple(self._money())),
+            Table(f"Energy and network: {day}", ("mechanism", *network), tuple(self._network())),
+        )
 
-    def _rows(self) -> Iterable[tuple[str, ...]]:
+    def _money(self) -> Iterable[tuple[str, ...]]:
+        """Welfare gains what prosumers save and auctioneers keep, less what the utility loses."""
         without = self.mechanisms[0]
+        for each in self.mechanisms:
+            shares = (
+                f"{each.saved_eur(without):+z.2f}",
+                f"{each.transferred_eur(without):+z.2f}",
+                f"{each.kept_eur:z.2f}",
+                str(each.found.better_off),
+                str(each.found.worse_off),
+                f"{each.found.cost_eur:.2f}",
+                f"{each.utility_eur:.2f}",
+            )
+            yield (
+                each.name,
+                f"{each.gained_eur(without):+z.2f}",
+                *(shares if each.billed else [""] * len(shares)),
+            )
+
+    def _network(self) -> Iterable[tuple[str, ...]]:
         for each in self.mechanisms:
             yield (
                 each.name,
                 f"{each.found.renewable_use:.1%}",
-                f"{each.found.cost_eur:.2f}",
-                f"{each.saved_eur(without):+.2f}",
-                str(each.found.better_off),
-                str(each.found.worse_off),
                 f"{each.found.peak_import_mw:.3f}",
                 f"{each.found.losses_mwh:.4f}",
                 f"{each.found.loading_pu:.3f}",
                 str(each.broken),
-                f"{each.utility_eur:.2f}",
-                f"{each.kept_eur:z.2f}",
-                f"{each.welfare_eur - without.welfare_eur:+.2f}",
             )
 
     def to_json(self) -> dict[str, Value]:

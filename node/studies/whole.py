@@ -140,7 +140,7 @@ def render(whole: Whole, side_by_side: bytes, pictures: Mapping[str, bytes]) -> 
         .get_template("studies.html")
         .render(
             whole=whole,
-            comparison=whole.comparison.table(),
+            comparison=whole.comparison.tables(),
             left_out=LEFT_OUT,
             group=GROUP,
             levels=LEVELS,

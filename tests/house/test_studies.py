@@ -17,11 +17,12 @@ from node.cli.sheet import sheet
 from node.scenario import load as scenario
 from node.scenario.world import build
 from node.studies.auctions import AUCTIONS
-from node.studies.community import alone, metered
+from node.studies.community import ALONE, alone, metered
 from node.studies.comparison import LEFT_OUT
 from node.studies.cosimulation import over as cosimulated
 from node.studies.curtailment import curtailed
 from node.studies.decomposition import compared_sizes
+from node.studies.dispatch import BY_HUB, BY_WHOLESALE
 from node.studies.microgrid_heating import PEERS, winter
 from node.studies.microgrid_slot import MISSING_WH
 from node.studies.microgrid_slot import traded as platform_slot
@@ -138,6 +139,26 @@ def test_the_golden_figures() -> None:
     game = found("stackelberg").figures
     assert (round(game["choke_price"], 4), round(game["threshold"], 3)) == (29.8644, 92.881)
     assert game["inelastic_share_left"] == pytest.approx(0.4)
+
+
+def test_welfare_is_gained_or_changes_hands_and_no_rule_gains_more_than_the_best() -> None:
+    rules = found("baselines").figures["rules"]
+    best, without = rules[BY_WHOLESALE], rules[ALONE]
+    assert best["violations"] == 0 and best["cost_eur"] is None is rules[BY_HUB]["utility_eur"]
+    for name, each in rules.items():
+        # Within the 0.01 € that meters of whole Wh leave of 1 440 readings at up to 0.24 €/kWh.
+        assert each["welfare_eur"] <= best["welfare_eur"] + 0.01, name
+        if each["cost_eur"] is not None:
+            shares = each["utility_eur"] + each["kept_eur"] - each["cost_eur"]
+            assert each["welfare_eur"] == pytest.approx(shares)
+    assert rules[BY_HUB]["welfare_eur"] > without["welfare_eur"]
+    money = found("baselines").tables[0]
+    assert money.head[1:5] == (
+        "welfare gains €", "prosumers save €", "utility loses €", "auctioneer keeps €",
+    )  # fmt: skip
+    for row in money.rows[:-2]:
+        gained, saved, lost, kept = map(float, row[1:5])
+        assert gained == pytest.approx(saved - lost + kept, abs=0.02), "four figures rounded to cents"
 
 
 def test_sharing_regions_by_other_levels() -> None:
@@ -281,7 +302,7 @@ def test_all_in_one_report(tmp_path: Path) -> None:
     mechanisms = whole.comparison.to_json()
     assert list(mechanisms) == [
         "FiT/retail", "mid-market rate", "uniform", "reduce", "two-price", "continuous", "mine",
-        "Wattbook, rule dlmp", "Wattbook, rule tariff", "Wattbook, coalitions of 10",
+        "Wattbook, rule dlmp", "Wattbook, rule tariff", "Wattbook, coalitions of 10", BY_HUB, BY_WHOLESALE,
     ]  # fmt: skip
     assert mechanisms["mine"] == mechanisms["reduce"]
     assert mechanisms["Wattbook, rule dlmp"]["better_off"] > 0

@@ -16,6 +16,7 @@ from node.studies import double_auction
 from node.studies.auctions import AUCTIONS, AuctionError, Outcome, decided
 from node.studies.community import offers
 from node.studies.comparison import NAMES, drawn
+from node.studies.dispatch import BY_HUB, BY_WHOLESALE
 from node.studies.rules import RuleFileError, load_rules
 from tests.house.commands import wattbook
 
@@ -48,7 +49,7 @@ def test_it_runs_beside_the_others_and_the_claims_are_about_it_too(tmp_path: Pat
     path = written(tmp_path, "first_come.py", f"{printing}\nprint('none either')\n")
     few = ("--set", "prosumers.count=8")
     told = json.loads(wattbook("study", "baselines", "--rule", path, *few, "--json").stdout)
-    assert list(told["rules"])[-1] == "first_come" and told["passed"]
+    assert list(told["rules"])[-3:] == ["first_come", BY_HUB, BY_WHOLESALE] and told["passed"]
     assert told["rules"]["first_come"]["cost_eur"] < told["rules"]["FiT/retail"]["cost_eur"]
     claims = {claim["what"]: claim["figure"] for claim in told["claims"]}
     assert "nobody keeps money under first_come" in claims
