@@ -18,6 +18,7 @@ from ledger.audit.plain import euros
 from ledger.audit.verdict import clock, slots_text
 from ledger.history import History, SlotHistory, history
 from ledger.record import Logged, Record
+from market.accounts import UTILITY_ID
 from market.comparison import Term, added
 from market.events import AccountResettled, AccountSettled, TradesCleared
 from market.orders import Address
@@ -33,6 +34,8 @@ class Statement:
     """Slots in which they traded, and which are not settled: no part of any sum here."""
     closed_slot: bool = False
     """Whether these are all payments of a settled slot, whose trades cancel out."""
+    whole: str = ""
+    """Of the utility, whose payments are its trades alone: what `audit explain` calls its whole result."""
 
     @property
     def total_neur(self) -> int:
@@ -66,7 +69,14 @@ class Statement:
         told = [plain.comparison(self.total_neur, self.flat_neur, how), *plain.of_causes(self.terms)]
         compared = f" {' '.join(told)}" if self.compares else ""
         left = f" Not settled yet: {slots_text(self.unsettled)}." if self.unsettled else ""
-        return f"{total}{compared}{left}"
+        return f"{total}{compared}{left}{self.rest}"
+
+    @property
+    def rest(self) -> str:
+        """Of the utility, what these payments leave out and where it is; else nothing."""
+        if not self.whole:
+            return ""
+        return f" That is what it traded; its result, with charges, other load and the import: {self.whole}."
 
     def to_json(self) -> dict[str, Any]:
         """`heading, sentence, payments, total_neur, flat_neur, unsettled`; as `Explanation.to_json`."""
@@ -105,7 +115,18 @@ class Bills:
 
     def __str__(self) -> str:
         lines = [f"{_named(number)}: {each.sentence}" for number, each in self.statements.items()]
-        return "\n".join([self.heading, *lines])
+        return "\n".join([self.heading, *lines, self._to_the_utility])
+
+    @property
+    def _to_the_utility(self) -> str:
+        """The one sum of these bills that is not 0, and what the utility's trades make of it."""
+        beside, statement = self.total_neur, self.statements.get(UTILITY_ID)
+        got = f"{'receives' if beside >= 0 else 'pays'} {euros(abs(beside))}"
+        trades_neur = 0 if statement is None else statement.total_neur
+        return (
+            f"Together: the utility {got} for charges, close-outs and imbalances, and with its trades has"
+            f" {euros(beside - trades_neur)} from the market."
+        )
 
 
 def of_everyone(record: Record, day: date) -> Bills:
@@ -149,7 +170,8 @@ def of_day(record: Record, account: Address, day: date) -> Statement:
     )
     told = {payment.slot for payment in found}
     unsettled = tuple(slot for slot in traded if slot not in told)
-    return Statement(f"{_who(known, account)}, {account}, on {day}:", tuple(found), unsettled)
+    whole = f"utility@{day}" if known.ids[account] == UTILITY_ID else ""
+    return Statement(f"{_who(known, account)}, {account}, on {day}:", tuple(found), unsettled, whole=whole)
 
 
 def of_account(record: Record, account: Address, number: int) -> Explanation | Statement:

@@ -34,8 +34,10 @@ class UtilityResult:
     Taken: `market` (charges, close-outs, imbalances and penalties less its hub trades) and `retail` from
     passive load, less `wholesale` for the import. Explained by `sources`; of their surplus, `losses` is
     what losses cost at the hub price. `without_market` is the result if every prosumer had been on
-    FiT/retail with the same readings. `payments` sums every account: the prosumers' postings, and the
-    utility's computed on its own from energies, prices and its trades.
+    FiT/retail with the same readings; `fee_without_market` is the network fee in it, of which `fee_on_load`,
+    from passive load, stays; prosumers pay `charges` on what they delivered in the place of the rest.
+    `payments` sums every account: the prosumers' postings, and the utility's computed on its own from
+    energies, prices and its trades.
     """
 
     market: int
@@ -44,6 +46,9 @@ class UtilityResult:
     sources: Sources
     losses: int
     without_market: int
+    fee_without_market: int
+    fee_on_load: int
+    charges: int
     payments: int
 
     @property
@@ -77,6 +82,8 @@ def utility_result(slot: SlotResult, participants: Sequence[Participant]) -> Uti
     penalties = sum(settled.penalty for settled in slot.settled)
     loss_wh = slot.import_wh - sum(settled.metered for settled in slot.settled) - sum(passive)
     retail, wholesale = slot.tariff.retail * sum(passive), slot.wholesale * slot.import_wh
+    fee_on_load = slot.tariff.network_fee * sum(passive)
+    bought_wh = sum(max(settled.metered, 0) for settled in slot.settled)
     on_tariff = sum(tariff_bill(slot.tariff, settled.metered) for settled in slot.settled)
     return UtilityResult(
         market=sum(_beside_trades(settled) for settled in slot.settled) - slot.utility.trades,
@@ -85,6 +92,9 @@ def utility_result(slot: SlotResult, participants: Sequence[Participant]) -> Uti
         sources=_with_penalties(slot_identity(utility, members, substation, valuation).sources, penalties),
         losses=-slot.prices.hub_price * loss_wh,
         without_market=on_tariff + retail - wholesale,
+        fee_without_market=fee_on_load + slot.tariff.network_fee * bought_wh,
+        fee_on_load=fee_on_load,
+        charges=sum(settled.charge for settled in slot.settled),
         payments=sum(_beside_trades(settled) + settled.trades for settled in slot.settled)
         + amount_neur(settle_utility(utility, members, valuation))
         - penalties,
@@ -102,6 +112,9 @@ def day_utility_result(day: DayResult) -> UtilityResult:
         sources=Sources(**{f.name: sum(getattr(one, f.name) for one in sources) for f in fields(Sources)}),
         losses=sum(one.losses for one in results),
         without_market=sum(one.without_market for one in results),
+        fee_without_market=sum(one.fee_without_market for one in results),
+        fee_on_load=sum(one.fee_on_load for one in results),
+        charges=sum(one.charges for one in results),
         payments=sum(one.payments for one in results),
     )
 

@@ -100,7 +100,9 @@ def _contents(found: Told) -> tuple[str, Sequence[Figure], Sequence[Part]]:
         case Explanation():
             return found.heading, _figures(found.posted_neur, found.flat_neur), [_payment(found)]
         case Statement():
-            figures = _figures(found.total_neur, found.flat_neur if found.compares else None)
+            figures = _figures(
+                found.total_neur, found.flat_neur if found.compares else None, found.rest.strip()
+            )
             return found.heading, figures, [_payment(each) for each in found.payments]
         case Result():
             return found.heading, [Figure("Result", found.result_neur)], _sides(found, "")
@@ -115,9 +117,9 @@ def _legend(parts: Sequence[Part]) -> dict[str, str]:
     return {term: words for term, words in LEGEND.items() if any(term in line for line in lines)}
 
 
-def _figures(total_neur: int, flat_neur: int | None) -> list[Figure]:
+def _figures(total_neur: int, flat_neur: int | None, remark: str = "") -> list[Figure]:
     """What is to be paid, and beside it what the same meters would have cost without the market."""
-    figures = [Figure("To pay" if total_neur >= 0 else "To receive", abs(total_neur))]
+    figures = [Figure("To pay" if total_neur >= 0 else "To receive", abs(total_neur), remark)]
     if flat_neur is not None:
         saved = flat_neur - total_neur
         named = "would have been paid" if flat_neur >= 0 else "would have been received"

@@ -62,11 +62,19 @@ def test_everybodys_day_is_each_accounts(bundle: Bundle, record: Record, day: da
     assert mine == of_day(record, SELLER.address, day)
     assert f"Account 2: {mine.sentence}" in str(told).splitlines()
 
+    utility = told.statements[UTILITY_ID]
+    assert utility.sentence.endswith(
+        f" traded; its result, with charges, other load and the import: utility@{day}."
+    )
+    market = euros(told.total_neur - utility.total_neur)
+    assert str(told).splitlines()[-1].endswith(f"and with its trades has {market} from the market.")
+
     source, out = str(written(bundle, tmp_path / "bundle")), tmp_path / "bills"
     done = CliRunner().invoke(app, ["audit", "explain", source, f"@{day}", "--out", str(out)])
     assert done.exit_code == 0
     assert {page.name for page in out.iterdir()} == {f"account-{number}.html" for number in told.statements}
     assert mine.heading.rstrip(":") in (out / "account-2.html").read_text("utf-8")
+    assert utility.rest.strip() in (out / "account-0.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(("what", "option"), [("@{day}", "--page"), ("2@{day}", "--out")])
@@ -142,7 +150,7 @@ def test_only_an_accounts_bill_is_compared_with_tariffs(record: Record, day: dat
     assert flat == -told.flat_neur
     assert (saved if compared[3] == "better" else -saved) == told.flat_neur - told.total_neur
     nobodys = of_day(record, UTILITY.address, day)
-    assert str(nobodys).endswith(f"{euros(abs(nobodys.total_neur))}.")
+    assert str(nobodys).endswith(f"{euros(abs(nobodys.total_neur))}.{nobodys.rest}")
     assert "Without the market" not in of_slot(record, SLOT).sentence
 
 

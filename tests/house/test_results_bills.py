@@ -207,6 +207,18 @@ def test_at_equal_readings_savings_are_the_utilitys_loss(
     assert saving != 0
 
 
+def test_the_network_fee_is_lost_on_what_prosumers_buy(day: DayResult):
+    """From the bills: on retail each kWh bought at a meter pays it, and so does other load, market or not."""
+    found = day_utility_result(day)
+    bought = [(slot.tariff, max(each.metered, 0)) for slot in day.slots for each in slot.settled]
+    lost = sum(tariff.network_fee * metered_wh for tariff, metered_wh in bought)
+    assert lost > 0
+    assert found.fee_without_market - found.fee_on_load == lost
+    (tariff,) = {tariff for tariff, _ in bought}
+    assert found.fee_on_load * tariff.retail == found.retail * tariff.network_fee
+    assert found.charges == sum(each.charge for slot in day.slots for each in slot.settled)
+
+
 @pytest.mark.parametrize("field", ["charge", "closeout", "imbalance"])
 def test_one_nano_euro_too_much_is_noticed(day: DayResult, field: str) -> None:
     slot = day.slots[0]
