@@ -25,7 +25,7 @@ class BelievedFailure:
 
     def __str__(self) -> str:
         """As people read it: place, call, account, amount."""
-        amount = "" if self.amount_neur is None else f" {self.amount_neur:_} neur"
+        amount = "" if self.amount_neur is None else f" {self.amount_neur:,} neur"
         return f"{self.where} {self.call} of {self.account}{amount}"
 
 

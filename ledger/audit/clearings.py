@@ -11,6 +11,7 @@ from functools import lru_cache
 from ledger.audit.checks import responses
 from ledger.record import Record
 from market.events import ChargesPosted, PricesPosted
+from market.feeder.model import Feeder
 from market.pricing.certificate import Accuracy, Claim, decode, decode_inputs
 
 PROOFS_READ = 64
@@ -36,8 +37,20 @@ def clearings(record: Record) -> tuple[Clearing, ...]:
         feeder = _feeder(record.bundle.inputs.get(posted.input_hash))
         claims = _claims(record.bundle.certificates.get(posted.certificate_hash))
         if feeder is not None and claims is not None:
-            found.append(Clearing(posted.slot, _kind(posted), feeder, *claims))
+            found.append(Clearing(posted.slot, _kind(posted), (feeder.name, feeder.hash), *claims))
     return tuple(found)
+
+
+def named_bus(record: Record, bus: int, *posted: ChargesPosted | PricesPosted) -> str:
+    """A bus by its name in the inputs of the first of these clearings that the record has, and its index.
+
+    By its index alone where the record has none of them: the contract knows no names.
+    """
+    for each in posted:
+        feeder = _feeder(record.bundle.inputs.get(each.input_hash))
+        if feeder is not None and bus < feeder.buses:
+            return f"bus {feeder.bus_names[bus]} (index {bus})"
+    return f"the bus of index {bus}"
 
 
 def unproved(record: Record) -> dict[str, set[int]]:
@@ -58,15 +71,14 @@ def _kind(posted: ChargesPosted | PricesPosted) -> str:
 
 
 @lru_cache(maxsize=PROOFS_READ)
-def _feeder(given: bytes | None) -> tuple[str, bytes] | None:
+def _feeder(given: bytes | None) -> Feeder | None:
     if given is None:
         return None
     try:
         answered = responses.read(given)
-        feeder = decode_inputs(given)[0] if answered is None else answered.feeder
+        return decode_inputs(given)[0] if answered is None else answered.feeder
     except ValueError:
         return None
-    return feeder.name, feeder.hash
 
 
 @lru_cache(maxsize=PROOFS_READ)

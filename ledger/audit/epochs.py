@@ -43,7 +43,7 @@ def epochs(record: Record) -> Iterator[str]:
     seen = _seen(record)
     for block, rotated in seen.sets:
         signed = ", ".join(
-            f"{kind} {seen.posted[rotated.epoch, kind]:_}×" for kind in ("charges", "prices", "forecasts")
+            f"{kind} {seen.posted[rotated.epoch, kind]:,}×" for kind in ("charges", "prices", "forecasts")
         )
         yield (
             f"oracle set {rotated.epoch}, {rotated.quorum} of {len(rotated.oracles)}, from block {block}:"
@@ -51,12 +51,12 @@ def epochs(record: Record) -> Iterator[str]:
         )
     first = sum(count for (_, epoch), count in seen.read.items() if epoch == FIRST_EPOCH)
     if seen.meters:
-        yield f"first keys of {seen.meters:_} meters: signed {first:_} readings"
+        yield f"first keys of {seen.meters:,} meters: signed {first:,} readings"
     for block, changed in seen.changed:
         count = seen.read[changed.account, changed.epoch]
         yield (
             f"meter key {changed.epoch} of {changed.account}, {changed.meter_key}, from block {block}:"
-            f" signed {count:_} reading{'s' * (count != 1)}"
+            f" signed {count:,} reading{'s' * (count != 1)}"
         )
     for block, accepted in seen.roles:
         yield f"{ROLES.get(accepted.role, 'another role')} from block {block}: {accepted.holder}"

@@ -17,6 +17,7 @@ from itertools import chain
 from typing import Any
 
 from ledger.audit import plain
+from ledger.audit.clearings import named_bus
 from ledger.audit.plain import euros
 from ledger.audit.verdict import clock
 from ledger.history import History, Measured, SlotHistory, history
@@ -138,7 +139,7 @@ def explain(
         account=posted.account,
         slot=posted.slot,
         place=logged.where,
-        heading=_heading(known, number, posted, total, of_slot),
+        heading=_heading(_who(record, known, number, of_slot), known, posted, total, of_slot),
         sentences=tuple(_sentences(known, of_slot, number, logged, posted)),
         lines=lines,
         posted_neur=total,
@@ -177,8 +178,14 @@ def _find(
     raise ExplainError(f"{what}: no account was settled there")
 
 
-def _heading(known: History, number: int, posted: Posted, total: int, slot: SlotHistory) -> str:
-    who = "The utility" if number == UTILITY_ID else f"Account {number} at bus {known.bus(number)}"
+def _who(record: Record, known: History, number: int, slot: SlotHistory) -> str:
+    if number == UTILITY_ID:
+        return "The utility"
+    headers = [found[1] for found in (slot.charges_posted, slot.prices_posted) if found is not None]
+    return f"Account {number} at {named_bus(record, known.bus(number), *headers)}"
+
+
+def _heading(who: str, known: History, posted: Posted, total: int, slot: SlotHistory) -> str:
     direction = "pays" if total >= 0 else "receives"
     when = f"slot {slot.slot} ({clock(slot.terms.start(slot.slot))})"
     match posted:
@@ -187,13 +194,13 @@ def _heading(known: History, number: int, posted: Posted, total: int, slot: Slot
         case TradesCleared():
             basis = ", for its trades, before it is settled"
         case _:
-            basis = _BY.get(posted.basis, "") + _cleared_before(known, slot, number)
+            basis = _BY.get(posted.basis, "") + _cleared_before(known, slot, posted.account)
     return f"{who}, {posted.account}, {direction} {euros(abs(total))} for {when}{basis}:"
 
 
-def _cleared_before(known: History, slot: SlotHistory, number: int) -> str:
+def _cleared_before(known: History, slot: SlotHistory, account: Address) -> str:
     for logged, paid in slot.cleared:
-        if known.ids.get(paid.account) == number:
+        if known.ids.get(paid.account) == known.ids.get(account):
             return f", {euros(paid.amount)} of it cleared before, at {logged.where}"
     return ""
 
@@ -274,14 +281,14 @@ def _fill_line(known: History, logged: Logged, fill: Fill, buys: bool, partner: 
     price, energy_wh = hub_price(fill.tick), fill.quantity if buys else -fill.quantity
     other = known.ids.get(partner)
     whom = "the utility" if other == UTILITY_ID else f"account {other}"
-    traded = f"bought {fill.quantity:_} Wh from" if buys else f"sold {fill.quantity:_} Wh to"
+    traded = f"bought {fill.quantity:,} Wh from" if buys else f"sold {fill.quantity:,} Wh to"
     kind = f" of class {fill.energy_class}" if fill.energy_class else ""
-    return Line(f"{traded} {whom}{kind} at {price:_} µ€/kWh", energy_wh * price, logged.where)
+    return Line(f"{traded} {whom}{kind} at {price:,} µ€/kWh", energy_wh * price, logged.where)
 
 
 def _sentence(posting: Posting, valuation: Valuation) -> str:
     """A posting in words; energy and price have the signs by which they multiply to the amount."""
-    energy, price = f"{posting.energy_wh:_} Wh", f"{posting.price:_} µ€/kWh"
+    energy, price = f"{posting.energy_wh:,} Wh", f"{posting.price:,} µ€/kWh"
     dlmp = valuation.rule == Rule.DLMP
     match posting.cause:
         case Cause.CHARGE:

@@ -170,9 +170,9 @@ def _posted(slot: SlotHistory, tariff: Tariff, utilities: Sequence[str]) -> Iter
     if slot.substation is not None:
         reading, place = substation_of(slot), slot.substation[0].where
         passive_wh = sum(reading.passive_wh)
-        what = f"passive load at retail: {passive_wh:_} Wh at {tariff.retail:_} µ€/kWh"
+        what = f"passive load at retail: {passive_wh:,} Wh at {tariff.retail:,} µ€/kWh"
         yield Line(what, tariff.retail * passive_wh, place)
-        what = f"import at wholesale: {reading.net_import_wh:_} Wh at {reading.wholesale:_} µ€/kWh"
+        what = f"import at wholesale: {reading.net_import_wh:,} Wh at {reading.wholesale:,} µ€/kWh"
         yield Line(what, -reading.wholesale * reading.net_import_wh, place)
 
 

@@ -38,7 +38,7 @@ def compare(
 def amount_difference(expected: int, found: int) -> str:
     """`1 too much` or `1 too little`."""
     gap = found - expected
-    return f"{abs(gap):_} too {'much' if gap > 0 else 'little'}"
+    return f"{abs(gap):,} too {'much' if gap > 0 else 'little'}"
 
 
 def text(value: object) -> str:
@@ -46,7 +46,7 @@ def text(value: object) -> str:
     if isinstance(value, bool):
         return str(value)
     if isinstance(value, int):
-        return f"{int(value):_}"
+        return f"{int(value):,}"
     if isinstance(value, bytes):
         return "0x" + value.hex()
     return str(value)

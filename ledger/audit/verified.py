@@ -47,7 +47,7 @@ def _counted(record: Record, passed: Collection[str]) -> Iterator[str]:
         finished = sum(slot.finished is not None for slot in slots)
         settled = "" if finished == len(slots) else f", {finished} of them settled"
         yield f"{len(slots)} slot{'s' * (len(slots) > 1)}{settled}"
-        yield f"{sum(len(slot.placed) for slot in slots):_} orders"
-        yield f"{sum(len(slot.fills) for slot in slots):_} fills"
+        yield f"{sum(len(slot.placed) for slot in slots):,} orders"
+        yield f"{sum(len(slot.fills) for slot in slots):,} fills"
     if slots and settlement.NAME in passed:
-        yield f"{sum(len(slot.settled) for slot in slots):_} postings"
+        yield f"{sum(len(slot.settled) for slot in slots):,} postings"

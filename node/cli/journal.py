@@ -63,6 +63,6 @@ def journal(
         "accounts": len(total),
         "balances_neur": {str(a): total[a] for a in sorted(total)},
     }
-    typer.echo(json.dumps(told) if as_json else f"{len(booked):_} entries of {len(total):_} accounts: {out}")
+    typer.echo(json.dumps(told) if as_json else f"{len(booked):,} entries of {len(total):,} accounts: {out}")
     if not right:
         raise typer.Exit(FAILED)

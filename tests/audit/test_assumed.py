@@ -75,8 +75,8 @@ def test_omission_shows_nowhere_but_at_the_head(bundle: Bundle) -> None:
 @pytest.mark.parametrize(
     ("kind", "failure"),
     [
-        (calls.Deposit, f"Deposit of {NEIGHBOUR.address} 50_000_000_000 neur"),
-        (calls.Withdraw, f"Withdraw of {NEW_UTILITY.address} 2_000_000_000 neur"),
+        (calls.Deposit, f"Deposit of {NEIGHBOUR.address} 50,000,000,000 neur"),
+        (calls.Withdraw, f"Withdraw of {NEW_UTILITY.address} 2,000,000,000 neur"),
     ],
 )
 def test_money_that_is_said_not_to_have_moved_is_named_as_assumed(
@@ -93,7 +93,7 @@ def test_money_that_is_said_not_to_have_moved_is_named_as_assumed(
     assert report.conclusion == f"clean, but 1 {word} is believed to have failed, which --replay decides"
     [believed] = report.to_json()["believed"]
     assert set(believed) == {"where", "call", "account", "amount_neur"}
-    assert failure == f"{believed['call']} of {believed['account']} {believed['amount_neur']:_} neur"
+    assert failure == f"{believed['call']} of {believed['account']} {believed['amount_neur']:,} neur"
 
 
 def test_no_failure_that_is_believed_is_left_unnamed(bundle: Bundle, record: Record) -> None:

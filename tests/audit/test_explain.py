@@ -66,13 +66,24 @@ def test_printed_factors_multiply_to_every_lines_amount(rule: str, request: pyte
     for slot in history(record):
         for logged, _ in (*slot.settled, *slot.resettled):
             for line in explain(record, logged.where).lines:
-                energy, price = re.findall(r"(-?[\d_]+) (?:Wh|µ€/kWh)", line.what)
+                energy, price = re.findall(r"(-?\d+) (?:Wh|µ€/kWh)", line.what.replace(",", ""))
                 words = [word for word in ("vetoed", "sold", "less") if re.search(rf"\b{word}\b", line.what)]
                 if line.what.startswith("penalty"):
                     words.remove("sold")  # of a penalty it names what was sold, the product is to pay
                 assert line.amount_neur == int(energy) * int(price) * (-1) ** len(words)
                 negative += energy.startswith("-")
     assert negative, "somebody fed in"
+
+
+def test_a_bus_has_the_name_that_its_clearing_gives_it_where_the_record_knows_one(bundle: Bundle) -> None:
+    told = [
+        explain(Record.of(each, proves_itself=False), account=SELLER.address, slot=SLOT).heading
+        for each in (bundle, replace(bundle, inputs={}))
+    ]
+    assert [heading.split(", 0x")[0] for heading in told] == [
+        "Account 2 at bus farm (index 2)",
+        "Account 2 at the bus of index 2",
+    ]
 
 
 def test_what_a_seller_reads(record: Record) -> None:
@@ -173,11 +184,11 @@ def test_sellers_bill_has_the_utilitys_fill(record: Record) -> None:
 def test_vetoed_part_is_taken_off(record: Record) -> None:
     told = explain(record, account=BUYER.address, slot=SILENT)
     assert [line.what for line in told.lines[:5]] == [
-        "bought 600 Wh from account 2 at 99_700 µ€/kWh",
-        "bought 300 Wh from account 2 at 109_700 µ€/kWh",
-        "bought 200 Wh from account 3 of class 1 at 129_700 µ€/kWh",
-        "vetoed for loading of the line to bus 1: bought 200 Wh from account 3 of class 1 at 129_700 µ€/kWh",
-        "vetoed for loading of the line to bus 1: bought 100 Wh from account 2 at 109_700 µ€/kWh",
+        "bought 600 Wh from account 2 at 99,700 µ€/kWh",
+        "bought 300 Wh from account 2 at 109,700 µ€/kWh",
+        "bought 200 Wh from account 3 of class 1 at 129,700 µ€/kWh",
+        "vetoed for loading of the line to bus 1: bought 200 Wh from account 3 of class 1 at 129,700 µ€/kWh",
+        "vetoed for loading of the line to bus 1: bought 100 Wh from account 2 at 109,700 µ€/kWh",
     ]
     assert sum(line.amount_neur for line in told.lines[2:4]) == 0
     assert "estimated" not in told.heading, "its reading came before it settled"
@@ -203,7 +214,7 @@ def test_resettlement_is_the_reading_less_the_estimate(record: Record) -> None:
 
 def test_utility_has_fills_only(record: Record) -> None:
     told = explain(record, account=UTILITY.address, slot=SLOT)
-    assert [line.what for line in told.lines] == ["bought 300 Wh from account 2 at 119_700 µ€/kWh"]
+    assert [line.what for line in told.lines] == ["bought 300 Wh from account 2 at 119,700 µ€/kWh"]
     assert told.flat_neur is None
 
 

@@ -56,4 +56,4 @@ def _own(moved: Movement) -> int:
 
 
 def _kept(where: str, amount_neur: int, otherwise: str) -> Verdict:
-    return Finding(NAME, where, "0 or more", f"{amount_neur:_}", otherwise) if amount_neur < 0 else PASSED
+    return Finding(NAME, where, "0 or more", f"{amount_neur:,}", otherwise) if amount_neur < 0 else PASSED

@@ -146,8 +146,8 @@ def _token(record: Record) -> Iterator[Verdict]:
 def _no_transfer(logged: Logged, amount: int, whom: str, moved: list[Moved]) -> Finding:
     """A deposit or withdrawal for which the token tells no transfer of this amount with this party."""
     what = f"{at(logged)} {type(logged.event).__name__}"
-    found = ", ".join(f"{units:_} token units, {other}" for other, units in moved) or "none"
-    return Finding(NAME, what, f"a transfer of {amount:_} neur {whom}", found, "not this transfer")
+    found = ", ".join(f"{units:,} token units, {other}" for other, units in moved) or "none"
+    return Finding(NAME, what, f"a transfer of {amount:,} neur {whom}", found, "not this transfer")
 
 
 def _moved(record: Record) -> tuple[dict[bytes, list[Moved]], dict[bytes, list[Moved]]]:
@@ -167,5 +167,5 @@ def _covered(needed: int, held: int) -> Verdict:
     if held >= needed:
         return PASSED
     return Finding(
-        NAME, "token balance of the exchange", f"{needed:_}", f"{held:_}", f"{needed - held:_} missing"
+        NAME, "token balance of the exchange", f"{needed:,}", f"{held:,}", f"{needed - held:,} missing"
     )

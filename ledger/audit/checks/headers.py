@@ -144,7 +144,7 @@ def _gas(block: RecordedBlock) -> Iterator[Verdict]:
 def _within(where: str, found: int, least: int, most: int) -> Verdict:
     if least <= found <= most:
         return PASSED
-    return Finding(NAME, where, f"{least:_} to {most:_}", f"{found:_}", "out of range", _NEXT)
+    return Finding(NAME, where, f"{least:,} to {most:,}", f"{found:,}", "out of range", _NEXT)
 
 
 def _checkpoint(record: Record) -> Iterator[Verdict]:

@@ -87,7 +87,7 @@ def _certified(where: str, reading: ReadingPosted, in_force: Sequence[Registrati
     total_wh, most_wh = sum(reading.certified), max((each.export_capacity for each in in_force), default=0)
     if total_wh > most_wh:
         difference = amount_difference(most_wh, total_wh)
-        yield Finding(NAME, f"{where}, certified, Wh", f"at most {most_wh:_}", text(total_wh), difference)
+        yield Finding(NAME, f"{where}, certified, Wh", f"at most {most_wh:,}", text(total_wh), difference)
     else:
         yield PASSED
 

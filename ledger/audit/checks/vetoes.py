@@ -86,7 +86,7 @@ def _judged(known: History, slot: SlotHistory, carrier: Carrier, *, over: bool) 
 
 
 def _of_veto(slot: SlotHistory, logged: Logged, veto: FillVetoed, standing: Standing) -> Iterator[Verdict]:
-    where = f"{at(logged, slot.terms)} veto of {veto.quantity:_} Wh"
+    where = f"{at(logged, slot.terms)} veto of {veto.quantity:,} Wh"
     broken = _broken(standing)
     named = limit_named(veto.reason, veto.element)
     if not broken:
@@ -112,7 +112,7 @@ def _of_the_rest(slot: SlotHistory, standing: Standing) -> Verdict:
     last, _ = slot.of(FillVetoed)[-1]
     where = f"{at(last, slot.terms)} the last veto, limits broken after it"
     least_wh = standing.least(slot.terms.lot_wh)
-    return Finding(NAME, where, "none", " and ".join(broken), f"{least_wh:_} Wh of fills too many")
+    return Finding(NAME, where, "none", " and ".join(broken), f"{least_wh:,} Wh of fills too many")
 
 
 def _broken(standing: Standing) -> tuple[str, ...]:
