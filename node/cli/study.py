@@ -42,7 +42,9 @@ def study(
     seed: Annotated[int, typer.Option(min=0, max=SEED_MAX, help="Seed of every random draw.")] = 1,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the picture (SVG) and the figures (JSON); of all, for the report too."),
+        typer.Option(
+            help="Folder for picture (SVG), figures (JSON), tables (CSV); of all, for the report too."
+        ),
     ] = None,
     rule: Annotated[
         list[Path] | None,

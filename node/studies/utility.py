@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -124,7 +125,7 @@ def over(seed: int, more: Mapping[str, str]) -> Findings:
             Claim("the relaxation is exact: gap of l·v = P² + Q² below 1e-5", found.gap < GAP_MAX,
                   f"{found.gap:.1e} pu²"),
             Claim("the utility's result is explained to the last n€", max(unexplained) == 0,
-                  f"{max(unexplained)} n€ in {len(unexplained)} slots"),
+                  f"{max(unexplained)} n€ in {found.world.periods} slots under each rule"),
             Claim("payments sum to 0", not any(payments), ", ".join(f"{each} n€" for each in payments)),
             Claim("no delivered position priced between feed-in tariff and retail costs more than these",
                   between.worse == 0, f"{between.worse} of {between.positions}", basis=Basis.CONSTRUCTION),
@@ -353,7 +354,9 @@ def _prices_table(found: Compare) -> Table:
         for bus in range(found.world.feeder.buses)
     )  # fmt: skip
     head = ("bus", "DLMP", "energy", "loss", "voltage", "congestion", "NUC")
-    return Table(f"Prices of slot {slot} by bus, €/MWh", head, rows)
+    slots = found.world.scenario.slots
+    start = slots.start + timedelta(seconds=slot * slots.seconds)
+    return Table(f"Prices from {start:%H:%M %Z} on (slot {slot}) by bus, €/MWh", head, rows)
 
 
 def _figures(found: Compare, seed: int, breaking: Mapping[str, int]) -> dict[str, Value]:
@@ -411,9 +414,11 @@ def _draw(found: Compare) -> Draw:
     def draw(figure: Figure, theme: Theme) -> None:
         axes = figure.subplots()
         bills = np.array(_tariff_bills(found))
-        for rule, colour in zip(RULES, (theme.market, theme.third), strict=True):
+        # Bills of both rules are often alike: a ring around a dot leaves both to be seen.
+        for rule, mark, colour in zip(RULES, (".", "o"), (theme.market, theme.third), strict=True):
             paid = np.array([each.day.total_neur for each in found.bills[rule]]) / NEUR_PER_EUR
-            axes.plot(bills, bills - paid, ".", color=colour, label=f"rule {rule}")
+            axes.plot(bills, bills - paid, mark, mfc=colour if mark == "." else "none", ms=7, color=colour,
+                      label=f"rule {rule}")  # fmt: skip
         axes.axhline(0, color=theme.faint)
         axes.set(xlabel="bill on FiT/retail alone, €", ylabel="less to pay with trade, €",
                  title="What trade saves each peer")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from functools import cache
@@ -320,8 +321,8 @@ def test_all_in_one_report(tmp_path: Path) -> None:
     ):
         assert words in page
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert files == ["comparison.json", "comparison.svg", "report.html", "stackelberg.json",
-                     "stackelberg.svg", "vpp.json", "vpp.svg"]  # fmt: skip
+    assert files == ["comparison.json", "comparison.svg", "report.html", "stackelberg-1.csv",
+                     "stackelberg.json", "stackelberg.svg", "vpp-1.csv", "vpp.json", "vpp.svg"]  # fmt: skip
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
@@ -358,7 +359,11 @@ def test_the_command(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert told["by_basis"]["own check"] == {"held": 3, "claims": 3}
     wattbook("study", "coalitions", "--seed", 3, "--out", tmp_path / "b")
-    for name in ("coalitions.json", "coalitions.svg"):
+    tables = json.loads((tmp_path / "a" / "coalitions.json").read_text())["tables"]
+    assert tables["coalitions-2.csv"] == "Witnesses"
+    head, *rows = csv.reader((tmp_path / "a" / "coalitions-2.csv").read_text().splitlines())
+    assert head == ["of", "nets", "step", "from", "to", "gain"] and len(rows) == 3
+    for name in ("coalitions.json", "coalitions.svg", *tables):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
