@@ -13,6 +13,7 @@ from ledger.chain.dump import load as undumped
 from ledger.chain.embedded import EmbeddedChain
 from ledger.keccak import keccak
 from ledger.record import Record
+from node.bench import town
 from node.bench.needs import ENROLMENT_WORDS, Activity, activity_of
 from node.bench.row import Row
 from node.scenario.loading import load
@@ -28,6 +29,12 @@ SETTING_UP = (type(None), RegisterAccount, Deposit)
 
 
 def rows() -> Iterable[Row]:
+    """A session beside the formula, then a town of them."""
+    yield from one()
+    yield from town.rows()
+
+
+def one() -> Iterator[Row]:
     """A session's gas, bytes and words as they are, beside the formula's."""
     record, words = traded()
     activity = activity_of(record)

@@ -6,8 +6,9 @@ import re
 from dataclasses import replace
 
 from ledger.gas import gas_of_orders
-from node.bench import needs, scaling
+from node.bench import needs, scaling, town
 from node.bench.needs import Activity, scaled, usual
+from node.workers.crew import Alone
 from tests.house.repository import ROOT
 
 PAGE = (ROOT / "SCALING.md").read_text("utf-8")
@@ -16,8 +17,9 @@ DEMO = Activity(slots=24, buses=33, accounts=60, orders=3_555, batches=111, orde
 CAPPED = replace(DEMO, batches=488)
 """The same under a cap of 2^24 gas a transaction."""
 
+GAS_TOLERANCE = 0.03
 TOLERANCES = {
-    "gas of a session, as its receipts have it": 0.03,
+    "gas of a session, as its receipts have it": GAS_TOLERANCE,
     "gas of its setting up, likewise": 0.01,
     "bytes of its transactions, as they are": 0.05,
     "bytes of its bundle, as they are": 0.05,
@@ -27,10 +29,17 @@ TOLERANCES = {
 
 
 def test_the_formula_gives_what_another_session_took():
-    rows = {row.name: row for row in scaling.rows()}
+    rows = {row.name: row for row in scaling.one()}
     assert rows.keys() == TOLERANCES.keys()
     for name, tolerance in TOLERANCES.items():
         assert abs(rows[name].ratio - 1.0) <= tolerance, (name, rows[name].ratio)
+
+
+def test_feeders_of_a_town_have_chains_of_their_own_and_the_formula_s_gas():
+    two = town.traded(Alone(), 2)
+    assert len({each.head for each in two}) == 2
+    for each in two:
+        assert each.orders > 0 and abs(each.gas / each.formula_gas - 1.0) <= GAS_TOLERANCE
 
 
 def test_the_formula_gives_the_gas_of_the_demo_s_day():
