@@ -135,4 +135,4 @@ def _vector(what: str, chunk: ChargesChunk | PricesChunk, buses: int) -> Iterato
     first = chunk.index * VALUES_PER_CHUNK
     last = min(buses, first + len(chunk.words) * VALUES_PER_WORD)
     for bus in range(first, last):
-        yield f"The {what} of bus {bus} is {value_at(chunk.words, bus - first):_} µ€/kWh."
+        yield f"The {what} of bus {bus} is {value_at(chunk.words, bus - first):,} µ€/kWh."

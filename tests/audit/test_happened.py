@@ -40,7 +40,7 @@ def test_places_of_a_bill_lead_to_its_trades_and_charges(record: Record) -> None
     )
     nu = history(record).slots[SLOT].charge(1)
     chunk = charge.source.partition(",")[0]
-    assert f"The charge ν of bus 1 is {nu:_} µ€/kWh." in event_at(record, chunk).sentences
+    assert f"The charge ν of bus 1 is {nu:,} µ€/kWh." in event_at(record, chunk).sentences
 
 
 def test_fills_and_vetoes_are_told_one_by_one(record: Record) -> None:
