@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -25,6 +26,8 @@ from node.simulate.wording import NBSP
 
 PAGE, ROWS = "bench.html", "bench.json"
 PANELS_A_ROW = 3
+TITLE_LETTERS = 34
+"""A curve's title goes on below where it is longer."""
 COMPARED_INCHES = 0.19
 """Height of a row in the picture of ratios."""
 
@@ -175,8 +178,10 @@ def growth(rows: Sequence[Row], curves: Sequence[str], theme: Theme) -> Figure:
             axes.loglog(
                 sizes, seconds[-1] * (sizes / sizes[-1]) ** fitted, color=theme.ink, lw=0.9, ls=(0, (4, 2))
             )
-            axes.set_title(f"{curve}\npower {fitted:.2f}", fontsize=7.5)
+            title = [*wrap(curve, TITLE_LETTERS), f"power {fitted:.2f}"]
+            axes.set_title("\n".join(title), fontsize=7.5)
         axes.set_ylabel("s")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid()
         axes.set_axisbelow(True)
     for axes in panels[len(curves) :]:
