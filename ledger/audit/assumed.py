@@ -18,6 +18,7 @@ from market.atc.responses import Stand
 from market.pricing.certificate import Accuracy, Claim
 
 PLACES_SHOWN = 5
+REPLAY_NEEDS = "--replay needs genesis.json and all blocks: those of a node, with --genesis FILE"
 
 
 def assumed(record: Record, results: Iterable[CheckResult]) -> list[str]:
@@ -90,8 +91,9 @@ def _of_token(record: Record) -> Iterator[str]:
 
 def _unexecuted(record: Record) -> Iterator[str]:
     """What receipts and headers are believed as long as nobody executes the chain again."""
-    yield "state roots: transactions were not executed again by an Ethereum client (--replay)"
     can_be_executed = record.bundle.genesis and first_hash(record) is not None
+    how = "--replay" if can_be_executed else REPLAY_NEEDS
+    yield f"state roots: transactions were not executed again by an Ethereum client ({how})"
     proof = "; --replay proves it or finds that it did not" if can_be_executed else ""
     for failure in believed_failures(record):
         yield f"{failure} failed for want of gas or tokens, as its receipt says{proof}"

@@ -44,8 +44,9 @@ def _counted(record: Record, passed: Collection[str]) -> Iterator[str]:
     """Slots, and what of them the checks that passed derive again."""
     slots = slots_of(record)
     if slots and matching.MATCHING in passed:
-        finished = sum(slot.finished is not None for slot in slots)
-        settled = "" if finished == len(slots) else f", {finished} of them settled"
+        open_slots = [slot.slot for slot in slots if slot.finished is None]
+        finished = len(slots) - len(open_slots)
+        settled = f", {finished} of them settled (not {slots_text(open_slots)})" if open_slots else ""
         yield f"{len(slots)} slot{'s' * (len(slots) > 1)}{settled}"
         yield f"{sum(len(slot.placed) for slot in slots):,} orders"
         yield f"{sum(len(slot.fills) for slot in slots):,} fills"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, TypeVar
 
 from fastapi import FastAPI, Header, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 
 from ledger.address import address_bytes, checksummed
@@ -211,11 +212,28 @@ def _add_events(app: FastAPI, projection: Projection) -> None:
             str | None, Header(max_length=80, description="the last id that was seen")
         ] = None,
     ) -> StreamingResponse:
-        """Every event of the contract as it happens (server-sent events), from now or from an id on."""
+        """Every event of the contract as it happens (server-sent events), from now or from an id on.
+
+        It takes no parameters, and of a finished market nothing comes. What is past is in the lists of
+        orders, trades and settlements, and by `wattbook audit explain BUNDLE BLOCK:LOG`.
+        """
+        without_parameters(request)
         since = None if last_event_id is None else Moment.parse(last_event_id)
         visitor = request.client.host if request.client else ""
         feed.enter(visitor)
         return Listening(feed, visitor, messages(feed, since, ends))
+
+
+def without_parameters(request: Request) -> None:
+    """Refuse parameters of a request that takes none. Raises RequestValidationError."""
+    problem = "no such parameter: the stream begins now, or after the id in the header Last-Event-ID"
+    if request.query_params:
+        raise RequestValidationError(
+            [
+                {"type": "extra_forbidden", "loc": ("query", name), "msg": problem}
+                for name in request.query_params
+            ]
+        )
 
 
 def wanted(account: str | None) -> Address | None:

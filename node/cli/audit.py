@@ -42,7 +42,10 @@ def audit(
     ] = False,
     genesis: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The chain's genesis.json, for --replay of what brings none."),
+        typer.Option(
+            metavar="FILE",
+            help="The chain's genesis.json, for --replay of what brings none, and for --out to keep.",
+        ),
     ] = None,
     exchange: ExchangeAddress = None,
     proofs: Annotated[
@@ -76,7 +79,7 @@ def audit(
         stop(f"--head {head}: a block hash has 32 bytes, as 0x followed by 64 hexadecimal digits", USAGE)
     expected_head = None if head is None else bytes.fromhex(head.removeprefix("0x"))
     keys = [_verifier(text) for text in checkpoint_key or ()]
-    record = read_record(source, exchange, proofs or (), _genesis(genesis, replay))
+    record = read_record(source, exchange, proofs or (), _genesis(genesis, wanted=replay or out is not None))
     if out is not None:
         _keep(record, source, out)
     try:
@@ -87,7 +90,7 @@ def audit(
         stop(missing, UNVERIFIABLE)
     typer.echo(json.dumps(report.to_json()) if as_json else str(report).replace("BUNDLE", source))
     if not as_json:
-        typer.echo(report.conclusion)
+        typer.echo(f"kept: {out}\n{report.conclusion}" if out is not None else report.conclusion)
     raise typer.Exit((CLEAN if report.items else UNVERIFIABLE) if report.ok else FAILED)
 
 
@@ -106,12 +109,12 @@ def _keep(record: Record, source: str, out: Path) -> None:
         complain(f"--out {out}: {lacking}; --proofs says who has them", kind="note")
 
 
-def _genesis(path: Path | None, replay: bool) -> bytes:
+def _genesis(path: Path | None, *, wanted: bool) -> bytes:
     """The genesis that the auditor brings; leaves with 2 where it cannot be read, or is for nothing."""
     if path is None:
         return b""
-    if not replay:
-        stop(f"--genesis {path}: goes with --replay", USAGE)
+    if not wanted:
+        stop(f"--genesis {path}: goes with --replay, or with --out to keep it", USAGE)
     try:
         return path.read_bytes()
     except OSError as refusal:

@@ -156,10 +156,16 @@ def _account(record: Record, account: str, payment: str) -> str:
 
 def _payments(record: Record) -> str:
     """Which payments a record has, the first few by their places."""
-    from ledger.audit.statement import postings  # noqa: PLC0415 - loads slowly
+    from ledger.audit.statement import day_of, postings  # noqa: PLC0415 - loads slowly
+    from ledger.audit.verdict import slots_text  # noqa: PLC0415
     from ledger.history import history  # noqa: PLC0415
 
     known = history(record)
     places = [place for slot in known for place, _ in postings(slot, known.ids)]
     shown = ", ".join(places[:SHOWN_PAYMENTS]) + (", ..." if len(places) > SHOWN_PAYMENTS else "")
-    return f"its payments are {shown} ({len(places)} in all)" if places else "it has no payments"
+    paid = [slot for slot in known if postings(slot, known.ids)]
+    if not paid:
+        return "it has no payments"
+    days = " to ".join(dict.fromkeys(str(day_of(slot)) for slot in (paid[0], paid[-1])))
+    which = f"it settled {slots_text(slot.slot for slot in paid)} on {days}"
+    return f"{which}; its payments are {shown} ({len(places)} in all)"

@@ -53,12 +53,16 @@ def write_record(folder: Path, record: Record) -> None:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write whole or not at all, readable by its owner only. Raises FolderError."""
+    write_whole(path, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write bytes whole or not at all, readable by the file's owner only. Raises FolderError."""
     partial = path.with_name(path.name + ".partial")
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=2)
-            file.write("\n")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
         partial.replace(path)
     except OSError as failure:
         raise FolderError(f"{path}: cannot be written: {failure.strerror}") from None

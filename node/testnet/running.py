@@ -15,7 +15,7 @@ from threading import Event as Flag
 from threading import Thread
 from typing import Any
 
-from ledger.bundle import collect
+from ledger.bundle import GENESIS, collect
 from ledger.chain.embedded import EmbeddedChain
 from ledger.chain.lmdb import ForeignFolderError
 from ledger.chain.protocol import ChainError, LogFilter
@@ -32,6 +32,7 @@ from node.api.sources import LiveSource
 from node.client.serving import serving, url_of
 from node.rpc.app import create_app
 from node.rpc.engine import Engine, wall_clock
+from node.simulate.run import genesis_of
 from node.testnet.chain import HeldClock
 from node.testnet.deployment import describe, public
 from node.testnet.market import (
@@ -48,7 +49,7 @@ from node.testnet.narrator import Narrator
 from node.testnet.operator import Operator
 from node.testnet.outlook import publish
 from node.testnet.proofs import keep
-from node.testnet.record import NAME, Record, read_record, write_json, write_record
+from node.testnet.record import NAME, Record, read_record, write_json, write_record, write_whole
 from node.testnet.settings import DEFAULT_ACCOUNTS, FolderError, PortError, SettingError, Settings
 
 PREPARATION_SECONDS = 3_600
@@ -85,6 +86,7 @@ def running(
         stop = engine.stopping
         stack.callback(engine.chain.close)
         stack.callback(stop.set)
+        _keep_genesis(engine.chain, settings.data)
         cast = cast_of(cast_keys, settings.oracles)
         world = world_of(len(cast_keys), settings.oracles)
         if record is None:
@@ -179,6 +181,13 @@ def _open(settings: Settings, clock: HeldClock) -> tuple[Engine, tuple[Key, ...]
             " missing: bring it back, or name another folder"
         )
     return Engine(chain, keys), keys, record
+
+
+def _keep_genesis(chain: EmbeddedChain, folder: Path | None) -> None:
+    """Let the data folder tell how its chain began, as `audit --genesis` takes it. Raises FolderError."""
+    genesis = genesis_of(chain)
+    if folder is not None and genesis:
+        write_whole(folder / GENESIS, genesis)
 
 
 def _was_used(chain: EmbeddedChain) -> bool:

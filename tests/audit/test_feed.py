@@ -184,6 +184,13 @@ def test_a_forged_id_is_a_problem_document(url: str):
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:wattbook:problem:cursor")
 
 
+def test_unknown_parameters_are_refused_one_by_one(url: str):
+    answer = httpx.get(f"{url}/v1/events?after=60:16&limit=2")
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:wattbook:problem:input")
+    assert [fault["where"] for fault in answer.json()["faults"]] == ["query.after", "query.limit"]
+    assert "Last-Event-ID" in answer.json()["detail"]
+
+
 def test_who_waits_is_told_of_the_next_block_and_of_a_chain_that_went_back(source: Growing, record: Record):
     told = heard(Feed(Projection(source)), beginning(source))
     end, source.at = source.at, Moment.parse(told[-1].id).block - 1

@@ -145,7 +145,7 @@ def test_without_a_command_the_help_is_shown():
         ("simulate ", "no scenario; name a TOML file or one of: ieee33-day"),
         ("audit explain", "Missing argument 'BUNDLE|URL'"),
         ("audit out --head 0x12", "--head 0x12: a block hash has 32 bytes"),
-        ("audit out --genesis genesis.json", "--genesis genesis.json: goes with --replay"),
+        ("audit out --genesis genesis.json", "--genesis genesis.json: goes with --replay, or with --out"),
         ("audit out --replay --genesis nowhere", "--genesis [Errno 2]"),
         ("audit out --checkpoint-key abc", "--checkpoint-key key 'abc': a key is NAME+ID+BASE64"),
         (

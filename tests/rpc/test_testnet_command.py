@@ -20,8 +20,11 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from ledger.audit import audit
+from ledger.bundle import GENESIS
 from ledger.chain.embedded import EmbeddedChain
 from ledger.keys import TEST_MNEMONIC, mnemonic_keys
+from ledger.record import Record
 from node.cli.app import app
 from node.cli.testnet import INTERRUPTED, SHUTDOWN
 from node.testnet.market import cast_of, payers
@@ -212,6 +215,10 @@ def test_killed_process_leaves_a_market_that_goes_on(tmp_path: Path) -> None:
         assert sum(each["state"] == "open" and each["orders"] >= 2 for each in slots.values()) >= 6
         assert (slots[slot]["state"], slots[slot]["volume_wh"]) == ("open", 1_000)
         flows = httpx.get(f"{net.document['api_url']}/v1/slots/{slot}/flows").json()
+        begun = (data / GENESIS).read_bytes()
+        record = Record.from_chain(net.market.chain, net.document["exchange"], genesis=begun)
+        assert audit(record, ["headers"]).ok
+        assert record.blocks[0].number == 1, "nothing is missing for a replay"
         assert (flows["clearing"], len(flows["buses"])) == ("charges", 33), "from the proof that was kept"
         jump(net, 86_400)
         eventually(lambda: slots_of(net)[slot]["state"] == "settled")
