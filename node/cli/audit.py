@@ -11,7 +11,7 @@ import typer
 
 from node.cli.errors import CLEAN, FAILED, UNVERIFIABLE, USAGE, complain, stop
 from node.cli.options import Json
-from node.cli.records import ExchangeAddress, read_record
+from node.cli.records import ExchangeAddress, ProofPlaces, read_record
 from node.cli.sheet import listed
 
 if TYPE_CHECKING:
@@ -48,14 +48,7 @@ def audit(
         ),
     ] = None,
     exchange: ExchangeAddress = None,
-    proofs: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="DIR|URL",
-            help="Who has a node's proofs: folder of an oracle's --data, a bundle, or the URL of an oracle or"
-            " of the market's API; may be repeated.",
-        ),
-    ] = None,
+    proofs: ProofPlaces = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Keep what a node's URL told, as a bundle in a new folder."),

@@ -20,6 +20,16 @@ ExchangeAddress = Annotated[
     typer.Option("--exchange", help="Which market of a node: its address, or a deployment file."),
 ]
 
+ProofPlaces = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--proofs",
+        metavar="DIR|URL",
+        help="Who has a node's proofs: folder of an oracle's --data, a bundle, or the URL of an oracle or"
+        " of the market's API; may be repeated.",
+    ),
+]
+
 
 def address_of(text: str, where: str) -> str:
     """An account or contract in the one form that records know; leaves with 2 where it is none."""
@@ -60,11 +70,7 @@ def read_record(
         stop("name a bundle's folder or a node's URL", USAGE)
     wanted = wanted_exchange(exchange)
     remote = is_url(source)
-    services = [each for each in proofs if is_url(each)]
-    folders = [Path(each) for each in proofs if not is_url(each)]
-    for each in proofs if not remote else [folder for folder in folders if not folder.is_dir()]:
-        reason = "no such folder" if remote else "goes with a node's URL; a bundle has its own"
-        stop(f"--proofs {each}: {reason}", USAGE)
+    folders, services = proof_places(source, proofs)
     try:
         if remote:
             return _with_fetched(Record.from_url(source, wanted, folders, genesis), services)
@@ -84,6 +90,17 @@ def read_record(
     if wanted not in (None, record.exchange):
         stop(f"--exchange {wanted}: {source} is the record of {record.exchange}", USAGE)
     return record.begun_by(genesis) if genesis else record
+
+
+def proof_places(source: str, proofs: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Folders and servers that have a node's proofs; leaves with 2 for no folder, and for a bundle."""
+    remote = is_url(source)
+    services = [each for each in proofs if is_url(each)]
+    folders = [Path(each) for each in proofs if not is_url(each)]
+    for each in proofs if not remote else [folder for folder in folders if not folder.is_dir()]:
+        reason = "no such folder" if remote else "goes with a node's URL; a bundle has its own"
+        stop(f"--proofs {each}: {reason}", USAGE)
+    return folders, services
 
 
 def verified_amounts(record: Record, source: str) -> tuple[bool, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,15 @@ import typer
 
 from node.cli.errors import FAILED, UNVERIFIABLE, USAGE, stop
 from node.cli.joining import until_stopped
-from node.cli.records import ExchangeAddress, Source, is_url, read_record, wanted_exchange
+from node.cli.records import (
+    ExchangeAddress,
+    ProofPlaces,
+    Source,
+    is_url,
+    proof_places,
+    read_record,
+    wanted_exchange,
+)
 
 if TYPE_CHECKING:
     from node.api.archive import Archive
@@ -31,6 +40,7 @@ class _Shown:
 def serve(
     source: Source,
     exchange: ExchangeAddress = None,
+    proofs: ProofPlaces = None,
     api_port: Annotated[
         int, typer.Option(min=0, max=65_535, help="Port of the pages and the API; 0 chooses one.")
     ] = 8000,
@@ -49,7 +59,8 @@ def serve(
 
     if not is_url(source) and not Path(source).is_dir():
         stop(f"{source}: no such folder; name a bundle's, or the URL of a node", USAGE)
-    shown = _watched(source, exchange) if is_url(source) else _finished(source, exchange)
+    folders, services = proof_places(source, proofs or ())
+    shown = _watched(source, exchange, folders, services) if is_url(source) else _finished(source, exchange)
     try:
         taken = listening(host, api_port, "--api-port")
     except PortTakenError as refusal:
@@ -87,15 +98,17 @@ def _finished(bundle: str, exchange: str | None) -> _Shown:
     return _Shown(projection, site, Finished(record, bundle), proofs)
 
 
-def _watched(url: str, exchange: str | None) -> _Shown:
-    """A market on a node, which goes on; leaves with 2 or 3 where there is none."""
-    from ledger.chain.protocol import ChainError  # noqa: PLC0415 - these load slowly
+def _watched(url: str, exchange: str | None, folders: Sequence[Path], services: Sequence[str]) -> _Shown:
+    """A market on a node, which goes on, with proofs that others have; leaves with 2 or 3 where none is."""
+    from ledger.bundle import CERTIFICATES, INPUTS  # noqa: PLC0415 - these load slowly
+    from ledger.chain.protocol import ChainError  # noqa: PLC0415
     from ledger.chain.rpc import RpcChain  # noqa: PLC0415
     from ledger.record import Record, RecordError, find_exchange  # noqa: PLC0415
     from node.api.archive import Growing  # noqa: PLC0415
     from node.api.projection import Projection  # noqa: PLC0415
-    from node.api.proofs import NO_PROOFS  # noqa: PLC0415
+    from node.api.proofs import Proofs  # noqa: PLC0415
     from node.api.watching import WatchedSource  # noqa: PLC0415
+    from node.client.proving import ProofsElsewhere  # noqa: PLC0415
 
     try:
         chain = RpcChain(url, outage_ms=0)
@@ -109,7 +122,9 @@ def _watched(url: str, exchange: str | None) -> _Shown:
         stop(f"{url}: {failure}", UNVERIFIABLE)
     site = {"rpc_url": url, "exchange": market.address, "chain_id": chain.chain_id}
     archive = Growing(source, lambda: Record.from_chain(chain, market.address))
-    return _Shown(projection, site | {"token": market.token().address}, archive, NO_PROOFS)
+    inputs, certificates = (ProofsElsewhere(kind, folders, services) for kind in (INPUTS, CERTIFICATES))
+    site |= {"token": market.token().address}
+    return _Shown(projection, site, archive, Proofs(inputs, certificates))
 
 
 def _read_through(projection: Projection) -> None:

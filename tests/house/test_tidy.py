@@ -36,6 +36,10 @@ SEAMS = {
         "node/oracle/inquiries.py",
         "time.monotonic",
     ): "an argument's default: how long others' questions wait for answers",
+    (
+        "node/client/proving.py",
+        "time.monotonic",
+    ): "an argument's default: how long what nobody has is not asked for",
     ("node/api/limits.py", "time.monotonic"): "an argument's default: how often a visitor may post",
     ("node/api/verification.py", "time.monotonic"): "an argument's default: how often the audit is run",
     ("node/api/watching.py", "time.monotonic"): "an argument's default: how long a look at a node holds",
