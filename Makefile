@@ -31,7 +31,9 @@ setup: $(DEV) ## .venv with everything that development needs
 
 demo: $(RUN) ## a simulated day on the IEEE 33-bus feeder, and its audit
 	@rm -rf out/demo
+	@echo "simulating a day into out/demo, some seconds" >&2
 	@$(BIN)/wattbook simulate node/scenarios/ieee33-day.toml --out out/demo
+	@echo "auditing out/demo/bundle" >&2
 	@$(BIN)/wattbook audit out/demo/bundle
 	@echo
 	@echo "report:  out/demo/report.html"

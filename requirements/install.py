@@ -23,7 +23,6 @@ def main(lock: str) -> int:
     if not requirements.is_file():
         return _refuse(f"requirements/{lock}.lock: no such lock")
     if not (problem := _make_venv()):
-        print(f"installing requirements/{lock}.lock into .venv", file=sys.stderr)
         installed = _install_with_uv(requirements) or _install_with_pip(requirements)
         problem = "" if installed else f"requirements/{lock}.lock could not be installed; see above"
     return _refuse(problem) if problem else 0
@@ -42,6 +41,7 @@ def _make_venv() -> str:
         return ""
     if not _quietly(sys.executable, "-c", "import venv, ensurepip"):
         return f"{sys.executable} has no venv; on Debian and Ubuntu: apt install python3-venv"
+    _say("making .venv")
     if not _run(sys.executable, "-m", "venv", "--clear", str(VENV)):
         return f"{sys.executable} could not make {VENV.name}; on Debian and Ubuntu: apt install python3-venv"
     return ""
@@ -49,18 +49,21 @@ def _make_venv() -> str:
 
 def _install_with_uv(requirements: Path) -> bool:
     bootstrap = ROOT / "requirements" / "bootstrap.lock"
+    _say("fetching the installer")
     if not _quietly(
         PYTHON, "-m", "pip", "install", "-q", "--require-hashes", "--only-binary", ":all:", "-r", bootstrap
     ):
-        print("no uv for this machine: pip installs, which takes a few minutes", file=sys.stderr)
+        _say("no uv for this machine: pip installs, which takes a few minutes")
         return False
     quiet = [] if sys.stderr.isatty() else ["--quiet"]
     uv = [PYTHON, "-m", "uv", *quiet, "pip", "install", "--python", PYTHON]
     environment = os.environ | _settings_of_pip() | {"UV_PYTHON_DOWNLOADS": "never"}
+    _say(f"installing requirements/{requirements.name} into .venv, a minute or so")
     # Compiled once here: the first command should not pay for it.
-    return _run(
-        *uv, "--compile-bytecode", "--require-hashes", "-r", requirements, environment=environment
-    ) and _run(*uv, "--no-deps", "--no-build-isolation", "--editable", ROOT, environment=environment)
+    if not _run(*uv, "--compile-bytecode", "--require-hashes", "-r", requirements, environment=environment):
+        return False
+    _say("installing Wattbook")
+    return _run(*uv, "--no-deps", "--no-build-isolation", "--editable", ROOT, environment=environment)
 
 
 def _install_with_pip(requirements: Path) -> bool:
@@ -84,6 +87,10 @@ def _settings_of_pip() -> dict[str, str]:
         if f"{source}.{name}" in found
     }
     return {variable: value for variable, value in settings.items() if variable not in os.environ}
+
+
+def _say(step: str) -> None:
+    print(step, file=sys.stderr, flush=True)
 
 
 def _run(*command: str | Path, environment: dict[str, str] | None = None) -> bool:

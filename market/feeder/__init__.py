@@ -35,7 +35,10 @@ def load(name: str, v_min: float = 0.90, v_max: float = 1.10, *, rated: bool = F
 
         return random.named(rest, v_min, v_max)
     if name not in BUILT_IN:
-        raise FeederError(f"feeder {name!r} is not built in; known: {', '.join(BUILT_IN)}, {OTHERS}")
+        raise FeederError(
+            f"feeder {name!r} is not built in; known: {', '.join(BUILT_IN)}, {OTHERS};"
+            " a file is pandapower's JSON, its name ends with .json"
+        )
     return cases.feeder(name, v_min, v_max, rated=rated)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.errors import FAILED, USAGE, stop
+from node.cli.errors import FAILED, USAGE, complain, stop
 from node.cli.options import (
     Json,
     ScenarioPath,
@@ -70,7 +70,7 @@ def simulate(
     from ledger.bundle import BundleError  # noqa: PLC0415 - all of these load slowly
     from ledger.chain.protocol import ChainError  # noqa: PLC0415
     from node.oracle.signers import OracleError  # noqa: PLC0415
-    from node.scenario.feeders import find  # noqa: PLC0415
+    from node.scenario.world import build, unmendable  # noqa: PLC0415
     from node.simulate.folder import OutputFolderError  # noqa: PLC0415
     from node.simulate.run import simulate as run  # noqa: PLC0415
     from node.simulate.run import simulate_without_ledger  # noqa: PLC0415
@@ -78,7 +78,10 @@ def simulate(
     try:
         with refusals(scenario):
             tell_left_out(loaded)
-            tell_doubt(find(loaded.feeder))
+            world = build(loaded)
+            tell_doubt(world.feeder)
+            if breaking := unmendable(world):
+                complain(f"{scenario}: {breaking}", "warning")
         with refusals(scenario), _progress() as progress:
             if ledger is LedgerKind.NONE:
                 summary = simulate_without_ledger(loaded, out, progress)

@@ -59,7 +59,10 @@ def _of_file(section: FeederSection) -> Imported:
         text = Path(place).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise FeederError(f"{place}: {reason}; a pandapower JSON file or a feeder's name") from None
+        raise FeederError(
+            f"{place}: {reason}; a pandapower JSON file or a feeder's name; a scenario names it as seen from"
+            " its folder, --set from where the command runs"
+        ) from None
     own = Path(place).name + (f"#{part}" if part else "")  # where the file lies is no part of the feeder
     return _imported(text, own, (section.v_min_pu, section.v_max_pu), section.rated, part)
 

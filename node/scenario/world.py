@@ -13,6 +13,7 @@ import numpy as np
 
 from market.agents.profiles import forecast as forecasted
 from market.feeder.model import Feeder
+from market.feeder.powerflow import PowerFlowError, power_flow, violations
 from market.pricing.conditions import Conditions, Devices, Hub
 from market.pricing.storages import reachable, tube, window
 from market.slots import Rule, Tariff, Terms
@@ -141,6 +142,25 @@ class World:
     def by_bus(self, by_prosumer: Floats) -> Floats:
         """Sum a row of prosumers by bus."""
         return cast(Floats, np.bincount(self.bus, by_prosumer, self.feeder.buses))
+
+
+def unmendable(world: World) -> str:
+    """Limits that load outside the market breaks alone, in words; empty where it keeps them all."""
+    feeder, view = world.feeder, world.actual
+    try:
+        broken = violations(feeder, power_flow(feeder, view.passive_p, view.passive_q))
+    except PowerFlowError as failure:
+        return f"load outside the market alone: {failure}"
+    if not broken:
+        return ""
+    worst = max(broken, key=lambda each: abs(each.value / each.limit - 1))
+    place = "the line to bus" if worst.what == "current" else "bus"
+    return (
+        f"load outside the market alone breaks limits in {len({each.period for each in broken})} of"
+        f" {world.periods} slots, which only generation could mend; the worst: {worst.what}"
+        f" {100 * worst.value / worst.limit:.0f} % of its limit at {place} {feeder.bus_names[worst.bus]}"
+        f" in slot {worst.period}"
+    )
 
 
 def period(devices: Devices, index: int) -> Devices:

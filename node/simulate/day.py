@@ -17,7 +17,7 @@ import numpy as np
 from ledger.chain.protocol import Clock
 from ledger.keys import Key
 from market.agents.policies import AgentView, Coalition, Policy, Truthful, ZeroIntelligenceConstrained
-from market.events import AccountSettled
+from market.events import AccountResettled, AccountSettled
 from market.orders import Order, Side
 from market.pricing.admission import ClearingFailed
 from market.pricing.conditions import Clearing, Components, Conditions, Devices, SlotPrices
@@ -82,6 +82,7 @@ class _Progress:
     priced_on: Conditions | None = None
     delivery: Delivery | None = None
     settled: tuple[AccountSettled, ...] = ()
+    resettled: tuple[AccountResettled, ...] = ()
     uncharged: str = ""
     unpriced: str = ""
     contracted_wh: dict[str, int] = field(default_factory=dict)
@@ -282,7 +283,8 @@ class TradingDay:
         number, metered = slot.view.slot, slot.delivery.metered_wh
         self.session.post_readings(number, readings_of(metered, late))
         accounts = [self.session.cast.prosumers[k].address for k in np.flatnonzero(late)]
-        changes = {event.account: event for event in self.session.resettle(number, accounts)}
+        slot.resettled = self.session.resettle(number, accounts)
+        changes = {event.account: event for event in slot.resettled}
         slot.settled = tuple(corrected(event, changes.get(event.account)) for event in slot.settled)
 
     def _read(self, index: int) -> None:
@@ -416,6 +418,8 @@ class TradingDay:
             coalitions=slot.coalitions,
             uncharged=slot.uncharged,
             unpriced=slot.unpriced,
+            late=int(self._late[index].sum()),
+            resettled=slot.resettled,
             stored=self._stored(index),
         )
 

@@ -141,34 +141,72 @@ def _hub_export(day: DayResult) -> list[float]:
 
 def dlmp_by_bus(day: DayResult, theme: Theme) -> Figure:
     """Two maps, bus × slot: λ_b, and its distance from the hub price, ν_b = λ_b − λ_0."""
-    buses = len(day.bus_names)
-    figure = Figure(figsize=(9.0, 5.4 if buses <= LABELLED_BUSES else 7.0), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
     posted = np.array([not slot.unpriced for slot in day.slots])
     price = eur_per_mwh(np.array([slot.prices.bus_price for slot in day.slots])).T
     charge = price - price[:1]
     reach = max(float(np.abs(charge[:, posted]).max(initial=0.0)), 0.1)
     price, charge = (np.where(posted, values, np.nan) for values in (price, charge))
-    shown = (
-        (left, price, "cividis", None, "DLMP λ", "€/MWh"),
-        (right, charge, "PuOr", TwoSlopeNorm(0, -reach, reach), "DLMP less hub price, λ − λ₀", "€/MWh"),
+    return _maps(
+        day,
+        _Map(price, "DLMP λ", "€/MWh"),
+        _Map(charge, "DLMP less hub price, λ − λ₀", "€/MWh", "PuOr", TwoSlopeNorm(0, -reach, reach)),
     )
-    for axes, values, colours, norm, title, unit in shown:
+
+
+@dataclass(frozen=True, eq=False)
+class _Map:
+    """What two axes of buses and slots show: values buses × slots, and how."""
+
+    values: Floats
+    title: str
+    unit: str
+    colours: str = "cividis"
+    norm: Normalize | None = None
+
+
+def _maps(day: DayResult, *maps: _Map) -> Figure:
+    """Maps side by side, with the substation at the top."""
+    buses = len(day.bus_names)
+    figure = Figure(figsize=(9.0, 5.4 if buses <= LABELLED_BUSES else 7.0), layout="constrained")
+    panels = figure.subplots(1, len(maps), sharey=True, squeeze=False)[0]
+    for axes, shown in zip(panels, maps, strict=True):
         image = axes.imshow(
-            values,
-            cmap=colours,
-            norm=norm,
+            shown.values,
+            cmap=shown.colours,
+            norm=shown.norm,
             interpolation="none",
             aspect="auto",
             extent=(0, len(day.slots), buses, 0),
         )
-        axes.set_title(title)
+        axes.set_title(shown.title)
         _slot_axis(axes, day)
-        figure.colorbar(image, ax=axes, location="bottom", aspect=30, label=unit, shrink=0.9)
+        figure.colorbar(image, ax=axes, location="bottom", aspect=30, label=shown.unit, shrink=0.9)
     step = 1 if buses <= LABELLED_BUSES else -(-buses // LABELLED_BUSES)
-    left.set_yticks(np.arange(0, buses, step) + 0.5, day.bus_names[::step], fontsize=6.5)
-    left.set_ylabel("bus (the substation at the top)")
+    panels[0].set_yticks(np.arange(0, buses, step) + 0.5, day.bus_names[::step], fontsize=6.5)
+    panels[0].set_ylabel("bus (the substation at the top)")
     return figure
+
+
+# --- voltage and loading by bus and hour -----------------------------------------------------------
+
+
+def network_by_bus(day: DayResult, theme: Theme) -> Figure:
+    """Two maps, bus × slot, of what was delivered: voltage, and the line to the bus.
+
+    Of lines the loading where any has a rating, else the active power.
+    """
+    states = [slot.delivered for slot in day.slots]
+    voltage = _Map(np.array([state.voltage for state in states]).T, "voltage", "pu")
+    if np.isfinite(day.rating[1:]).any():
+        rating = np.where(np.isfinite(day.rating), day.rating, np.nan)[:, None]
+        loading = 100 * np.array([state.current for state in states]).T / rating
+        loading[0] = np.nan
+        return _maps(day, voltage, _Map(loading, "loading of the line to the bus", "% of its rating"))
+    flow = np.array([state.flow_mw for state in states]).T
+    reach = max(float(np.abs(flow).max()), 1e-6)
+    flow[0] = np.nan
+    norm = TwoSlopeNorm(0, -reach, reach)
+    return _maps(day, voltage, _Map(flow, "flow into the line to the bus", "MW", "PuOr", norm))
 
 
 # --- the feeder, coloured by price -----------------------------------------------------------------
@@ -320,6 +358,13 @@ PLOTS = (
         "DLMP by bus and hour",
         "What one more MWh costs at each bus, and how far that is from the hub price: losses and limits.",
         dlmp_by_bus,
+    ),
+    Plot(
+        "network",
+        "Voltage and lines by bus and hour",
+        "The AC flow of what was delivered: voltage at each bus, and of the line that feeds it how much of"
+        " its rating it carried, or, where no line has a rating, its power (below 0 towards the substation).",
+        network_by_bus,
     ),
     Plot(
         "feeder",

@@ -12,12 +12,11 @@ import numpy as np
 from jinja2 import Environment
 
 from market.comparison import Kind
-from market.feeder.powerflow import Violation
 from node.simulate.bills import Account, accounts, in_words, total
 from node.simulate.canvas import DARK, Shown, data_uri
 from node.simulate.plots import PLOTS, Plot, draw
 from node.simulate.result import DayResult, NetworkState
-from node.simulate.summary import planned_shedding, share_reached, summarise, unproven
+from node.simulate.summary import broken_limit, planned_shedding, share_reached, summarise, unproven
 from node.simulate.tables import iso, tables
 from node.simulate.utility import UtilityResult, day_utility_result
 from node.simulate.wording import cents, energy, euros, money
@@ -204,12 +203,7 @@ def _voltages(day: DayResult) -> Voltages:
 
 def _violations(day: DayResult, states: Iterable[NetworkState]) -> list[str]:
     return [
-        f"{iso(slot.start)}: {_broken(day, violation)}"
+        broken_limit(day, slot, violation)
         for slot, state in zip(day.slots, states, strict=True)
         for violation in state.violations
     ]
-
-
-def _broken(day: DayResult, violation: Violation) -> str:
-    place = f"{'bus' if violation.what == 'voltage' else 'line to bus'} {day.bus_names[violation.bus]}"
-    return f"{place}: {violation.what} {violation.value:.5f} pu, limit {violation.limit:.5f} pu"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from market.events import AccountSettled
+from market.events import AccountResettled, AccountSettled
 from market.feeder.powerflow import Violation
 from market.orders import Fill, OrderPlaced, OrderVoided
 from market.pricing.conditions import Components, SlotPrices
@@ -81,8 +81,9 @@ class SlotResult:
     Where the oracles could prove nothing, `uncharged` and `unpriced` say why. Without charges nothing was
     traded and ν = 0; without prices the contract settled by the tariff rule, and `prices` are the
     reference of the utility's identity (`market.settlement.slot_identity`): λ_0 = ω, λ_b = ω + ν_b.
-    `stored` is None where nobody stores anything; `coalitions` are those that traded together, by numbers of
-    prosumers from 1.
+    `late` counts readings that came after their account was settled by an estimate, and `resettled` is what
+    they changed; `settled` has it. `stored` is None where nobody stores anything; `coalitions` are those that
+    traded together, by numbers of prosumers from 1.
     """
 
     index: int
@@ -113,6 +114,8 @@ class SlotResult:
     fallback: str = ""
     uncharged: str = ""
     unpriced: str = ""
+    late: int = 0
+    resettled: tuple[AccountResettled, ...] = ()
     stored: StoredSlot | None = None
     coalitions: tuple[tuple[int, ...], ...] = ()
 
@@ -158,7 +161,10 @@ NO_LEDGER = Ledger(0, 0, "", "")
 
 @dataclass(frozen=True, eq=False)
 class DayResult:
-    """A whole session. `orders_rejected` were skipped by the contract; `seconds` is wall time, in no file."""
+    """A whole session. `orders_rejected` were skipped by the contract; `seconds` is wall time, in no file.
+
+    rating: current that each line may carry, pu by the bus it feeds; inf where there is no limit.
+    """
 
     scenario_name: str
     seed: int
@@ -166,6 +172,7 @@ class DayResult:
     feeder_name: str
     bus_names: tuple[str, ...]
     parent: Ints
+    rating: Floats
     slot_seconds: int
     utility_address: str
     participants: tuple[Participant, ...]

@@ -151,6 +151,7 @@ def _result(  # noqa: PLR0917 - a day and what it ran on
         feeder_name=world.feeder.name,
         bus_names=world.feeder.bus_names,
         parent=world.feeder.parent,
+        rating=world.feeder.limits.i_max,
         slot_seconds=world.terms.slot_seconds,
         utility_address=cast.utility.address,
         participants=_participants(world, cast),

@@ -6,9 +6,11 @@ import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from market.feeder.powerflow import Violation
 from market.units import WH_PER_MWH
 from node.simulate.bills import accounts
-from node.simulate.result import DayResult
+from node.simulate.result import DayResult, SlotResult
+from node.simulate.tables import iso
 from node.simulate.utility import day_utility_result
 from node.simulate.wording import NBSP, energy, euros, money, power
 
@@ -31,8 +33,10 @@ class Summary:
     whose charges or prices were cleared centrally because the method's own could not be certified,
     `uncharged_slots` those with no charges, hence no trading, and `unpriced_slots` those with no prices,
     settled by the tariff rule. `shed_slots` counts slots whose charges or prices come from a clearing that
-    plans to shed firm load, which nobody carries out; `shed_mw_max` is the most in one of them. `seconds` is
-    wall time.
+    plans to shed firm load, which nobody carries out; `shed_mw_max` is the most in one of them.
+    `worst_violation` names the limit that is broken by the largest part of it, in delivery if any is there.
+    `late_readings` came after their account was settled by an estimate; `corrections` of these changed
+    that settlement, by `corrected_neur` in all, whichever way. `seconds` is wall time.
     """
 
     scenario: str
@@ -76,6 +80,10 @@ class Summary:
     unpriced_slots: int
     shed_slots: int
     shed_mw_max: float
+    worst_violation: str
+    late_readings: int
+    corrections: int
+    corrected_neur: int
     head_number: int
     head_hash: str
     exchange: str
@@ -104,6 +112,11 @@ def summarise(day: DayResult) -> Summary:
     passive = sum(int(slot.passive_wh.sum()) for slot in slots)
     imported = sum(slot.import_wh for slot in slots)
     fills = [fill for slot in slots for fill in slot.fills]
+    corrections_neur = [
+        each.charge + each.closeout + each.imbalance + each.penalty
+        for slot in slots
+        for each in slot.resettled
+    ]
     shed_wh = [max(int(slot.charges_shed_wh.sum()), int(slot.prices_shed_wh.sum())) for slot in slots]
     return Summary(
         scenario=day.scenario_name,
@@ -152,12 +165,36 @@ def summarise(day: DayResult) -> Summary:
         uncharged_slots=sum(bool(slot.uncharged) for slot in slots),
         unpriced_slots=sum(bool(slot.unpriced) for slot in slots),
         shed_slots=sum(wh > 0 for wh in shed_wh),
+        worst_violation=_worst_violation(day),
+        late_readings=sum(slot.late for slot in slots),
+        corrections=sum(bool(neur) for neur in corrections_neur),
+        corrected_neur=sum(abs(neur) for neur in corrections_neur),
         shed_mw_max=max(shed_wh, default=0) / (day.slot_seconds / 3_600 * WH_PER_MWH),
         head_number=day.ledger.head_number,
         head_hash=day.ledger.head_hash,
         exchange=day.ledger.exchange_address,
         seconds=day.seconds,
     )
+
+
+def _worst_violation(day: DayResult) -> str:
+    """The limit broken by the largest part of it, in delivery if any is there; empty where none is."""
+    for states in ([slot.delivered for slot in day.slots], [slot.scheduled for slot in day.slots]):
+        broken = [
+            (abs(each.value / each.limit - 1), -slot.index, broken_limit(day, slot, each))
+            for slot, state in zip(day.slots, states, strict=True)
+            for each in state.violations
+        ]
+        if broken:
+            return max(broken)[-1]
+    return ""
+
+
+def broken_limit(day: DayResult, slot: SlotResult, violation: Violation) -> str:
+    """A broken limit in words: when, where, by how much."""
+    place = f"{'bus' if violation.what == 'voltage' else 'line to bus'} {day.bus_names[violation.bus]}"
+    found = f"{violation.what} {violation.value:.5f} pu, limit {violation.limit:.5f} pu"
+    return f"{iso(slot.start)}: {place}: {found}"
 
 
 def gap(reached: float, best: float, alone: float) -> float | None:
@@ -254,8 +291,10 @@ def _network(s: Summary) -> str:
                 "Network",
                 f"{limits(s.violations)} by the schedule at gate closure,",
                 f"{limits(s.violations_delivered)} in delivery.",
+                *[f"The worst: {s.worst_violation}; violations.csv has all."] * bool(s.worst_violation),
                 planned_shedding(s),
             ),
+            *_meters(s),
             _item(
                 "Prices",
                 *_agreement(s),
@@ -263,6 +302,19 @@ def _network(s: Summary) -> str:
             ),
         )
     )
+
+
+def _meters(s: Summary) -> list[str]:
+    """Late readings and what they corrected; nothing where all came in time."""
+    if not s.late_readings:
+        return []
+    return [
+        _item(
+            "Meters",
+            f"{s.late_readings:,} readings came too late: their accounts were settled by estimates.",
+            f"{s.corrections:,} of these the reading then changed, by {money(s.corrected_neur)} in all.",
+        )
+    ]
 
 
 def _trust(s: Summary) -> str:

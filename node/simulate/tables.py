@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
+import numpy as np
+
 from market.comparison import Kind
 from market.orders import Address, Fill, Side, VoidReason
 from market.settlement import Sources
-from market.units import hub_price
+from market.units import Floats, hub_price
 from node.simulate.bills import accounts
 from node.simulate.result import DayResult, NetworkState, SlotResult
 from node.simulate.utility import utility_result
@@ -227,7 +229,10 @@ def _price_cells(slot: SlotResult, bus: int) -> tuple[Cell, ...]:
 
 
 def lines(day: DayResult) -> Table:
-    """AC flows by slot and line, at the sending end: of the schedule at gate closure, and delivered."""
+    """AC flows by slot and line, at the sending end: of the schedule at gate closure, and delivered.
+
+    Loading is current over rating, empty for lines without one.
+    """
     columns = (
         *SLOT_COLUMNS,
         "line",
@@ -245,8 +250,8 @@ def lines(day: DayResult) -> Table:
                 line,
                 day.bus_names[int(day.parent[line])],
                 day.bus_names[line],
-                *_flow_cells(slot.scheduled, line),
-                *_flow_cells(slot.delivered, line),
+                *_flow_cells(slot.scheduled, day.rating, line),
+                *_flow_cells(slot.delivered, day.rating, line),
             )
             for slot in day.slots
             for line in range(1, len(day.bus_names))
@@ -254,11 +259,13 @@ def lines(day: DayResult) -> Table:
     )
 
 
-FLOW_COLUMNS = ("p_mw", "q_mvar", "current_pu")
+FLOW_COLUMNS = ("p_mw", "q_mvar", "current_pu", "loading")
 
 
-def _flow_cells(state: NetworkState, line: int) -> tuple[float, ...]:
-    return float(state.flow_mw[line]), float(state.flow_mvar[line]), float(state.current[line])
+def _flow_cells(state: NetworkState, rating: Floats, line: int) -> tuple[Cell, ...]:
+    current = float(state.current[line])
+    loading = current / float(rating[line]) if np.isfinite(rating[line]) else ""
+    return float(state.flow_mw[line]), float(state.flow_mvar[line]), current, loading
 
 
 def violations(day: DayResult) -> Table:

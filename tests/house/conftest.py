@@ -24,6 +24,7 @@ from tests.house.commands import TINY
 from tests.house.repository import ROOT
 
 PARENT = (-1, 0, 1, 1, 3)
+RATING = (np.inf, 4.0, np.inf, 2.0, 2.0)
 TARIFF = Tariff(retail=240_000, network_fee=80_000, fit=70_000)
 SLOT_SECONDS = 3_600
 FIRST_START = 1_782_172_800  # 2026-06-23T00:00:00Z
@@ -81,6 +82,7 @@ def build_day(
         feeder_name="five-bus",
         bus_names=("S", "A", "B", "C", "D"),
         parent=np.array(PARENT),
+        rating=np.array(RATING),
         slot_seconds=SLOT_SECONDS,
         utility_address=UTILITY,
         participants=participants,

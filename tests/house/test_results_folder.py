@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from market.comparison import Kind
+from market.events import AccountResettled
 from market.feeder.powerflow import Violation
 from node.simulate import report
 from node.simulate.bills import accounts
@@ -127,6 +128,44 @@ def test_broken_limits_are_told_by_place_and_name(make_day: MakeDay) -> None:
     assert (line["flow"], line["what"], line["bus"], line["bus_name"]) == ("scheduled", "voltage", "3", "C")
     assert (float(line["value_pu"]), float(line["limit_pu"])) == (LOW.value, LOW.limit)
     assert "bus C: voltage 0.89000 pu, limit 0.90000 pu" in render_report(day)
+
+
+def test_the_worst_of_the_broken_limits_is_in_the_summary(make_day: MakeDay) -> None:
+    over = Violation(period=0, bus=2, what="current", value=2.2, limit=2.0)
+    day = make_day(slots=2, violations=(LOW, over))
+    told = "2026-06-23T00:00:00Z: line to bus B: current 2.20000 pu, limit 2.00000 pu"
+    assert summarise(day).worst_violation == told
+    assert f"The worst: {told}; violations.csv has all." in " ".join(summarise(day).render().split())
+    first = day.slots[0]
+    delivered = replace(first, delivered=replace(first.delivered, violations=(LOW,)))
+    assert "bus C: voltage" in summarise(replace(day, slots=(delivered,))).worst_violation
+    assert summarise(make_day()).worst_violation == ""
+
+
+def test_lines_have_a_loading_where_they_have_a_rating(day: DayResult) -> None:
+    flow = day.slots[0].delivered
+    found = [line["delivered_loading"] for line in rows(day, "lines")[:4]]
+    assert found == [
+        "" if np.isinf(rating) else f"{current / rating:.6f}"
+        for current, rating in zip(flow.current[1:], day.rating[1:], strict=True)
+    ]
+    free = replace(day, rating=np.full(5, np.inf))
+    [network] = [plot for plot in PLOTS if plot.name == "network"]
+    assert draw(network, free) != draw(network, day)
+
+
+def test_late_readings_and_what_they_corrected_are_told(day: DayResult) -> None:
+    def change(account: int, charge: int) -> AccountResettled:
+        return AccountResettled(1, day.participants[account].address, 5, 5, charge, -100, 0, 0)
+
+    late = replace(
+        day.slots[0], late=3, resettled=(change(0, 2_000_000_100), change(1, -999_999_900), change(2, 100))
+    )
+    summary = summarise(replace(day, slots=(late, *day.slots[1:])))
+    assert (summary.late_readings, summary.corrections, summary.corrected_neur) == (3, 2, 3_000_000_000)
+    told = "3 readings came too late: their accounts were settled by estimates. 2 of these"
+    assert f"{told} the reading then changed, by 3.00 € in all." in " ".join(summary.render().split())
+    assert "Meters" not in summarise(day).render()
 
 
 @pytest.mark.usefixtures("without_pictures")
