@@ -57,6 +57,23 @@ class Line:
     amount_neur: int
     source: str
 
+    @property
+    def places(self) -> str:
+        """The source as people read it, runs of logs of one block by their ends: `55:0, 306:1 to 306:60`."""
+        runs: list[list[str]] = []
+        for place in self.source.split(", ") if self.source else ():
+            if runs and _next_to(runs[-1][-1]) == place:
+                runs[-1].append(place)
+            else:
+                runs.append([place])
+        return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
+
+
+def _next_to(place: str) -> str:
+    """The place of the next log of the same block."""
+    block, log = place.split(":")
+    return f"{block}:{int(log) + 1}"
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -106,7 +123,7 @@ class Explanation:
         }
 
     def __str__(self) -> str:
-        rows = [(euros(line.amount_neur), line.what, line.source) for line in self.lines]
+        rows = [(euros(line.amount_neur), line.what, line.places) for line in self.lines]
         rows.append((euros(self.total_neur), "in all", self.place))
         width = max(len(amount) for amount, _, _ in rows)
         text = [self.heading, *self.sentences]

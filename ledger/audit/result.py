@@ -73,6 +73,12 @@ class Result:
         return sum(line.amount_neur for line in self.posted)
 
     @property
+    def name(self) -> str:
+        """What `audit explain` calls it, and what of it is not explained, if anything."""
+        gap = self.result_neur - self.explained_neur
+        return f"utility@{self.slot}" + (f", of which {euros(gap)} is not explained" if gap else "")
+
+    @property
     def explained_neur(self) -> int:
         """Sum of the sources."""
         return sum(line.amount_neur for line in self.sources)
@@ -120,8 +126,13 @@ class DayResult:
         }
 
     def __str__(self) -> str:
-        summary = "\n".join(["In all:", *_sides(self.posted, self.sources)])
-        return "\n\n".join([self.heading, *(str(each) for each in self.slots), summary])
+        summary = "\n".join([self.heading, "In all:", *_sides(self.posted, self.sources)])
+        amounts = [euros(each.result_neur) for each in self.slots]
+        width = max(map(len, amounts))
+        slots = "\n".join(
+            f"  {amount:>{width}}  {each.name}" for amount, each in zip(amounts, self.slots, strict=True)
+        )
+        return f"{summary}\n\nSlot by slot, each with its terms and places by its name:\n{slots}"
 
 
 def of_slot(record: Record, number: int) -> Result:
@@ -217,7 +228,7 @@ def _sides(posted: Sequence[Line], sources: Sequence[Line]) -> Iterator[str]:
     width = max(map(len, amounts))
     for side, what, total in ((posted, "in all", result), (sources, "by where it comes from", explained)):
         for line in side:
-            place = f"  [{line.source}]" if line.source else ""
+            place = f"  [{line.places}]" if line.source else ""
             yield f"  {euros(line.amount_neur):>{width}}  {line.what}{place}"
         yield f"  {euros(total):>{width}}  {what}"
     if result != explained:

@@ -25,14 +25,27 @@ Check = Callable[[Record], Iterable[Verdict]]
 
 
 def compare(
-    check: str, where: str, expected: object, found: object, *, difference: str = "", hint: str = ""
+    check: str,
+    where: str,
+    expected: object,
+    found: object,
+    *,
+    difference: str = "",
+    hint: str = "",
+    whose: tuple[str, str] = ("", ""),
 ) -> Verdict:
-    """Passed where both are equal, else the finding that shows them."""
+    """Passed where both are equal, else the finding that shows them; `whose` says where each value stands.
+
+    It is for values that stand both in the record, so that either may be the wrong one.
+    """
     if expected == found:
         return PASSED
     if not difference and isinstance(expected, int) and isinstance(found, int):
         difference = amount_difference(expected, found)
-    return Finding(check, where, text(expected), text(found), difference, hint)
+    wanted, had = (
+        ", ".join(filter(None, pair)) for pair in zip((text(expected), text(found)), whose, strict=True)
+    )
+    return Finding(check, where, wanted, had, difference, hint)
 
 
 def amount_difference(expected: int, found: int) -> str:

@@ -81,7 +81,7 @@ def test_page_has_every_line(record: Record, what: str) -> None:
     cells = Cells(page)
     rows = [row for row in cells.rows if len(row) == 3 and row[0] not in ("what", "in all")]
     assert [(row[0], amount(row[1]), row[2]) for row in rows] == [
-        (line.what, line.amount_neur, line.source) for line in lines
+        (line.what, line.amount_neur, line.places) for line in lines
     ]
     assert cells.loads == ["data:,"], "nothing comes from elsewhere"
     assert f"<title>{told.heading.rstrip(':')} · Wattbook</title>" in unescape(page)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from ledger.audit.explain import ExplainError, Explanation, explain
+from ledger.audit.explain import ExplainError, Explanation, Line, explain
 from ledger.audit.plain import decimal, euros
 from ledger.bundle import Bundle
 from ledger.history import history
@@ -210,6 +210,19 @@ def test_resettlement_is_the_reading_less_the_estimate(record: Record) -> None:
     assert ": 100 Wh of net consumption beyond" in imbalance.what
     assert estimated.what == charge.what.replace("network charge on -700", "less network charge on -800")
     assert estimated.amount_neur * 7 == -charge.amount_neur * 8
+
+
+@pytest.mark.parametrize(
+    ("source", "places"),
+    [
+        ("", ""),
+        ("55:0, 101:1", "55:0, 101:1"),
+        ("55:0, 55:1, 56:2", "55:0, 55:1, 56:2"),
+        ("54:9, 55:9, 55:10, 55:11, 55:13", "54:9, 55:9 to 55:11, 55:13"),
+    ],
+)
+def test_runs_of_places_are_told_by_their_ends(source: str, places: str) -> None:
+    assert Line("", 0, source).places == places
 
 
 def test_utility_has_fills_only(record: Record) -> None:

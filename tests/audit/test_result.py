@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from ledger.audit.explain import ExplainError, explain
+from ledger.audit.plain import euros
 from ledger.audit.result import TERMS, of_day, of_slot
 from ledger.bundle import Bundle
 from ledger.history import history
@@ -84,7 +85,9 @@ def test_day_is_the_sum_of_its_slots(record: Record) -> None:
     assert document["result_neur"] == document["explained_neur"] == sum(e.result_neur for e in told.slots)
     assert sum(line["amount_neur"] for line in document["sources"]) == document["result_neur"]
     assert len({line["what"] for line in document["sources"]}) == len(document["sources"])
-    assert "In all:\n" in str(told)
+    text = str(told)
+    assert "In all:\n" in text
+    assert [f"{euros(each.result_neur)}  utility@{each.slot}" in text for each in told.slots] == [True] * 3
 
 
 def test_a_forged_payment_is_not_explained_away(bundle: Bundle, record: Record) -> None:
@@ -93,6 +96,7 @@ def test_a_forged_payment_is_not_explained_away(bundle: Bundle, record: Record) 
     lie = change_event(bundle, record, logged, replace(event, charge=event.charge + 7))
     told = of_slot(Record.of(lie, proves_itself=False), event.slot)
     assert told.result_neur - told.explained_neur == 7
+    assert told.name.endswith(", of which 0.000000007 € is not explained")
     assert "but 0.000000007 € is not explained" in str(told)
 
 

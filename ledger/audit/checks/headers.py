@@ -23,6 +23,7 @@ from market.findings import Finding
 
 NAME = "headers"
 _NEXT = "take the bundle again from a node you trust"
+_REMOVE = "remove it: it is no part of the bundle"
 
 
 def check(record: Record) -> Iterator[Verdict]:
@@ -45,11 +46,13 @@ def _files(record: Record) -> Iterator[Verdict]:
         claimed = dict(bundle.manifest.files)
         claimed[bundles.MANIFEST] = sha256(bundles.encode_manifest(bundle.manifest)).hexdigest()
         for name in sorted((claimed.keys() | bundle.digests.keys()) - {bundles.CHECKPOINT}):
-            expected, found = (
-                claimed.get(name, "not in the manifest"),
-                bundle.digests.get(name, "no such file"),
-            )
-            yield compare(NAME, name, expected, found, difference="SHA-256 differs", hint=_NEXT)
+            found = bundle.digests.get(name, "no such file")
+            if name in claimed:
+                yield compare(NAME, name, claimed[name], found, difference="SHA-256 differs", hint=_NEXT)
+            else:
+                yield Finding(
+                    NAME, name, "no file that the manifest does not list", found, "not listed", _REMOVE
+                )
         for name in sorted(claimed.keys() - bundles.file_names(bundle)):
             yield Finding(NAME, name, "a file of the format", "another name, or nothing in it", "no meaning")
     for place, contents in ((bundles.CERTIFICATES, bundle.certificates), (bundles.INPUTS, bundle.inputs)):

@@ -148,7 +148,7 @@ def _verdict(name: str, step: Step, pair: Pair, terms: Terms) -> Verdict:
         wanted, found = _differing(expected, logged.event)
         where = f"{where} {type(expected).__name__}"
     hint = f"replay it: the twin's rule is in market, {step.sent.where}"
-    return Finding(name, where, wanted, found, "not what the rules give", hint)
+    return Finding(name, where, wanted, found, "not what its call gives by the rules", hint)
 
 
 def _shown(event: Event | None) -> str:

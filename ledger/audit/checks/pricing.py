@@ -70,7 +70,8 @@ def check_prices(record: Record) -> Iterator[Verdict]:
         where = at(logged, slot.terms)
         yield from _values(PRICES, slot, logged, posted, slot.prices_chunks)
         if slot.prices is not None:
-            yield compare(PRICES, f"{where} bus 0, the hub", posted.hub_price, slot.prices[0])
+            whose = ("posted as the hub price", "in the chunk of bus 0")
+            yield compare(PRICES, f"{where} bus 0, the hub", posted.hub_price, slot.prices[0], whose=whose)
             if slot.tariff is not None:
                 yield _hub_rule(where, SlotPrices(slot.prices, posted.forecast_import), slot.tariff)
         proved = yield from _proof(PRICES, record, slot, logged, posted)

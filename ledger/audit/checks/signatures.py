@@ -225,7 +225,8 @@ def _quorums(record: Record, sent: Sent, keys: _Keys) -> Iterator[Verdict]:
         mask = valid_signers(record, _as_signed(posted, keys.oracles.epoch), signatures, keys.oracles)
         yield compare(NAME, f"{what} oracle epoch", keys.oracles.epoch, posted.epoch)
         yield _enough(what, mask, keys.oracles)
-        yield compare(NAME, f"{what} signers", _names(mask), _names(posted.signers))
+        whose = ("by valid signatures", "by the event")
+        yield compare(NAME, f"{what} signers", _names(mask), _names(posted.signers), whose=whose)
         if isinstance(call, PostCharges | PostPrices) and not isinstance(posted, ForecastsPosted):
             yield _values_hash(logged, posted, call.chunk_hashes)
     for logged, rotated in sent.logged_of(OraclesRotated):
