@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ledger.journal import CLEARING, TOKENS, Entry, JournalError, balances
 from market.accounts import UTILITY_ID
+from market.orders import Address
 from market.units import NEUR_PER_EUR
 
 CURRENCY = "EUR"
@@ -71,15 +72,16 @@ def write_parquet(booked: Sequence[Entry], path: Path) -> None:
     parquet.write_table(pyarrow.table(columns, names=[name for name, _ in kinds]), path)
 
 
-def to_beancount(booked: Sequence[Entry], title: str, remark: str) -> str:
+def to_beancount(booked: Sequence[Entry], title: str, remark: str, addresses: Mapping[int, Address]) -> str:
     """A ledger that opens every account, has one transaction an entry, and asserts every balance.
 
-    `remark`, one line, stands above it all: what was verified of the amounts.
+    `remark`, one line, stands above it all: what was verified of the amounts. `addresses` by account go with
+    the accounts as metadata.
     """
-    return "\n".join((f"; {remark}", *_beancount(booked, title))) + "\n"
+    return "\n".join((f"; {remark}", *_beancount(booked, title, addresses))) + "\n"
 
 
-def _beancount(booked: Sequence[Entry], title: str) -> Iterator[str]:
+def _beancount(booked: Sequence[Entry], title: str, addresses: Mapping[int, Address]) -> Iterator[str]:
     yield f'option "title" "{title}"'
     yield f'option "operating_currency" "{CURRENCY}"'
     yield f'option "inferred_tolerance_default" "{CURRENCY}:0"'
@@ -91,6 +93,8 @@ def _beancount(booked: Sequence[Entry], title: str) -> Iterator[str]:
     first, last = _utc(booked[0]).date(), _utc(booked[-1]).date()
     for account in sorted(totals):
         yield f"{first} open {_account(account)} {CURRENCY}"
+        if account in addresses:
+            yield f'  address: "{addresses[account]}"'
     for entry in booked:
         yield ""
         slot = "" if entry.slot is None else f" of slot {entry.slot}"

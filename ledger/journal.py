@@ -32,6 +32,7 @@ from market.events import (
     TradesCleared,
     Withdrawn,
 )
+from market.orders import Address
 from market.settlement import Cause
 
 TOKENS, CLEARING = -1, -2
@@ -215,15 +216,23 @@ def _bring_up(database: sqlite3.Connection, record: Record) -> Updated:
     return Updated(kept, dropped, len(added))
 
 
-def _put_accounts(database: sqlite3.Connection, record: Record) -> None:
-    """Who takes part: at most a few thousand, so that they are written anew."""
-    database.execute("DELETE FROM accounts")
+def holders(record: Record) -> dict[int, tuple[Address, int]]:
+    """Address and bus of each account by its id, as they are at the end; the utility is at bus 0."""
+    found: dict[int, tuple[Address, int]] = {}
     for logged in record.logged:
         match logged.event:
             case AccountRegistered(account=account, id=number, bus=bus):
-                database.execute("INSERT OR REPLACE INTO accounts VALUES (?, ?, ?)", (number, account, bus))
+                found[number] = account, bus
             case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
-                database.execute("INSERT OR REPLACE INTO accounts VALUES (?, ?, ?)", (UTILITY_ID, holder, 0))
+                found[UTILITY_ID] = holder, 0
+    return found
+
+
+def _put_accounts(database: sqlite3.Connection, record: Record) -> None:
+    """Who takes part: at most a few thousand, so that they are written anew."""
+    database.execute("DELETE FROM accounts")
+    rows = [(number, address, bus) for number, (address, bus) in holders(record).items()]
+    database.executemany("INSERT INTO accounts VALUES (?, ?, ?)", rows)
 
 
 def _put(database: sqlite3.Connection, entry: Entry) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ledger.audit.verdict import PASSED, Verdict, clock
+from ledger.audit.verdict import PASSED, Verdict, clock, text
 from ledger.record import Record
 from market.findings import Finding
 
@@ -16,8 +16,12 @@ def within(check: str, what: str, time: int, first: int, end: int | None) -> Ver
     """Whether first ≤ time < end."""
     if first <= time and (end is None or time < end):
         return PASSED
-    window = f"{first} ({clock(first)}) or later"
+    window = f"{_told(first)} or later"
     if end is not None:
-        window += f", before {end} ({clock(end)})"
+        window += f", before {_told(end)}"
     difference = "too early" if time < first else "too late"
-    return Finding(check, what, window, f"{time} ({clock(time)})", difference)
+    return Finding(check, what, window, _told(time), difference)
+
+
+def _told(unix_seconds: int) -> str:
+    return f"{text(unix_seconds)} ({clock(unix_seconds)})"

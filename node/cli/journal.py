@@ -34,7 +34,7 @@ def journal(
     Example: wattbook audit journal out/demo/bundle --out market.beancount
     """
     from ledger import bookkeeping  # noqa: PLC0415 - loads slowly
-    from ledger.journal import Journal, JournalError, balances, entries  # noqa: PLC0415
+    from ledger.journal import Journal, JournalError, balances, entries, holders  # noqa: PLC0415
 
     if out.suffix not in ENDINGS:
         stop(f"--out {out}: a journal's file ends in {', '.join(ENDINGS)}", USAGE)
@@ -50,7 +50,9 @@ def journal(
         elif out.suffix == ".parquet":
             bookkeeping.write_parquet(booked, out)
         else:
-            out.write_text(bookkeeping.to_beancount(booked, f"market {record.exchange}", remark))
+            addresses = {number: address for number, (address, _) in holders(record).items()}
+            title = f"market {record.exchange}"
+            out.write_text(bookkeeping.to_beancount(booked, title, remark, addresses))
     except bookkeeping.NotInstalledError as missing:
         stop(f"--out {out}: {missing}", USAGE)
     except JournalError as failure:

@@ -180,7 +180,7 @@ def bean_check(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.needs("bean-check")
 def test_beancount_agrees_to_the_last_unit(record: Record, tmp_path: Path) -> None:
-    text = to_beancount(list(entries(record)), "small market", "of a test")
+    text = to_beancount(list(entries(record)), "small market", "of a test", {2: TRADERS[1].address})
     done = bean_check(text, tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -189,7 +189,7 @@ def test_beancount_agrees_to_the_last_unit(record: Record, tmp_path: Path) -> No
 @pytest.mark.parametrize("line", ["  Assets:Tokens  ", "balance Liabilities:Account1  "])
 def test_beancount_finds_one_unit(record: Record, tmp_path: Path, line: str) -> None:
     """A booking, or a balance, that is one n€ off."""
-    text = to_beancount(list(entries(record)), "small market", "of a test")
+    text = to_beancount(list(entries(record)), "small market", "of a test", {2: TRADERS[1].address})
     before, _, after = text.partition(line)
     amount, _, rest = after.partition(" ")
     exact = Decimal(amount)
@@ -219,3 +219,4 @@ def test_commands_say_whether_amounts_were_verified(bundle: Bundle, record: Reco
             assert (wrong in done.stderr) == bool(status)
             assert done.stdout
         assert out.read_text().startswith(f"; {head}")
+        assert f'open Liabilities:Account1 EUR\n  address: "{TRADERS[0].address}"' in out.read_text()

@@ -15,7 +15,7 @@ from ledger import bundle as bundles
 from ledger import rlp_bytes
 from ledger.address import address_bytes
 from ledger.audit.beginning import begun_so, first_hash
-from ledger.audit.verdict import PASSED, Verdict, compare
+from ledger.audit.verdict import PASSED, Verdict, compare, text
 from ledger.chain.encoding import bloom, envelope_type, ordered_root, union
 from ledger.chain.rules import EMPTY_UNCLES_HASH, GAS_PER_BLOB, GAS_TRANSACTION
 from ledger.record import NO_RECEIPT, Record, RecordedBlock
@@ -91,7 +91,9 @@ def _link(record: Record, previous: RecordedBlock | None, block: RecordedBlock) 
         )
     # Local clients give several blocks of one second the same time; none goes back.
     if block.header.timestamp < previous.header.timestamp:
-        yield compare(NAME, f"{where} time", f"{previous.header.timestamp} or later", block.header.timestamp)
+        yield compare(
+            NAME, f"{where} time", f"{text(previous.header.timestamp)} or later", block.header.timestamp
+        )
 
 
 def _content(block: RecordedBlock) -> Iterator[Verdict]:
