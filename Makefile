@@ -84,7 +84,7 @@ check: $(DEV) ## lint, types, import rules, artifacts, tidiness
 # this, into environments of their own; what cannot be installed is named so in the page.
 bench: $(DEV) ## the figures Wattbook is measured by, beside other packages
 	@command -v npm >/dev/null && $(MAKE) -s $(PEERS) || echo "without hardhat: npm could not install it" >&2
-	@$(BIN)/python -m node.bench.peers || true
+	@$(BIN)/python -m tests.peers.install || true
 	@PATH="$(CURDIR)/node_modules/.bin:$(CURDIR)/node_modules/.hardhat/node_modules/.bin:$$PATH" $(BIN)/wattbook bench --out out/bench
 
 $(PEERS):

@@ -10,8 +10,7 @@ import numpy as np
 from market.feeder.model import Feeder
 from market.pricing.conditions import Conditions, Solution
 from market.units import Floats
-from node.bench.peers.asking import beside
-from node.bench.peers.environments import PYPSA
+from node.bench.peers import PYPSA, beside
 from node.bench.row import Row
 from node.bench.timing import Trial
 
@@ -39,7 +38,7 @@ def _apart(price: Floats, right: Solution) -> str:
 
 
 def question(feeder: Feeder, conditions: Conditions) -> dict[str, Any]:
-    """Feeder and the first period of conditions as `peers/answer.py` takes them, pu and €/MWh."""
+    """Feeder and the first period of conditions as the adapter takes them, pu and €/MWh."""
     return {
         "base_mw": feeder.base_mw,
         "parent": feeder.parent.tolist(),

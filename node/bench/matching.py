@@ -12,8 +12,7 @@ from functools import partial
 import numpy as np
 
 from node.bench.matched_orders import AUCTIONS, CALL, CONTINUOUS, digest, drawn, traded_wh
-from node.bench.peers.asking import beside
-from node.bench.peers.environments import ASSUME, GSY, PYMARKET, TESP, Peer
+from node.bench.peers import ASSUME, GSY, PYMARKET, TESP, Peer, beside
 from node.bench.row import Row, WrongWork
 from node.bench.timing import again, timed, times
 from node.scenario.loading import load

@@ -44,8 +44,6 @@ SEAMS = {
     ("node/api/verification.py", "time.monotonic"): "an argument's default: how often the audit is run",
     ("node/api/watching.py", "time.monotonic"): "an argument's default: how long a look at a node holds",
     ("node/bench/nodes.py", "time.sleep"): "a node that was started is asked until it answers",
-    ("node/bench/peers/answer.py", "time.perf_counter"): "runs where Wattbook and its clock are not",
-    ("node/bench/peers/answer.py", "random.seed"): "packages that break ties by chance repeat themselves",
     ("node/bench/timing.py", "time.perf_counter"): "the one clock of the benchmarks; in no file",
     ("node/price/clearing.py", "time.perf_counter"): "`seconds` of the answer; in no file",
     ("node/simulate/run.py", "time.perf_counter"): "`seconds` of the summary; in no file",
@@ -87,7 +85,6 @@ FLOATS = {
 
 PRINTS = {
     "contracts/build.py": "a command of its own, `python -m contracts.build`, that runs without node",
-    "node/bench/peers/__main__.py": "a command of its own, `python -m node.bench.peers`, of a checkout",
 }
 
 LONG_FILES = {
@@ -161,7 +158,7 @@ def test_tests_draw_nothing_from_global_randomness():
         for path in modules("tests")
         for use in uses(path)
         if re.fullmatch(r"(random|numpy\.random)\.[a-z_]+|(secrets|uuid)\..*|os\.urandom", use.name)
-        and use.name not in {"numpy.random.default_rng", "random.getstate"}
+        and use.name not in {"numpy.random.default_rng", "random.getstate", "random.seed"}
     ]
     none(drawn)
 

@@ -1,6 +1,6 @@
-"""Runs in a peer's environment, where Wattbook is not: `python answer.py NAME`.
+"""Runs in another package's environment, where Wattbook is not: `python answer.py NAME`.
 
-The first line of its input is a question in JSON. It says "ready" once the package is loaded, and then
+The first line of its input is a question in JSON. It says its package's version once that is loaded, and then
 answers each further line with one run: seconds, and what came out. A run is the package's own work on data
 in its own form; making that form is not timed.
 """
@@ -16,6 +16,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from importlib.metadata import version
 from time import perf_counter
 from typing import Any
 
@@ -33,13 +34,14 @@ def main(name: str) -> None:
     os.dup2(2, 1)  # what the package prints is not an answer
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    trial = PACKAGES[name](json.loads(sys.stdin.readline()))
+    distribution, prepare = PACKAGES[name]
+    trial = prepare(json.loads(sys.stdin.readline()))
 
     def tell(what: Any) -> None:
         answers.write(json.dumps(what) + "\n")
         answers.flush()
 
-    tell("ready")
+    tell(version(distribution))
     for _ in sys.stdin:
         work = trial()
         gc.collect()
@@ -56,9 +58,9 @@ def main(name: str) -> None:
 
 def assume(question: Any) -> Trial:
     """ASSUME's market roles, which take a book of dictionaries, MW and €/MWh."""
-    from assume.common.market_objects import MarketConfig, MarketProduct  # noqa: PLC0415 - not here
-    from assume.markets.clearing_algorithms.simple import PayAsBidRole, PayAsClearRole  # noqa: PLC0415
-    from dateutil.rrule import HOURLY, rrule  # noqa: PLC0415
+    from assume.common.market_objects import MarketConfig, MarketProduct
+    from assume.markets.clearing_algorithms.simple import PayAsBidRole, PayAsClearRole
+    from dateutil.rrule import HOURLY, rrule
 
     begin, quarter = datetime(2026, 6, 23, 10), timedelta(minutes=15)
     hours = rrule(HOURLY, dtstart=begin, until=begin + timedelta(days=1))
@@ -94,7 +96,7 @@ def assume(question: Any) -> Trial:
 
 def gsy(question: Any) -> Trial:
     """Grid Singularity's matching algorithms, over dictionaries, kWh and €/kWh."""
-    from gsy_framework import matching_algorithms  # noqa: PLC0415
+    from gsy_framework import matching_algorithms
 
     kinds = {
         "pay-as-bid": matching_algorithms.PayAsBidMatchingAlgorithm,
@@ -122,7 +124,7 @@ def gsy(question: Any) -> Trial:
 
 def pymarket(question: Any) -> Trial:
     """pymarket's mechanisms, over a frame of bids, kWh and €/kWh."""
-    from pymarket import Market  # noqa: PLC0415
+    from pymarket import Market
 
     def prepare() -> Callable[[], Any]:
         market = Market()
@@ -140,7 +142,7 @@ def pymarket(question: Any) -> Trial:
 
 def tesp(question: Any) -> Trial:
     """TESP's double auction of a feeder, which sorts bids as they are handed in, kW and $/kWh."""
-    from tesp_support.original.simple_auction import simple_auction  # noqa: PLC0415
+    from tesp_support.original.simple_auction import simple_auction
 
     settings: dict[str, Any] = dict.fromkeys(("stat_mode", "stat_interval", "stat_type", "stat_value"), "")
     settings |= {"init_stdev": 0.01, "init_price": 0.1, "period": 900, "pricecap": 1.0, "statistic_mode": 1}
@@ -170,7 +172,7 @@ def tesp(question: Any) -> Trial:
 
 def pypsa(question: Any) -> Trial:
     """PyPSA's linear optimum with HiGHS: flows without losses and voltages, costs with their slopes."""
-    import pypsa as package  # noqa: PLC0415
+    import pypsa as package
 
     base_mw, parents = question["base_mw"], question["parent"]
     buses = [f"bus {number}" for number in range(len(parents))]
@@ -224,13 +226,14 @@ def pypsa(question: Any) -> Trial:
     return prepare
 
 
-PACKAGES: dict[str, Callable[[Any], Trial]] = {
-    "assume": assume,
-    "gsy": gsy,
-    "pymarket": pymarket,
-    "pypsa": pypsa,
-    "tesp": tesp,
+PACKAGES: dict[str, tuple[str, Callable[[Any], Trial]]] = {
+    "assume": ("assume-framework", assume),
+    "gsy": ("gsy-frameworke", gsy),
+    "pymarket": ("pymarket", pymarket),
+    "pypsa": ("pypsa", pypsa),
+    "tesp": ("tesp-support", tesp),
 }
+"""By name: the distribution, and what makes trials of a question."""
 
 if __name__ == "__main__":
     main(sys.argv[1])

@@ -1,8 +1,14 @@
-"""Our work and a peer's on the same question, run by run in turns, the peer's in a process of its own."""
+"""Our work and another package's on the same question, run by run in turns, theirs in a process of its own.
+
+Such a package has an environment of its own under `out/peers`, or where WATTBOOK_PEERS says, and none is a
+dependency: `python -m tests.peers.install` of a checkout makes the environments, and puts the adapter beside
+them that runs there. Who is not installed is named so.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,12 +18,37 @@ from selectors import EVENT_READ, DefaultSelector
 from tempfile import TemporaryFile
 from typing import IO, Any, Literal
 
-from node.bench.peers.environments import Peer
 from node.bench.row import Row
 from node.bench.timing import MS, Times, Trial, now_seconds, seconds, times
 
-SCRIPT = Path(__file__).with_name("answer.py")
+FOLDER, ADAPTER = "WATTBOOK_PEERS", "answer.py"
 LOADING_SECONDS = 120.0
+
+
+def folder() -> Path:
+    """Where environments are, and the adapter."""
+    return Path(os.environ.get(FOLDER, "out/peers")).absolute()
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A package by the name that the adapter knows it by, and how rows call it."""
+
+    name: str
+    title: str
+
+    @property
+    def python(self) -> Path | None:
+        """The interpreter of its environment, None where that is not installed."""
+        path = folder() / self.name / "bin" / "python"
+        return path if path.exists() and (folder() / ADAPTER).exists() else None
+
+
+ASSUME = Peer("assume", "ASSUME")
+GSY = Peer("gsy", "GSy framework")
+PYMARKET = Peer("pymarket", "pymarket")
+PYPSA = Peer("pypsa", "PyPSA")
+TESP = Peer("tesp", "TESP")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +68,7 @@ class Beside:
     theirs: Times | None
     found: Any = None
     ended: str | None = None
+    version: str = ""
 
     def row(self, name: str, peer: Peer, about: str, unit: Literal["s", "ms"] = "s") -> Row:
         """As a row: `about` says what the peer did, where it got through."""
@@ -44,18 +76,20 @@ class Beside:
         ours = scale * self.ours.median
         if self.theirs is None:
             return Row(f"{name}, which is not installed", ours, unit)
-        told = f"{peer.title}: {about}, same run" if self.ended is None else f"{peer.title}, {self.ended}"
+        who = f"{peer.title} {self.version}".strip()
+        told = f"{who}: {about}, same run" if self.ended is None else f"{who}, {self.ended}"
         repeated = self.ended is None and len(self.theirs.seconds) > 1
         spread = self.ours.over(self.theirs) if repeated else None
         return Row(name, ours, unit, told, scale * self.theirs.median, spread=spread)
 
 
 class Asked:
-    """A peer's process that has its question."""
+    """A peer's process that has its question, and once it is ready the version of its package."""
 
     def __init__(self, process: subprocess.Popen[str], errors: IO[str]) -> None:
         self._process = process
         self._errors = errors
+        self.version = ""
 
     def tell(self, line: str) -> None:
         """A line of input; whether it ended before that is heard afterwards."""
@@ -106,7 +140,11 @@ def asked(python: Path, words: tuple[str, ...], question: Any) -> Iterator[Asked
             one = Asked(process, errors)
             one.tell(json.dumps(question))
             ready = one.hear(LOADING_SECONDS)
-            yield ready if isinstance(ready, Answer) else one
+            if isinstance(ready, Answer):
+                yield ready
+            else:
+                one.version = ready
+                yield one
         finally:
             process.kill()
             process.communicate()
@@ -118,11 +156,12 @@ def beside(ours: Trial, peer: Peer, question: Any, patience_seconds: float, runs
     own, others = [], []
     if peer.python is None:
         return Beside(times(ours, runs=runs, warm_ups=0)[0], None)
-    with asked(peer.python, (str(SCRIPT), peer.name), question) as one:
+    with asked(peer.python, (str(folder() / ADAPTER), peer.name), question) as one:
         for _ in range(runs):
             own.append(seconds(ours()))
             answer = one if isinstance(one, Answer) else one.run(patience_seconds)
             others.append(answer.seconds)
             if answer.ended is not None:
                 break
-    return Beside(Times(tuple(own)), Times(tuple(others)), answer.found, answer.ended)
+        version = "" if isinstance(one, Answer) else one.version
+    return Beside(Times(tuple(own)), Times(tuple(others)), answer.found, answer.ended, version)

@@ -13,16 +13,15 @@ from market.pricing.newton import NewtonClearing
 from node.bench import lossless
 from node.bench.day import demo_day
 from node.bench.matched_orders import CALL, drawn, traded_wh
-from node.bench.peers import __main__ as installing
-from node.bench.peers import answer, asking
-from node.bench.peers.asking import Answer, beside
-from node.bench.peers.environments import ASSUME, GSY, PEERS, PYMARKET, PYPSA, TESP, Peer
+from node.bench.peers import ASSUME, GSY, PYMARKET, PYPSA, TESP, Answer, Peer, asked, beside
 from node.bench.timing import again
+from tests.peers import answer
+from tests.peers import install as installing
 
 ECHO = """
 import json, sys, time
 question = json.loads(sys.stdin.readline())
-print(json.dumps("ready"), flush=True)
+print(json.dumps("1.0"), flush=True)
 for number, _ in enumerate(sys.stdin, 1):
     exec(question)
     print(json.dumps({"seconds": float(number), "found": number}), flush=True)
@@ -33,19 +32,16 @@ ORDERS = 200
 @pytest.fixture
 def echo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Peer:
     """A package that counts its runs, in an environment with this Python."""
-    script = tmp_path / "echo.py"
-    script.write_text(ECHO, "utf-8")
-    monkeypatch.setattr(asking, "SCRIPT", script)
-    return here("echo", tmp_path, monkeypatch)
+    return here("echo", ECHO, tmp_path, monkeypatch)
 
 
-def here(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Peer:
-    """An environment of that name, which has this Python and no packages."""
+def here(name: str, adapter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Peer:
+    """An environment of that name, which has this Python and no packages, and what runs there."""
     monkeypatch.setenv("WATTBOOK_PEERS", str(tmp_path))
-    peer = Peer(name, f"{name} 1.0", ())
-    (peer.folder / "bin").mkdir(parents=True)
-    (peer.folder / "bin" / "python").symlink_to(sys.executable)
-    return peer
+    (tmp_path / "answer.py").write_text(adapter, "utf-8")
+    (tmp_path / name / "bin").mkdir(parents=True)
+    (tmp_path / name / "bin" / "python").symlink_to(sys.executable)
+    return Peer(name, name)
 
 
 def counted() -> tuple[list[int], Callable[[], object]]:
@@ -77,7 +73,8 @@ def test_who_breaks_down_says_why(echo: Peer):
 
 
 def test_a_package_that_cannot_be_loaded_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    peer = here("gsy", tmp_path, monkeypatch)
+    adapter = Path(answer.__file__).read_text("utf-8")
+    peer = here("gsy", adapter, tmp_path, monkeypatch)
     found = beside(again(lambda: None), peer, {"orders": []}, patience_seconds=60, runs=2)
     assert found.ended == "ModuleNotFoundError: No module named 'gsy_framework', after"
 
@@ -85,7 +82,7 @@ def test_a_package_that_cannot_be_loaded_is_told(tmp_path: Path, monkeypatch: py
 def test_an_end_before_the_question_is_read_is_told(tmp_path: Path):
     silent = tmp_path / "silent.py"
     silent.write_text("raise SystemExit(3)", "utf-8")
-    with asking.asked(Path(sys.executable), (str(silent),), "x" * 1_000_000) as one:
+    with asked(Path(sys.executable), (str(silent),), "x" * 1_000_000) as one:
         assert isinstance(one, Answer) and one.ended == "ended with status 3, after"
 
 
@@ -100,19 +97,22 @@ def test_an_environment_is_made_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("WATTBOOK_PEERS", str(tmp_path))
-    nothing = Peer("nothing", "Nothing 1.0", (str(tmp_path / "no-such-package"),))
-    monkeypatch.setattr(installing, "PEERS", (nothing,))
+    nothing = {Peer("nothing", "Nothing"): (str(tmp_path / "no-such-package"),)}
+    monkeypatch.setattr(installing, "REQUIREMENTS", nothing)
     assert installing.main([]) == 1
-    assert "not installed: Nothing 1.0: ERROR: " in capsys.readouterr().err
-    assert not nothing.folder.exists()
+    assert "not installed: Nothing: ERROR: " in capsys.readouterr().err
+    assert not (tmp_path / "nothing").exists()
     assert installing.main(["other"]) == 2
     assert "other: no such peer; there are nothing" in capsys.readouterr().err
 
 
 def test_every_package_can_be_asked():
-    assert sorted(answer.PACKAGES) == sorted(peer.name for peer in PEERS)
+    assert sorted(answer.PACKAGES) == sorted(peer.name for peer in installing.REQUIREMENTS)
+    for peer, (wanted, *_) in installing.REQUIREMENTS.items():
+        assert wanted.startswith(f"{answer.PACKAGES[peer.name][0]}==")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("peer", "kind", "least"),
     [
@@ -126,7 +126,7 @@ def test_every_package_can_be_asked():
 def test_auctions_of_others_trade_what_ours_does(peer: Peer, kind: str, least: float):
     """At one price for all the most energy is a number; the mechanisms that give up some of it say so."""
     if peer.python is None:
-        pytest.skip(f"{peer.title} is not installed: python -m node.bench.peers {peer.name}")
+        pytest.skip(f"{peer.title}, which `make bench` installs")
     orders = drawn(ORDERS, ORDERS)
     columns = orders.trader, orders.side, orders.tick, orders.quantity_wh
     question = {"auction": kind, "orders": np.stack(columns, axis=1).tolist()}
@@ -136,9 +136,10 @@ def test_auctions_of_others_trade_what_ours_does(peer: Peer, kind: str, least: f
     assert least - 1e-9 <= share <= 1 + 1e-9
 
 
+@pytest.mark.long
 def test_a_linear_optimum_is_of_the_same_problem():
     if PYPSA.python is None:
-        pytest.skip(f"{PYPSA.title} is not installed: python -m node.bench.peers {PYPSA.name}")
+        pytest.skip(f"{PYPSA.title}, which `make bench` installs")
     world = demo_day(10)
     conditions = world.conditions(19)
     question = lossless.question(world.feeder, conditions)

@@ -1,1 +1,0 @@
-"""Other packages measured beside Wattbook, each in an environment of its own."""
