@@ -47,8 +47,12 @@ def _counted(record: Record, passed: Collection[str]) -> Iterator[str]:
         open_slots = [slot.slot for slot in slots if slot.finished is None]
         finished = len(slots) - len(open_slots)
         settled = f", {finished} of them settled (not {slots_text(open_slots)})" if open_slots else ""
-        yield f"{len(slots)} slot{'s' * (len(slots) > 1)}{settled}"
-        yield f"{sum(len(slot.placed) for slot in slots):,} orders"
-        yield f"{sum(len(slot.fills) for slot in slots):,} fills"
+        yield f"{_many(len(slots), 'slot')}{settled}"
+        yield _many(sum(len(slot.placed) for slot in slots), "order")
+        yield _many(sum(len(slot.fills) for slot in slots), "fill")
     if slots and settlement.NAME in passed:
-        yield f"{sum(len(slot.settled) for slot in slots):,} postings"
+        yield _many(sum(len(slot.settled) for slot in slots), "posting")
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"

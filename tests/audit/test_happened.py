@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from ledger.audit import audit
 from ledger.audit.explain import ExplainError, explain
@@ -15,8 +17,9 @@ from ledger.history import history
 from ledger.record import Record
 from market.events import PricesChunk
 from market.orders import FillVetoed, OrdersFilled
+from node.cli.app import app
 from tests.audit.forge import change_event, found
-from tests.audit.small_market import BUYER, SILENT, SLOT
+from tests.audit.small_market import BUYER, SILENT, SLOT, written
 
 
 def test_every_event_has_its_fields(record: Record) -> None:
@@ -68,3 +71,17 @@ def test_a_slot_without_prices_is_named_where_the_tariff_settles_it(bundle: Bund
     )
     assert "No prices were posted in time" in explain(without, account=BUYER.address, slot=SLOT).sentence
     assert "No prices were posted in time" not in explain(record, account=BUYER.address, slot=SLOT).sentence
+
+
+def test_the_command_shows_an_event_and_makes_no_page_of_it(
+    bundle: Bundle, record: Record, tmp_path: Path
+) -> None:
+    folder = written(bundle, tmp_path / "bundle")
+    logged, _ = found(record, OrdersFilled)
+    asked = ["audit", "explain", str(folder), logged.where]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0
+    assert done.stdout.startswith(str(event_at(record, logged.where)))
+    refused = CliRunner().invoke(app, [*asked, "--page", str(tmp_path / "page.html")])
+    assert refused.exit_code == 2
+    assert f"{logged.where} is an event, no payment" in refused.stderr
