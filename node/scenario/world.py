@@ -14,6 +14,7 @@ import numpy as np
 from market.agents.profiles import forecast as forecasted
 from market.feeder.model import Feeder
 from market.feeder.powerflow import PowerFlowError, power_flow, violations
+from market.pricing.admission import admit_feeder
 from market.pricing.conditions import Conditions, Devices, Hub
 from market.pricing.storages import reachable, tube, window
 from market.slots import Rule, Tariff, Terms
@@ -145,8 +146,12 @@ class World:
 
 
 def unmendable(world: World) -> str:
-    """Limits that load outside the market breaks alone, in words; empty where it keeps them all."""
+    """Limits that load outside the market breaks alone, in words; empty where it keeps them all.
+
+    Raises SubstationVoltage where not even a feeder without load would keep them.
+    """
     feeder, view = world.feeder, world.actual
+    admit_feeder(feeder)
     try:
         broken = violations(feeder, power_flow(feeder, view.passive_p, view.passive_q))
     except PowerFlowError as failure:
