@@ -22,7 +22,7 @@ from node.bench.timing import Times, Trial, times
 
 ORDERS, ACCOUNTS = 200, 60
 BATCH = ORDERS_PER_TRANSACTION
-RUNS = 3
+RUNS = 5
 TESTER_ORDERS = 40
 """eth-tester takes a second for a few; one run of it is enough."""
 NODES = ("anvil", "hardhat")

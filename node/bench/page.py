@@ -10,6 +10,7 @@ import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import wrap
@@ -28,6 +29,7 @@ PAGE, ROWS = "bench.html", "bench.json"
 PANELS_A_ROW = 3
 TITLE_LETTERS = 34
 """A curve's title goes on below where it is longer."""
+COMPARED_MAX = 60
 COMPARED_INCHES = 0.19
 """Height of a row in the picture of ratios."""
 
@@ -68,7 +70,7 @@ def render(measured: Mapping[str, Sequence[Row]], groups: Sequence[Group]) -> st
             judged=len(judged),
             reached=sum(1 for row in judged if row.reached),
             missed=[(group.name, each) for group in groups for each in missed(measured[group.name])],
-            pictures=[each.shown() for each in pictures(every)],
+            pictures=[each.shown() for each in pictures(measured)],
         )
     )
 
@@ -119,18 +121,19 @@ def line(row: Row) -> Line:
 # --- pictures -----------------------------------------------------------------------------------
 
 
-def pictures(rows: Sequence[Row]) -> Iterator[Picture]:
-    """Those that there is something for."""
-    compared = [row for row in rows if row.ratio]
+def pictures(measured: Mapping[str, Sequence[Row]]) -> Iterator[Picture]:
+    """Those that there is something for: ratios by group, then growth."""
+    for group, rows in measured.items():
+        if compared := drawn(rows):
+            yield Picture(
+                f"ratios-{group}",
+                f"Beside peers: {group}",
+                "Our figure over the peer's, on a logarithmic scale. Green is ahead of it, red behind; bars"
+                " are the spread of single runs.",
+                partial(ratios, compared),
+            )
+    rows = [row for group in measured.values() for row in group]
     curves = sorted({row.curve for row in rows if row.curve is not None})
-    if compared:
-        yield Picture(
-            "ratios",
-            "Beside peers",
-            "Our figure over the peer's, on a logarithmic scale. Green is ahead of it, red behind; bars are"
-            " the spread of single runs.",
-            lambda theme: ratios(compared, theme),
-        )
     if curves:
         yield Picture(
             "growth",
@@ -139,6 +142,14 @@ def pictures(rows: Sequence[Row]) -> Iterator[Picture]:
             " no longer count.",
             lambda theme: growth(rows, curves, theme),
         )
+
+
+def drawn(rows: Sequence[Row]) -> list[Row]:
+    """A group's rows with a ratio; of very many only those that took turns with their peer."""
+    compared = [row for row in rows if row.ratio]
+    if len(compared) <= COMPARED_MAX:
+        return compared
+    return [row for row in compared if row.spread is not None]
 
 
 def ratios(rows: Sequence[Row], theme: Theme) -> Figure:
