@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ledger import calls
 from ledger.audit.replay import Step, replay
+from ledger.audit.verdict import counted
 from ledger.history import NoHistory
 from ledger.record import Record
 from market.orders import Address
@@ -57,6 +58,6 @@ def told(failures: tuple[BelievedFailure, ...]) -> str:
         (sum(each.call == kind.__name__ for each in failures), word)
         for kind, word in ((calls.Deposit, "deposit"), (calls.Withdraw, "withdrawal"))
     ]
-    named = [f"{count} {word}{'s' * (count > 1)}" for count, word in counts if count]
+    named = [counted(count, word) for count, word in counts if count]
     verb = "is" if sum(count for count, _ in counts) == 1 else "are"
     return f"{' and '.join(named)} {verb} believed to have failed" if named else ""

@@ -19,7 +19,7 @@ from typing import Any
 from ledger.audit import plain
 from ledger.audit.clearings import named_bus
 from ledger.audit.plain import euros
-from ledger.audit.verdict import clock
+from ledger.audit.verdict import clock, runs
 from ledger.history import History, Measured, SlotHistory, history
 from ledger.record import Logged, Record
 from ledger.trades import limit_named
@@ -60,13 +60,8 @@ class Line:
     @property
     def places(self) -> str:
         """The source as people read it, runs of logs of one block by their ends: `55:0, 306:1 to 306:60`."""
-        runs: list[list[str]] = []
-        for place in self.source.split(", ") if self.source else ():
-            if runs and _next_to(runs[-1][-1]) == place:
-                runs[-1].append(place)
-            else:
-                runs.append([place])
-        return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
+        found = runs(self.source.split(", "), _next_to) if self.source else []
+        return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(run) for run in found)
 
 
 def _next_to(place: str) -> str:
@@ -296,8 +291,7 @@ def sides_of_fill(fill: Fill) -> tuple[tuple[Address, bool, Address], ...]:
 
 def _fill_line(known: History, logged: Logged, fill: Fill, buys: bool, partner: Address) -> Line:
     price, energy_wh = hub_price(fill.tick), fill.quantity if buys else -fill.quantity
-    other = known.ids.get(partner)
-    whom = "the utility" if other == UTILITY_ID else f"account {other}"
+    whom = plain.account(known.ids.get(partner))
     traded = f"bought {fill.quantity:,} Wh from" if buys else f"sold {fill.quantity:,} Wh to"
     kind = f" of class {fill.energy_class}" if fill.energy_class else ""
     return Line(f"{traded} {whom}{kind} at {price:,} µ€/kWh", energy_wh * price, logged.where)

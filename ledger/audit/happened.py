@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ledger.audit.explain import ExplainError, require_place, sides_of_fill
-from ledger.audit.plain import eur_per_kwh, kwh, metered
+from ledger.audit.plain import account, eur_per_kwh, kwh, metered
 from ledger.audit.verdict import of_slot, text
 from ledger.history import History, history
 from ledger.record import Logged, Record
 from ledger.trades import limit_named
-from market.accounts import UTILITY_ID
 from market.events import ChargesChunk, Event, PricesChunk, ReadingEstimated, ReadingPosted
 from market.oracle import VALUES_PER_CHUNK, VALUES_PER_WORD, value_at
 from market.orders import Fill, FillVetoed, OrdersFilled
@@ -90,13 +89,8 @@ def _told(known: History, name: str, value: object) -> str:
     if name == "slot":
         return str(value)
     if isinstance(value, str) and value in known.ids:
-        return f"{value} ({_named(known, value)})"
+        return f"{value} ({account(known.ids[value])})"
     return text(value)
-
-
-def _named(known: History, address: str) -> str:
-    number = known.ids.get(address)
-    return "the utility" if number == UTILITY_ID else f"account {number}"
 
 
 def _sentences(known: History, logged: Logged, event: Event) -> Iterator[str]:
@@ -124,10 +118,8 @@ def _trade(known: History, fill: Fill) -> str:
     """A fill from its buyer's side, with the price at the substation."""
     buyer, seller = next((one, other) for one, buys, other in sides_of_fill(fill) if buys)
     at = eur_per_kwh(hub_price(fill.tick))
-    whose, whom = _named(known, buyer), _named(known, seller)
-    return (
-        f"{whose[0].upper()}{whose[1:]} bought {kwh(fill.quantity)} from {whom} at {at}, at the substation."
-    )
+    whose, whom = account(known.ids.get(buyer)).capitalize(), account(known.ids.get(seller))
+    return f"{whose} bought {kwh(fill.quantity)} from {whom} at {at}, at the substation."
 
 
 def _vector(what: str, chunk: ChargesChunk | PricesChunk, buses: int) -> Iterator[str]:

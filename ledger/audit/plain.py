@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from market.accounts import Position
+from market.accounts import UTILITY_ID, Position
 from market.comparison import Kind, Term
 from market.settlement import Basis, Cause, Metered, Posting, delivered_wh
 
@@ -58,6 +58,11 @@ def kwh(energy_wh: int) -> str:
 def eur_per_kwh(price_ueur_per_kwh: int) -> str:
     """`0.24 €/kWh`, with all digits that there are."""
     return f"{decimal(price_ueur_per_kwh, 6)} €/kWh"
+
+
+def account(number: int | None) -> str:
+    """Whose something is, by the account's number."""
+    return "the utility" if number == UTILITY_ID else f"account {number}"
 
 
 def payment(neur: int) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ledger.audit.believed import BelievedFailure, told
+from ledger.audit.verdict import counted
 from market.findings import Finding
 
 SHOWN = 12
@@ -68,7 +69,7 @@ class Report:
     def conclusion(self) -> str:
         """The verdict in one line; a clean one says so where money is believed not to have moved."""
         if number := len(self.findings):
-            return f"{number} finding{'s' * (number > 1)}"
+            return counted(number, "finding")
         failed = told(self.believed)
         if failed:
             return f"clean, but {failed}, which --replay decides"

@@ -55,9 +55,14 @@ class Statement:
 
     @property
     def terms(self) -> tuple[Term, ...]:
-        """Parts of the payments less what the meter costs without the market, by each slot's last bill."""
+        """Parts of the payments less what the meter costs without the market, by each slot's last bill.
+
+        Nothing where they do not add up: where no rule gives what was paid, none says why.
+        """
         last = {payment.slot: payment.terms for payment in self.payments}
-        return added(term for of_slot in last.values() for term in of_slot)
+        found = added(term for parts in last.values() for term in parts)
+        difference_neur = self.total_neur - self.flat_neur
+        return found if sum(term.difference_neur for term in found) == difference_neur else ()
 
     @property
     def sentence(self) -> str:
@@ -65,18 +70,22 @@ class Statement:
         if self.closed_slot:
             return plain.sum_of_slot(self.total_neur)
         total = f"In all: {'to pay' if self.total_neur >= 0 else 'to receive'} {euros(abs(self.total_neur))}."
-        how = "at retail and feed-in tariff"
-        told = [plain.comparison(self.total_neur, self.flat_neur, how), *plain.of_causes(self.terms)]
-        compared = f" {' '.join(told)}" if self.compares else ""
-        left = f" Not settled yet: {slots_text(self.unsettled)}." if self.unsettled else ""
-        return f"{total}{compared}{left}{self.rest}"
+        told = [total]
+        if self.compares:
+            how = "at retail and feed-in tariff"
+            told += [plain.comparison(self.total_neur, self.flat_neur, how), *plain.of_causes(self.terms)]
+        if self.unsettled:
+            told.append(f"Not settled yet: {slots_text(self.unsettled)}.")
+        if self.rest:
+            told.append(self.rest)
+        return " ".join(told)
 
     @property
     def rest(self) -> str:
         """Of the utility, what these payments leave out and where it is; else nothing."""
         if not self.whole:
             return ""
-        return f" That is what it traded; its result, with charges, other load and the import: {self.whole}."
+        return f"That is what it traded; its result, with charges, other load and the import: {self.whole}."
 
     def to_json(self) -> dict[str, Any]:
         """`heading, sentence, payments, total_neur, flat_neur, unsettled`; as `Explanation.to_json`."""
@@ -114,7 +123,8 @@ class Bills:
         }
 
     def __str__(self) -> str:
-        lines = [f"{_named(number)}: {each.sentence}" for number, each in self.statements.items()]
+        told = self.statements.items()
+        lines = [f"{plain.account(number).capitalize()}: {each.sentence}" for number, each in told]
         return "\n".join([self.heading, *lines, self._to_the_utility])
 
     @property
@@ -231,8 +241,4 @@ def day_of(slot: SlotHistory) -> date:
 
 
 def _who(known: History, account: Address) -> str:
-    return _named(known.ids.get(account))
-
-
-def _named(number: int | None) -> str:
-    return "The utility" if number == 0 else f"Account {number}"
+    return plain.account(known.ids.get(account)).capitalize()

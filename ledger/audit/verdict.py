@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from ledger.record import Logged, Record
 from market.findings import Finding
 from market.slots import Terms
+
+_T = TypeVar("_T")
 
 SECONDS_PER_MINUTE, SECONDS_PER_HOUR, SECONDS_PER_DAY = 60, 3_600, 86_400
 
@@ -78,15 +80,28 @@ def of_slot(slot: int, terms: Terms) -> str:
 
 def slots_text(slots: Iterable[int]) -> str:
     """Slots as people read them, runs of them by their ends: `slots 7 to 9, 12`."""
-    runs: list[list[int]] = []
-    for slot in sorted(set(slots)):
-        if runs and slot == runs[-1][-1] + 1:
-            runs[-1][1:] = [slot]
+    numbers = sorted(set(slots))
+    told = ", ".join(
+        str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}"
+        for run in runs(numbers, lambda slot: slot + 1)
+    )
+    return f"slot {told}" if len(numbers) == 1 else f"slots {told}"
+
+
+def runs(items: Iterable[_T], following: Callable[[_T], _T]) -> list[list[_T]]:
+    """Items in their order, cut wherever one is not what follows the one before."""
+    found: list[list[_T]] = []
+    for item in items:
+        if found and item == following(found[-1][-1]):
+            found[-1].append(item)
         else:
-            runs.append([slot])
-    told = ", ".join(" to ".join(map(str, run)) for run in runs)
-    alone = len(runs) == 1 and len(runs[0]) == 1
-    return f"slot {told}" if alone else f"slots {told}"
+            found.append([item])
+    return found
+
+
+def counted(number: int, what: str) -> str:
+    """How many there are of something whose plural ends in s: `1 slot`, `2,752 fills`."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def at(logged: Logged, terms: Terms | None = None) -> str:

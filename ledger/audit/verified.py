@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from ledger.audit.checks import headers, matching, settlement, signatures
 from ledger.audit.epochs import epochs
 from ledger.audit.report import CheckResult
-from ledger.audit.verdict import slots_text
+from ledger.audit.verdict import counted, slots_text
 from ledger.history import history, slots_of
 from ledger.record import Record
 
@@ -22,8 +22,8 @@ def verified(record: Record, results: Sequence[CheckResult]) -> list[str]:
         f" head 0x{last.hash.hex()}{held}",
         f"exchange {record.exchange}",
     ]
-    counted = ", ".join(_counted(record, passed))
-    lines += [counted] if counted else []
+    if looked_at := ", ".join(_looked_at(record, passed)):
+        lines.append(looked_at)
     if settlement.NAME in passed:
         lines += _by_fallback(record)
     if signatures.NAME in passed:
@@ -40,19 +40,15 @@ def _by_fallback(record: Record) -> Iterator[str]:
         yield f"{slots_text(slots)} settled by the tariff rule, since no prices were posted by T_p"
 
 
-def _counted(record: Record, passed: Collection[str]) -> Iterator[str]:
+def _looked_at(record: Record, passed: Collection[str]) -> Iterator[str]:
     """Slots, and what of them the checks that passed derive again."""
     slots = slots_of(record)
     if slots and matching.MATCHING in passed:
         open_slots = [slot.slot for slot in slots if slot.finished is None]
         finished = len(slots) - len(open_slots)
         settled = f", {finished} of them settled (not {slots_text(open_slots)})" if open_slots else ""
-        yield f"{_many(len(slots), 'slot')}{settled}"
-        yield _many(sum(len(slot.placed) for slot in slots), "order")
-        yield _many(sum(len(slot.fills) for slot in slots), "fill")
+        yield f"{counted(len(slots), 'slot')}{settled}"
+        yield counted(sum(len(slot.placed) for slot in slots), "order")
+        yield counted(sum(len(slot.fills) for slot in slots), "fill")
     if slots and settlement.NAME in passed:
-        yield _many(sum(len(slot.settled) for slot in slots), "posting")
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
+        yield counted(sum(len(slot.settled) for slot in slots), "posting")

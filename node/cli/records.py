@@ -106,11 +106,12 @@ def proof_places(source: str, proofs: Sequence[str]) -> tuple[list[Path], list[s
 def verified_amounts(record: Record, source: str) -> tuple[bool, str]:
     """Whether the amounts that a command tells are right, and what was verified; stderr says if not."""
     from ledger.audit import MONEY, money_findings  # noqa: PLC0415 - loads slowly
+    from ledger.audit.verdict import counted  # noqa: PLC0415
 
     checks, number = " and ".join(MONEY), len(money_findings(record))
     if not number:
         return True, f"verified: {checks}, nothing else (wattbook audit)"
-    said = f"nothing was verified: {number} finding{'s' * (number > 1)} of {checks}"
+    said = f"nothing was verified: {counted(number, 'finding')} of {checks}"
     complain(f"{source}: {said} (wattbook audit {source})")
     return False, said
 

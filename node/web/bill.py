@@ -100,9 +100,7 @@ def _contents(found: Told) -> tuple[str, Sequence[Figure], Sequence[Part]]:
         case Explanation():
             return found.heading, _figures(found.posted_neur, found.flat_neur), [_payment(found)]
         case Statement():
-            figures = _figures(
-                found.total_neur, found.flat_neur if found.compares else None, found.rest.strip()
-            )
+            figures = _figures(found.total_neur, found.flat_neur if found.compares else None, found.rest)
             return found.heading, figures, [_payment(each) for each in found.payments]
         case Result():
             return found.heading, [Figure("Result", found.result_neur)], _sides(found, "")

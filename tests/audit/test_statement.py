@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,10 +20,11 @@ from ledger.history import history
 from ledger.journal import CLEARING, balances, entries
 from ledger.record import Record
 from market.accounts import UTILITY_ID
+from market.events import AccountSettled
 from market.settlement import Cause, settle
 from market.units import NEUR_PER_EUR
 from node.cli.app import app
-from tests.audit.forge import cut_short
+from tests.audit.forge import change_event, cut_short, found
 from tests.audit.small_market import BUYER, NEW_UTILITY, SELLER, SILENT, SLOT, TARIFF, UTILITY, written
 
 
@@ -74,7 +76,7 @@ def test_everybodys_day_is_each_accounts(bundle: Bundle, record: Record, day: da
     assert done.exit_code == 0
     assert {page.name for page in out.iterdir()} == {f"account-{number}.html" for number in told.statements}
     assert mine.heading.rstrip(":") in (out / "account-2.html").read_text("utf-8")
-    assert utility.rest.strip() in (out / "account-0.html").read_text("utf-8")
+    assert utility.rest in (out / "account-0.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(("what", "option"), [("@{day}", "--page"), ("2@{day}", "--out")])
@@ -128,6 +130,15 @@ def test_slot_has_everybody_and_trades_cancel_out(record: Record) -> None:
     assert ("received by" in told.sentence) == (beside > 0)
 
 
+def test_a_day_with_a_forged_payment_has_no_causes(bundle: Bundle, record: Record, day: date) -> None:
+    """What no rule gives has no part in them, so that they would not add up to the difference."""
+    logged, event = found(record, AccountSettled, 1)
+    assert isinstance(event, AccountSettled)
+    lie = change_event(bundle, record, logged, replace(event, charge=event.charge + 7))
+    assert of_day(record, event.account, day).terms
+    assert of_day(Record.of(lie, proves_itself=False), event.account, day).terms == ()
+
+
 def test_json_is_that_of_the_payments(record: Record, day: date) -> None:
     told = of_day(record, BUYER.address, day)
     assert told.to_json() == {
@@ -150,7 +161,7 @@ def test_only_an_accounts_bill_is_compared_with_tariffs(record: Record, day: dat
     assert flat == -told.flat_neur
     assert (saved if compared[3] == "better" else -saved) == told.flat_neur - told.total_neur
     nobodys = of_day(record, UTILITY.address, day)
-    assert str(nobodys).endswith(f"{euros(abs(nobodys.total_neur))}.{nobodys.rest}")
+    assert str(nobodys).endswith(f"{euros(abs(nobodys.total_neur))}. {nobodys.rest}")
     assert "Without the market" not in of_slot(record, SLOT).sentence
 
 
