@@ -14,7 +14,7 @@ from typing import TypeVar
 from ledger import vectors
 from ledger.record import Logged, Record, Sent
 from ledger.trades import take_back
-from market.accounts import NEUR_DIGITS, UTILITY_ID, Position
+from market.accounts import NEUR_DIGITS, UTILITY_ID, Position, Role
 from market.events import (
     AccountChanged,
     AccountRegistered,
@@ -36,6 +36,7 @@ from market.events import (
     TradesCleared,
     Withdrawn,
 )
+from market.exchange import SLOTS_PER_CALL
 from market.orders import (
     NOBODY,
     Address,
@@ -50,8 +51,6 @@ from market.orders import (
 from market.settlement import Basis, Valuation, rule_in_force
 from market.slots import Rule, Tariff, Terms
 
-ROLE_UTILITY = 0
-SLOTS_PER_CALL = 1_024
 """The contract schedules no more at once; an event that says otherwise is forged."""
 
 E = TypeVar("E", bound=Event)
@@ -93,7 +92,7 @@ def _movements(
         match logged.event:
             case AccountRegistered() as registered:
                 ids[registered.account] = registered.id
-            case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
+            case RoleAccepted(role=role, holder=holder) if role == Role.UTILITY:
                 ids[holder] = UTILITY_ID
             case Deposited() | Withdrawn() as money:
                 yield Movement(logged, ids.get(money.account), money)
@@ -383,7 +382,7 @@ def history(record: Record) -> History:
                 registrations[registered.account].append((logged, registered))
             case AccountChanged() as changed:
                 registrations[changed.account].append((logged, changed))
-            case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
+            case RoleAccepted(role=role, holder=holder) if role == Role.UTILITY:
                 ids[holder] = UTILITY_ID
                 holders[UTILITY_ID] = holder
                 utilities.append(holder)

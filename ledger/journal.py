@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ledger.history import ROLE_UTILITY, Movement, movements
+from ledger.history import Movement, movements
 from ledger.record import Record
-from market.accounts import UTILITY_ID
+from market.accounts import UTILITY_ID, Role
 from market.events import (
     AccountRegistered,
     AccountResettled,
@@ -223,7 +223,7 @@ def holders(record: Record) -> dict[int, tuple[Address, int]]:
         match logged.event:
             case AccountRegistered(account=account, id=number, bus=bus):
                 found[number] = account, bus
-            case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
+            case RoleAccepted(role=role, holder=holder) if role == Role.UTILITY:
                 found[UTILITY_ID] = holder, 0
     return found
 

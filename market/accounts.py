@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from market.events import AccountChanged, AccountRegistered, MeterChanged
 from market.orders import NOBODY, Address, Side
@@ -33,6 +34,13 @@ UTILITY_CAPACITY_WH = 2**32 - 1
 """What the utility may trade in a slot, either way; it has no capacity that anybody gave it."""
 NEUR_DIGITS = 9
 """One euro is 10⁹ n€: decimals beyond these in a token are finer than money is counted here."""
+
+
+class Role(IntEnum):
+    """What its holder hands over in two steps, as the contract numbers it."""
+
+    UTILITY = 0
+    GUARDIAN = 1
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error

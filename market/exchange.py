@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from market.accounts import Accounts, Refused, require
+from market.accounts import Accounts, Refused, Role, require
 from market.book import OrderRefused
 from market.delivery import Slot
 from market.events import (
@@ -74,7 +74,6 @@ SLOT_LIMIT = 2**32
 """Slots are numbered in 32 bits."""
 EXPIRY_LIMIT_SECONDS = 2**21
 """A slot is open for less: an expiry is kept as 21 bits of seconds before the gate."""
-UTILITY, GUARDIAN = 0, 1
 """Roles."""
 
 
@@ -135,8 +134,8 @@ class Exchange:
     def deployed(self) -> tuple[Event, ...]:
         """Events of the constructor, for as long as nothing has been handed over."""
         return (
-            RoleAccepted(UTILITY, self.accounts.utility.address),
-            RoleAccepted(GUARDIAN, self.guardian),
+            RoleAccepted(Role.UTILITY, self.accounts.utility.address),
+            RoleAccepted(Role.GUARDIAN, self.guardian),
             OraclesRotated(self.oracles.epoch, self.oracles.quorum, self.oracles.members),
         )
 
@@ -186,10 +185,10 @@ class Exchange:
 
     def propose_role(self, by: Caller, role: int, successor: Address) -> tuple[Event, ...]:
         """The holder of a role names a successor, or nobody."""
-        if role == UTILITY:
+        if role == Role.UTILITY:
             self._require_utility(by)
         else:
-            require(role == GUARDIAN, "accounts: no such role", role)
+            require(role == Role.GUARDIAN, "accounts: no such role", role)
             self._require_guardian(by)
         self._successors[role] = successor
         return (RoleProposed(role, successor),)
@@ -197,7 +196,7 @@ class Exchange:
     def accept_role(self, by: Caller, role: int) -> tuple[Event, ...]:
         """The successor takes the role; the utility's id goes with it."""
         require(self._successors.get(role) == by.sender, "accounts: not the successor", by.sender)
-        if role == UTILITY:
+        if role == Role.UTILITY:
             self.accounts.hand_over_utility(by.sender)
         else:
             self.guardian = by.sender

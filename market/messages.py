@@ -12,6 +12,8 @@ from market.orders import Address
 
 FIRST_EPOCH = 1
 """Of the keys of a meter, and of the set of oracles."""
+ORACLES_MAX = 16
+"""No set has more of them."""
 
 
 @dataclass(frozen=True, slots=True)

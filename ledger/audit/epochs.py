@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ledger.audit.verdict import counted
 from ledger.record import Record
+from market.accounts import Role
 from market.events import (
     AccountRegistered,
     ChargesPosted,
@@ -23,7 +25,7 @@ from market.events import (
 from market.messages import FIRST_EPOCH
 from market.orders import Address
 
-ROLES = {0: "utility", 1: "guardian"}
+ROLES = {int(role): role.name.lower() for role in Role}
 
 
 @dataclass
@@ -51,12 +53,12 @@ def epochs(record: Record) -> Iterator[str]:
         )
     first = sum(count for (_, epoch), count in seen.read.items() if epoch == FIRST_EPOCH)
     if seen.meters:
-        yield f"first keys of {seen.meters:,} meters: signed {first:,} readings"
+        yield f"first keys of {counted(seen.meters, 'meter')}: signed {counted(first, 'reading')}"
     for block, changed in seen.changed:
-        count = seen.read[changed.account, changed.epoch]
+        signed = counted(seen.read[changed.account, changed.epoch], "reading")
         yield (
             f"meter key {changed.epoch} of {changed.account}, {changed.meter_key}, from block {block}:"
-            f" signed {count:,} reading{'s' * (count != 1)}"
+            f" signed {signed}"
         )
     for block, accepted in seen.roles:
         yield f"{ROLES.get(accepted.role, 'another role')} from block {block}: {accepted.holder}"

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Literal
 
-from ledger.history import ROLE_UTILITY, SLOTS_PER_CALL
 from ledger.vectors import unpack
-from market.accounts import UTILITY_ID
+from market.accounts import UTILITY_ID, Role
 from market.events import (
     AccountRegistered,
     AccountResettled,
@@ -25,6 +24,7 @@ from market.events import (
     SubstationPosted,
     TradesCleared,
 )
+from market.exchange import SLOTS_PER_CALL
 from market.orders import Address, Fill, GateClosed, OrdersFilled
 from market.slots import Terms
 from node.api.sources import Source, Told
@@ -185,7 +185,7 @@ class Projection:
             case AccountRegistered() as event:
                 self._hold(event.id, event.account)
                 self._buses[event.account] = event.bus
-            case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
+            case RoleAccepted(role=role, holder=holder) if role == Role.UTILITY:
                 self._hold(UTILITY_ID, holder)
             case SlotsScheduled() as event:
                 for slot in range(event.first, event.first + min(event.count, SLOTS_PER_CALL)):

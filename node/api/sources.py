@@ -14,11 +14,11 @@ from typing import Protocol
 from ledger.chain.protocol import Chain, LogFilter, Reverted
 from ledger.events import decode
 from ledger.exchange import Exchange
-from ledger.history import ROLE_UTILITY, NoHistory
+from ledger.history import NoHistory
 from ledger.journal import balances, entries
 from ledger.record import Logged, Record
 from ledger.token import Token
-from market.accounts import UTILITY_ID
+from market.accounts import UTILITY_ID, Role
 from market.events import AccountChanged, AccountRegistered, Event, MeterChanged, RoleAccepted
 from market.orders import NOBODY, Address
 from market.slots import Terms
@@ -218,7 +218,7 @@ def _standings(record: Record) -> dict[Address, Standing]:
                 )
             case MeterChanged(account=account, meter_key=meter_key, epoch=epoch):
                 found[account] = replace(found[account], meter_key=meter_key, meter_epoch=epoch)
-            case RoleAccepted(role=role, holder=holder) if role == ROLE_UTILITY:
+            case RoleAccepted(role=role, holder=holder) if role == Role.UTILITY:
                 utility = holder
             case _:
                 pass

@@ -123,9 +123,10 @@ def role(
         stop(f"{name}: no such role; there are {', '.join(ROLES)}", USAGE)
     one_of(successor=successor, accept=accept)
     with refusals():
-        from node.client import replacing  # noqa: PLC0415 - loads slowly
+        from market.accounts import Role  # noqa: PLC0415 - loads slowly
+        from node.client import replacing  # noqa: PLC0415
 
-        which = replacing.Role[name.upper()]
+        which = Role[name.upper()]
         proposed = None if successor is None else replacing.address_of("--successor", successor)
         exchange, sender = _joined(market, rpc_url, keystore, password_file)
         if proposed is None:

@@ -6,7 +6,6 @@ ReplacementError   the call would be refused; the message names option, key and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from enum import Enum
 
 from ledger.address import address_bytes, checksummed
 from ledger.calls import OracleSignature
@@ -15,34 +14,18 @@ from ledger.eip712 import digest
 from ledger.exchange import Exchange
 from ledger.keys import Key, Signature, recover
 from ledger.state import Account
+from market.accounts import UTILITY_ID, Role
 from market.events import Event
-from market.messages import OracleSet
+from market.messages import ORACLES_MAX, OracleSet
 from market.orders import NOBODY, Address
 from node.client.schemas import signature_of
 
-ORACLES_MAX = 16
 SIGNATURE_BYTES = 64
 """r and vs of EIP-2098."""
 
 
 class ReplacementError(ValueError):
     """A key that cannot be put in force so, or not by this sender."""
-
-
-class Role(Enum):
-    """A role that its holder hands over in two steps, as the contract numbers it."""
-
-    UTILITY = 0
-    GUARDIAN = 1
-
-    @property
-    def title(self) -> str:
-        """As people write it."""
-        return self.name.lower()
-
-    def holder(self, exchange: Exchange) -> Address:
-        """Who has it. Raises ChainError."""
-        return exchange.utility() if self is Role.UTILITY else exchange.guardian()
 
 
 def address_of(option: str, text: str) -> Address:
@@ -117,7 +100,7 @@ def _standing(exchange: Exchange, account: Address) -> Account:
         found = exchange.account_of(account)
     except Reverted:
         raise ReplacementError(f"{account}: has no account in this market") from None
-    if found.id == 0:
+    if found.id == UTILITY_ID:
         raise ReplacementError(f"{account}: is the utility, whose role is handed over: replace role utility")
     return found
 
@@ -128,18 +111,18 @@ def _standing(exchange: Exchange, account: Address) -> Account:
 def propose(exchange: Exchange, role: Role, successor: Address, sender: Key) -> tuple[Event, ...]:
     """First step of handing over a role. Raises ReplacementError, ChainError."""
     _require_holder(exchange, role, sender)
-    return exchange.confirm(exchange.propose_role(role.value, successor, sender=sender))
+    return exchange.confirm(exchange.propose_role(role, successor, sender=sender))
 
 
 def accept(exchange: Exchange, role: Role, sender: Key) -> tuple[Event, ...]:
     """Second step, by the successor. Raises ChainError, as Reverted where somebody else was proposed."""
-    return exchange.confirm(exchange.accept_role(role.value, sender=sender))
+    return exchange.confirm(exchange.accept_role(role, sender=sender))
 
 
 def _require_holder(exchange: Exchange, role: Role, sender: Key) -> None:
-    holder = role.holder(exchange)
+    holder = exchange.utility() if role is Role.UTILITY else exchange.guardian()
     if sender.address != holder:
-        raise ReplacementError(f"--keystore: {sender.address} is not the {role.title}, {holder} is")
+        raise ReplacementError(f"--keystore: {sender.address} is not the {role.name.lower()}, {holder} is")
 
 
 # --- oracles ------------------------------------------------------------------------------------

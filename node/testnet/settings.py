@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.keys import TEST_MNEMONIC
+from market.messages import ORACLES_MAX
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 """Scheme, host and port of a page, without a path (RFC 6454)."""
 DEFAULT_ACCOUNTS = 10
-ORACLES_MAX = 16
 ACCOUNTS_MAX = 200
 HORIZON_MAX = 96
 """Prosumers that a testnet registers and meters at most."""
