@@ -16,6 +16,7 @@ in it: a sweep costs a few passes over arrays, however deep the feeder is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -67,10 +68,15 @@ class Violation:
     value: float
     limit: float
 
-    def __str__(self) -> str:
-        return (
-            f"period {self.period} bus {self.bus}: {self.what} {self.value:.5f} pu, limit {self.limit:.5f} pu"
-        )
+    @property
+    def beyond(self) -> float:
+        """By which part of the limit it is broken."""
+        return abs(self.value / self.limit - 1)
+
+    def told(self, bus_names: Sequence[str]) -> str:
+        """Where, what, and by how much, in words."""
+        place = f"{'bus' if self.what == 'voltage' else 'line to bus'} {bus_names[self.bus]}"
+        return f"{place}: {self.what} {self.value:.5f} pu, limit {self.limit:.5f} pu"
 
 
 def power_flow(feeder: Feeder, p: Floats, q: Floats) -> Flow:

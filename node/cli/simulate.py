@@ -70,7 +70,7 @@ def simulate(
     from ledger.bundle import BundleError  # noqa: PLC0415 - all of these load slowly
     from ledger.chain.protocol import ChainError  # noqa: PLC0415
     from node.oracle.signers import OracleError  # noqa: PLC0415
-    from node.scenario.world import build, unmendable  # noqa: PLC0415
+    from node.scenario.world import broken_by_passive_load, build  # noqa: PLC0415
     from node.simulate.folder import OutputFolderError  # noqa: PLC0415
     from node.simulate.run import simulate as run  # noqa: PLC0415
     from node.simulate.run import simulate_without_ledger  # noqa: PLC0415
@@ -80,7 +80,7 @@ def simulate(
             tell_left_out(loaded)
             world = build(loaded)
             tell_doubt(world.feeder)
-            if breaking := unmendable(world):
+            if breaking := broken_by_passive_load(world):
                 complain(f"{scenario}: {breaking}", "warning")
         with refusals(scenario), _progress() as progress:
             if ledger is LedgerKind.NONE:

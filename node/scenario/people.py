@@ -110,11 +110,12 @@ def _drawn(scenario: ScenarioFile, feeder: Feeder, series: Series | None) -> Peo
     pv_mw = None if series is None else series.pv_peak_mw
     bus = _place(section.count, feeder, pv_mw, rng)
     load_peak = _split_load(section.load_share, bus, feeder, rng)
-    weight = rng.uniform(0.5, 1.5, len(bus)), rng.random(len(bus)) < section.pv_share
-    pv_peak = (
-        _split_pv(section.pv_mw, *weight) if pv_mw is None else _split_by_bus(pv_mw, bus, feeder, *weight)
-    )
-    pv_peak /= feeder.base_mw
+    weight, has = rng.uniform(0.5, 1.5, len(bus)), rng.random(len(bus)) < section.pv_share
+    if pv_mw is None:
+        pv_peak_mw = _split_pv(section.pv_mw, weight, has)
+    else:
+        pv_peak_mw = _split_by_bus(pv_mw, bus, feeder, weight, has)
+    pv_peak = pv_peak_mw / feeder.base_mw
     draws = _draws(scenario, len(bus))
     shape = shapes(scenario, bus, draws.roof, series)
     noise = np.exp(stream(scenario.seed, "load").normal(0.0, 0.15, (scenario.slots.count, len(bus))))

@@ -145,7 +145,7 @@ class World:
         return cast(Floats, np.bincount(self.bus, by_prosumer, self.feeder.buses))
 
 
-def unmendable(world: World) -> str:
+def broken_by_passive_load(world: World) -> str:
     """Limits that load outside the market breaks alone, in words; empty where it keeps them all.
 
     Raises SubstationVoltage where not even a feeder without load would keep them.
@@ -158,13 +158,11 @@ def unmendable(world: World) -> str:
         return f"load outside the market alone: {failure}"
     if not broken:
         return ""
-    worst = max(broken, key=lambda each: abs(each.value / each.limit - 1))
-    place = "the line to bus" if worst.what == "current" else "bus"
+    worst = max(broken, key=lambda each: each.beyond)
     return (
         f"load outside the market alone breaks limits in {len({each.period for each in broken})} of"
-        f" {world.periods} slots, which only generation could mend; the worst: {worst.what}"
-        f" {100 * worst.value / worst.limit:.0f} % of its limit at {place} {feeder.bus_names[worst.bus]}"
-        f" in slot {worst.period}"
+        f" {world.periods} slots, which only generation could mend; the worst, in slot {worst.period}:"
+        f" {worst.told(feeder.bus_names)}"
     )
 
 

@@ -89,6 +89,11 @@ class Summary:
     exchange: str
     seconds: float
 
+    @property
+    def on_chain(self) -> bool:
+        """Whether it was traded on a chain, with signatures and a bundle, and not on the twin alone."""
+        return bool(self.head_hash)
+
     def to_json(self) -> dict[str, object]:
         """The fields as JSON types."""
         return asdict(self)
@@ -165,11 +170,11 @@ def summarise(day: DayResult) -> Summary:
         uncharged_slots=sum(bool(slot.uncharged) for slot in slots),
         unpriced_slots=sum(bool(slot.unpriced) for slot in slots),
         shed_slots=sum(wh > 0 for wh in shed_wh),
+        shed_mw_max=max(shed_wh, default=0) / (day.slot_seconds / 3_600 * WH_PER_MWH),
         worst_violation=_worst_violation(day),
         late_readings=sum(slot.late for slot in slots),
         corrections=sum(bool(neur) for neur in corrections_neur),
         corrected_neur=sum(abs(neur) for neur in corrections_neur),
-        shed_mw_max=max(shed_wh, default=0) / (day.slot_seconds / 3_600 * WH_PER_MWH),
         head_number=day.ledger.head_number,
         head_hash=day.ledger.head_hash,
         exchange=day.ledger.exchange_address,
@@ -181,7 +186,7 @@ def _worst_violation(day: DayResult) -> str:
     """The limit broken by the largest part of it, in delivery if any is there; empty where none is."""
     for states in ([slot.delivered for slot in day.slots], [slot.scheduled for slot in day.slots]):
         broken = [
-            (abs(each.value / each.limit - 1), -slot.index, broken_limit(day, slot, each))
+            (each.beyond, -slot.index, broken_limit(day, slot, each))
             for slot, state in zip(day.slots, states, strict=True)
             for each in state.violations
         ]
@@ -191,10 +196,8 @@ def _worst_violation(day: DayResult) -> str:
 
 
 def broken_limit(day: DayResult, slot: SlotResult, violation: Violation) -> str:
-    """A broken limit in words: when, where, by how much."""
-    place = f"{'bus' if violation.what == 'voltage' else 'line to bus'} {day.bus_names[violation.bus]}"
-    found = f"{violation.what} {violation.value:.5f} pu, limit {violation.limit:.5f} pu"
-    return f"{iso(slot.start)}: {place}: {found}"
+    """A broken limit in words, with its time."""
+    return f"{iso(slot.start)}: {violation.told(day.bus_names)}"
 
 
 def gap(reached: float, best: float, alone: float) -> float | None:
@@ -214,7 +217,7 @@ def _item(label: str, *sentences: str) -> str:
 
 def _trading(s: Summary) -> str:
     rejected = (
-        f", {s.orders_rejected:,} orders refused{' by the contract' if s.head_hash else ''}"
+        f", {s.orders_rejected:,} orders refused{' by the contract' if s.on_chain else ''}"
         if s.orders_rejected
         else ""
     )
@@ -225,7 +228,7 @@ def _trading(s: Summary) -> str:
             "",
             _item(
                 "Trading",
-                f"{s.orders:,} {'signed ' if s.head_hash else ''}orders, {s.fills:,} fills{rejected};",
+                f"{s.orders:,} {'signed ' if s.on_chain else ''}orders, {s.fills:,} fills{rejected};",
                 f"{energy(s.volume_wh)} traded,",
                 f"{energy(s.volume_peer_wh)} of it between prosumers, the rest with the utility.",
             ),
@@ -329,13 +332,13 @@ def _trust(s: Summary) -> str:
 
 
 def _chain(s: Summary) -> str:
-    if not s.head_hash:
+    if not s.on_chain:
         return "None: the contract's twin kept the books, and nothing can be audited."
     return f"{s.gas_used:,} gas; head {s.head_number} {s.head_hash}"
 
 
 def _next_steps(s: Summary, out: Path) -> str:
-    if not s.head_hash:
+    if not s.on_chain:
         return f"Next:\n  open {out / 'report.html'}\n      every bill, price and plot on one page"
     bundle = out / "bundle"
     return "\n".join(

@@ -91,15 +91,15 @@ def decided_by_price(
     grid: Grid,
     rng: np.random.Generator,
 ) -> Decided:
-    """The same on offers in any order, which the rule is shown by rising price. Raises AuctionError."""
+    """As `decided`, of offers in any order: the rule is shown them by rising price. Raises AuctionError."""
     by_bid, by_ask = (sorted(range(len(side)), key=lambda k: side[k].price) for side in (bids, asks))
     shown = [bids[k] for k in by_bid], [asks[k] for k in by_ask]
     found = decided(where, rule, *shown, grid=grid, rng=rng)
     return Decided(
-        _in_place(by_bid, found.bought),
-        _in_place(by_ask, found.sold),
-        _in_place(by_bid, found.costs),
-        _in_place(by_ask, found.revenues),
+        bought=_in_place(by_bid, found.bought),
+        sold=_in_place(by_ask, found.sold),
+        costs=_in_place(by_bid, found.costs),
+        revenues=_in_place(by_ask, found.revenues),
     )
 
 
