@@ -122,14 +122,19 @@ def price(
         if written:
             typer.echo(f"written: {written[0]}, with {', '.join(path.name for path in written[1:])}")
     tell_doubt(cleared.world.feeder)
-    if cleared.table.shed_mw > SHED_MW:
+    _warn(cleared.table)
+
+
+def _warn(table: PriceTable) -> None:
+    """Say on stderr what a reader of the prices has to know."""
+    if table.shed_mw > SHED_MW:
         complain(
-            f"slot {slot}: {cleared.table.shed_mw:,.3f} MW of load is shed: the feeder cannot serve it within"
+            f"slot {table.slot}: {table.shed_mw:,.3f} MW of load is shed: the feeder cannot serve it within"
             " its limits, and DLMPs are those of scarcity",
             "warning",
         )
-    if not cleared.table.certified:
-        complain(f"--method {cleared.table.method}: not certified: {cleared.table.doubt}", "warning")
+    if not table.certified:
+        complain(f"--method {table.method}: not certified: {table.doubt}", "warning")
 
 
 def _on_phases(phases: str | None, zero_sequence: float | None) -> Callable[[Cleared], PhaseTable]:
