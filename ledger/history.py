@@ -100,14 +100,13 @@ def _movements(
                 before.add((paid.slot, ids.get(paid.account)))
                 yield Movement(logged, ids.get(paid.account), paid, paid.amount)
             case AccountSettled() | AccountResettled() as posted:
-                rest = posted.charge + posted.closeout + posted.imbalance + posted.penalty
                 cleared = 0
                 if (
                     isinstance(posted, AccountSettled)
                     and (posted.slot, ids.get(posted.account)) not in before
                 ):
                     cleared = posted.trades
-                yield Movement(logged, ids.get(posted.account), posted, cleared, rest)
+                yield Movement(logged, ids.get(posted.account), posted, cleared, posted.beside_trades_neur)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ Hashes are 32 bytes; words are 256-bit integers packing eight 32-bit values.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from market.orders import Address, BookEvent
 
@@ -235,6 +235,28 @@ class AccountSettled:
     imbalance: int
     penalty: int
 
+    @property
+    def beside_trades_neur(self) -> int:
+        """What is posted beside the trades."""
+        return self.charge + self.closeout + self.imbalance + self.penalty
+
+    @property
+    def total_neur(self) -> int:
+        """All of it, with the trades that were cleared before."""
+        return self.trades + self.beside_trades_neur
+
+    def corrected(self, late: AccountResettled) -> AccountSettled:
+        """As it would have been by the late reading: its energies, and amounts with the differences."""
+        return replace(
+            self,
+            metered=late.metered,
+            delivered=late.delivered,
+            charge=self.charge + late.charge,
+            closeout=self.closeout + late.closeout,
+            imbalance=self.imbalance + late.imbalance,
+            penalty=self.penalty + late.penalty,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class AccountResettled:
@@ -248,6 +270,11 @@ class AccountResettled:
     closeout: int
     imbalance: int
     penalty: int
+
+    @property
+    def beside_trades_neur(self) -> int:
+        """What is posted, which leaves trades as they are."""
+        return self.charge + self.closeout + self.imbalance + self.penalty
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,10 +163,13 @@ def explain(
 
 def _posted_neur(posted: Posted) -> int:
     """What a posting says in all; of a settlement, with the trades that were cleared before."""
-    if isinstance(posted, TradesCleared):
-        return posted.amount
-    total = posted.charge + posted.closeout + posted.imbalance + posted.penalty
-    return total + posted.trades if isinstance(posted, AccountSettled) else total
+    match posted:
+        case TradesCleared():
+            return posted.amount
+        case AccountSettled():
+            return posted.total_neur
+        case AccountResettled():
+            return posted.beside_trades_neur
 
 
 def require_place(text: str) -> None:
@@ -407,29 +410,16 @@ def _without_market(known: History, slot: SlotHistory, number: int, posted: Post
             for _, settled in slot.settled:
                 if settled.account == posted.account:
                     before = _flat(known, slot, number, settled)
-                    final = _flat(known, slot, number, _corrected(settled, posted))
+                    final = _flat(known, slot, number, settled.corrected(posted))
                     return replace(final, neur=(final.neur or 0) - (before.neur or 0))
     return _Flat()
-
-
-def _corrected(settled: AccountSettled, late: AccountResettled) -> AccountSettled:
-    """A settlement as it would have been by the late reading."""
-    return replace(
-        settled,
-        metered=late.metered,
-        delivered=late.delivered,
-        charge=settled.charge + late.charge,
-        closeout=settled.closeout + late.closeout,
-        imbalance=settled.imbalance + late.imbalance,
-        penalty=settled.penalty + late.penalty,
-    )
 
 
 def _flat(known: History, slot: SlotHistory, number: int, settled: AccountSettled) -> _Flat:
     """What a settlement's meter would have cost without the market."""
     if slot.tariff is None:
         return _Flat()
-    metered, total = settled.metered, _posted_neur(settled)
+    metered, total = settled.metered, settled.total_neur
     price, used = (slot.tariff.retail, "retail") if metered >= 0 else (slot.tariff.fit, "the feed-in tariff")
     flat = tariff_bill(slot.tariff, metered)
     how = f"for {plain.kwh(metered)} at {used} ({plain.eur_per_kwh(price)})"

@@ -284,8 +284,7 @@ class TradingDay:
         self.session.post_readings(number, readings_of(metered, late))
         accounts = [self.session.cast.prosumers[k].address for k in np.flatnonzero(late)]
         slot.resettled = self.session.resettle(number, accounts)
-        changes = {event.account: event for event in slot.resettled}
-        slot.settled = tuple(corrected(event, changes.get(event.account)) for event in slot.settled)
+        slot.settled = corrected(slot.settled, slot.resettled)
 
     def _read(self, index: int) -> None:
         slot, number = self._slots[index], self.chain_slot(index)

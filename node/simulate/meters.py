@@ -1,9 +1,8 @@
-"""Readings that come too late, and what they make of a settlement by estimate."""
+"""Readings that come too late, and what they make of settlements by estimate."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +13,13 @@ from node.scenario.streams import stream
 from node.scenario.world import World
 
 
-def corrected(settled: AccountSettled, change: AccountResettled | None) -> AccountSettled:
-    """A settlement by estimate as its reading makes it: its energies, and amounts with the differences."""
-    if change is None:
-        return settled
-    return replace(
-        settled,
-        metered=change.metered,
-        delivered=change.delivered,
-        charge=settled.charge + change.charge,
-        closeout=settled.closeout + change.closeout,
-        imbalance=settled.imbalance + change.imbalance,
-        penalty=settled.penalty + change.penalty,
+def corrected(
+    settled: Sequence[AccountSettled], late: Sequence[AccountResettled]
+) -> tuple[AccountSettled, ...]:
+    """A slot's settlements as late readings make those that stood on estimates."""
+    changes = {event.account: event for event in late}
+    return tuple(
+        event.corrected(changes[event.account]) if event.account in changes else event for event in settled
     )
 
 

@@ -117,11 +117,7 @@ def summarise(day: DayResult) -> Summary:
     passive = sum(int(slot.passive_wh.sum()) for slot in slots)
     imported = sum(slot.import_wh for slot in slots)
     fills = [fill for slot in slots for fill in slot.fills]
-    corrections_neur = [
-        each.charge + each.closeout + each.imbalance + each.penalty
-        for slot in slots
-        for each in slot.resettled
-    ]
+    corrections_neur = [each.beside_trades_neur for slot in slots for each in slot.resettled]
     shed_wh = [max(int(slot.charges_shed_wh.sum()), int(slot.prices_shed_wh.sum())) for slot in slots]
     return Summary(
         scenario=day.scenario_name,

@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields, replace
 
 from market.accounts import Position
 from market.comparison import tariff_bill
-from market.events import AccountSettled
 from market.messages import Reading
 from market.settlement import (
     Member,
@@ -86,7 +85,7 @@ def utility_result(slot: SlotResult, participants: Sequence[Participant]) -> Uti
     bought_wh = sum(max(settled.metered, 0) for settled in slot.settled)
     on_tariff = sum(tariff_bill(slot.tariff, settled.metered) for settled in slot.settled)
     return UtilityResult(
-        market=sum(_beside_trades(settled) for settled in slot.settled) - slot.utility.trades,
+        market=sum(settled.beside_trades_neur for settled in slot.settled) - slot.utility.trades,
         retail=retail,
         wholesale=wholesale,
         sources=_with_penalties(slot_identity(utility, members, substation, valuation).sources, penalties),
@@ -95,7 +94,7 @@ def utility_result(slot: SlotResult, participants: Sequence[Participant]) -> Uti
         fee_without_market=fee_on_load + slot.tariff.network_fee * bought_wh,
         fee_on_load=fee_on_load,
         charges=sum(settled.charge for settled in slot.settled),
-        payments=sum(_beside_trades(settled) + settled.trades for settled in slot.settled)
+        payments=sum(settled.total_neur for settled in slot.settled)
         + amount_neur(settle_utility(utility, members, valuation))
         - penalties,
     )
@@ -143,7 +142,3 @@ def _members(slot: SlotResult, participants: Sequence[Participant]) -> list[Memb
 def _with_penalties(sources: Sources, penalties: int) -> Sources:
     """Penalties as posted: the identity is given no classes, since results keep none."""
     return replace(sources, penalties=penalties)
-
-
-def _beside_trades(settled: AccountSettled) -> int:
-    return settled.charge + settled.closeout + settled.imbalance + settled.penalty

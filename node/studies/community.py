@@ -18,7 +18,6 @@ import numpy as np
 
 from market.agents.welfare import Schedule, alone_schedule, contracted_schedule
 from market.atc.prosumers import Prosumers, cost_by_device
-from market.events import AccountSettled
 from market.feeder.powerflow import Flow, power_flow
 from market.mechanisms.baselines import mid_market_rates
 from market.mechanisms.double_auction import Grid, Offer
@@ -212,13 +211,10 @@ def days(world: World, others: Mapping[str, Auction], seed: int) -> dict[str, Da
 def settled_day(world: World, day: DayResult) -> Day:
     """A day of the real market, by its meters and what each account was settled for."""
     net = np.array([slot.metered_wh for slot in day.slots], dtype=np.int64)
-    bills = np.array([[_bill(settled) for settled in slot.settled] for slot in day.slots], dtype=np.float64)
+    bills = np.array(
+        [[settled.total_neur for settled in slot.settled] for slot in day.slots], dtype=np.float64
+    )
     return metered(world, net, bills)
-
-
-def _bill(settled: AccountSettled) -> int:
-    """What an account pays for a slot, n€."""
-    return settled.trades + settled.charge + settled.closeout + settled.imbalance + settled.penalty
 
 
 def metered(world: World, net_wh: Ints, bills_neur: Floats) -> Day:

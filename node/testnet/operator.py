@@ -380,9 +380,7 @@ class Operator:
             self._session.estimate(slot)  # meters were silent, or time was moved past T2
         settled = self._session.settle(slot)
         paid = sum(
-            record.trades + record.charge + record.closeout + record.imbalance + record.penalty
-            for record in settled
-            if record.account != self._session.cast.utility.address
+            record.total_neur for record in settled if record.account != self._session.cast.utility.address
         )
         return f"{len(settled)} accounts, prosumers paid {paid / NEUR_PER_EUR:.2f} EUR net"
 

@@ -17,7 +17,7 @@ from ledger.history import History, Measured, SlotHistory, history, token_decima
 from ledger.record import Logged, Record
 from ledger.vectors import unpack
 from market.accounts import UTILITY_ID
-from market.events import AccountResettled, AccountSettled, Deposited, Withdrawn
+from market.events import AccountSettled, Deposited, Withdrawn
 from market.findings import Finding
 from market.orders import Address
 from market.settlement import Identity, Member, Substation, slot_identity
@@ -75,17 +75,13 @@ def identity(known: History, slot: SlotHistory) -> Identity | None:
     substation = substation_of(slot)
     sources = slot_identity(positions[UTILITY_ID], members, substation, valuation).sources
     result = (
-        sum(_beside_trades(event) for _, event in slot.settled)
-        + sum(_beside_trades(event) for _, event in slot.resettled)
+        sum(event.beside_trades_neur for _, event in slot.settled)
+        + sum(event.beside_trades_neur for _, event in slot.resettled)
         - posted[UTILITY_ID][1].trades
         + valuation.tariff.retail * sum(substation.passive_wh)
         - substation.wholesale * substation.net_import_wh
     )
     return Identity(result, sources)
-
-
-def _beside_trades(event: AccountSettled | AccountResettled) -> int:
-    return event.charge + event.closeout + event.imbalance + event.penalty
 
 
 def _measured(slot: SlotHistory, logged: Logged, event: AccountSettled) -> Measured:
