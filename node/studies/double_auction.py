@@ -145,27 +145,52 @@ def random_cases(seed: int, others: Mapping[str, Auction]) -> dict[str, Tally]:
     """
     rng = stream(seed, "double-auction")
     tallies = {name: Tally() for name in (*map(str, Rule), CONTINUOUS, *others)}
-    for case in range(CASES):
-        bids, asks = _offers(rng), _offers(rng)
-        best = gains_max(bids, asks)
-        liar = int(rng.integers(len(bids)))
+    for number in range(CASES):
+        case = _drawn(rng)
         for rule in Rule:
-            award, tally = auction(rule, bids, asks), tallies[rule]
-            gained = gains(bids, asks, award.bought, award.sold)
-            tally.count(best, gained, award.surplus, _left(bids, award.bought, award.paid * award.volume))
-            tally.count_lies(*_lying_helps(rule, bids, asks, liar))
-        arrivals = [("bid", n) for n in range(len(bids))] + [("ask", n) for n in range(len(asks))]
-        arrivals = [arrivals[n] for n in rng.permutation(len(arrivals))]
-        trades = continuous(bids, asks, arrivals)
-        worth = (trade.quantity * (bids[trade.bid].price - asks[trade.ask].price) for trade in trades)
-        paid = sum((trade.quantity * trade.price for trade in trades), Fraction(0))
-        bought = sum((trade.quantity * bids[trade.bid].price for trade in trades), Fraction(0))
-        tallies[CONTINUOUS].count(best, sum(worth, Fraction(0)), Fraction(0), bought - paid)
-        helps = _lying_helps_in_time(bids, asks, arrivals, liar)
-        tallies[CONTINUOUS].count_lies(helps, helps)
+            _count_rule(tallies[rule], rule, case)
+        _count_continuous(tallies[CONTINUOUS], case)
         for name, own in others.items():
-            _count_own(tallies[name], Own(name, own, seed, case), bids, asks, liar)
+            _count_own(tallies[name], Own(name, own, seed, number), case)
     return tallies
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Random offers: the most that they can gain, the bid that might lie, in which order they come."""
+
+    bids: Sequence[Offer]
+    asks: Sequence[Offer]
+    best: Number
+    liar: int
+    arrivals: Arrivals
+
+
+def _drawn(rng: np.random.Generator) -> Case:
+    bids, asks = _offers(rng), _offers(rng)
+    liar = int(rng.integers(len(bids)))
+    everybody = [("bid", n) for n in range(len(bids))] + [("ask", n) for n in range(len(asks))]
+    arrivals = [everybody[n] for n in rng.permutation(len(everybody))]
+    return Case(bids, asks, gains_max(bids, asks), liar, arrivals)
+
+
+def _count_rule(tally: Tally, rule: Rule, case: Case) -> None:
+    award = auction(rule, case.bids, case.asks)
+    gained = gains(case.bids, case.asks, award.bought, award.sold)
+    buyers = _left(case.bids, award.bought, award.paid * award.volume)
+    tally.count(case.best, gained, award.surplus, buyers)
+    tally.count_lies(*_lying_helps(rule, case.bids, case.asks, case.liar))
+
+
+def _count_continuous(tally: Tally, case: Case) -> None:
+    """Nobody keeps anything, and it knows no leftovers."""
+    bids, asks = case.bids, case.asks
+    trades = continuous(bids, asks, case.arrivals)
+    worth = (trade.quantity * (bids[trade.bid].price - asks[trade.ask].price) for trade in trades)
+    buyers = (trade.quantity * (bids[trade.bid].price - trade.price) for trade in trades)
+    tally.count(case.best, sum(worth, Fraction(0)), Fraction(0), sum(buyers, Fraction(0)))
+    helps = _lying_helps_in_time(bids, asks, case.arrivals, case.liar)
+    tally.count_lies(helps, helps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +214,14 @@ class Own:
         )
 
 
-def _count_own(tally: Tally, own: Own, bids: Sequence[Offer], asks: Sequence[Offer], liar: int) -> None:
+def _count_own(tally: Tally, own: Own, case: Case) -> None:
     """It knows no leftovers, so that lying helps by the auction alone."""
+    bids, asks, liar = case.bids, case.asks, case.liar
     won = [own(offered, asks) for offered in _lies(bids, liar)]
-    costs, revenues = sum(won[0].costs, Fraction(0)), sum(won[0].revenues, Fraction(0))
-    gained = gains(bids, asks, won[0].bought, won[0].sold)
-    tally.count(gains_max(bids, asks), gained, costs - revenues, _left(bids, won[0].bought, costs))
+    honest = won[0]
+    costs, revenues = sum(honest.costs, Fraction(0)), sum(honest.revenues, Fraction(0))
+    gained = gains(bids, asks, honest.bought, honest.sold)
+    tally.count(case.best, gained, costs - revenues, _left(bids, honest.bought, costs))
     left = [each.bought[liar] * bids[liar].price - each.costs[liar] for each in won]
     helps = max(left) > left[0] + MONEY_AGREES_NEUR
     tally.count_lies(helps, helps)
