@@ -22,7 +22,7 @@ VETOES_PER_TRANSACTION = 64
 class GasBudget:
     """Gas a call may use: some for the call, some for each item of its batch. Unused gas costs nothing.
 
-    `items_max` is the most items of a batch, `few` what is less where the batch has few.
+    `items_max` is the most items of a batch; `few` holds instead where it asks for less, as of a few items.
     """
 
     call: int

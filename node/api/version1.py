@@ -217,23 +217,21 @@ def _add_events(app: FastAPI, projection: Projection) -> None:
         It takes no parameters, and of a finished market nothing comes. What is past is in the lists of
         orders, trades and settlements, and by `wattbook audit explain BUNDLE BLOCK:LOG`.
         """
-        without_parameters(request)
+        _require_no_parameters(request)
         since = None if last_event_id is None else Moment.parse(last_event_id)
         visitor = request.client.host if request.client else ""
         feed.enter(visitor)
         return Listening(feed, visitor, messages(feed, since, ends))
 
 
-def without_parameters(request: Request) -> None:
-    """Refuse parameters of a request that takes none. Raises RequestValidationError."""
+def _require_no_parameters(request: Request) -> None:
+    """Of the stream of events, which has none. Raises RequestValidationError."""
     problem = "no such parameter: the stream begins now, or after the id in the header Last-Event-ID"
-    if request.query_params:
-        raise RequestValidationError(
-            [
-                {"type": "extra_forbidden", "loc": ("query", name), "msg": problem}
-                for name in request.query_params
-            ]
-        )
+    faults = [
+        {"type": "extra_forbidden", "loc": ("query", name), "msg": problem} for name in request.query_params
+    ]
+    if faults:
+        raise RequestValidationError(faults)
 
 
 def wanted(account: str | None) -> Address | None:

@@ -18,8 +18,8 @@ from node.scenario.schema import FeederSection
 if TYPE_CHECKING:
     from market.feeder.pandapower import Imported
 
-FEWEST_OF_V0 = 0.75
-"""Part of the substation's voltage below which nominal load leaves no bus of any feeder that is built."""
+LEAST_OF_V0 = 0.75
+"""Part of the substation's voltage that nominal load leaves at every bus of any feeder that is built."""
 
 
 def find(section: FeederSection) -> Feeder:
@@ -89,7 +89,7 @@ def doubt(feeder: Feeder) -> str:
     else:
         lowest = int(flow.v[0].argmin())
         v_pu = float(np.sqrt(flow.v[0, lowest]))
-        if v_pu >= FEWEST_OF_V0 * feeder.v0:
+        if v_pu >= LEAST_OF_V0 * feeder.v0:
             return ""
         found = f"leaves {v_pu:.3f} pu of voltage at bus {feeder.bus_names[lowest]}"
     return (
