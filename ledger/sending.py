@@ -116,14 +116,19 @@ def confirmed(chain: Chain, transaction_hash: bytes) -> Receipt:
     return receipt
 
 
+def transaction_of(chain: Chain, receipt: Receipt) -> Transaction:
+    """What a receipt is of, as it was sent."""
+    raw = chain.block(receipt.block_number).transactions[receipt.transaction_index]
+    return decode_transaction(raw).transaction
+
+
 def why(chain: Chain, receipt: Receipt) -> Reverted:
     """Ask again for the reason, which receipts do not carry.
 
     On the block's own state first, since what failed left none behind and rules depend on its time; then
     on the state before, where something later in the block may have changed the answer.
     """
-    raw = chain.block(receipt.block_number).transactions[receipt.transaction_index]
-    transaction = decode_transaction(raw).transaction
+    transaction = transaction_of(chain, receipt)
     for number in (receipt.block_number, receipt.block_number - 1):
         try:
             chain.call(

@@ -13,7 +13,6 @@ from ledger.eip712 import separator
 from ledger.exchange import Exchange, SignedOrder
 from ledger.gas import ACCOUNTS, ENTRIES, ORDERS, READINGS, SLOTS, VETOES, GasBudget
 from ledger.state import Best, Position
-from ledger.transactions import decode_transaction
 from market.events import OraclesRotated, SlotsScheduled
 from market.messages import OracleSet
 from market.orders import Order, OrderPlaced, OrderRejected, Reject, Side, Veto, VetoReason
@@ -155,9 +154,7 @@ def test_batches_follow_the_chain_s_cap(market: SmallMarket, monkeypatch: pytest
 
 def asked(chain: EmbeddedChain, transaction: bytes) -> int:
     """Gas that a transaction asked for."""
-    receipt = chain.receipt(transaction)
-    raw = chain.block(receipt.block_number).transactions[receipt.transaction_index]
-    return decode_transaction(raw).transaction.gas
+    return sending.transaction_of(chain, chain.receipt(transaction)).gas
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from ledger.eip712 import digest
 from ledger.exchange import Exchange, deploy, deploy_token
 from ledger.keccak import keccak
 from ledger.keys import Key, derive
+from ledger.sending import transaction_of
 from ledger.state import Position
 from ledger.token import Token
-from ledger.transactions import decode_transaction
 from market.events import Event
 from market.messages import CancelRequest, ChargesHeader, ForecastsHeader, PricesHeader, Reading
 from market.orders import Berth, Flag, Order, OrderPlaced, OrdersFilled, Side, Veto
@@ -86,8 +86,7 @@ class Market:
         receipt = self.chain.receipt(transaction_hash)
         assert receipt.status == 0
         # It changed nothing, so the block it was in answers the same at the same second.
-        raw = self.chain.block(receipt.block_number).transactions[receipt.transaction_index]
-        sent = decode_transaction(raw).transaction
+        sent = transaction_of(self.chain, receipt)
         with pytest.raises(Reverted) as caught:
             self.chain.call(sent.to, sent.data, sender=receipt.sender, block=receipt.block_number)
         assert caught.value.reason == rule

@@ -20,7 +20,7 @@ from ledger.chain.calls import Call as Message
 from ledger.chain.protocol import TRANSACTION_GAS_MAX
 from ledger.keccak import keccak
 from ledger.keys import Key, derive
-from ledger.transactions import decode_transaction
+from ledger.sending import transaction_of
 from market.events import AccountResettled, TradesCleared
 from market.fills import chain
 from market.messages import ForecastsHeader, OracleSet
@@ -197,9 +197,8 @@ def spent(market: Market, send: Callable[[], bytes | tuple[bytes, ...]]) -> int:
     sent = send()
     (transaction,) = sent if isinstance(sent, tuple) else (sent,)
     receipt = chain.receipt(transaction)
-    raw = chain.block(receipt.block_number).transactions[receipt.transaction_index]
+    called = transaction_of(chain, receipt)
     assert chain.revert(state)
-    called = decode_transaction(raw).transaction
     assert called.gas <= TRANSACTION_GAS_MAX
     execution = chain.execute(Message(called.to, called.data, receipt.sender))
     needed = max(execution.gas_spent, execution.gas_used)
