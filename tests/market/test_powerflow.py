@@ -126,7 +126,9 @@ def test_violations_begin_beyond_their_tolerance(nominal):
     assert (low.bus, low.what, low.limit) == (9, "voltage", 0.90)
     assert (high.bus, high.what, high.limit) == (9, "voltage", 1.05)
     assert (over.bus, over.what, over.limit) == (9, "current", rating)
-    assert str(low) == "period 0 bus 9: voltage 0.89989 pu, limit 0.90000 pu"
+    assert low.told(feeder.bus_names) == "bus 10: voltage 0.89989 pu, limit 0.90000 pu"
+    assert over.told(feeder.bus_names).startswith("line to bus 10: current ")
+    assert over.beyond == pytest.approx(0.0011, rel=1e-9), "roundings of a division"
 
 
 def test_violations_come_by_period_and_bus(nominal):
