@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnected
 
 from ledger.chain.protocol import ChainError
@@ -45,7 +46,10 @@ def create_app(
 
     @app.post("/")
     async def post(request: Request) -> Response:
-        body = await _read(request, body_max_bytes)
+        try:
+            body = await _read(request, body_max_bytes)
+        except ClientDisconnect:  # nobody's error, and nobody is left to read an answer
+            return Response(status_code=204)
         if body is None:
             return Response(refusal(_too_long(body_max_bytes)), status_code=413, media_type=_JSON)
         answered = await run_in_threadpool(answer, engine, body)

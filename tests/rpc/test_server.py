@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -309,6 +310,17 @@ def test_batches_answer_each_request(idle_url: str) -> None:
 def test_a_body_too_large_is_refused(idle_url: str) -> None:
     answer = httpx.post(idle_url, content=b"x" * 100_001)
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, -32_600)
+
+
+def test_a_client_that_goes_in_the_middle_of_its_body_is_nobodys_error(capfd: pytest.CaptureFixture[str]):
+    """The server waits for the rest, and ends without a word in its log."""
+    with (
+        serving(Engine(EmbeddedChain(genesis_timestamp=GENESIS))) as url,
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client,
+    ):
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 100")  # it reads the body by now
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_refusals_name_the_rule(ask: Ask, accounts: tuple[Key, ...]) -> None:
