@@ -26,15 +26,15 @@ def row(  # noqa: PLR0917 - a name, what was cleared, how
 ) -> Row:
     """Our trial beside PyPSA's whole call, model and all, with how far its prices are from the right ones."""
     found = beside(ours, PYPSA, question(feeder, conditions), patience, runs)
-    about = "" if found.found is None else _apart(np.array(found.found), right)
+    about = "" if found.found is None else f"linear, {right_to(np.array(found.found), right)}"
     return found.row(name, PYPSA, about, "ms")
 
 
-def _apart(price: Floats, right: Solution) -> str:
-    """In words, how far prices of one period are from the right ones."""
+def right_to(price: Floats, right: Solution) -> str:
+    """In words, how near prices of one period come to the right ones, of max(|λ|, 1)."""
     expected = right.duals.price[0]
     apart = np.abs(price - expected) / np.maximum(np.abs(expected), 1.0)
-    return f"linear, λ right to {apart.max():.0e}"
+    return f"λ right to {apart.max():.0e}"
 
 
 def question(feeder: Feeder, conditions: Conditions) -> dict[str, Any]:

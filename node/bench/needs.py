@@ -52,8 +52,9 @@ CLEARINGS_A_SLOT = 2
 ROUNDS = 10
 """Of `accelerated`, as oracles use it between processes: the median of 200 random slots (market/atc)."""
 CLEARING_SECONDS = 0.02
-AUDIT_SECONDS = 0.0011
-"""Of one processor: a clearing by `atc` (128 buses, 200 prosumers); every check of the audit, by order."""
+AUDIT_SECONDS = 0.00043
+"""Of one processor: a clearing by `atc` in one process (128 drawn buses, 200 prosumers); reading a record and
+every check of the audit, by order (`wattbook bench audit`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ def places() -> list[list[str]]:
         "transactions a slot": slot.transactions,
         "bytes of transactions a slot": slot.sent_bytes,
         "messages of ATC a slot": slot.messages,
-        "oracle's processor time a slot, s": CLEARINGS_A_SLOT * CLEARING_SECONDS,
+        "processor time of a slot's two clearings, the solver alone, s": CLEARINGS_A_SLOT * CLEARING_SECONDS,
         "storage on the chain a year, bytes": year * slot.words * STATE_BYTES,
         "bundles a day, bytes": day * slot.bundle_bytes,
         "bundles a year, bytes": year * slot.bundle_bytes,

@@ -15,14 +15,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, Any, Literal
 
 from node.bench.row import Row
 from node.bench.timing import MS, Times, Trial, now_seconds, seconds, times
 
-FOLDER, ADAPTER = "WATTBOOK_PEERS", "answer.py"
+FOLDER, ADAPTER, INSTALLED = "WATTBOOK_PEERS", "answer.py", "installed.txt"
+"""The last is in an environment once it is whole, and has what was installed."""
+QUESTION = "question.json"
 LOADING_SECONDS = 120.0
+SIZE = 65_536
 
 
 def folder() -> Path:
@@ -40,8 +43,9 @@ class Peer:
     @property
     def python(self) -> Path | None:
         """The interpreter of its environment, None where that is not installed."""
-        path = folder() / self.name / "bin" / "python"
-        return path if path.exists() and (folder() / ADAPTER).exists() else None
+        place = folder() / self.name
+        whole = (place / INSTALLED).exists() and (folder() / ADAPTER).exists()
+        return place / "bin" / "python" if whole else None
 
 
 ASSUME = Peer("assume", "ASSUME")
@@ -71,49 +75,52 @@ class Beside:
     version: str = ""
 
     def row(self, name: str, peer: Peer, about: str, unit: Literal["s", "ms"] = "s") -> Row:
-        """As a row: `about` says what the peer did, where it got through."""
+        """As a row: `about` says what the peer did. Who did not get through has no figure."""
         scale = MS if unit == "ms" else 1.0
         ours = scale * self.ours.median
+        who = f"{peer.title} {self.version}".strip()
         if self.theirs is None:
             return Row(f"{name}, which is not installed", ours, unit)
-        who = f"{peer.title} {self.version}".strip()
-        told = f"{who}: {about}, same run" if self.ended is None else f"{who}, {self.ended}"
-        repeated = self.ended is None and len(self.theirs.seconds) > 1
-        spread = self.ours.over(self.theirs) if repeated else None
-        return Row(name, ours, unit, told, scale * self.theirs.median, spread=spread)
+        if self.ended is not None:
+            return Row(name, ours, unit, f"{who}, {self.ended}")
+        spread = self.ours.over(self.theirs) if len(self.theirs.seconds) > 1 else None
+        theirs = scale * self.theirs.median
+        return Row(name, ours, unit, f"{who}: {about}, same run", theirs, spread=spread)
 
 
 class Asked:
-    """A peer's process that has its question, and once it is ready the version of its package."""
+    """A peer's process, and once it is ready the version of its package."""
 
-    def __init__(self, process: subprocess.Popen[str], errors: IO[str]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], errors: IO[str]) -> None:
         self._process = process
         self._errors = errors
+        self._heard = b""
         self.version = ""
 
-    def tell(self, line: str) -> None:
-        """A line of input; whether it ended before that is heard afterwards."""
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
-
     def hear(self, patience_seconds: float) -> Any:
-        """Its next line; an Answer without anything found where it ends, or says nothing so long."""
+        """Its next line; an Answer without anything found where it ends, or takes longer to say it."""
         begun = now_seconds()
         assert self._process.stdout is not None
         with DefaultSelector() as selector:
             selector.register(self._process.stdout, EVENT_READ)
-            if not selector.select(patience_seconds):
-                return Answer(patience_seconds, ended="given up after")
-        line = self._process.stdout.readline()
-        if not line:
-            return Answer(now_seconds() - begun, ended=f"{self._last_words()}, after")
+            while b"\n" not in self._heard:
+                left = patience_seconds - (now_seconds() - begun)
+                if left <= 0 or not selector.select(left):
+                    return Answer(patience_seconds, ended=f"given up after {patience_seconds:g} s")
+                more = os.read(self._process.stdout.fileno(), SIZE)
+                if not more:
+                    took = now_seconds() - begun
+                    return Answer(took, ended=f"{self._last_words()}, after {took:.3g} s")
+                self._heard += more
+        line, _, self._heard = self._heard.partition(b"\n")
         return json.loads(line)
 
     def run(self, patience_seconds: float) -> Answer:
         """One run."""
-        self.tell("")
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # that it ended is heard below
+            self._process.stdin.write(b"\n")
+            self._process.stdin.flush()
         told = self.hear(patience_seconds)
         return told if isinstance(told, Answer) else Answer(told["seconds"], told["found"])
 
@@ -127,18 +134,18 @@ class Asked:
 
 @contextmanager
 def asked(python: Path, words: tuple[str, ...], question: Any) -> Iterator[Asked | Answer]:
-    """A process that has read its question; an Answer where it ended before."""
-    with TemporaryFile("w+", encoding="utf-8") as errors:
+    """A process with its question, in a folder of its own to leave files in; an Answer where it ended."""
+    with TemporaryDirectory() as place, TemporaryFile("w+", encoding="utf-8") as errors:
+        Path(place, QUESTION).write_text(json.dumps(question), "utf-8")
         process = subprocess.Popen(
-            [python, "-P", *words],
+            [python, "-P", *words, QUESTION],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            text=True,
+            cwd=place,
         )
         try:
             one = Asked(process, errors)
-            one.tell(json.dumps(question))
             ready = one.hear(LOADING_SECONDS)
             if isinstance(ready, Answer):
                 yield ready

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from node.cli.errors import FAILED, USAGE, stop, writing
+from node.cli.errors import FAILED, USAGE, complain, stop, writing
 from node.cli.options import Json
 from node.cli.sheet import listed
 
@@ -61,16 +61,28 @@ def bench(
     if list_groups:
         _list(groups, as_json)
         return
-    measured = dict(_measured(groups))
-    written = None if out is None else _write(measured, groups, out)
+    if out is not None:
+        with writing(out):
+            out.mkdir(parents=True, exist_ok=True)
+    measured: dict[str, list[Row]] = {}
+    failed = 0
+    for group in groups:
+        rows = _measured(group)
+        failed += rows is None
+        if rows is not None:
+            measured[group.name] = rows
+    groups = tuple(group for group in groups if group.name in measured)
+    written = None if out is None or not measured else _write(measured, groups, out)
     if as_json:
         from node.bench.row import rows_to_json  # noqa: PLC0415
 
         typer.echo(json.dumps(rows_to_json(measured)))
-        return
-    _show(measured)
-    if written is not None:
-        typer.echo(f"written: {written}, with its rows in bench.json")
+    else:
+        _show(measured)
+        if written is not None:
+            typer.echo(f"written: {written}, with its rows in bench.json")
+    if failed:
+        raise typer.Exit(FAILED)
 
 
 def _write(measured: Mapping[str, Sequence[Row]], groups: Sequence[Group], out: Path) -> Path:
@@ -88,22 +100,22 @@ def _list(groups: Sequence[Group], as_json: bool) -> None:
     typer.echo("\n".join(listed((group.name, group.about) for group in groups)))
 
 
-def _measured(groups: Iterable[Group]) -> Iterator[tuple[str, list[Row]]]:
-    """Run the groups in turn; a terminal hears what each finds. Leaves with 1 where one went wrong."""
+def _measured(group: Group) -> list[Row] | None:
+    """Run a group; a terminal hears what it finds. None where it went wrong, which is told."""
     from rich.console import Console  # noqa: PLC0415 - loads slowly
 
     from market.feeder.model import FeederError  # noqa: PLC0415
     from node.bench.row import WrongWork  # noqa: PLC0415
 
     progress = Console(stderr=True, quiet=not sys.stderr.isatty())
-    for group in groups:
-        with progress.status(f"{group.name}: {group.about}"):
-            try:
-                yield group.name, list(_told(group.rows(), progress))
-            except WrongWork as failure:
-                stop(f"{group.name}: {failure}", FAILED)
-            except FeederError as refusal:
-                stop(f"--feeders: {refusal}", USAGE)
+    with progress.status(f"{group.name}: {group.about}"):
+        try:
+            return list(_told(group.rows(), progress))
+        except WrongWork as failure:
+            complain(f"{group.name}: {failure}")
+            return None
+        except FeederError as refusal:
+            stop(f"--feeders: {refusal}", USAGE)
 
 
 def _told(rows: Iterable[Row], progress: Console) -> Iterator[Row]:
@@ -120,6 +132,8 @@ def _show(measured: Mapping[str, Sequence[Row]]) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
+    if not measured:
+        return
     sheet = Table(box=SIMPLE_HEAD, caption="ratio: value / the peer's. ✓ goal met, ✗ not yet.")
     sheet.add_column("benchmark")
     for name in ("value", "goal"):

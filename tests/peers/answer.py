@@ -1,8 +1,8 @@
-"""Runs in another package's environment, where Wattbook is not: `python answer.py NAME`.
+"""Runs in another package's environment, where Wattbook is not: `python answer.py NAME QUESTION`.
 
-The first line of its input is a question in JSON. It says its package's version once that is loaded, and then
-answers each further line with one run: seconds, and what came out. A run is the package's own work on data
-in its own form; making that form is not timed.
+The question is a file of JSON. It says its package's version once that is loaded, and then answers each line
+of its input with one run: seconds, and what came out. A run is the package's own work on data in its own
+form; making that form is not timed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from importlib.metadata import version
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -28,14 +29,14 @@ DRAW = 1
 """The seed of packages that break ties by chance."""
 
 
-def main(name: str) -> None:
+def main(name: str, question: str) -> None:
     """Answer until nobody asks."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the package prints is not an answer
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     distribution, prepare = PACKAGES[name]
-    trial = prepare(json.loads(sys.stdin.readline()))
+    trial = prepare(json.loads(Path(question).read_text("utf-8")))
 
     def tell(what: Any) -> None:
         answers.write(json.dumps(what) + "\n")
@@ -123,13 +124,17 @@ def gsy(question: Any) -> Trial:
 
 
 def pymarket(question: Any) -> Trial:
-    """pymarket's mechanisms, over a frame of bids, kWh and €/kWh."""
+    """pymarket's mechanisms, over a frame of bids, kWh and €/kWh.
+
+    They find no trade where bids and asks meet at one price, so no two prices here are the same.
+    """
     from pymarket import Market
 
     def prepare() -> Callable[[], Any]:
         market = Market()
-        for account, side, tick, quantity_wh in question["orders"]:
-            market.accept_bid(quantity_wh / 1e3, tick * EUR_PER_KWH_PER_TICK, account, side == BID)
+        for place, (account, side, tick, quantity_wh) in enumerate(question["orders"]):
+            price = (tick + place / len(question["orders"])) * EUR_PER_KWH_PER_TICK
+            market.accept_bid(quantity_wh / 1e3, price, account, side == BID)
 
         def work() -> Callable[[], float]:
             fills, _ = market.run(question["auction"])
@@ -236,4 +241,4 @@ PACKAGES: dict[str, tuple[str, Callable[[Any], Trial]]] = {
 """By name: the distribution, and what makes trials of a question."""
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

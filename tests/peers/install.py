@@ -12,7 +12,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shutil import copy, rmtree
 
-from node.bench.peers import ADAPTER, ASSUME, GSY, PYMARKET, PYPSA, TESP, Peer, folder
+from node.bench.peers import (
+    ADAPTER,
+    ASSUME,
+    GSY,
+    INSTALLED,
+    PYMARKET,
+    PYPSA,
+    TESP,
+    Peer,
+    folder,
+)
 
 REQUIREMENTS: Mapping[Peer, tuple[str, ...]] = {
     ASSUME: ("assume-framework==0.6.0",),
@@ -38,7 +48,7 @@ def main(names: Sequence[str]) -> int:
     copy(Path(__file__).with_name(ADAPTER), folder() / ADAPTER)
     status = 0
     for peer in (known[name] for name in names or known):
-        if peer.python is not None:
+        if _installed(peer) == REQUIREMENTS[peer]:
             continue
         print(f"installing {peer.title} into {folder() / peer.name}", flush=True)
         try:
@@ -50,15 +60,19 @@ def main(names: Sequence[str]) -> int:
 
 
 def install(peer: Peer) -> None:
-    """Make its environment, whole or not at all. Raises PeerError."""
+    """Make its environment, which counts once it is whole. Raises PeerError."""
     place = folder() / peer.name
-    try:
-        _run(sys.executable, "-m", "venv", "--clear", str(place))
-        pip = (str(place / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check")
-        _run(*pip, *REQUIREMENTS[peer])
-    except PeerError:
-        rmtree(place, ignore_errors=True)
-        raise
+    rmtree(place, ignore_errors=True)
+    _run(sys.executable, "-m", "venv", str(place))
+    pip = (str(place / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check")
+    _run(*pip, *REQUIREMENTS[peer])
+    (place / INSTALLED).write_text("\n".join(REQUIREMENTS[peer]), "utf-8")
+
+
+def _installed(peer: Peer) -> tuple[str, ...]:
+    """What is there, nothing where that is not whole."""
+    path = folder() / peer.name / INSTALLED
+    return tuple(path.read_text("utf-8").splitlines()) if path.exists() else ()
 
 
 def _run(*words: str) -> None:

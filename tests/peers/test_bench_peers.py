@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.peers import install as installing
 
 ECHO = """
 import json, sys, time
-question = json.loads(sys.stdin.readline())
+question = json.load(open(sys.argv[2]))
 print(json.dumps("1.0"), flush=True)
 for number, _ in enumerate(sys.stdin, 1):
     exec(question)
@@ -41,6 +42,7 @@ def here(name: str, adapter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "answer.py").write_text(adapter, "utf-8")
     (tmp_path / name / "bin").mkdir(parents=True)
     (tmp_path / name / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / name / "installed.txt").write_text("", "utf-8")
     return Peer(name, name)
 
 
@@ -63,12 +65,14 @@ def test_both_take_turns(echo: Peer):
 def test_who_takes_too_long_is_given_up(echo: Peer):
     found = beside(again(lambda: None), echo, "time.sleep(600)", patience_seconds=0.2, runs=3)
     row = found.row("a thing", echo, "counts")
-    assert (row.peer, row.peer_value, row.spread) == ("echo 1.0, given up after", 0.2, None)
+    assert row.peer == "echo 1.0, given up after 0.2 s"
+    assert (row.peer_value, row.ratio, row.spread) == (None, None, None), "who fails is not beaten"
 
 
 def test_who_breaks_down_says_why(echo: Peer):
     found = beside(again(lambda: None), echo, "number > 1 and 1 / 0", patience_seconds=60, runs=3)
-    assert found.ended == "ZeroDivisionError: division by zero, after"
+    assert found.ended is not None
+    assert re.fullmatch(r"ZeroDivisionError: division by zero, after [\d.e-]+ s", found.ended)
     assert found.theirs is not None and len(found.theirs.seconds) == 2, "it is not asked a third time"
 
 
@@ -76,14 +80,33 @@ def test_a_package_that_cannot_be_loaded_is_told(tmp_path: Path, monkeypatch: py
     adapter = Path(answer.__file__).read_text("utf-8")
     peer = here("gsy", adapter, tmp_path, monkeypatch)
     found = beside(again(lambda: None), peer, {"orders": []}, patience_seconds=60, runs=2)
-    assert found.ended == "ModuleNotFoundError: No module named 'gsy_framework', after"
+    assert found.ended is not None
+    assert found.ended.startswith("ModuleNotFoundError: No module named 'gsy_framework', after ")
 
 
 def test_an_end_before_the_question_is_read_is_told(tmp_path: Path):
     silent = tmp_path / "silent.py"
     silent.write_text("raise SystemExit(3)", "utf-8")
-    with asked(Path(sys.executable), (str(silent),), "x" * 1_000_000) as one:
-        assert isinstance(one, Answer) and one.ended == "ended with status 3, after"
+    with asked(Path(sys.executable), (str(silent),), "x") as one:
+        assert isinstance(one, Answer) and one.ended is not None
+        assert one.ended.startswith("ended with status 3, after ")
+
+
+def test_who_says_half_a_line_or_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("node.bench.peers.LOADING_SECONDS", 0.2)
+    hung = tmp_path / "hung.py"
+    for words in ("", "sys.stdout.write('\"half'); sys.stdout.flush()"):
+        hung.write_text(f"import sys, time\n{words}\ntime.sleep(600)", "utf-8")
+        with asked(Path(sys.executable), (str(hung),), "x" * 1_000_000) as one:
+            assert isinstance(one, Answer) and one.ended == "given up after 0.2 s"
+
+
+def test_what_a_package_leaves_behind_is_not_where_the_benchmark_runs(
+    echo: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    found = beside(again(lambda: None), echo, "open('package.log', 'w').close()", 60, runs=1)
+    assert found.ended is None and not (tmp_path / "package.log").exists()
 
 
 def test_who_is_not_installed_is_named_without_a_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -93,7 +116,7 @@ def test_who_is_not_installed_is_named_without_a_figure(tmp_path: Path, monkeypa
     assert (row.peer, row.peer_value, row.ratio) == (None, None, None) and row.value > 0
 
 
-def test_an_environment_is_made_whole_or_not_at_all(
+def test_an_environment_counts_once_it_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("WATTBOOK_PEERS", str(tmp_path))
@@ -101,7 +124,7 @@ def test_an_environment_is_made_whole_or_not_at_all(
     monkeypatch.setattr(installing, "REQUIREMENTS", nothing)
     assert installing.main([]) == 1
     assert "not installed: Nothing: ERROR: " in capsys.readouterr().err
-    assert not (tmp_path / "nothing").exists()
+    assert next(iter(nothing)).python is None, "half an environment is none"
     assert installing.main(["other"]) == 2
     assert "other: no such peer; there are nothing" in capsys.readouterr().err
 
