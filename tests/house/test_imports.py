@@ -21,6 +21,9 @@ DEVELOPMENT_ONLY = {
 }
 """Shipped modules that need the development group: nobody has to compile the contract to run it."""
 
+ELSEWHERE = "tests/peers/answer.py"
+"""Runs in environments of other packages, and imports them."""
+
 SLOW = ("cvxpy", "pandapower", "matplotlib", "pvlib", "demandlib", "web3", "pandas", "eth", "plotly")
 
 
@@ -57,7 +60,7 @@ def test_packages_declare_what_they_import():
 
 
 def test_tests_declare_what_they_import():
-    missing = undeclared(("tests",), RUN | DEV)
+    missing = [each for each in undeclared(("tests",), RUN | DEV) if not each.startswith(f"{ELSEWHERE}:")]
     assert not missing, "\n".join(missing)
 
 
