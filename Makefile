@@ -80,10 +80,10 @@ check: $(DEV) ## lint, types, import rules, artifacts, tidiness
 	@$(BIN)/python -m contracts.build --check
 	@$(BIN)/python -m pytest tests/house/test_tidy.py
 
-# hardhat weighs 290 MB, and the packages that auctions and prices are compared with 2.6 GB, so they come only for
-# this, into environments of their own; what cannot be installed is named so in the page.
+# Beside the tools, hardhat weighs 290 MB and the packages that auctions and prices are compared with 2.6 GB, so they
+# come only for this, into environments of their own; what cannot be installed is named so in the page.
 bench: $(DEV) ## the figures Wattbook is measured by, beside other packages
-	@command -v npm >/dev/null && $(MAKE) -s $(PEERS) || echo "without hardhat: npm could not install it" >&2
+	@command -v npm >/dev/null && $(MAKE) -s $(TOOLS) $(PEERS) || echo "without anvil or hardhat: npm could not install them" >&2
 	@$(BIN)/python -m tests.peers.install || true
 	@PATH="$(CURDIR)/node_modules/.bin:$(CURDIR)/node_modules/.hardhat/node_modules/.bin:$$PATH" $(BIN)/wattbook bench --out out/bench
 

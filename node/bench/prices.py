@@ -62,7 +62,7 @@ LINEAR_RUNS = 3
 LATER = 1.01
 """Firm load of the slot after, as a share of the one before."""
 RUNS = 7
-WHY = "Python and NumPy between small matrices, half a millisecond of it; one compiled step would be next"
+WHY = "on 33 buses half a millisecond is Python between small matrices; one compiled step would be next"
 AGREEMENT = 1e-6
 """Two finished clearings differ by less, of max(|λ|, 1)."""
 FINISHED = 1e-11
