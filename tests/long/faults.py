@@ -18,8 +18,9 @@ from tests.network.processes import Network, Process
 
 STOPPED_SECONDS = 15.0
 """A chain that hangs so long is missed by everybody, and slower than any answer is waited for."""
-STEP_SECONDS = (10, 90)
-"""By how much the chain's clock jumps ahead at least and at most: less than two turns of the oracles."""
+JUMP_SECONDS = (10, 90)
+"""By how much the chain's time jumps ahead at least and at most: less than two turns of the oracles.
+Machines' clocks stay as they are."""
 BUSY_DISK = """
 import os, sys
 with open(sys.argv[1], "wb", buffering=0) as busy:
@@ -51,7 +52,7 @@ class Faults:
             ("chain killed", self._chain_killed),
             ("chain hangs", self._chain_hangs),
             ("disk slow", self._disk_slow),
-            ("clock steps", self._clock_steps),
+            ("time jumps", self._time_jumps),
         )
         name, happen = kinds[int(self.rng.integers(len(kinds)))]
         self.seen[name] += 1
@@ -102,8 +103,8 @@ class Faults:
 
         return rest
 
-    def _clock_steps(self) -> Mend:
-        self.net.move_to(self.net.chain.now() + int(self.rng.integers(*STEP_SECONDS)))
+    def _time_jumps(self) -> Mend:
+        self.net.move_to(self.net.chain.now() + int(self.rng.integers(*JUMP_SECONDS)))
         return _nothing
 
 

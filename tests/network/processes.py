@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -36,6 +37,7 @@ class Process:
     command: tuple[str, ...]
     log: Path
     started: subprocess.Popen[str] = field(init=False)
+    _killed_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self.start()
@@ -65,8 +67,14 @@ class Process:
         """Slots for which an agent told of an order."""
         return {event["slot"] for event in self.events if event["event"] == "order"}
 
+    @property
+    def processor_seconds(self) -> float:
+        """User and system time of the life it has now and of those that were killed, of all its threads."""
+        return self._killed_seconds + (_processor_seconds(self.started.pid) if self.runs else 0.0)
+
     def kill(self) -> None:
         """At once, as a machine that loses its power."""
+        self._killed_seconds = self.processor_seconds
         self.started.kill()
         self.started.wait()
 
@@ -76,6 +84,12 @@ class Process:
         with suppress(subprocess.TimeoutExpired):
             self.started.wait(10)
         self.kill()
+
+
+def _processor_seconds(pid: int) -> float:
+    """User and system time of a process: fields 14 and 15 of proc(5)'s stat, behind its name in brackets."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass

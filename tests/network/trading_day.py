@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
@@ -33,30 +32,25 @@ QUIET_SECONDS = 4.0
 READINGS_SECONDS = 70
 
 
-def trade(net: Network, meanwhile: Callable[[], None] = lambda: None) -> list[int]:
-    """Take four slots, one after the other, through charges, orders, gate, prices and readings.
-
-    `meanwhile` happens whenever time has moved, before what is due then is waited for.
-    """
+def trade(net: Network) -> list[int]:
+    """Take four slots, one after the other, through charges, orders, gate, prices and readings."""
     exchange, terms = net.exchange, net.exchange.terms()
     first = net.next_slot()
     slots = list(range(first, first + SLOTS))
     for slot in slots:
-        meanwhile()
         net.wait(f"charges of {slot}", lambda slot=slot: exchange.slot_of(slot).charges_complete)
         net.move_to(terms.opens(slot) + 1)
     for second, what, slot in _agenda(terms, slots):
         net.move_to(second)
-        meanwhile()
         if what is Awaited.ORDERS:
-            net.wait(f"orders of {slot}", lambda slot=slot: 2 * _ordering(net, slot) > len(net.agents))
+            net.wait(f"orders of {slot}", lambda slot=slot: 2 * ordering(net, slot) > len(net.agents))
         elif what is Awaited.PRICES:
             net.wait(f"prices of {slot}", lambda slot=slot: exchange.slot_of(slot).prices_complete)
-        _quiet(net)
+        quiet(net)
     return slots
 
 
-def _ordering(net: Network, slot: int) -> int:
+def ordering(net: Network, slot: int) -> int:
     """How many agents have told of an order for a slot."""
     return sum(slot in agent.ordered for agent in net.agents.values())
 
@@ -78,7 +72,7 @@ def _agenda(terms: Terms, slots: list[int]) -> list[tuple[int, Awaited, int]]:
     return sorted([*last_rounds, *gates, *ends], key=lambda entry: entry[0])
 
 
-def _quiet(net: Network) -> None:
+def quiet(net: Network) -> None:
     """Until nobody has sent anything for a while."""
     head, since = net.chain.head(), time.monotonic()
     while time.monotonic() - since < QUIET_SECONDS:
