@@ -18,7 +18,7 @@ from ledger.abi import arguments_encoder, result_decoder
 from ledger.calls import Call, Deployment, OracleSignature, SignedOrder, SignedReading
 from ledger.chain.protocol import Chain, LogFilter, Receipt
 from ledger.eip712 import Domain
-from ledger.gas import ACCOUNTS_PER_TRANSACTION, ORDERS_PER_TRANSACTION, GasBudget, gas_of_orders
+from ledger.gas import GasBudget
 from ledger.keys import Key, Signature
 from ledger.state import Account, Best, Parts, Position, RestingOrder, SlotState, StoredReading
 from ledger.token import Token, deploy_token
@@ -28,8 +28,6 @@ from market.orders import Address, Berth, Order, OrderRejected, Reject, Veto
 from market.slots import Tariff, Terms
 
 __all__ = [
-    "ACCOUNTS_PER_TRANSACTION",
-    "ORDERS_PER_TRANSACTION",
     "Exchange",
     "GasBudget",
     "OracleSignature",
@@ -38,7 +36,6 @@ __all__ = [
     "Token",
     "deploy",
     "deploy_token",
-    "gas_of_orders",
 ]
 
 DEPLOY_GAS = 15_000_000

@@ -57,8 +57,3 @@ ENTRIES = GasBudget(300_000, 60_000, ENTRIES_PER_CALL)
 WORDS = GasBudget(call=500_000, item=40_000)
 SIGNATURES = GasBudget(call=1_000_000, item=60_000)
 SLOTS = GasBudget(200_000, 40_000, SLOTS_PER_CALL)
-
-
-def gas_of_orders(count: int) -> int:
-    """Gas limit of a transaction that places so many orders, whatever is in their way."""
-    return ORDERS.limit(count)

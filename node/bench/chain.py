@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import get_args
 
 from ledger.chain.evm import Interpreter
-from ledger.exchange import ORDERS_PER_TRANSACTION
+from ledger.gas import ORDERS_PER_TRANSACTION
 from market.orders import Order
 from node.bench.nodes import ETH_TESTER_CHAIN_ID, Rebuilt, Tester, node
 from node.bench.open_slot import OpenSlot

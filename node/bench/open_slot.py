@@ -11,7 +11,8 @@ from ledger.chain.embedded import CHAIN_ID, EmbeddedChain
 from ledger.chain.evm import Interpreter
 from ledger.chain.protocol import Receipt
 from ledger.eip712 import digest
-from ledger.exchange import Exchange, deploy, deploy_token, gas_of_orders
+from ledger.exchange import Exchange, deploy, deploy_token
+from ledger.gas import ORDERS
 from ledger.keys import Key, derive
 from ledger.transactions import Transaction, sign_transaction
 from market.events import Event
@@ -225,7 +226,7 @@ class OpenSlot:
                     nonce=nonce + number,
                     to=self.exchange.address,
                     data=calls.encode(placing),
-                    gas=gas_of_orders(batch),
+                    gas=ORDERS.limit(batch),
                     max_fee_per_gas=FEE_HEADROOM * base_fee + sending.PRIORITY_FEE_WEI,
                     max_priority_fee_per_gas=sending.PRIORITY_FEE_WEI,
                 ),

@@ -181,6 +181,8 @@ def oracles(
         sender = None if keystore is None else keystore_key(keystore, password_file)
         if sender is None and not signers:
             stop("--signer, --keystore: give one of them, to sign or to send", USAGE)
+        if sender is None and given:
+            stop("--signature: is for who sends, so it needs --keystore", USAGE)
         exchange = join(market, rpc_url).exchange
         to_come = replacing.set_to_come(exchange, members, quorum)
         signed = replacing.signed_by(exchange, to_come, signers)

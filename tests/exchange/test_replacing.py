@@ -111,6 +111,8 @@ def test_oracles_are_rotated_by_signatures_of_several_operators(
     first = ("--signer", stored(market.oracles[2]), *password)
     others = ("--signer", stored(market.oracles[4]), "--signer", stored(market.oracles[0]))
     (signature,) = replace("oracles", *members, *first).stdout.split()
+    unsent = refusal(replace("oracles", *members, "--signature", signature, *first))
+    assert unsent == (2, "error: --signature: is for who sends, so it needs --keystore\n")
     alone = refusal(replace("oracles", *members, "--signature", signature, *by(market.relayer)))
     assert alone[0] == 2 and "1 of the present oracles signed, and a quorum is 3" in alone[1]
     swapped = ("--oracle", OTHER.address, "--oracle", NEW.address, "--quorum", "2")

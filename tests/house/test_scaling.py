@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from ledger.gas import gas_of_orders
+from ledger.gas import ORDERS
 from node.bench import needs, scaling, town
 from node.bench.needs import Activity, scaled, usual
 from node.workers.crew import Alone
@@ -74,7 +74,7 @@ def test_many_slots_need_so_many_times_as_much():
 
 def test_eight_orders_a_call_fit_a_capped_transaction_and_nine_do_not():
     cap = 2**24  # EIP-7825
-    assert gas_of_orders(8) <= cap < gas_of_orders(9)
+    assert ORDERS.limit(8) <= cap < ORDERS.limit(9)
 
 
 def test_three_digits_and_a_letter():

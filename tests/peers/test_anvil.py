@@ -18,7 +18,7 @@ from ledger.chain.encoding import make_block, read_receipts
 from ledger.chain.protocol import Receipt, TransactionRefused
 from ledger.chain.rpc import RpcChain
 from ledger.deployment import read_site
-from ledger.gas import ORDERS_PER_TRANSACTION, gas_of_orders
+from ledger.gas import ORDERS, ORDERS_PER_TRANSACTION
 from ledger.keys import mnemonic_keys
 from ledger.record import Record
 from ledger.sending import send
@@ -109,7 +109,7 @@ def test_a_network_that_caps_a_transaction_s_gas_carries_the_session(
     with anvil("--timestamp", GENESIS, "--enable-tx-gas-limit", fork="osaka") as node:
         payer = mnemonic_keys(1)[0]
         with pytest.raises(TransactionRefused, match="by --transaction-gas"):
-            send(RpcChain(node.url), payer, payer.address, b"", gas_of_orders(ORDERS_PER_TRANSACTION))
+            send(RpcChain(node.url), payer, payer.address, b"", ORDERS.limit(ORDERS_PER_TRANSACTION))
         capped = simulate(sessions.scenario, tmp_path / "capped", node.url, transaction_gas_max=cap)
     for name in TABLES:
         file = f"{name}.csv"

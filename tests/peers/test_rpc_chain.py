@@ -26,7 +26,6 @@ from ledger.deployment import DeploymentError, MarketSite, read_site
 from ledger.keccak import keccak
 from ledger.keys import Key, derive, mnemonic_keys
 from ledger.token import Token, deploy_token
-from ledger.transactions import decode_transaction
 from node.bench.open_slot import OpenSlot
 from tests.peers.side_by_side import Anvil, anvil
 from tests.programs import find
@@ -180,8 +179,7 @@ def test_a_fee_that_fell_below_the_base_fee_is_raised(idle: Anvil) -> None:
     nonce, sent = chain.nonce(PAYER.address), send(chain)
     receipt = sending.confirmed(chain, sent)
     assert receipt.transaction_hash != sent
-    raw = chain.block(receipt.block_number).transactions[receipt.transaction_index]
-    replaced = decode_transaction(raw).transaction
+    replaced = sending.transaction_of(chain, receipt)
     assert replaced.nonce == nonce and replaced.to == OTHER.address
     assert replaced.max_fee_per_gas >= 2 * dear
     assert replaced.max_priority_fee_per_gas == sending.raised(sending.PRIORITY_FEE_WEI)
