@@ -1,4 +1,4 @@
-"""The READMEs' examples in Python run as they stand; some on the session that the first of them trades."""
+"""Every example in Python of every page runs as it stands, here or in a test that is named here."""
 
 from __future__ import annotations
 
@@ -16,20 +16,52 @@ from node.api.sources import RecordSource
 from node.client.serving import listening, serving
 from tests.audit.visiting import application, get, visiting
 from tests.house.documents import blocks, page
+from tests.house.repository import files
 
 BUNDLE = Path("out/demo/bundle")
 """Where documents have it."""
+HERE = {
+    "ledger/README.md": (0, 1, 2),  # the third follows the chain of the second
+    "ledger/audit/README.md": (0,),
+    "market/README.md": (0,),
+    "market/feeder/README.md": (0,),
+    "market/pricing/README.md": (0,),
+    "node/client/README.md": (0,),
+    "node/guides/researcher.md": (0, 1),
+    "node/price/README.md": (0,),
+    "node/simulate/README.md": (0,),
+    "node/studies/README.md": (1,),
+    "node/workers/README.md": (0,),
+}
+"""By page the examples that this module runs."""
+ELSEWHERE = {
+    ("README.md", 0): "needs a testnet that runs: tests/rpc/test_testnet.py, which has it as first_order.py",
+    ("node/studies/README.md", 0): "a file for a study: tests/house/test_study_rules.py",
+}
+"""The others, each with the reason and the test that runs it."""
 
 
-def run(path: str, *replaced: tuple[str, str], example: int = -1) -> str:
-    """What an example of a page prints, the last if no other, with what is another here put in its place."""
-    code = blocks(page(path), "python")[example]
-    for shown, here in replaced:
-        assert shown in code
-        code = code.replace(shown, here)
+def run(path: str, *replaced: tuple[str, str], examples: tuple[int, ...] | None = None) -> str:
+    """What examples of a page print one after the other, with what is another here put in its place."""
+    shown = blocks(page(path), "python")
+    code = "".join(shown[number] for number in examples or HERE[path])
+    for there, here in replaced:
+        assert there in code
+        code = code.replace(there, here)
     with redirect_stdout(io.StringIO()) as said:
-        exec(compile(code, path, "exec"), {})
+        exec(compile(code, path, "exec"), {"__name__": "__main__"})
     return said.getvalue()
+
+
+def test_none_is_left_out():
+    pages = [str(path) for path in files() if path.suffix == ".md"]
+    shown = {(path, number) for path in pages for number in range(len(blocks(page(path), "python")))}
+    here = {(path, number) for path, numbers in HERE.items() for number in numbers}
+    assert shown == here | ELSEWHERE.keys() and not here & ELSEWHERE.keys()
+
+
+def test_the_first_order_is_the_one_that_a_testnet_is_sent():
+    assert blocks(page("README.md"), "python")[0] == page("tests/rpc/first_order.py")
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +98,13 @@ def test_asking_the_api(record: Record):
 
 def test_a_researchers_seeds():
     small = '{"slots.count": "1", "slots.start": "2026-06-23T11:00:00Z", "prosumers.count": "4"}'
-    said = run("node/guides/researcher.md", ('{"prosumers.pv_mw": "8"}', small), example=0)
+    said = run("node/guides/researcher.md", ('{"prosumers.pv_mw": "8"}', small), examples=(0,))
     heads, count, *_ = said.splitlines()
     assert (heads.split(), count.split()[0]) == (["welfare_gap", "saving_neur"], "count")
 
 
 def test_a_researchers_prices():
-    said = run("node/guides/researcher.md", example=1)
+    said = run("node/guides/researcher.md", examples=(1,))
     assert said.startswith("[120.   120.57 ")
 
 
@@ -84,3 +116,26 @@ def test_pricing():
 def test_studying():
     lines = run("node/studies/README.md").splitlines()
     assert lines and all(re.match("(source|own check): comes out: ", line) for line in lines)
+
+
+def test_signing_sending_and_following():
+    run("ledger/README.md")  # its own assertions
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("market/README.md", "300 Wh at a hub price of 92.0 €/MWh\n"),
+        ("market/feeder/README.md", "202.7\n"),
+        ("market/pricing/README.md", "137662\n"),
+    ],
+)
+def test_what_a_page_says_beside_its_code(path: str, said: str):
+    assert run(path) == said
+
+
+def test_dividing_work():
+    *prices, gaps = run(
+        "node/workers/README.md", ("workers=2", "workers=0"), ("range(1, 9)", "range(1, 3)")
+    ).splitlines()
+    assert len(" ".join(prices).strip("[]").split()) == 33 and len(gaps.split(",")) == 2
