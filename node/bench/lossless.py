@@ -10,7 +10,7 @@ import numpy as np
 from market.feeder.model import Feeder
 from market.pricing.conditions import Conditions, Solution
 from market.units import Floats
-from node.bench.peers import PYPSA, beside
+from node.bench.peers import PYPSA, compared
 from node.bench.row import Row
 from node.bench.timing import Trial
 
@@ -25,7 +25,7 @@ def row(  # noqa: PLR0917 - a name, what was cleared, how
     patience: float,
 ) -> Row:
     """Our trial beside PyPSA's whole call, model and all, with how far its prices are from the right ones."""
-    found = beside(ours, PYPSA, question(feeder, conditions), patience, runs)
+    found = compared(ours, PYPSA, question(feeder, conditions), patience, runs)
     about = "" if found.found is None else f"linear, {right_to(np.array(found.found), right)}"
     return found.row(name, PYPSA, about, "ms")
 

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from node.bench.matched_orders import AUCTIONS, CALL, CONTINUOUS, digest, drawn, traded_wh
-from node.bench.peers import ASSUME, GSY, PYMARKET, TESP, Peer, beside
+from node.bench.peers import ASSUME, GSY, PYMARKET, TESP, Peer, compared
 from node.bench.row import Row, WrongWork
 from node.bench.timing import again, timed, times
 from node.scenario.loading import load
@@ -75,7 +75,7 @@ def _beside(count: int, runs: int) -> Iterator[Row]:
     columns = orders.trader, orders.side, orders.tick, orders.quantity_wh
     listed = np.stack(columns, axis=1).tolist()
     for auction, peer, kind in OTHERS:
-        found = beside(
+        found = compared(
             again(partial(AUCTIONS[auction], orders)),
             peer,
             {"auction": kind, "orders": listed},

@@ -21,7 +21,7 @@ from typing import IO, Any, Literal
 from node.bench.row import Row
 from node.bench.timing import MS, Times, Trial, now_seconds, seconds, times
 
-FOLDER, ADAPTER, INSTALLED = "WATTBOOK_PEERS", "answer.py", "installed.txt"
+FOLDER, ADAPTER, INSTALLED = "WATTBOOK_PEERS", "adapter.py", "installed.txt"
 """The last is in an environment once it is whole, and has what was installed."""
 QUESTION = "question.json"
 LOADING_SECONDS = 120.0
@@ -56,7 +56,7 @@ TESP = Peer("tesp", "TESP")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """One run of a peer: seconds, and what it found; or how it ended without."""
 
     seconds: float
@@ -65,7 +65,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class Comparison:
     """Our times and a peer's, None where it is not installed; what it found last, or how it ended without."""
 
     ours: Times
@@ -88,43 +88,43 @@ class Beside:
         return Row(name, ours, unit, f"{who}: {about}, same run", theirs, spread=spread)
 
 
-class Asked:
+class PeerProcess:
     """A peer's process, and once it is ready the version of its package."""
 
     def __init__(self, process: subprocess.Popen[bytes], errors: IO[str]) -> None:
         self._process = process
         self._errors = errors
-        self._heard = b""
+        self._received = b""
         self.version = ""
 
-    def hear(self, patience_seconds: float) -> Any:
-        """Its next line; an Answer without anything found where it ends, or takes longer to say it."""
+    def read_reply(self, patience_seconds: float) -> Any:
+        """Its next line; a Reply without anything found where it ends, or takes longer to say it."""
         begun = now_seconds()
         assert self._process.stdout is not None
         with DefaultSelector() as selector:
             selector.register(self._process.stdout, EVENT_READ)
-            while b"\n" not in self._heard:
+            while b"\n" not in self._received:
                 left = patience_seconds - (now_seconds() - begun)
                 if left <= 0 or not selector.select(left):
-                    return Answer(patience_seconds, ended=f"given up after {patience_seconds:g} s")
+                    return Reply(patience_seconds, ended=f"given up after {patience_seconds:g} s")
                 more = os.read(self._process.stdout.fileno(), SIZE)
                 if not more:
                     took = now_seconds() - begun
-                    return Answer(took, ended=f"{self._last_words()}, after {took:.3g} s")
-                self._heard += more
-        line, _, self._heard = self._heard.partition(b"\n")
+                    return Reply(took, ended=f"{self._last_error_line()}, after {took:.3g} s")
+                self._received += more
+        line, _, self._received = self._received.partition(b"\n")
         return json.loads(line)
 
-    def run(self, patience_seconds: float) -> Answer:
+    def run(self, patience_seconds: float) -> Reply:
         """One run."""
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # that it ended is heard below
+        with suppress(BrokenPipeError):  # that it ended is read below
             self._process.stdin.write(b"\n")
             self._process.stdin.flush()
-        told = self.hear(patience_seconds)
-        return told if isinstance(told, Answer) else Answer(told["seconds"], told["found"])
+        reply = self.read_reply(patience_seconds)
+        return reply if isinstance(reply, Reply) else Reply(reply["seconds"], reply["found"])
 
-    def _last_words(self) -> str:
+    def _last_error_line(self) -> str:
         """Why it ended, as it said itself."""
         self._process.wait()
         self._errors.seek(0)
@@ -133,11 +133,11 @@ class Asked:
 
 
 @contextmanager
-def asked(python: Path, words: tuple[str, ...], question: Any) -> Iterator[Asked | Answer]:
-    """A process with its question, in a folder of its own to leave files in; an Answer where it ended."""
+def peer_process(python: Path, words: tuple[str, ...], question: Any) -> Iterator[PeerProcess | Reply]:
+    """A process with its question, in a folder of its own to leave files in; a Reply where it ended."""
     with TemporaryDirectory() as place, TemporaryFile("w+", encoding="utf-8") as errors:
         Path(place, QUESTION).write_text(json.dumps(question), "utf-8")
-        process = subprocess.Popen(
+        started = subprocess.Popen(
             [python, "-P", *words, QUESTION],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -145,30 +145,30 @@ def asked(python: Path, words: tuple[str, ...], question: Any) -> Iterator[Asked
             cwd=place,
         )
         try:
-            one = Asked(process, errors)
-            ready = one.hear(LOADING_SECONDS)
-            if isinstance(ready, Answer):
+            process = PeerProcess(started, errors)
+            ready = process.read_reply(LOADING_SECONDS)
+            if isinstance(ready, Reply):
                 yield ready
             else:
-                one.version = ready
-                yield one
+                process.version = ready
+                yield process
         finally:
-            process.kill()
-            process.communicate()
+            started.kill()
+            started.communicate()
 
 
-def beside(ours: Trial, peer: Peer, question: Any, patience_seconds: float, runs: int) -> Beside:
+def compared(ours: Trial, peer: Peer, question: Any, patience_seconds: float, runs: int) -> Comparison:
     """Both in turns; a peer that fails once is not asked again."""
     ours()()
     own, others = [], []
     if peer.python is None:
-        return Beside(times(ours, runs=runs, warm_ups=0)[0], None)
-    with asked(peer.python, (str(folder() / ADAPTER), peer.name), question) as one:
+        return Comparison(times(ours, runs=runs, warm_ups=0)[0], None)
+    with peer_process(peer.python, (str(folder() / ADAPTER), peer.name), question) as process:
         for _ in range(runs):
             own.append(seconds(ours()))
-            answer = one if isinstance(one, Answer) else one.run(patience_seconds)
-            others.append(answer.seconds)
-            if answer.ended is not None:
+            reply = process if isinstance(process, Reply) else process.run(patience_seconds)
+            others.append(reply.seconds)
+            if reply.ended is not None:
                 break
-        version = "" if isinstance(one, Answer) else one.version
-    return Beside(Times(tuple(own)), Times(tuple(others)), answer.found, answer.ended, version)
+        version = "" if isinstance(process, Reply) else process.version
+    return Comparison(Times(tuple(own)), Times(tuple(others)), reply.found, reply.ended, version)

@@ -21,7 +21,7 @@ DEVELOPMENT_ONLY = {
 }
 """Shipped modules that need the development group: nobody has to compile the contract to run it."""
 
-ELSEWHERE = "tests/peers/answer.py"
+ELSEWHERE = "tests/peers/adapter.py"
 """Runs in environments of other packages, and imports them."""
 
 SLOW = ("cvxpy", "pandapower", "matplotlib", "pvlib", "demandlib", "web3", "pandas", "eth", "plotly")

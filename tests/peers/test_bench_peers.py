@@ -14,9 +14,9 @@ from market.pricing.newton import NewtonClearing
 from node.bench import lossless
 from node.bench.day import demo_day
 from node.bench.matched_orders import CALL, drawn, traded_wh
-from node.bench.peers import ASSUME, GSY, PYMARKET, PYPSA, TESP, Answer, Peer, asked, beside
+from node.bench.peers import ASSUME, GSY, PYMARKET, PYPSA, TESP, Peer, Reply, compared, peer_process
 from node.bench.timing import again
-from tests.peers import answer
+from tests.peers import adapter
 from tests.peers import install as installing
 
 ECHO = """
@@ -36,10 +36,10 @@ def echo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Peer:
     return here("echo", ECHO, tmp_path, monkeypatch)
 
 
-def here(name: str, adapter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Peer:
+def here(name: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Peer:
     """An environment of that name, which has this Python and no packages, and what runs there."""
     monkeypatch.setenv("WATTBOOK_PEERS", str(tmp_path))
-    (tmp_path / "answer.py").write_text(adapter, "utf-8")
+    (tmp_path / "adapter.py").write_text(source, "utf-8")
     (tmp_path / name / "bin").mkdir(parents=True)
     (tmp_path / name / "bin" / "python").symlink_to(sys.executable)
     (tmp_path / name / "installed.txt").write_text("", "utf-8")
@@ -53,7 +53,7 @@ def counted() -> tuple[list[int], Callable[[], object]]:
 
 def test_both_take_turns(echo: Peer):
     runs, work = counted()
-    found = beside(again(work), echo, "pass", patience_seconds=60, runs=3)
+    found = compared(again(work), echo, "pass", patience_seconds=60, runs=3)
     assert len(runs) == 1 + 3, "one before, to warm up"
     assert found.theirs is not None and found.theirs.seconds == (1.0, 2.0, 3.0)
     row = found.row("a thing", echo, "counts")
@@ -63,23 +63,23 @@ def test_both_take_turns(echo: Peer):
 
 
 def test_who_takes_too_long_is_given_up(echo: Peer):
-    found = beside(again(lambda: None), echo, "time.sleep(600)", patience_seconds=0.2, runs=3)
+    found = compared(again(lambda: None), echo, "time.sleep(600)", patience_seconds=0.2, runs=3)
     row = found.row("a thing", echo, "counts")
     assert row.peer == "echo 1.0, given up after 0.2 s"
     assert (row.peer_value, row.ratio, row.spread) == (None, None, None), "who fails is not beaten"
 
 
 def test_who_breaks_down_says_why(echo: Peer):
-    found = beside(again(lambda: None), echo, "number > 1 and 1 / 0", patience_seconds=60, runs=3)
+    found = compared(again(lambda: None), echo, "number > 1 and 1 / 0", patience_seconds=60, runs=3)
     assert found.ended is not None
     assert re.fullmatch(r"ZeroDivisionError: division by zero, after [\d.e-]+ s", found.ended)
     assert found.theirs is not None and len(found.theirs.seconds) == 2, "it is not asked a third time"
 
 
 def test_a_package_that_cannot_be_loaded_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    adapter = Path(answer.__file__).read_text("utf-8")
-    peer = here("gsy", adapter, tmp_path, monkeypatch)
-    found = beside(again(lambda: None), peer, {"orders": []}, patience_seconds=60, runs=2)
+    source = Path(adapter.__file__).read_text("utf-8")
+    peer = here("gsy", source, tmp_path, monkeypatch)
+    found = compared(again(lambda: None), peer, {"orders": []}, patience_seconds=60, runs=2)
     assert found.ended is not None
     assert found.ended.startswith("ModuleNotFoundError: No module named 'gsy_framework', after ")
 
@@ -87,9 +87,9 @@ def test_a_package_that_cannot_be_loaded_is_told(tmp_path: Path, monkeypatch: py
 def test_an_end_before_the_question_is_read_is_told(tmp_path: Path):
     silent = tmp_path / "silent.py"
     silent.write_text("raise SystemExit(3)", "utf-8")
-    with asked(Path(sys.executable), (str(silent),), "x") as one:
-        assert isinstance(one, Answer) and one.ended is not None
-        assert one.ended.startswith("ended with status 3, after ")
+    with peer_process(Path(sys.executable), (str(silent),), "x") as process:
+        assert isinstance(process, Reply) and process.ended is not None
+        assert process.ended.startswith("ended with status 3, after ")
 
 
 def test_who_says_half_a_line_or_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -97,21 +97,21 @@ def test_who_says_half_a_line_or_nothing_is_not_waited_for(tmp_path: Path, monke
     hung = tmp_path / "hung.py"
     for words in ("", "sys.stdout.write('\"half'); sys.stdout.flush()"):
         hung.write_text(f"import sys, time\n{words}\ntime.sleep(600)", "utf-8")
-        with asked(Path(sys.executable), (str(hung),), "x" * 1_000_000) as one:
-            assert isinstance(one, Answer) and one.ended == "given up after 0.2 s"
+        with peer_process(Path(sys.executable), (str(hung),), "x" * 1_000_000) as process:
+            assert isinstance(process, Reply) and process.ended == "given up after 0.2 s"
 
 
 def test_what_a_package_leaves_behind_is_not_where_the_benchmark_runs(
     echo: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    found = beside(again(lambda: None), echo, "open('package.log', 'w').close()", 60, runs=1)
+    found = compared(again(lambda: None), echo, "open('package.log', 'w').close()", 60, runs=1)
     assert found.ended is None and not (tmp_path / "package.log").exists()
 
 
 def test_who_is_not_installed_is_named_without_a_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WATTBOOK_PEERS", str(tmp_path))
-    row = beside(again(lambda: None), GSY, {}, 1.0, runs=1).row("a thing", GSY, "")
+    row = compared(again(lambda: None), GSY, {}, 1.0, runs=1).row("a thing", GSY, "")
     assert row.name == "a thing, which is not installed"
     assert (row.peer, row.peer_value, row.ratio) == (None, None, None) and row.value > 0
 
@@ -130,9 +130,9 @@ def test_an_environment_counts_once_it_is_whole(
 
 
 def test_every_package_can_be_asked():
-    assert sorted(answer.PACKAGES) == sorted(peer.name for peer in installing.REQUIREMENTS)
+    assert sorted(adapter.PACKAGES) == sorted(peer.name for peer in installing.REQUIREMENTS)
     for peer, (wanted, *_) in installing.REQUIREMENTS.items():
-        assert wanted.startswith(f"{answer.PACKAGES[peer.name][0]}==")
+        assert wanted.startswith(f"{adapter.PACKAGES[peer.name][0]}==")
 
 
 @pytest.mark.long
@@ -153,7 +153,7 @@ def test_auctions_of_others_trade_what_ours_does(peer: Peer, kind: str, least: f
     orders = drawn(ORDERS, ORDERS)
     columns = orders.trader, orders.side, orders.tick, orders.quantity_wh
     question = {"auction": kind, "orders": np.stack(columns, axis=1).tolist()}
-    found = beside(again(lambda: None), peer, question, patience_seconds=60, runs=1)
+    found = compared(again(lambda: None), peer, question, patience_seconds=60, runs=1)
     assert found.ended is None
     share = found.found / traded_wh(CALL, orders)
     assert least - 1e-9 <= share <= 1 + 1e-9
@@ -166,7 +166,7 @@ def test_a_linear_optimum_is_of_the_same_problem():
     world = demo_day(10)
     conditions = world.conditions(19)
     question = lossless.question(world.feeder, conditions)
-    found = beside(again(lambda: None), PYPSA, question, patience_seconds=120, runs=1)
+    found = compared(again(lambda: None), PYPSA, question, patience_seconds=120, runs=1)
     ours = NewtonClearing(world.feeder)(world.feeder, conditions)
     # what it leaves out are losses: some hundredths of λ at the far ends of this feeder
     assert found.found == pytest.approx(ours.duals.price[0], rel=0.1)

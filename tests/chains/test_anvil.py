@@ -27,7 +27,7 @@ from node.scenario import load
 from node.scenario.schema import ScenarioFile
 from node.simulate.run import simulate
 from node.simulate.summary import Summary
-from tests.peers.side_by_side import anvil
+from tests.chains.rebuilt import anvil
 
 GENESIS = 1_782_000_000
 """Before the scenario's day, so that its slots keep their numbers and signatures are the same."""

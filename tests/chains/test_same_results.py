@@ -20,8 +20,8 @@ from ledger.chain.rpc import RpcChain
 from ledger.exchange import Exchange
 from market.orders import OrderPlaced, OrderRejected, OrdersFilled
 from node.bench.open_slot import SLOT, TERMS
-from tests.peers.random_calls import session
-from tests.peers.side_by_side import compare_blocks, compare_on_stock, compare_views, on_anvil
+from tests.chains.random_calls import session
+from tests.chains.rebuilt import compare_blocks, compare_on_stock, compare_views, on_anvil
 from tests.twins.life import FIRST_SLOT_START
 from tests.twins.lives import MARKETS, deployed, live
 

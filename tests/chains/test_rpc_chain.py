@@ -27,7 +27,7 @@ from ledger.keccak import keccak
 from ledger.keys import Key, derive, mnemonic_keys
 from ledger.token import Token, deploy_token
 from node.bench.open_slot import OpenSlot
-from tests.peers.side_by_side import Anvil, anvil
+from tests.chains.rebuilt import Anvil, anvil
 from tests.programs import find
 
 pytestmark = pytest.mark.needs("anvil")

@@ -1,7 +1,7 @@
-"""Runs in another package's environment, where Wattbook is not: `python answer.py NAME QUESTION`.
+"""Runs in another package's environment, where Wattbook is not: `python adapter.py NAME QUESTION`.
 
-The question is a file of JSON. It says its package's version once that is loaded, and then answers each line
-of its input with one run: seconds, and what came out. A run is the package's own work on data in its own
+The question is a file of JSON. It says its package's version once that is loaded, and then replies to each
+line of its input with one run: seconds, and what came out. A run is the package's own work on data in its own
 form; making that form is not timed.
 """
 
@@ -30,19 +30,19 @@ DRAW = 1
 
 
 def main(name: str, question: str) -> None:
-    """Answer until nobody asks."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the package prints is not an answer
+    """Reply to each line of the input."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what the package prints is no reply
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     distribution, prepare = PACKAGES[name]
     trial = prepare(json.loads(Path(question).read_text("utf-8")))
 
-    def tell(what: Any) -> None:
-        answers.write(json.dumps(what) + "\n")
-        answers.flush()
+    def reply(what: Any) -> None:
+        replies.write(json.dumps(what) + "\n")
+        replies.flush()
 
-    tell(version(distribution))
+    reply(version(distribution))
     for _ in sys.stdin:
         work = trial()
         gc.collect()
@@ -51,7 +51,7 @@ def main(name: str, question: str) -> None:
         found = work()
         seconds = perf_counter() - started
         gc.enable()
-        tell({"seconds": seconds, "found": found()})
+        reply({"seconds": seconds, "found": found()})
 
 
 # --- auctions: orders are [account, side, tick, Wh]; found is the energy traded, Wh -----------------
