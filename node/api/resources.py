@@ -75,10 +75,11 @@ def market(projection: Projection, *, live: bool) -> MarketResource:
 
 def slot_facts(projection: Projection, slot: int) -> SlotFacts:
     """What is known of a slot. Raises UnknownSlotError."""
-    facts = projection.slots().get(slot)
-    if facts is None:
-        raise UnknownSlotError(f"no slot {slot}")
-    return facts
+    known = projection.slots()
+    if slot not in known:
+        there = f"there are {len(known)}, from {min(known)} to {max(known)}" if known else "there is none yet"
+        raise UnknownSlotError(f"no slot {slot}; {there}")
+    return known[slot]
 
 
 def slots(projection: Projection, state: State | None) -> Iterator[tuple[Place, SlotResource]]:

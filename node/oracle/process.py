@@ -95,7 +95,7 @@ class OracleProcess:
         self.opened: OpenClearing | None = None
         self.on_round: Callable[[], None] = lambda: None
         self._chain, self._exchange, self._terms = chain, exchange, exchange.terms()
-        self._peers = Peers(peers)
+        self._peers = Peers(peers, tell)
         self._timing = timing
         self._tell, self._told = tell, told
         self._poster, self._kept = Poster(exchange, key, tell), Kept(data)

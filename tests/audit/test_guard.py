@@ -96,6 +96,15 @@ def test_a_name_with_html_is_shown_as_what_it_is(api: httpx.Client):
     assert TAG not in echoed.text
 
 
+def test_who_looks_for_a_slot_that_is_not_there_sees_which_are(api: httpx.Client):
+    slots = [each["slot"] for each in api.get("/v1/slots").json()["items"]]
+    there = f"there are {len(slots)}, from {min(slots)} to {max(slots)}"
+    seen = api.get("/?slot=3", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (seen.status_code, seen.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert there in seen.text and '<a href="/slots">' in seen.text
+    assert api.get("/?slot=3").json()["detail"] == f"no slot 3; {there}"
+
+
 def test_files_are_asked_for_once(api: httpx.Client):
     first = api.get("/static/pages.css")
     assert first.headers["content-type"] == "text/css; charset=utf-8"

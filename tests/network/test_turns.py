@@ -12,6 +12,7 @@ from threading import Event as Flag
 from threading import Thread
 
 import pytest
+from fastapi import FastAPI
 
 from ledger import eip712
 from ledger.address import checksummed
@@ -21,6 +22,7 @@ from market.atc.responses import Responses, Stand
 from market.slots import Terms
 from node.client.http import Client, RefusedError, UnreachableError
 from node.client.schemas import QuestionBody, UnansweredBody, signature_of
+from node.client.serving import listening, serving
 from node.oracle import process
 from node.oracle.duty import Turns
 from node.oracle.inquiries import Inquiries
@@ -276,6 +278,22 @@ def test_a_peer_that_never_ends_is_not_waited_for(tmp_path: Path, monkeypatch: p
         stepped.start()
         stepped.join(120)
         assert not stepped.is_alive() and net.exchange.slot_of(slot).charges_complete, net.said
+
+
+def test_a_peer_that_is_away_and_there_again_is_told_once_each():
+    said: list[str] = []
+    with listening("127.0.0.1", 0) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    peers = Peers([url], said.append)
+
+    def failure() -> BaseException | None:
+        return peers.ask(lambda peer: peer.deployment(), 5.0)[0].exception(10)
+
+    assert isinstance(failure(), UnreachableError) and isinstance(failure(), UnreachableError)
+    assert [line.startswith(f"oracle {url}: does not answer") for line in said] == [True]
+    with serving(FastAPI(), listening("127.0.0.1", int(url.rpartition(":")[2]))):
+        assert isinstance(failure(), RefusedError) and isinstance(failure(), RefusedError)
+    assert said[1:] == [f"oracle {url}: is there"]
 
 
 def test_a_peer_gets_no_more_requests_than_it_ends():
