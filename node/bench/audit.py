@@ -1,7 +1,7 @@
 """Every check of the audit on simulated days of 3 000 and 30 000 orders: time, memory, and how they grow.
 
-A day is simulated once for its scenario, a version of the contract and of the bundle's format, and kept
-under `out/bench`. It is judged in a process of its own, so that its memory is its own.
+A day is judged in a process of its own, so that its memory is its own. Where days are kept, one is simulated
+once for its scenario, a version of the contract and of the bundle's format.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import contracts
@@ -30,13 +32,20 @@ SESSION: dict[str, str] = {}
 """Other scenario keys than those of the demo's day."""
 PROSUMERS = (60, 600)
 """Two days: ten times as many people, about ten times as many orders; the smaller is executed again, too."""
-CACHE = Path("out/bench")
 GOAL_SECONDS = 60
 
 
-def rows() -> Iterable[Row]:
-    """Seconds of reading and of each check, memory at the end, and both by order on the larger day."""
-    measured = [_measured(_day(count), execute=count == min(PROSUMERS)) for count in PROSUMERS]
+def rows(folder: Path | None = None) -> Iterable[Row]:
+    """Seconds of reading and of each check, memory at the end, and both by order on the larger day.
+
+    Days are kept in `folder`, and not without one.
+    """
+    with nullcontext(folder) if folder else TemporaryDirectory() as kept:
+        days = [_day(count, Path(kept)) for count in PROSUMERS]
+        measured = [
+            _measured(day, execute=count == min(PROSUMERS))
+            for count, day in zip(PROSUMERS, days, strict=True)
+        ]
     for told in measured:
         orders = f"{told['orders']:,} orders"
         for what, taken in told["seconds"].items():
@@ -56,13 +65,12 @@ def growth(small: dict[str, Any], large: dict[str, Any]) -> Iterator[Row]:
     yield Row("peak memory by order, the same", grown / more, "×")
 
 
-def _day(prosumers: int) -> Path:
-    """The bundle of a day, simulated if it is not there yet."""
+def _day(prosumers: int, folder: Path) -> Path:
+    """The bundle of a day, simulated if it is not in the folder yet."""
     scenario = load("ieee33-day", {"prosumers.count": str(prosumers), "oracle.method": "newton", **SESSION})
     made_of = f"{scenario!r} {contracts.load('Exchange').source_sha256} {VERSION}"
-    out = CACHE / f"day-{prosumers}-{sha256(made_of.encode()).hexdigest()[:12]}"
+    out = folder / f"day-{prosumers}-{sha256(made_of.encode()).hexdigest()[:12]}"
     if not (out / "bundle").is_dir():
-        out.parent.mkdir(parents=True, exist_ok=True)
         simulate(scenario, out)
     return out / "bundle"
 

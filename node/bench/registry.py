@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 from node.bench.row import Row
 
@@ -51,10 +53,10 @@ def _atc() -> Iterable[Row]:
     return rows()
 
 
-def _audit() -> Iterable[Row]:
+def _audit(folder: Path | None = None) -> Iterable[Row]:
     from node.bench.audit import rows  # noqa: PLC0415
 
-    return rows()
+    return rows(folder)
 
 
 def _book() -> Iterable[Row]:
@@ -119,6 +121,13 @@ def prices_of(feeders: Sequence[str]) -> Group:
         return rows_of(feeders)
 
     return Group("prices", f"one slot of {', '.join(feeders)} priced, cold and warm", rows)
+
+
+def kept_in(folder: Path, groups: Iterable[Group]) -> tuple[Group, ...]:
+    """The groups; the one that simulates days keeps them in this folder and finds them there again."""
+    return tuple(
+        replace(group, rows=partial(_audit, folder)) if group.rows is _audit else group for group in groups
+    )
 
 
 def chosen(names: Iterable[str]) -> tuple[Group, ...]:

@@ -45,7 +45,7 @@ def bench(
 
     Example: wattbook bench contract book
     """
-    from node.bench.registry import UnknownBenchmark, chosen, prices_of  # noqa: PLC0415 - only when asked for
+    from node.bench.registry import UnknownBenchmark, chosen, kept_in, prices_of  # noqa: PLC0415 - only if asked
 
     try:
         groups = chosen(names or ())
@@ -57,13 +57,14 @@ def bench(
                 "--feeders: only with the benchmark prices, as `wattbook bench prices --feeders ieee69`",
                 USAGE,
             )
-        groups = (prices_of(feeders.split(",")),)
+        groups = (prices_of(_feeders(feeders)),)
     if list_groups:
         _list(groups, as_json)
         return
     if out is not None:
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
+        groups = kept_in(out, groups)
     measured: dict[str, list[Row]] = {}
     failed = 0
     for group in groups:
@@ -83,6 +84,20 @@ def bench(
             typer.echo(f"written: {written}, with its rows in bench.json")
     if failed:
         raise typer.Exit(FAILED)
+
+
+def _feeders(text: str) -> list[str]:
+    """Names with commas between them; leaves with 2 where one is empty."""
+    from market.feeder import BUILT_IN, OTHERS  # noqa: PLC0415
+
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        known = ", ".join((*BUILT_IN, OTHERS))
+        stop(
+            f"--feeders {text!r}: names of feeders, one at least, with one comma between two; known: {known}",
+            USAGE,
+        )
+    return names
 
 
 def _write(measured: Mapping[str, Sequence[Row]], groups: Sequence[Group], out: Path) -> Path:

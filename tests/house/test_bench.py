@@ -170,6 +170,14 @@ def test_prices_are_measured_on_the_feeders_named_alone(monkeypatch: pytest.Monk
     ("arguments", "says"),
     [
         (("prices", "--feeders", "ieee33,ring"), "--feeders: feeder 'ring' is not built in"),
+        (
+            ("prices", "--feeders", ""),
+            "--feeders '': names of feeders, one at least, with one comma between two;",
+        ),
+        (
+            ("prices", "--feeders", "ieee33,"),
+            "--feeders 'ieee33,': names of feeders, one at least, with one comma",
+        ),
         (("--feeders", "ieee33"), "--feeders: only with the benchmark prices"),
         (("book", "prices", "--feeders", "ieee33"), "--feeders: only with the benchmark prices"),
     ],
@@ -212,6 +220,25 @@ def test_one_group_that_goes_wrong_leaves_the_others(monkeypatch: pytest.MonkeyP
     assert (done.exit_code, done.stderr) == (1, "error: broken: a node does not answer\n")
     assert json.loads(done.stdout) == json.loads((tmp_path / "bench.json").read_text("utf-8"))
     assert [row["group"] for row in json.loads(done.stdout)] == ["sound"]
+
+
+def test_days_are_kept_where_the_page_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    simulated: list[Path] = []
+
+    def simulate(_: object, out: Path) -> None:
+        simulated.append(out)
+        (out / "bundle").mkdir(parents=True)
+
+    told = {"orders": 1, "seconds": {"reading": 1.0, "all checks": 1.0}, "peak_mib": 1.0}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(audit, "simulate", simulate)
+    monkeypatch.setattr(audit, "_measured", lambda *_, **__: told)
+    for _ in range(2):
+        assert bench("audit", "--out", "kept").exit_code == 0
+    assert [out.parent for out in simulated] == [Path("kept")] * len(audit.PROSUMERS), "each of them once"
+    assert bench("audit").exit_code == 0
+    assert len(simulated) == 2 * len(audit.PROSUMERS) and not simulated[-1].exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
@@ -304,10 +331,11 @@ SMALL: dict[Any, dict[str, Any]] = {
 @pytest.mark.parametrize("module", SMALL, ids=lambda module: module.__name__.rpartition(".")[2])
 def test_small_run(module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """The work is checked inside: equal blocks, equal prices, a clean audit; otherwise WrongWork."""
-    monkeypatch.setattr(audit, "CACHE", tmp_path)
+    monkeypatch.chdir(tmp_path)
     for name, size in SMALL[module].items():
         monkeypatch.setattr(module, name, size)
     assert_sound(list(module.rows()))
+    assert not list(tmp_path.iterdir()), "nothing is left where it was run"
 
 
 @pytest.mark.parametrize(("interpreter", "translated"), [("fast", True), ("stock", False)])
