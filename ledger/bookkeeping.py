@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ledger.journal import CLEARING, TOKENS, Entry, JournalError, balances
+from ledger.journal import CLEARING, KINDS, TOKENS, Entry, JournalError, balances
 from market.accounts import UTILITY_ID
 from market.orders import Address
 from market.units import NEUR_PER_EUR
@@ -114,7 +114,7 @@ def _utc(entry: Entry) -> datetime:
 
 
 def _short(account: int) -> str:
-    return {TOKENS: "tokens", CLEARING: "clearing", UTILITY_ID: "utility"}.get(account, str(account))
+    return KINDS.get(account, str(account))
 
 
 def _account(account: int) -> str:

@@ -3,6 +3,7 @@
     entries(record)             → Iterator[Entry]   in chain order; postings of an entry sum to 0
     Journal(path).update(record)                    takes the entries in; what a chain took back is taken out
     Journal(path).balances()                        n€ by account, as the contract holds them
+    trial_balance(entries)                          debits and credits by kind of account, which are equal
 
 It is a projection: nothing in it is a source, and it can be made anew from the record at any time. Blocks are
 kept with their hashes, so that a reorganisation replaces what came after the last common block, and no more.
@@ -37,6 +38,9 @@ from market.settlement import Cause
 
 TOKENS, CLEARING = -1, -2
 """Accounts that are nobody's: the tokens that the exchange holds, and trades settled on one side only."""
+KINDS = {TOKENS: "tokens", CLEARING: "clearing", UTILITY_ID: "utility"}
+"""The accounts that there is one of; all others are prosumers'."""
+PROSUMERS = "prosumers"
 COLUMN_MAX_NEUR = 2**63 - 1
 VERSION = 1
 
@@ -136,6 +140,35 @@ def balances(booked: Sequence[Entry]) -> dict[int, int]:
         for booking in entry.bookings:
             total[booking.account] += booking.amount_neur
     return dict(total)
+
+
+@dataclass(frozen=True, slots=True)
+class KindTotal:
+    """What was booked on accounts of one kind, n€, in the exchange's books: debits make it richer."""
+
+    kind: str
+    accounts: int
+    debits_neur: int
+    credits_neur: int
+
+    @property
+    def difference_neur(self) -> int:
+        """Debits less credits: what tokens are there, or, below 0, what is owed."""
+        return self.debits_neur - self.credits_neur
+
+
+def trial_balance(booked: Sequence[Entry]) -> tuple[KindTotal, ...]:
+    """Debits and credits by kind of account; over all kinds they are equal."""
+    accounts: dict[str, set[int]] = {kind: set() for kind in (*KINDS.values(), PROSUMERS)}
+    debits: Counter[str] = Counter()
+    credits: Counter[str] = Counter()
+    for entry in booked:
+        for booking in entry.bookings:
+            kind = KINDS.get(booking.account, PROSUMERS)
+            accounts[kind].add(booking.account)
+            side = credits if booking.amount_neur > 0 else debits  # a balance that grows is owed
+            side[kind] += abs(booking.amount_neur)
+    return tuple(KindTotal(kind, len(those), debits[kind], credits[kind]) for kind, those in accounts.items())
 
 
 # --- the database -------------------------------------------------------------------------------

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -81,10 +82,24 @@ def audit(
         stop(refusal, USAGE)
     except CannotReplay as missing:
         stop(missing, UNVERIFIABLE)
-    typer.echo(json.dumps(report.to_json()) if as_json else str(report).replace("BUNDLE", source))
-    if not as_json:
+    if as_json:
+        typer.echo(json.dumps(_identity(record) | report.to_json()))
+    else:
+        typer.echo(str(report).replace("BUNDLE", source))
         typer.echo(f"kept: {out}\n{report.conclusion}" if out is not None else report.conclusion)
     raise typer.Exit((CLEAN if report.items else UNVERIFIABLE) if report.ok else FAILED)
+
+
+def _identity(record: Record) -> dict[str, Any]:
+    """Which record was verified, up to where, by which version: what a report on file must name."""
+    head = record.blocks[-1]
+    return {
+        "version": version("wattbook"),
+        "chain_id": record.domain.chain_id,
+        "exchange": record.exchange,
+        "head_block": head.number,
+        "head_hash": "0x" + head.hash.hex(),
+    }
 
 
 def _keep(record: Record, source: str, out: Path) -> None:

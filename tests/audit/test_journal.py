@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +15,16 @@ from typer.testing import CliRunner
 
 from ledger.bookkeeping import NotInstalledError, to_beancount, to_csv, write_parquet
 from ledger.bundle import Bundle
-from ledger.journal import CLEARING, COLUMN_MAX_NEUR, TOKENS, Journal, JournalError, balances, entries
+from ledger.journal import (
+    CLEARING,
+    COLUMN_MAX_NEUR,
+    TOKENS,
+    Journal,
+    JournalError,
+    balances,
+    entries,
+    trial_balance,
+)
 from ledger.record import Record
 from market.events import AccountSettled, Deposited
 from market.slots import Rule
@@ -55,6 +65,37 @@ def test_every_entry_sums_to_nothing(record: Record) -> None:
     assert all(sum(booking.amount_neur for booking in entry.bookings) == 0 for entry in booked)
     causes = {booking.cause for entry in booked for booking in entry.bookings}
     assert causes == {"deposit", "withdrawal", "trades", "charge", "closeout", "imbalance", "penalty"}
+
+
+def test_trial_balance_is_that_of_the_balances(record: Record) -> None:
+    booked = list(entries(record))
+    kept = balances(booked)
+    found = {each.kind: each for each in trial_balance(booked)}
+    assert list(found) == ["tokens", "clearing", "utility", "prosumers"]
+    assert [found[kind].difference_neur for kind in ("tokens", "clearing", "utility")] == [
+        -kept[TOKENS],
+        -kept[CLEARING],
+        -kept[0],
+    ]
+    assert found["prosumers"].accounts == len(TRADERS) == len(kept) - 3
+    assert found["prosumers"].difference_neur == -sum(kept[number] for number in kept if number > 0)
+    deposited = sum(each.bookings[0].amount_neur for each in booked if each.kind == "deposit")
+    assert found["tokens"].debits_neur == deposited, "what comes in is a debit"
+    assert sum(each.debits_neur for each in found.values()) == sum(
+        each.credits_neur for each in found.values()
+    )
+
+
+def test_command_without_a_file_tells_the_trial_balance(bundle: Bundle, tmp_path: Path) -> None:
+    folder = str(written(bundle, tmp_path / "bundle"))
+    text = CliRunner().invoke(app, ["audit", "journal", folder])
+    assert (text.exit_code, text.stderr) == (0, "")
+    last = text.stdout.splitlines()[-1].split()
+    assert last[:2] == ["in", "all"] and last[2] == last[3] and last[4] == "0"
+    told = json.loads(CliRunner().invoke(app, ["audit", "journal", folder, "--json"]).stdout)
+    assert told["difference_neur"] == 0
+    assert sum(each["debits_neur"] for each in told["trial_balance"]) == int(last[2].replace(",", ""))
+    assert sum(each["accounts"] for each in told["trial_balance"]) == told["accounts"]
 
 
 def test_update_takes_in_what_is_new_and_nothing_twice(bundle: Bundle, tmp_path: Path) -> None:

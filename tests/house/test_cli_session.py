@@ -163,7 +163,10 @@ def test_clean_audit_says_what_it_verified(bundle: Path):
 
 def test_audit_as_json_keeps_its_promise(bundle: Path):
     report = told("audit", bundle)
-    assert set(report) >= {"ok", "checks", "verified", "assumed"}
+    assert set(report) >= {"ok", "checks", "verified", "assumed", "chain_id", "exchange", "head_block"}
+    assert f"wattbook {report['version']}\n" == wattbook("--version").stdout
+    held = wattbook("audit", bundle, "--check", "checkpoint", "--head", report["head_hash"])
+    assert held.exit_code == 0
     assert report["ok"] is True
     said = {check["name"]: check["ok"] for check in report["checks"] if check["status"] != "ok"}
     assert said == {"checkpoint": None, "vetoes": None}, "no head is known, and nothing was vetoed"
