@@ -9,6 +9,7 @@ from market.feeder import cases
 from market.feeder.model import Feeder, FeederError, Limits
 
 if TYPE_CHECKING:
+    from market.feeder.elements import LeftOut
     from market.feeder.pandapower import Imported
 
 BUILT_IN = cases.NAMES
@@ -42,8 +43,8 @@ def load(name: str, v_min: float = 0.90, v_max: float = 1.10, *, rated: bool = F
     return cases.feeder(name, v_min, v_max, rated=rated)
 
 
-def left_out(name: str) -> tuple[str, ...]:
-    """What a feeder's network has and a feeder has no place for, in words; nothing where it was made as one.
+def left_out(name: str) -> tuple[LeftOut, ...]:
+    """What a feeder's network has and a feeder has no place for; nothing where it was made as one.
 
     Raises FeederError as `load` does.
     """

@@ -31,7 +31,7 @@ LOADS = ("load", "asymmetric_load")
 NAMED_MAX = 12
 """Buses, or parts, that a message names before it counts the others."""
 GENERATION_LEFT_OUT = "generation"
-"""How words begin that say how much of it was left out."""
+"""What `LeftOut.what` says of it."""
 GENERATION = ("sgen", "asymmetric_sgen", "gen")
 FOREIGN = ("trafo3w", "dcline", "xward", "ward", "motor", "svc", "tcsc", "ssc", "vsc", "b2b_vsc")
 """Elements that a radial feeder of lines, transformers and loads at constant power has no place for."""
@@ -82,6 +82,17 @@ FARAD_PER_NF = 1e-9
 
 class ElementError(FeederError):
     """An element that is no part of a radial AC feeder; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something that a feeder has no place for: what it is, and in words how much of it there is."""
+
+    what: str
+    amount: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.amount}" if self.amount else self.what
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,8 +278,8 @@ class Elements:
                         " put lines, transformers and loads in its place"
                     )
 
-    def left_out(self, position: Mapping[int, int], names: Sequence[str]) -> tuple[str, ...]:
-        """What a feeder of series impedances and constant loads has no place for, in words, with its size.
+    def left_out(self, position: Mapping[int, int], names: Sequence[str]) -> tuple[LeftOut, ...]:
+        """What a feeder of series impedances and constant loads has no place for, with its size.
 
         position: the feeder's bus of each of the network's; names: of the feeder's buses.
         """
@@ -305,11 +316,12 @@ class Elements:
             ),
         )
         moved = [
-            f"tap {row.tap_pos:g} of transformer {row.Index}"
+            LeftOut(f"tap {row.tap_pos:g} of transformer {row.Index}")
             for row in trafos.itertuples()
             if np.isfinite(row.tap_pos) and np.isfinite(row.tap_neutral) and row.tap_pos != row.tap_neutral
         ]
-        return (*(f"{what}: {size:.4g} {unit}" for what, size, unit in sizes if abs(size) > 0), *moved)
+        found = [LeftOut(what, f"{size:.4g} {unit}") for what, size, unit in sizes if abs(size) > 0]
+        return (*found, *moved)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -38,6 +38,7 @@ from market.feeder.elements import (
     Branch,
     ElementError,
     Elements,
+    LeftOut,
     Network,
     listed,
     named_buses,
@@ -79,7 +80,7 @@ class Imported:
 
     position: the feeder's bus of each of the network's; voltage: nominal pu of the network per pu of the
     feeder, by bus (1 unless a transformer's rated voltages differ from its buses'); generation: MW and Mvar
-    injected by bus, which the feeder's nominal load does not contain; left_out: what was left out, in words.
+    injected by bus, which the feeder's nominal load does not contain; left_out: what was left out.
     """
 
     feeder: Feeder
@@ -87,7 +88,7 @@ class Imported:
     voltage: Floats
     generation_mw: Floats
     generation_mvar: Floats
-    left_out: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
 
 
 def imported(

@@ -76,17 +76,17 @@ def refusals(path: str) -> Iterator[None]:
 
 
 def tell_left_out(scenario: ScenarioFile) -> tuple[str, ...]:
-    """Say on stderr what the scenario's network has that is not in its feeder, and return that."""
+    """Say on stderr what the scenario's network has that is not in its feeder, and return that, in words."""
     from market.feeder.elements import GENERATION_LEFT_OUT  # noqa: PLC0415 - loads slowly
     from node.scenario.feeders import left_out  # noqa: PLC0415
 
     found = left_out(scenario.feeder)
-    if found:
-        what = "; ".join(found)
-        if any(each.startswith(GENERATION_LEFT_OUT) for each in found):
-            what += f"; {GENERATION_REMEDY}"
+    told = tuple(map(str, found))
+    if told:
+        remedies = [GENERATION_REMEDY for each in found if each.what == GENERATION_LEFT_OUT]
+        what = "; ".join((*told, *remedies))
         complain(f"feeder.name: {scenario.feeder.name}: left out of the feeder: {what}", "warning")
-    return found
+    return told
 
 
 def tell_doubt(feeder: Feeder) -> None:

@@ -14,8 +14,10 @@ from market.exchange import BUSES_MAX
 from market.feeder.model import Feeder, FeederError
 from market.feeder.powerflow import PowerFlowError, power_flow
 from node.scenario.schema import FeederSection
+from node.scenario.unreadable import UNREADABLE, why
 
 if TYPE_CHECKING:
+    from market.feeder.elements import LeftOut
     from market.feeder.pandapower import Imported
 
 LEAST_OF_V0 = 0.75
@@ -41,8 +43,8 @@ def _named(section: FeederSection) -> Feeder:
     return _of_file(section).feeder
 
 
-def left_out(section: FeederSection) -> tuple[str, ...]:
-    """What the network has and a feeder has no place for, in words; of a feeder built in, nothing.
+def left_out(section: FeederSection) -> tuple[LeftOut, ...]:
+    """What the network has and a feeder has no place for; of a feeder built in, nothing.
 
     Raises FeederError as `find` does.
     """
@@ -57,11 +59,10 @@ def _of_file(section: FeederSection) -> Imported:
     place, part = name_and_part(section.name)
     try:
         text = Path(place).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+    except UNREADABLE as error:
         raise FeederError(
-            f"{place}: {reason}; a pandapower JSON file or a feeder's name; a scenario names it as seen from"
-            " its folder, --set from where the command runs"
+            f"{place}: {why(error)}; a pandapower JSON file or a feeder's name; a scenario names it as seen"
+            " from its folder, --set from where the command runs"
         ) from None
     own = Path(place).name + (f"#{part}" if part else "")  # where the file lies is no part of the feeder
     return _imported(text, own, (section.v_min_pu, section.v_max_pu), section.rated, part)

@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin
 from pydantic import ValidationError
 
 from node.scenario.schema import FeederSection, ScenarioFile
+from node.scenario.unreadable import UNREADABLE, why
 
 
 class ScenarioError(ValueError):
@@ -53,13 +54,12 @@ def _read(path: str | Path) -> tuple[str, str]:
         raise ScenarioError(f"no scenario; name a TOML file or one of: {', '.join(builtin_names())}")
     try:
         return str(path), Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         builtin = str(path).removesuffix(".toml")
         if builtin in builtin_names():
             return builtin, (files("node") / "scenarios" / f"{builtin}.toml").read_text(encoding="utf-8")
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         known = ", ".join(builtin_names())
-        raise ScenarioError(f"{path}: {reason}; a TOML file or one of: {known}") from None
+        raise ScenarioError(f"{path}: {why(error)}; a TOML file or one of: {known}") from None
 
 
 def _find_beside(source: str, document: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from market.feeder.model import Feeder, FeederError
 from market.units import KW_PER_MW, Floats
 from node.scenario.feeders import bus_number
 from node.scenario.schema import SlotsSection
+from node.scenario.unreadable import UNREADABLE, why
 
 LOAD, PV = "load_kw", "pv_kw"
 WHEN = ("slot", "time")
@@ -72,9 +73,8 @@ def read(file: str, feeder: Feeder, slots: SlotsSection) -> Series:
     try:
         with Path(file).open(encoding="utf-8-sig", newline="") as lines:  # spreadsheets write a mark first
             return _series(csv.DictReader(lines), feeder, slots)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise FeederError(f"profiles.file: {file}: {reason}; a CSV file") from None
+    except UNREADABLE as error:
+        raise FeederError(f"profiles.file: {file}: {why(error)}; a CSV file") from None
     except (FeederError, csv.Error) as refusal:
         raise FeederError(f"profiles.file: {file}: {refusal}") from None
 

@@ -63,43 +63,30 @@ def decided(
     grid: Grid,
     rng: np.random.Generator,
 ) -> Decided:
-    """What a rule decides. Raises AuctionError for what it may not, whose message begins with `where`.
+    """What a rule decides on offers, which it is shown by rising price; amounts are in the order given.
 
     Nothing trades beyond its offer or at a price worse than it names, as much is sold as is bought, and
-    sellers get no more than buyers pay.
+    sellers get no more than buyers pay. Raises AuctionError for what may not be, whose message begins with
+    `where` and counts offers as they were shown.
     """
+    by_bid, by_ask = (sorted(range(len(side)), key=lambda k: side[k].price) for side in (bids, asks))
+    shown = [bids[k] for k in by_bid], [asks[k] for k in by_ask]
     try:
-        found = rule(bids, asks, grid, rng)
+        found = rule(*shown, grid, rng)
     except (Exception, SystemExit) as failure:
         raise AuctionError(f"{where}: {told(failure)}") from failure
     if not isinstance(found, Outcome):
         raise AuctionError(f"{where}: it returns {type(found).__name__}, not an Outcome")
     try:
         exact = Decided(*(_exact(each.name, getattr(found, each.name)) for each in fields(Outcome)))
-        _require_possible(exact, bids, asks)
+        _require_possible(exact, *shown)
     except AuctionError as refusal:
         raise AuctionError(f"{where}: {refusal}") from None
-    return exact
-
-
-def decided_by_price(
-    where: str,
-    rule: Auction,
-    bids: Sequence[Offer],
-    asks: Sequence[Offer],
-    *,
-    grid: Grid,
-    rng: np.random.Generator,
-) -> Decided:
-    """As `decided`, of offers in any order: the rule is shown them by rising price. Raises AuctionError."""
-    by_bid, by_ask = (sorted(range(len(side)), key=lambda k: side[k].price) for side in (bids, asks))
-    shown = [bids[k] for k in by_bid], [asks[k] for k in by_ask]
-    found = decided(where, rule, *shown, grid=grid, rng=rng)
     return Decided(
-        bought=_in_place(by_bid, found.bought),
-        sold=_in_place(by_ask, found.sold),
-        costs=_in_place(by_bid, found.costs),
-        revenues=_in_place(by_ask, found.revenues),
+        bought=_in_place(by_bid, exact.bought),
+        sold=_in_place(by_ask, exact.sold),
+        costs=_in_place(by_bid, exact.costs),
+        revenues=_in_place(by_ask, exact.revenues),
     )
 
 

@@ -23,7 +23,7 @@ from market.mechanisms.double_auction import (
     served,
 )
 from node.scenario.streams import stream
-from node.studies.auctions import MONEY_AGREES_NEUR, Auction, Decided, decided_by_price
+from node.studies.auctions import MONEY_AGREES_NEUR, Auction, Decided, decided
 from node.studies.study import Basis, Claim, Findings, Source, Study, Table, Value
 
 if TYPE_CHECKING:
@@ -48,7 +48,10 @@ def run(seed: int) -> Findings:
 
 
 def compare(seed: int, others: Mapping[str, Auction], settings: Mapping[str, str]) -> Findings:
-    """The same, with a reader's own auctions in the random cases. Raises AuctionError."""
+    """The same, with a reader's own auctions in the random cases; no day is there to be set.
+
+    Raises AuctionError.
+    """
     case = {rule: served(rule, CASE_BIDS, CASE_ASKS, CASE_GRID) for rule in Rule}
     uniform = case[Rule.UNIFORM]
     costs, revenues = sum(uniform.costs, Fraction(0)), sum(uniform.revenues, Fraction(0))
@@ -204,7 +207,7 @@ class Own:
 
     def __call__(self, bids: Sequence[Offer], asks: Sequence[Offer]) -> Decided:
         """What it decides on offers that it is shown by rising price. Raises AuctionError."""
-        return decided_by_price(
+        return decided(
             f"rule {self.name}, random case {self.case}",
             self.rule,
             bids,

@@ -160,7 +160,7 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
 
 # --- what it decides -----------------------------------------------------------------------------
 
-BIDS, ASKS, GRID = (Offer(28, 10), Offer(20, 5)), (Offer(12, 8),), Grid(30, 10)
+BIDS, ASKS, GRID = (Offer(28, 10), Offer(29, 5)), (Offer(12, 8),), Grid(30, 10)
 
 
 def decide(found: object) -> object:
@@ -177,6 +177,20 @@ def test_what_is_possible_is_taken_exactly() -> None:
     numbers = np.array([0.1, 0.0]), np.array([0.1]), np.array([2.0, 0.0]), np.array([2.0])
     assert decide(Outcome(*numbers)).bought == (Fraction(0.1), 0)
     assert decide(of_pair(np.int64(3), 3.0000001, 3 * 20, 60)).bought == (3, 0), "floats may miss a little"
+
+
+def test_a_rule_is_shown_offers_by_rising_price_and_its_amounts_are_put_back() -> None:
+    seen: list[list[int]] = []
+
+    def dearest(bids: Sequence[Offer], asks: Sequence[Offer], *_: object) -> Outcome:
+        seen.append([offer.price for offer in (*bids, *asks)])
+        return Outcome([0, 0, 4], [4, 0], [0, 0, 60], [60, 0])
+
+    bids, asks = (Offer(20, 5), Offer(28, 9), Offer(19, 5)), (Offer(15, 8), Offer(12, 8))
+    found = decided("rule mine", dearest, bids, asks, grid=GRID, rng=np.random.default_rng(0))
+    assert seen == [[19, 20, 28, 12, 15]]
+    assert (found.bought, found.costs) == ((0, 4, 0), (0, 60, 0))
+    assert (found.sold, found.revenues) == ((0, 4), (0, 60))
 
 
 @pytest.mark.parametrize(

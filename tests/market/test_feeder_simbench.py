@@ -36,7 +36,7 @@ def test_flow_is_pandapowers(simbench):
     assert found.feeder.buses == 15
     assert found.feeder.v0 == 1.025
     assert load(CODE).hash != load(f"simbench:{CODE}").hash  # the name is part of a feeder
-    assert any(said.startswith("generation: 0.16") for said in found.left_out)
+    assert any(str(said).startswith("generation: 0.16") for said in found.left_out)
 
 
 @pytest.mark.long
