@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,11 +21,12 @@ from node.studies.class_books import (
     SOLAR,
     SUNNY,
     TARIFF,
+    OnChain,
     Traded,
     on_chain,
     ticked,
 )
-from node.studies.study import Basis, Claim, Draw, Findings, Source, Study, Table
+from node.studies.study import Basis, Claim, Draw, Findings, Source, Study, Table, Value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,106 +73,163 @@ def cleared(traders: Traders) -> Market:
     return clear(traders, np.full(2, TARIFF.hub_import / 1_000), RHO, TOLERANCE_KWH)
 
 
+@dataclass(frozen=True, eq=False)
+class Ran:
+    """Prices with ω = 0 and with ω, and what their orders came to on a chain, the last ones twice."""
+
+    none: Market
+    some: Market
+    chain: OnChain
+
+    @property
+    def before(self) -> Traded:
+        """The slot in which nobody cares about classes."""
+        return self.chain.slots[0]
+
+    @property
+    def after(self) -> Traded:
+        """The slot in which buyers do, and meters certify what was generated."""
+        return self.chain.slots[1]
+
+    @property
+    def lied(self) -> Traded:
+        """The same, with a meter that certifies all that was sold."""
+        return self.chain.slots[2]
+
+    @property
+    def premium(self) -> float:
+        """What solar energy costs beyond other, €/MWh."""
+        return float(self.some.price[SOLAR] - self.some.price[PLAIN])
+
+    @property
+    def gained_neur(self) -> int:
+        """What the launderer gains by the class."""
+        return round(self.premium * 1_000) * self.chain.uncertified_wh
+
+    @property
+    def penalty_neur(self) -> int:
+        """What the launderer pays for it."""
+        return self.after.settled[LAUNDERER].penalty
+
+
 def run(seed: int) -> Findings:
     """Prices with ω = 0 and with ω, then as orders on a chain, the last twice: settled and audited."""
     traders = drawn(seed)
     none, some = cleared(traders.indifferent()), cleared(traders)
-    told = on_chain(seed, (none, some, some))
-    before, after, lied = told.slots
-    same = float(np.ptp(none.price))
-    premium = float(some.price[SOLAR] - some.price[PLAIN])
-    gained_neur = round(premium * 1_000) * told.uncertified_wh
-    penalty_neur = after.settled[LAUNDERER].penalty
-    punished = sum(each.penalty > 0 for each in after.settled)
-    named = [line.what for line in told.bill.lines if "class 1" in line.what]
-    bought = [line.what for line in told.buyers_bill.lines if "class 1" in line.what]
-    refused = [each for each in after.rejected if each.code == Reject.NOT_REGISTERED_SELLER]
+    ran = Ran(none, some, on_chain(seed, (none, some, some)))
     return Findings(
-        figures={
-            "seed": seed,
-            "prices_without_preference": none.price.tolist(),
-            "prices_with_preference": some.price.tolist(),
-            "premium": premium,
-            "rounds": [none.rounds, some.rounds],
-            "book": [
-                {
-                    "plain_prices_ueur_per_kwh": sorted(each.prices(PLAIN)),
-                    "solar_prices_ueur_per_kwh": sorted(each.prices(SOLAR)),
-                    "plain_wh": each.energy_wh(PLAIN),
-                    "solar_wh": each.energy_wh(SOLAR),
-                    "rejected": [Reject(code.code).rule for code in each.rejected],
-                }
-                for each in (before, after)
-            ],
-            "refusal": told.refusal,
-            "uncertified_wh": told.uncertified_wh,
-            "laundering_gain_neur": gained_neur,
-            "penalty_neur": penalty_neur,
-            "penalty_if_the_meter_lies_neur": lied.settled[LAUNDERER].penalty,
-            "audit_ok": told.audit_ok,
-        },
-        tables=(
-            Table(
-                "Prices, €/MWh",
-                ("", "plain", "solar", "premium", "in the books", "rounds"),
-                tuple(
-                    (
-                        name,
-                        f"{market.price[PLAIN]:.4f}",
-                        f"{market.price[SOLAR]:.4f}",
-                        f"{market.price[SOLAR] - market.price[PLAIN]:.4f}",
-                        _book(slot),
-                        str(market.rounds),
-                    )
-                    for name, market, slot in (("ω = 0", none, before), ("ω > 0", some, after))
-                ),
-            ),
-            Table(
-                f"Who sells {told.uncertified_wh:,} Wh as solar that is none",
-                ("its meter certifies", "penalty, n€", "is it found?"),
-                tuple(
-                    (certified, f"{slot.settled[LAUNDERER].penalty:,}", _found(slot))
-                    for certified, slot in (("what was generated", after), ("all that was sold", lied))
-                ),
-            ),
-            Table(
-                "Bill of a solar seller of whose generation half is certified",
-                ("n€", "for"),
-                tuple((f"{line.amount_neur:,}", line.what) for line in told.bill.lines),
-            ),
-        ),
-        claims=(
-            Claim("ω = 0 collapses to one price", same < SAME_PRICE_EUR_PER_MWH, f"{same:.1e} €/MWh apart"),
-            Claim("where buyers like solar energy better, it costs more", premium > SAME_PRICE_EUR_PER_MWH,
-                  f"{premium:.4f} €/MWh"),
-            Claim("the books on the chain trade at these prices, each class at one",
-                  _as_cleared(before, none) and _as_cleared(after, some), _book(after)),
-            Claim("the contract refuses solar energy of who is not registered for it",
-                  len(refused) == 1 and told.refusal == Reject.NOT_REGISTERED_SELLER.rule, told.refusal),
-            Claim("energy sold as solar that its seller's own meter does not certify costs its seller more"
-                  " than the class gains it: the penalty is above all that solar energy is worth beyond"
-                  " other",
-                  penalty_neur == PENALTY_UEUR_PER_KWH * told.uncertified_wh > gained_neur,
-                  f"{penalty_neur / NEUR_PER_EUR:.3f} € for {gained_neur / NEUR_PER_EUR:.3f} €",
-                  basis=Basis.CONSTRUCTION),
-            Claim("who certifies what it sells pays no penalty",
-                  punished == 1, f"{punished} of {len(after.settled)} accounts pays"),
-            Claim("bills name the class, of what is sold, bought and missing",
-                  len(named) >= 2 and "not certified" in named[-1] and bool(bought), named[-1]),
-            Claim("the audit derives all of it again and finds nothing", told.audit_ok,
-                  f"{told.checks} checks"),
-        ),
+        figures={"seed": seed, **_figures(ran)},
+        tables=_tables(ran),
+        claims=(*_claims_on_prices(ran), *_claims_on_the_chain(ran)),
         draw=_draw(none, some),
-        notes=(
-            "A reconstruction: preferences, costs and sources are drawn; none of the paper's figures is"
-            " claimed.",
-            f"Laundering loses money by any penalty above the premium, {premium:.2f} €/MWh here; the market's"
-            f" is {PENALTY_UEUR_PER_KWH / 1_000:g} €/MWh, and solar energy is worth at most"
-            f" {WORTH_EUR_PER_MWH.max():g} €/MWh beyond other. It presumes a meter that certifies what was"
-            " generated. One that certifies all that is sold is not found: the contract takes its word, and"
-            " the audit finds only what the account's registration refutes.",
+        notes=_notes(ran),
+    )
+
+
+def _figures(ran: Ran) -> dict[str, Value]:
+    return {
+        "prices_without_preference": ran.none.price.tolist(),
+        "prices_with_preference": ran.some.price.tolist(),
+        "premium": ran.premium,
+        "rounds": [ran.none.rounds, ran.some.rounds],
+        "book": [
+            {
+                "plain_prices_ueur_per_kwh": sorted(each.prices(PLAIN)),
+                "solar_prices_ueur_per_kwh": sorted(each.prices(SOLAR)),
+                "plain_wh": each.energy_wh(PLAIN),
+                "solar_wh": each.energy_wh(SOLAR),
+                "rejected": [Reject(code.code).rule for code in each.rejected],
+            }
+            for each in (ran.before, ran.after)
+        ],
+        "refusal": ran.chain.refusal,
+        "uncertified_wh": ran.chain.uncertified_wh,
+        "laundering_gain_neur": ran.gained_neur,
+        "penalty_neur": ran.penalty_neur,
+        "penalty_if_the_meter_lies_neur": ran.lied.settled[LAUNDERER].penalty,
+        "audit_ok": ran.chain.audit_ok,
+    }
+
+
+def _tables(ran: Ran) -> tuple[Table, ...]:
+    return (
+        Table(
+            "Prices, €/MWh",
+            ("", "plain", "solar", "premium", "in the books", "rounds"),
+            tuple(
+                (
+                    name,
+                    f"{market.price[PLAIN]:.4f}",
+                    f"{market.price[SOLAR]:.4f}",
+                    f"{market.price[SOLAR] - market.price[PLAIN]:.4f}",
+                    _book(slot),
+                    str(market.rounds),
+                )
+                for name, market, slot in (("ω = 0", ran.none, ran.before), ("ω > 0", ran.some, ran.after))
+            ),
         ),
+        Table(
+            f"Who sells {ran.chain.uncertified_wh:,} Wh as solar that is none",
+            ("its meter certifies", "penalty, n€", "is it found?"),
+            tuple(
+                (certified, f"{slot.settled[LAUNDERER].penalty:,}", _found(slot))
+                for certified, slot in (("what was generated", ran.after), ("all that was sold", ran.lied))
+            ),
+        ),
+        Table(
+            "Bill of a solar seller of whose generation half is certified",
+            ("n€", "for"),
+            tuple((f"{line.amount_neur:,}", line.what) for line in ran.chain.bill.lines),
+        ),
+    )
+
+
+def _claims_on_prices(ran: Ran) -> tuple[Claim, ...]:
+    """What clearing says, and that the books trade by it."""
+    same = float(np.ptp(ran.none.price))
+    return (
+        Claim("ω = 0 collapses to one price", same < SAME_PRICE_EUR_PER_MWH, f"{same:.1e} €/MWh apart"),
+        Claim("where buyers like solar energy better, it costs more", ran.premium > SAME_PRICE_EUR_PER_MWH,
+              f"{ran.premium:.4f} €/MWh"),
+        Claim("the books on the chain trade at these prices, each class at one",
+              _as_cleared(ran.before, ran.none) and _as_cleared(ran.after, ran.some), _book(ran.after)),
     )  # fmt: skip
+
+
+def _claims_on_the_chain(ran: Ran) -> tuple[Claim, ...]:
+    """What registration, certificates, bills and the audit make of classes."""
+    chain, penalty_neur = ran.chain, ran.penalty_neur
+    refused = [each for each in ran.after.rejected if each.code == Reject.NOT_REGISTERED_SELLER]
+    punished = sum(each.penalty > 0 for each in ran.after.settled)
+    named = [line.what for line in chain.bill.lines if "class 1" in line.what]
+    bought = [line.what for line in chain.buyers_bill.lines if "class 1" in line.what]
+    return (
+        Claim("the contract refuses solar energy of who is not registered for it",
+              len(refused) == 1 and chain.refusal == Reject.NOT_REGISTERED_SELLER.rule, chain.refusal),
+        Claim("energy sold as solar that its seller's own meter does not certify costs its seller more"
+              " than the class gains it: the penalty is above all that solar energy is worth beyond"
+              " other",
+              penalty_neur == PENALTY_UEUR_PER_KWH * chain.uncertified_wh > ran.gained_neur,
+              f"{penalty_neur / NEUR_PER_EUR:.3f} € for {ran.gained_neur / NEUR_PER_EUR:.3f} €",
+              basis=Basis.CONSTRUCTION),
+        Claim("who certifies what it sells pays no penalty",
+              punished == 1, f"{punished} of {len(ran.after.settled)} accounts pays"),
+        Claim("bills name the class, of what is sold, bought and missing",
+              len(named) >= 2 and "not certified" in named[-1] and bool(bought), named[-1]),
+        Claim("the audit derives all of it again and finds nothing", chain.audit_ok,
+              f"{chain.checks} checks"),
+    )  # fmt: skip
+
+
+def _notes(ran: Ran) -> tuple[str, ...]:
+    return (
+        "A reconstruction: preferences, costs and sources are drawn; none of the paper's figures is claimed.",
+        f"Laundering loses money by any penalty above the premium, {ran.premium:.2f} €/MWh here; the market's"
+        f" is {PENALTY_UEUR_PER_KWH / 1_000:g} €/MWh, and solar energy is worth at most"
+        f" {WORTH_EUR_PER_MWH.max():g} €/MWh beyond other. It presumes a meter that certifies what was"
+        " generated. One that certifies all that is sold is not found: the contract takes its word, and"
+        " the audit finds only what the account's registration refutes.",
+    )
 
 
 def _found(slot: Traded) -> str:
