@@ -26,7 +26,7 @@ from market.pricing.newton import NewtonClearing
 from node.bench.day import demo_day, price_error
 from node.bench.drawn import drawn_conditions
 from node.bench.row import Row, WrongWork
-from node.bench.timing import MS, Times, again, timed, times
+from node.bench.timing import Times, again, timed, times
 from node.scenario.streams import stream
 from node.scenario.world import World
 
@@ -38,8 +38,8 @@ ROUNDS_MAX = 300
 LEVELS = {"three-levels": 30}
 ROUNDS_GOAL, ERROR_GOAL = 20, 1e-4
 TEXTBOOK, PEER = "admm", "textbook ADMM between the same levels, same run"
-SLOW = {"benders", "quadratic", "lagrangian"}
-"""Minutes where there are many: what they took once is told."""
+REPEATED_SECONDS = 2.0
+"""Of what takes longer, as `lagrangian` and where there are many `benders`, what it took once is told."""
 RUNS = 3
 BYTES = 8
 CROWDS = ((100_000, 60.0), (1_000_000, 1_000.0))
@@ -51,7 +51,6 @@ MODELLED = 20
 """Prosumers that cvxpy answers for: it takes a millisecond each."""
 STEP_PU, ALIKE_PU = 1e-5, 1e-7
 """How far a target is from the best response, and how near Clarabel comes to the closed form."""
-MICROSECONDS = 1e6
 HOURS, BATTERIES = 24, 500
 DAY_GOAL_S = 1.0
 DAY_WHY = "24 networks a round take 1 s of it; batteries' steps, which sort their corners, most of the rest"
@@ -95,16 +94,15 @@ def _methods(world: World, prosumers: int) -> Iterator[Row]:
             textbooks = peer.setdefault(figure, value)
             what = f"{who}: {figure}, worst of {len(SLOTS)} slots"
             yield Row(what, value, unit, beside, textbooks if beside else None, goal)
-        yield _time(
-            f"{who}: seconds, {len(SLOTS)} slots", world, slots, name, sum(each.seconds for each in found)
-        )
+        once = Times((sum(each.seconds for each in found),))
+        yield _time(f"{who}: seconds, {len(SLOTS)} slots", world, slots, name, once)
 
 
 def _goal(name: str, goal: float) -> float | None:
     return goal if name == ATC.name else None
 
 
-def _time(what: str, world: World, slots: list[Conditions], name: str, once_seconds: float) -> Row:
+def _time(what: str, world: World, slots: list[Conditions], name: str, once: Times) -> Row:
     """All slots by a method in turns with the textbook's; where that takes too long, what they took once."""
 
     def clear(method: str) -> None:
@@ -115,12 +113,12 @@ def _time(what: str, world: World, slots: list[Conditions], name: str, once_seco
     theirs_again = again(lambda: clear(TEXTBOOK))
     if name == TEXTBOOK:
         (ours,) = times(theirs_again, runs=RUNS)
-        return Row(what, ours.median, "s")
-    if name in SLOW:
-        ours, (theirs,) = Times((once_seconds,)), times(theirs_again, runs=RUNS)
+        return Row.timed(what, "s", ours)
+    if once.median > REPEATED_SECONDS:
+        ours, (theirs,) = once, times(theirs_again, runs=RUNS)
     else:
         ours, theirs = times(again(lambda: clear(name)), theirs_again, runs=RUNS)
-    return Row(what, ours.median, "s", PEER, theirs.median, spread=ours.over(theirs))
+    return Row.timed(what, "s", ours, PEER, theirs)
 
 
 def _patient(method: Method) -> Method:
@@ -144,7 +142,7 @@ class Coordination:
 def coordinate(world: World, method: Method, conditions: Conditions, central: Solution) -> Coordination:
     """Bring both levels together, settled or not, and hold the prices to the central ones."""
     clearing = AtcClearing(world.feeder, method)
-    agreement, seconds = timed(lambda: clearing.agreement(conditions))
+    agreement, taken = timed(lambda: clearing.agreement(conditions))
     right = central.duals.price[0, np.unique(conditions.devices.bus)]
     error = float(np.max(np.abs(agreement.grant.price - right) / np.maximum(np.abs(right), 1.0)))
     return Coordination(
@@ -152,7 +150,7 @@ def coordinate(world: World, method: Method, conditions: Conditions, central: So
         settled=agreement.settled,
         messages=agreement.messages,
         bytes=BYTES * agreement.numbers,
-        seconds=seconds,
+        seconds=taken.median,
         error=error,
     )
 
@@ -168,25 +166,34 @@ def _crowd(prosumers: int, goal_ms: float) -> Iterator[Row]:
     ours, theirs = times(
         again(lambda: clearing(feeder, conditions)), again(lambda: newton(feeder, conditions)), runs=RUNS
     )
-    peer, spread = ("Newton, which is told every device, same run", theirs.milliseconds), ours.over(theirs)
-    yield Row(
-        f"{prosumers:,} prosumers, second-order: time", ours.milliseconds, "ms", *peer, goal_ms, spread=spread
-    )
+    peer = "Newton, which is told every device, same run"
+    yield Row.timed(f"{prosumers:,} prosumers, second-order: time", "ms", ours, peer, theirs, goal=goal_ms)
     if prosumers != BESIDE:
         return
     for name in ("atc", "three-levels"):
         other = AtcClearing(feeder, METHODS[name])
-        solution, seconds = timed(partial(other, feeder, conditions))
+        solution = other(feeder, conditions)
         if price_error(solution, right) > ERROR_GOAL:
             raise WrongWork(f"{name} and Newton differ")
-        yield Row(f"{prosumers:,} prosumers, {name}: time", MS * seconds, "ms", *peer)
+        beside = times(
+            again(partial(other, feeder, conditions)),
+            again(partial(newton, feeder, conditions)),
+            runs=RUNS,
+            warm_ups=0,
+        )
+        yield Row.timed(f"{prosumers:,} prosumers, {name}: time", "ms", beside[0], peer, beside[1])
         yield Row(f"{prosumers:,} prosumers, {name}: rounds", solution.iterations, "rounds")
     _, central = timed(lambda: direct.solve(feeder, conditions))
     who = f"{prosumers:,} prosumers, second-order"
-    milliseconds, spread = MS * central, ours.over(Times((central,)))
-    yield Row(f"{who}: beside Clarabel", ours.milliseconds, "ms", CLARABEL, milliseconds, spread=spread)
-    faster = central / ours.median
-    yield Row(f"{who}: Clarabel's time over ours", faster, "times", goal=CENTRAL_GOAL, better="more")
+    yield Row.timed(f"{who}: beside Clarabel", "ms", ours, CLARABEL, central)
+    yield Row(
+        f"{who}: Clarabel's time over ours",
+        central.median / ours.median,
+        "times",
+        goal=CENTRAL_GOAL,
+        better="more",
+        runs=(len(ours.seconds), len(central.seconds)),
+    )
 
 
 def _lower_level() -> Row:
@@ -210,14 +217,8 @@ def _lower_level() -> Row:
         raise WrongWork(f"cvxpy and the closed form differ by {apart:.1e} pu")
     ours, theirs = times(again(lambda: Prosumers(devices).respond(*asked)), again(solve), runs=RUNS)
     ours, theirs = ours.of_one(lower.count), theirs.of_one(MODELLED)
-    return Row(
-        f"lower level, {lower.count:,} prosumers: a proximal step, of one",
-        MICROSECONDS * ours.median,
-        "µs",
-        "cvxpy with Clarabel, a problem each, same run",
-        MICROSECONDS * theirs.median,
-        spread=ours.over(theirs),
-    )
+    name = f"lower level, {lower.count:,} prosumers: a proximal step, of one"
+    return Row.timed(name, "µs", ours, "cvxpy with Clarabel, a problem each, same run", theirs)
 
 
 def _problem(devices: Devices, prosumer: int, target: float, weight: float) -> tuple[Any, Any]:
@@ -240,10 +241,11 @@ def _stored_day() -> Iterator[Row]:
     world = demo_day(PROSUMERS[-1])
     conditions = _with_batteries(world)
     clearing = AtcClearing(world.feeder)
-    solution, seconds = timed(lambda: clearing(world.feeder, conditions))
+    solution = clearing(world.feeder, conditions)
+    (ours,) = times(again(lambda: clearing(world.feeder, conditions)), runs=RUNS, warm_ups=0)
     who = f"{HOURS} h, {PROSUMERS[-1]:,} prosumers, {BATTERIES} batteries"
     _, central = timed(lambda: direct.solve(world.feeder, conditions))
-    yield Row(f"{who}: time", seconds, "s", CLARABEL, central, DAY_GOAL_S, why=DAY_WHY)
+    yield Row.timed(f"{who}: time", "s", ours, CLARABEL, central, goal=DAY_GOAL_S, why=DAY_WHY)
     yield Row(f"{who}: rounds", solution.iterations, "rounds")
     yield Row(f"{who}: residual", solution.residual, "relative")
 

@@ -23,7 +23,7 @@ from ledger.bundle import VERSION
 from ledger.history import history
 from ledger.record import Record
 from node.bench.row import Row, WrongWork
-from node.bench.timing import seconds, timed
+from node.bench.timing import Times, seconds, timed
 from node.bench.usage import peak_memory_mib
 from node.scenario.loading import load
 from node.simulate.run import simulate
@@ -49,7 +49,7 @@ def rows(folder: Path | None = None) -> Iterable[Row]:
     for told in measured:
         orders = f"{told['orders']:,} orders"
         for what, taken in told["seconds"].items():
-            yield Row(f"{what}, {orders}", taken, "s", goal=GOAL_SECONDS)
+            yield Row.timed(f"{what}, {orders}", "s", Times((taken,)), goal=GOAL_SECONDS)
         yield Row(f"peak memory, {orders}", told["peak_mib"], "MiB")
     if len(measured) > 1:
         yield from growth(measured[0], measured[-1])
@@ -92,18 +92,20 @@ def judge(bundle: Path, *, execute: bool = False) -> dict[str, Any]:
     """
     record, reading = timed(lambda: Record.from_bundle(bundle))
     taken = {
-        "reading": reading,
+        "reading": reading.median,
         "replay for several checks": seconds(lambda: (history(record), replay(record))),
     }
     for check in CHECKS:
-        report, taken[check.name] = timed(lambda name=check.name: audit(record, [name]))  # type: ignore[misc]
+        report, once = timed(lambda name=check.name: audit(record, [name]))  # type: ignore[misc]
+        taken[check.name] = once.median
         if not report.ok:
             raise WrongWork(f"{check.name}: {len(report.findings)} findings in a sound bundle")
-    taken["all checks"] = sum(taken.values()) - reading
-    taken["reading and all checks"] = reading + taken["all checks"]
+    taken["all checks"] = sum(taken.values()) - reading.median
+    taken["reading and all checks"] = reading.median + taken["all checks"]
     peak = peak_memory_mib()
     if execute:
-        report, taken["--replay, every block executed again"] = timed(lambda: audit(record, [], execute=True))
+        report, once = timed(lambda: audit(record, [], execute=True))
+        taken["--replay, every block executed again"] = once.median
         if not report.ok:
             raise WrongWork(f"--replay: {len(report.findings)} findings in a sound bundle")
     orders = sum(len(slot.placed) for slot in history(record))

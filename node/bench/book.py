@@ -55,6 +55,7 @@ def rows() -> Iterable[Row]:
         ORDERS / LEMLAB_SECONDS,
         goal=200_000,
         better="more",
+        runs=(RUNS,),
         why=WHY,
     )
 

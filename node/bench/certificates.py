@@ -24,20 +24,19 @@ SLOT = 19
 LARGE_BUSES, LARGE_DEVICES = 5_294, 300
 SEED = 1
 RUNS = 41
-WHY = (
-    "calls of NumPy on small arrays, a few microseconds each, and on the large feeder its passes over them:"
-    " fewer of them would judge several conditions at once, and say less well which one fails"
-)
+FEWER = "fewer of them would judge several conditions at once, and say less well which one fails"
+SMALL_WHY = f"calls of NumPy on small arrays, a few microseconds each: {FEWER}"
+LARGE_WHY = f"NumPy's passes over the feeder's arrays: {FEWER}"
 
 
 def rows() -> Iterable[Row]:
     """The demo's feeder, and one of 5 294 buses."""
     world = demo_day(60)
-    yield from _one(world.feeder, world.conditions(SLOT), goal_ms=0.2)
-    yield from _one(*_large(), goal_ms=1.0)
+    yield from _one(world.feeder, world.conditions(SLOT), 0.2, SMALL_WHY)
+    yield from _one(*_large(), 1.0, LARGE_WHY)
 
 
-def _one(feeder: Feeder, conditions: Conditions, goal_ms: float) -> Iterator[Row]:
+def _one(feeder: Feeder, conditions: Conditions, goal_ms: float, why: str) -> Iterator[Row]:
     data = certificate(direct.clear(feeder, conditions), feeder, conditions)
     checker = Checker(feeder, conditions)
     if checker(data) or decode(data).accuracy is not Accuracy.FINISHED:
@@ -51,8 +50,8 @@ def _one(feeder: Feeder, conditions: Conditions, goal_ms: float) -> Iterator[Row
         again(lambda: checker(data)), again(lambda: Checker(feeder, conditions)), runs=RUNS
     )
     who = f"{feeder.buses:,} buses"
-    yield Row(f"{who}: certificate checked", checking.milliseconds, "ms", goal=goal_ms, why=WHY)
-    yield Row(f"{who}: inputs prepared", preparing.milliseconds, "ms")
+    yield Row.timed(f"{who}: certificate checked", "ms", checking, goal=goal_ms, why=why)
+    yield Row.timed(f"{who}: inputs prepared", "ms", preparing)
 
 
 def _last_price(feeder: Feeder, conditions: Conditions) -> int:

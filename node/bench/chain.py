@@ -51,6 +51,11 @@ class Rate:
         """Orders a second of the median run."""
         return self.orders / self.taken.median
 
+    @property
+    def runs(self) -> int:
+        """How often it was timed."""
+        return len(self.taken.seconds)
+
     def over(self, other: Rate) -> tuple[float, float]:
         """Least and greatest ratio to another chain's rate."""
         least, greatest = other.taken.over(self.taken)
@@ -86,7 +91,7 @@ def _row(name: str, ours: Rate | None, peer: str, theirs: Rate | None, goal: flo
     assert ours is not None, "our own chain is always there"
     rate = ours.per_second
     if theirs is None:
-        return Row(f"{name}, which is not installed", rate, "orders/s", better="more")
+        return Row(f"{name}, which is not installed", rate, "orders/s", better="more", runs=(ours.runs,))
     return Row(
         name,
         rate,
@@ -95,6 +100,7 @@ def _row(name: str, ours: Rate | None, peer: str, theirs: Rate | None, goal: flo
         theirs.per_second,
         goal,
         better="more",
+        runs=(ours.runs, theirs.runs),
         spread=ours.over(theirs),
         why=WHY,
     )

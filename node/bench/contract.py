@@ -34,11 +34,15 @@ MAKERS: dict[int, tuple[tuple[str, float], float]] = {
 """Peer and goal by number of makers."""
 
 
-RESTING_WHY = (
-    "35 000 are spent before the book is looked at: transaction, data, signature, account, slot, position,"
-    " charge; a level made takes 20 000, a position 17 100"
+BEFORE_THE_BOOK = (
+    "35 000 are spent before the book is looked at: transaction, data, signature, account, slot,"
+    " position, charge"
 )
-CROSSING_WHY = "a position made takes 17 100"
+BEHIND_WHY = f"{BEFORE_THE_BOOK}; what an order must change of them, 8 700"
+LEVEL_WHY = f"{BEFORE_THE_BOOK}; a level made takes 20 000"
+FIRST_WHY = f"{LEVEL_WHY}, a position 17 100"
+VERY_FIRST_WHY = f"{FIRST_WHY}, marks and summary of a side 39 100"
+POSITION_WHY = "a position made takes 17 100"
 CANCEL_WHY = "voids the entry and gives back reserve and marks at once: 17 000 that closing could take over"
 BATCH_WHY = (
     "accounts and positions are met cold, since a batch is bounded so that it fits any block; then positions"
@@ -77,9 +81,9 @@ def _rest(market: OpenSlot) -> Iterator[Row]:
         market.place(market.order(0, nonce, Side.ASK, price, QUANTITY_WH))
         for nonce, price in enumerate(prices)
     )
-    yield _gas("rest: the account's first in the slot", first, 75_000, TRANSAX, RESTING_WHY)
-    yield _gas("rest: a further order, new price", further, 55_000, TRANSAX, RESTING_WHY)
-    yield _gas("rest: a further order, behind another's", behind, 55_000, TRANSAX, RESTING_WHY)
+    yield _gas("rest: the account's first in the slot", first, 75_000, TRANSAX, FIRST_WHY)
+    yield _gas("rest: a further order, new price", further, 55_000, TRANSAX, LEVEL_WHY)
+    yield _gas("rest: a further order, behind another's", behind, 55_000, TRANSAX, BEHIND_WHY)
 
 
 def _cross(market: OpenSlot) -> Iterator[Row]:
@@ -90,9 +94,9 @@ def _cross(market: OpenSlot) -> Iterator[Row]:
     further = market.place(market.order(active, 1, Side.BID, ASK, QUANTITY_WH))
     for receipt in (first, further):
         _check_fills(market, [receipt], 1)
-    yield _gas("rest: the slot's very first order", rested, 75_000, TRANSAX, RESTING_WHY)
-    yield _gas("cross one: the account's first in the slot", first, 85_000, DEXTOP_KNOWN, CROSSING_WHY)
-    yield _gas("cross one: a further order", further, 85_000, DEXTOP_KNOWN, CROSSING_WHY)
+    yield _gas("rest: the slot's very first order", rested, 75_000, TRANSAX, VERY_FIRST_WHY)
+    yield _gas("cross one: the account's first in the slot", first, 85_000, DEXTOP_KNOWN, POSITION_WHY)
+    yield _gas("cross one: a further order", further, 85_000, DEXTOP_KNOWN)
     pair = rested.gas_used + first.gas_used
     yield Row("a pair: the slot's very first order, then crossed", pair, "gas", *DEXTOP_PAIR)
 

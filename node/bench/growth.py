@@ -74,7 +74,7 @@ def measured(curve: Curve) -> Iterator[Row]:
         (taken,) = times(curve.trial(size), runs=1 if once else RUNS, warm_ups=0 if once else 1)
         seconds.append(taken.median)
         name = f"{curve.name}: {size:,} {curve.of}"
-        yield Row(name, taken.median, "s", curve=f"{curve.name}, by {curve.of}", size=size)
+        yield Row.timed(name, "s", taken, curve=f"{curve.name}, by {curve.of}", size=size)
     if len(seconds) > 1:
         yield Row(f"{curve.name}: grows with {curve.of} to the power of", power(curve.sizes, seconds), "1")
 

@@ -27,7 +27,7 @@ def row(  # noqa: PLR0917 - a name, what was cleared, how
     """Our trial beside PyPSA's whole call, model and all, with how far its prices are from the right ones."""
     found = compared(ours, PYPSA, question(feeder, conditions), patience, runs)
     about = "" if found.found is None else f"linear, {right_to(np.array(found.found), right)}"
-    return found.row(name, PYPSA, about, "ms")
+    return found.row(name, PYPSA.title, about, "ms")
 
 
 def right_to(price: Floats, right: Solution) -> str:

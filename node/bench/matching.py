@@ -21,8 +21,8 @@ from node.simulate.run import traded_on_chain, traded_without_ledger
 
 ORDERS, ACCOUNTS = 100_000, 10_000
 RUNS = 3
-BESIDE = ((10_000, 3), (ORDERS, 1))
-"""Orders that other packages get too, and how often both have their turn."""
+BESIDE = (10_000, ORDERS)
+"""Orders that other packages get too."""
 PATIENCE_SECONDS = 60.0
 """What another package gets for a run."""
 OTHER_HASHES = 4_242
@@ -49,8 +49,8 @@ def rows() -> Iterable[Row]:
     """The continuous auction, the call auction, and a market day."""
     for name, goal in zip(AUCTIONS, (CONTINUOUS_GOAL_S, CALL_GOAL_S), strict=True):
         yield from _auction(name, goal)
-    for count, runs in BESIDE:
-        yield from _beside(count, runs)
+    for count in BESIDE:
+        yield from _beside(count)
     yield from _day()
 
 
@@ -60,7 +60,7 @@ def _auction(name: str, goal: float) -> Iterator[Row]:
     work = partial(AUCTIONS[name], orders)
     (taken,) = times(again(work), runs=RUNS, warm_ups=0)
     what = f"{ORDERS:,} random orders, half buys, {name}"
-    yield Row(f"{what}: time", taken.median, "s", LEMLAB, LEMLAB_SECONDS, goal)
+    yield Row.timed(f"{what}: time", "s", taken, LEMLAB, LEMLAB_SECONDS, goal=goal)
     yield Row(
         f"{what}: peak memory beyond the orders'", _peak_mb(work), "MB", LEMLAB, LEMLAB_MB, MEMORY_GOAL_MB
     )
@@ -69,7 +69,7 @@ def _auction(name: str, goal: float) -> Iterator[Row]:
     yield Row(f"{what}: reruns of {len(results)} unlike the first", unlike, "results", goal=0)
 
 
-def _beside(count: int, runs: int) -> Iterator[Row]:
+def _beside(count: int) -> Iterator[Row]:
     """The same orders through auctions of other packages, in turns, and how much of our energy they trade."""
     orders = drawn(count, ACCOUNTS)
     columns = orders.trader, orders.side, orders.tick, orders.quantity_wh
@@ -80,11 +80,13 @@ def _beside(count: int, runs: int) -> Iterator[Row]:
             peer,
             {"auction": kind, "orders": listed},
             PATIENCE_SECONDS,
-            runs,
+            RUNS,
         )
         share = f"{100 * (found.found or 0.0) / traded_wh(auction, orders):.4g} % of our energy"
         yield found.row(
-            f"{count:,} random orders, {auction}: time, and {peer.title}'s {kind}", peer, f"trades {share}"
+            f"{count:,} random orders, {auction}: time, and {peer.title}'s {kind}",
+            peer.title,
+            f"trades {share}",
         )
 
 
@@ -113,18 +115,13 @@ def _day() -> Iterator[Row]:
     """Slots of many houses with agents, charges, book, delivery and settlement: on the twin, on a chain."""
     settings = {"prosumers.count": str(HOUSES), "slots.count": str(SLOTS), "slots.start": NOON}
     world = build(load(SCENARIO, settings))
-    alone, seconds = timed(lambda: traded_without_ledger(world))
-    proved, chain_seconds = timed(lambda: traded_on_chain(world)[0])
-    fills, again = ([fill for slot in day.slots for fill in slot.fills] for day in (alone, proved))
-    if not fills or fills != again:
-        raise WrongWork(f"{len(fills)} fills without a chain, {len(again)} on one")
+    alone = traded_without_ledger(world)
+    (taken,) = times(again(lambda: traded_without_ledger(world)), runs=RUNS, warm_ups=0)
+    proved, on_chain = timed(lambda: traded_on_chain(world)[0])
+    fills, on_chains = ([fill for slot in day.slots for fill in slot.fills] for day in (alone, proved))
+    if not fills or fills != on_chains:
+        raise WrongWork(f"{len(fills)} fills without a chain, {len(on_chains)} on one")
     what = f"{HOUSES:,} houses, {SLOTS} slots, {len(fills):,} fills"
-    yield Row(f"{what}, no chain: time", seconds, "s", GSY_E, GSY_E_SECONDS, DAY_GOAL_S)
-    yield Row(
-        f"{what}, every order signed and on a chain: time",
-        chain_seconds,
-        "s",
-        GSY_E,
-        GSY_E_SECONDS,
-        CHAIN_GOAL_S,
-    )
+    yield Row.timed(f"{what}, no chain: time", "s", taken, GSY_E, GSY_E_SECONDS, goal=DAY_GOAL_S)
+    name = f"{what}, every order signed and on a chain: time"
+    yield Row.timed(name, "s", on_chain, GSY_E, GSY_E_SECONDS, goal=CHAIN_GOAL_S)

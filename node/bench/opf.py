@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from copy import deepcopy
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -19,6 +21,7 @@ import numpy as np
 from market.feeder.model import Feeder
 from market.pricing.conditions import Conditions
 from market.units import Floats
+from node.bench.peers import Reply
 from node.bench.timing import seconds
 
 NOMINAL_KV = 10.0
@@ -28,58 +31,57 @@ MEMORY_BYTES = 6 * 2**30
 """What it gets: its matrices of thousands of buses and devices would take all there is."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Opf:
-    """How it ended, after how many seconds, and prices by bus where there are some, €/MWh."""
-
-    ended: str
-    seconds: float
-    price: Floats | None = None
-
-
-def opf(feeder: Feeder, conditions: Conditions, patience_seconds: float) -> Opf:
-    """Clear one period, or be given up after `patience_seconds`."""
+@contextmanager
+def solver(feeder: Feeder, conditions: Conditions, patience_seconds: float) -> Iterator[Callable[[], Reply]]:
+    """What clears one period time after time, or is given up: it found prices by bus, €/MWh."""
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
+    here, there = context.Pipe()
     process = context.Process(target=_work, args=(there, feeder, conditions), daemon=True)
     process.start()
     there.close()
-    try:
-        here.recv()  # everything is loaded and built
+
+    def solve() -> Reply:
+        with suppress(BrokenPipeError):  # that it ended is read below
+            here.send("solve")
         arrived: list[bool] = []
         waited = seconds(lambda: arrived.append(here.poll(patience_seconds)))
         if arrived == [False]:
-            return Opf("given up after", patience_seconds)
+            return Reply(patience_seconds, ended=f"given up after {patience_seconds:g} s")
         try:
-            answer: Opf = here.recv()
+            reply: Reply = here.recv()
         except EOFError:
-            return Opf("broken down after", waited)
-        return answer
+            return Reply(waited, ended=f"broken down after {waited:.3g} s")
+        return reply
+
+    try:
+        here.recv()  # everything is loaded and built
+        yield solve
     finally:
         process.kill()
         process.join()
 
 
 def _work(there: Connection, feeder: Feeder, conditions: Conditions) -> None:
-    """Build, say so, solve, send."""
+    """Build, say so, solve whenever that is asked for."""
     net = network(feeder, conditions)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     there.send("built")
-    there.send(solved(net))
+    while there.recv():
+        there.send(solved(deepcopy(net)))  # no run finds what the last one left in it
 
 
-def solved(net: Any) -> Opf:
+def solved(net: Any) -> Reply:
     """The optimal power flow of a network, by the guess that converges first."""
     spent = 0.0
     for guess in GUESSES:
         ends: list[str] = []
         took = seconds(lambda: ends.append(_end(net, guess)))  # noqa: B023 - called at once
         if ends == ["converged"]:
-            return Opf("converged", took, net.res_bus.lam_p.to_numpy())
+            return Reply(took, net.res_bus.lam_p.to_numpy())
         spent += took
         if ends != ["not converged after"]:
             break
-    return Opf(ends[0], spent)
+    return Reply(spent, ended=f"{ends[0]} {spent:.3g} s")
 
 
 def _end(net: Any, guess: str) -> str:

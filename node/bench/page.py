@@ -21,7 +21,7 @@ from matplotlib.ticker import NullFormatter
 
 from node.bench.fit import power
 from node.bench.registry import Group
-from node.bench.row import Row, number, rows_to_json
+from node.bench.row import Row, number, rows_to_json, runs_in_words
 from node.simulate.canvas import Picture, Theme
 from node.simulate.wording import NBSP
 
@@ -45,6 +45,7 @@ class Line:
     peer: str
     peer_value: str
     ratio: str
+    runs: str
 
 
 def write(measured: Mapping[str, Sequence[Row]], groups: Sequence[Group], out: Path) -> Path:
@@ -115,6 +116,7 @@ def line(row: Row) -> Line:
         peer=row.peer or "",
         peer_value="" if row.peer_value is None else number(row.peer_value),
         ratio=ratio,
+        runs=runs_in_words(row),
     )
 
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import IO, Any, Literal
+from typing import IO, Any
 
-from node.bench.row import Row
-from node.bench.timing import MS, Times, Trial, now_seconds, seconds, times
+from node.bench.row import Row, Unit
+from node.bench.timing import LONG_SECONDS, Times, Trial, now_seconds, seconds, times
 
 FOLDER, ADAPTER, INSTALLED = "WATTBOOK_PEERS", "adapter.py", "installed.txt"
 """The last is in an environment once it is whole, and has what was installed."""
@@ -74,18 +74,14 @@ class Comparison:
     ended: str | None = None
     version: str = ""
 
-    def row(self, name: str, peer: Peer, about: str, unit: Literal["s", "ms"] = "s") -> Row:
-        """As a row: `about` says what the peer did. Who did not get through has no figure."""
-        scale = MS if unit == "ms" else 1.0
-        ours = scale * self.ours.median
-        who = f"{peer.title} {self.version}".strip()
+    def row(self, name: str, title: str, about: str, unit: Unit = "s") -> Row:
+        """As a row: `about` says what the peer of this title did. Who did not get through has no figure."""
+        who = f"{title} {self.version}".strip()
         if self.theirs is None:
-            return Row(f"{name}, which is not installed", ours, unit)
+            return Row.timed(f"{name}, which is not installed", unit, self.ours)
         if self.ended is not None:
-            return Row(name, ours, unit, f"{who}, {self.ended}")
-        spread = self.ours.over(self.theirs) if len(self.theirs.seconds) > 1 else None
-        theirs = scale * self.theirs.median
-        return Row(name, ours, unit, f"{who}: {about}, same run", theirs, spread=spread)
+            return Row.timed(name, unit, self.ours, f"{who}, {self.ended}")
+        return Row.timed(name, unit, self.ours, f"{who}: {about}, same run", self.theirs)
 
 
 class PeerProcess:
@@ -158,17 +154,23 @@ def peer_process(python: Path, words: tuple[str, ...], question: Any) -> Iterato
 
 
 def compared(ours: Trial, peer: Peer, question: Any, patience_seconds: float, runs: int) -> Comparison:
-    """Both in turns; a peer that fails once is not asked again."""
+    """Ours and a peer's in turns, as `in_turns` has it."""
+    if peer.python is None:
+        return Comparison(times(ours, runs=runs)[0], None)
+    with peer_process(peer.python, (str(folder() / ADAPTER), peer.name), question) as process:
+        if isinstance(process, Reply):
+            return in_turns(ours, lambda: process, runs)
+        return in_turns(ours, lambda: process.run(patience_seconds), runs, process.version)
+
+
+def in_turns(ours: Trial, theirs: Callable[[], Reply], runs: int, version: str = "") -> Comparison:
+    """Run by run, one of ours before to warm up; a peer that fails, or takes long, is not asked again."""
     ours()()
     own, others = [], []
-    if peer.python is None:
-        return Comparison(times(ours, runs=runs, warm_ups=0)[0], None)
-    with peer_process(peer.python, (str(folder() / ADAPTER), peer.name), question) as process:
-        for _ in range(runs):
-            own.append(seconds(ours()))
-            reply = process if isinstance(process, Reply) else process.run(patience_seconds)
-            others.append(reply.seconds)
-            if reply.ended is not None:
-                break
-        version = "" if isinstance(process, Reply) else process.version
+    for _ in range(runs):
+        own.append(seconds(ours()))
+        reply = theirs()
+        others.append(reply.seconds)
+        if reply.ended is not None or reply.seconds > LONG_SECONDS:
+            break
     return Comparison(Times(tuple(own)), Times(tuple(others)), reply.found, reply.ended, version)

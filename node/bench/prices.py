@@ -23,9 +23,10 @@ from node.bench.day import demo_day, price_error
 from node.bench.differences import LIMITS_PU, conditions_of, errors_of, is_missing, spread, worst_error
 from node.bench.drawn import drawn_conditions, drawn_day, drawn_feeder
 from node.bench.feeders import EVERY
-from node.bench.opf import opf
+from node.bench.opf import solver
+from node.bench.peers import in_turns
 from node.bench.row import Row, WrongWork
-from node.bench.timing import MS, Times, again, times
+from node.bench.timing import Times, again, times
 from node.scenario.streams import stream
 
 PROSUMERS = ((60, None, None), (1_000, 3.0, 1.0))
@@ -57,17 +58,16 @@ STRESSED, KINDS, SEED = 140, 10, 1
 FEEDERS = EVERY
 PATIENCE_SECONDS = 60.0
 """What pandapower and PyPSA get for one slot."""
-LINEAR_RUNS = 3
-"""PyPSA takes seconds for a slot."""
+OPF_RUNS, LARGE_RUNS = 3, 5
+"""What takes others seconds: pandapower's and PyPSA's runs, and those of Clarabel on large feeders."""
 LATER = 1.01
 """Firm load of the slot after, as a share of the one before."""
 RUNS = 7
-WHY = "on 33 buses half a millisecond is Python between small matrices; one compiled step would be next"
+SMALL_WHY = "on 33 buses half a millisecond is Python between small matrices; one compiled step would be next"
 AGREEMENT = 1e-6
 """Two finished clearings differ by less, of max(|λ|, 1)."""
 FINISHED = 1e-11
 """Residual of a finished point."""
-OPF = "pandapower's OPF"
 
 
 def rows() -> Iterable[Row]:
@@ -138,11 +138,12 @@ def _one_slot(prosumers: int, cold_ms: float | None, warm_ms: float | None) -> I
     who = f"{feeder.buses} buses, {prosumers:,} prosumers"
     compiling = "cvxpy with Clarabel, model and all"
     keeping = "cvxpy with Clarabel, model kept"
-    yield _beside(f"{who}: newton, cold", cold, keeping, solved, cold_ms)
-    yield _beside(f"{who}: newton, warm from the last slot", warm, keeping, solved, warm_ms)
-    yield _beside(f"{who}: direct, finished", central, compiling, modelled)
-    yield _beside(f"{who}: direct, unfinished", compiled, keeping, solved)
-    yield _beside(f"{who}: socp, model kept, finished", finished, keeping, solved)
+    yield Row.timed(f"{who}: newton, cold", "ms", cold, keeping, solved, goal=cold_ms, why=SMALL_WHY)
+    name = f"{who}: newton, warm from the last slot"
+    yield Row.timed(name, "ms", warm, keeping, solved, goal=warm_ms, why=SMALL_WHY)
+    yield Row.timed(f"{who}: direct, finished", "ms", central, compiling, modelled)
+    yield Row.timed(f"{who}: direct, unfinished", "ms", compiled, keeping, solved)
+    yield Row.timed(f"{who}: socp, model kept, finished", "ms", finished, keeping, solved)
     yield _beside_opf(who, feeder, conditions)
     yield lossless.row(
         f"{who}: newton, cold, beside a linear optimum",
@@ -150,17 +151,9 @@ def _one_slot(prosumers: int, cold_ms: float | None, warm_ms: float | None) -> I
         conditions,
         answer,
         again(lambda: newton(feeder, conditions)),
-        LINEAR_RUNS,
+        OPF_RUNS,
         PATIENCE_SECONDS,
     )
-
-
-def _beside(name: str, ours: Times, peer: str, theirs: Times | None, goal_ms: float | None = None) -> Row:
-    """Our milliseconds and a peer's of the same run, which may have none."""
-    if theirs is None:
-        return Row(name, ours.milliseconds, "ms", peer, goal=goal_ms, why=WHY)
-    milliseconds, spread = theirs.milliseconds, ours.over(theirs)
-    return Row(name, ours.milliseconds, "ms", peer, milliseconds, goal_ms, spread=spread, why=WHY)
 
 
 def _large(feeder: Feeder, conditions: Conditions, cold_ms: float | None, warm_ms: float) -> Iterator[Row]:
@@ -193,16 +186,15 @@ def _times(
     answers = newton(feeder, later), newton(feeder, later, before)
     if not (price_error(*answers) <= AGREEMENT and max(each.residual for each in answers) <= FINISHED):
         raise WrongWork(f"{who}: cold and warm differ")
-    cold, warm = times(
-        again(lambda: newton(feeder, later)), again(lambda: newton(feeder, later, before)), runs=RUNS
-    )
+    ours = again(lambda: newton(feeder, later)), again(lambda: newton(feeder, later, before))
+    theirs: Times | None = None
     try:
-        (theirs,) = times(again(lambda: direct.solve(feeder, later)), runs=1, warm_ups=0)
-        alone, peer = "Clarabel, unfinished", theirs
+        cold, warm, theirs = times(*ours, again(lambda: direct.solve(feeder, later)), runs=LARGE_RUNS)
     except ClearingFailed:
-        alone, peer = "Clarabel, which fails", None
-    yield _beside(f"{who}: newton, cold", cold, alone, peer, cold_ms)
-    yield _beside(f"{who}: newton, warm", warm, alone, peer, warm_ms)
+        cold, warm = times(*ours, runs=RUNS)
+    clarabel = "Clarabel, which fails" if theirs is None else "Clarabel, unfinished"
+    yield Row.timed(f"{who}: newton, cold", "ms", cold, clarabel, theirs, goal=cold_ms)
+    yield Row.timed(f"{who}: newton, warm", "ms", warm, clarabel, theirs, goal=warm_ms)
 
 
 def _beside_opf(who: str, feeder: Feeder, conditions: Conditions) -> Row:
@@ -211,14 +203,10 @@ def _beside_opf(who: str, feeder: Feeder, conditions: Conditions) -> Row:
     solution = newton(feeder, conditions)
     if not (solution.status == "optimal" and solution.residual <= FINISHED and _is_simple(solution)):
         raise WrongWork(f"{who}: conditions that pandapower's optimal power flow cannot state")
-    (taken,) = times(again(lambda: newton(feeder, conditions)), runs=RUNS)
-    peer = opf(feeder, conditions, PATIENCE_SECONDS)
-    name = f"{who}: newton, cold, beside an OPF"
-    if peer.price is None:  # which is no figure to be ahead of
-        told = f"{OPF}, {peer.ended} {peer.seconds:.3g} s"
-        return Row(name, taken.milliseconds, "ms", told)
-    told = f"{OPF}, {lossless.right_to(peer.price, solution)}"
-    return Row(name, taken.milliseconds, "ms", told, peer.seconds * MS)
+    with solver(feeder, conditions, PATIENCE_SECONDS) as opf:
+        found = in_turns(again(lambda: newton(feeder, conditions)), opf, OPF_RUNS)
+    about = "" if found.found is None else lossless.right_to(found.found, solution)
+    return found.row(f"{who}: newton, cold, beside an OPF", "pandapower's OPF", about, "ms")
 
 
 def _is_simple(solution: Solution) -> bool:
@@ -233,10 +221,10 @@ def _day() -> Row:
     if not newton(feeder, conditions).residual <= FINISHED:
         raise WrongWork(f"{DAY_STEPS} steps: not finished")
     (taken,) = times(again(lambda: newton(feeder, conditions)), runs=RUNS)
-    return Row(
+    return Row.timed(
         f"{DAY_STEPS} steps, {DAY_BUSES} buses of one phase, {DAY_DEVICES} devices: newton, cold",
-        taken.median,
         "s",
+        taken,
         "MESMO, three phases, its solving alone, published",
         MESMO_SECONDS,
         goal=MESMO_SECONDS / MESMO_TIMES,

@@ -6,6 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from node.bench.timing import Times
+
+Unit = Literal["s", "ms", "µs"]
+PER_SECOND: Mapping[Unit, float] = {"s": 1.0, "ms": 1e3, "µs": 1e6}
+
 
 class WrongWork(RuntimeError):  # noqa: N818 - what was measured, not what failed
     """What was measured is not what was meant, so its figure says nothing."""
@@ -16,9 +21,10 @@ class Row:
     """A figure, and whom it is compared with.
 
     `peer` says who and where its figure is from: of the same run, or published. `goal` is where the
-    figure has to be, and `better` which side of the goal is right. `spread` has the least and the greatest
-    ratio of single runs, where both took turns. A point of a curve has its name and the size it is at.
-    `why` says what stands in the way of the goal, for where it is missed.
+    figure has to be, and `better` which side of the goal is right. `runs` says how often ours was timed, then
+    how often the peer was, where that was in the same run; nothing where nothing was timed. `spread` has the
+    least and the greatest ratio of single runs; none where each ran once. A point of a curve has its name and
+    the size it is at. `why` says what stands in the way of the goal, for where it is missed.
     """
 
     name: str
@@ -28,10 +34,47 @@ class Row:
     peer_value: float | None = None
     goal: float | None = None
     better: Literal["less", "more"] = "less"
+    runs: tuple[int, ...] = ()
     spread: tuple[float, float] | None = None
     curve: str | None = None
     size: float | None = None
     why: str | None = None
+
+    @classmethod
+    def timed(
+        cls,
+        name: str,
+        unit: Unit,
+        ours: Times,
+        peer: str | None = None,
+        theirs: Times | float | None = None,
+        *,
+        goal: float | None = None,
+        curve: str | None = None,
+        size: float | None = None,
+        why: str | None = None,
+    ) -> Row:
+        """Our median beside a peer's: its times of the same run, or what was published, in the row's unit."""
+        scale = PER_SECOND[unit]
+        runs: tuple[int, ...] = (len(ours.seconds),)
+        spread = None
+        if isinstance(theirs, Times):
+            runs += (len(theirs.seconds),)
+            spread = ours.over(theirs) if max(runs) > 1 else None
+            theirs = scale * theirs.median
+        return cls(
+            name,
+            scale * ours.median,
+            unit,
+            peer,
+            theirs,
+            goal,
+            runs=runs,
+            spread=spread,
+            curve=curve,
+            size=size,
+            why=why,
+        )
 
     @property
     def ratio(self) -> float | None:
@@ -61,11 +104,12 @@ class Row:
             "peer": self.peer,
             "peer_value": self.peer_value,
             "ratio": self.ratio,
+            "runs": self.runs or None,
             "spread": self.spread,
             "goal": self.goal,
             "better": self.better,
             "reached": self.reached,
-            "why": None if self.reached else self.why,
+            "why": self.why if self.reached is False else None,
             "curve": self.curve,
             "size": self.size,
         }
@@ -74,6 +118,14 @@ class Row:
 def rows_to_json(measured: Mapping[str, Sequence[Row]]) -> list[dict[str, Any]]:
     """Rows by group, each with the group's name."""
     return [{"group": name, **row.to_json()} for name, rows in measured.items() for row in rows]
+
+
+def runs_in_words(row: Row) -> str:
+    """How often ours and the peer's were timed: "3 each", "3, its 1", "1"; nothing where nothing was."""
+    ours, *theirs = (*map(str, row.runs),) or ("",)
+    if not theirs:
+        return ours
+    return f"{ours} each" if theirs == [ours] else f"{ours}, its {theirs[0]}"
 
 
 def number(value: float) -> str:

@@ -24,7 +24,7 @@ from market.pricing.conditions import Clearing, Conditions, Hub
 from market.units import Floats
 from node.bench.drawn import drawn_conditions, drawn_feeder
 from node.bench.row import Row, WrongWork
-from node.bench.timing import timed
+from node.bench.timing import again, times
 from node.workers.crew import WorkersError, crew
 
 FEEDERS, PROSUMERS = 50, 40
@@ -39,6 +39,7 @@ CONNECTIONS = {
 }
 """€/MWh and MW: half of what the feeders would take; a slope; nearly nothing given back."""
 GOAL = 1e-6
+RUNS = 3
 WORKERS = 2
 
 
@@ -59,11 +60,17 @@ def rows() -> Iterable[Row]:
 
 
 def _compared(name: str, connection: Connection, cases: Sequence[Case]) -> Iterator[Row]:
-    found, taken = timed(lambda: share(connection, cases))
+    found = share(connection, cases)
     price = found.agreed.price
-    peer, of_peer = timed(lambda: central(connection, cases, price))
+    peer = central(connection, cases, price)
+    ours, theirs = times(
+        again(lambda: share(connection, cases)),
+        again(lambda: central(connection, cases, price)),
+        runs=RUNS,
+        warm_ups=0,  # both were run above
+    )
     yield Row(f"{name}: rounds", len(found.rounds), "rounds")
-    yield Row(f"{name}: time", taken, "s", "one conic problem of all, Clarabel", of_peer)
+    yield Row.timed(f"{name}: time", "s", ours, "one conic problem of all, Clarabel", theirs)
     # no goal: it ends where an interior point of this size makes no more progress
     yield Row(f"{name}: price, to that problem's", abs(peer.price / price - 1.0), "relative")
     apart = abs(bisected(connection, cases, price) / price - 1.0)
@@ -73,17 +80,22 @@ def _compared(name: str, connection: Connection, cases: Sequence[Case]) -> Itera
 def _on_workers(cases: Sequence[Case]) -> Iterator[Row]:
     """Feeders as parts that actors of Ray hold; nothing where the extra is not installed."""
     connection = CONNECTIONS["import rated"]
-    alone, here = timed(lambda: share(connection, cases))
+    alone = share(connection, cases)
     try:
         with crew(WORKERS) as many:
-            share(connection, cases, many.hold)  # processes load what they need
-            spread, there = timed(lambda: share(connection, cases, many.hold))
+            spread = share(connection, cases, many.hold)  # processes load what they need
+            there, here = times(
+                again(lambda: share(connection, cases, many.hold)),
+                again(lambda: share(connection, cases)),
+                runs=RUNS,
+                warm_ups=0,
+            )
     except WorkersError:
         return
     if spread.agreed.net_import_mw.tobytes() != alone.agreed.net_import_mw.tobytes():
         raise WrongWork("feeders on workers take other powers than in one process")
     name = f"{FEEDERS} feeders, import rated: time on {WORKERS} workers of Ray"
-    yield Row(name, there, "s", "in one process", here)
+    yield Row.timed(name, "s", there, "in one process, same run", here)
 
 
 def drawn(feeders: int) -> list[Case]:

@@ -14,7 +14,8 @@ from statistics import median
 from typing import TypeVar
 
 T = TypeVar("T")
-MS = 1_000.0
+LONG_SECONDS = 5.0
+"""What takes longer than this is not run again for a spread."""
 Trial = Callable[[], Callable[[], object]]
 """Sets a run up and returns what is timed."""
 
@@ -29,11 +30,6 @@ class Times:
     def median(self) -> float:
         """Seconds."""
         return median(self.seconds)
-
-    @property
-    def milliseconds(self) -> float:
-        """The median."""
-        return MS * self.median
 
     def of_one(self, count: int) -> Times:
         """Of one of so many alike."""
@@ -61,11 +57,11 @@ def again(work: Callable[[], object]) -> Trial:
     return lambda: work
 
 
-def timed(work: Callable[[], T]) -> tuple[T, float]:
+def timed(work: Callable[[], T]) -> tuple[T, Times]:
     """What one run returns, and how long it took: for runs too long to repeat."""
     kept: list[T] = []
     taken = seconds(lambda: kept.append(work()))
-    return kept[0], taken
+    return kept[0], Times((taken,))
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -45,12 +45,12 @@ def rows() -> Iterator[Row]:
             traded(many, WORKERS)  # processes load what they need
             spread, there = timed(lambda: traded(many))
     except WorkersError:
-        yield Row(f"{what}: time to trade and audit them", alone, "s")
+        yield Row.timed(f"{what}: time to trade and audit them", "s", alone)
         return
     if spread != here:
         raise WrongWork("feeders on workers end with other chains than in one process")
     name = f"{what}: time to trade and audit them, {WORKERS} workers of Ray"
-    yield Row(name, there, "s", "in one process, same run", alone)
+    yield Row.timed(name, "s", there, "in one process, same run", alone)
 
 
 def traded(by: Crew, feeders: int = FEEDERS) -> list[Traded]:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from node.bench.registry import Group
     from node.bench.row import Row
 
+ONCE = "¹"
+"""Stands at a figure of one run, which has no spread."""
+
 
 def bench(
     names: Annotated[
@@ -149,7 +152,9 @@ def _show(measured: Mapping[str, Sequence[Row]]) -> None:
 
     if not measured:
         return
-    sheet = Table(box=SIMPLE_HEAD, caption="ratio: value / the peer's. ✓ goal met, ✗ not yet.")
+    sheet = Table(
+        box=SIMPLE_HEAD, caption=f"ratio: value / the peer's. ✓ goal met, ✗ not yet. {ONCE} one run."
+    )
     sheet.add_column("benchmark")
     for name in ("value", "goal"):
         sheet.add_column(name, justify="right", no_wrap=True)
@@ -167,16 +172,17 @@ def _show(measured: Mapping[str, Sequence[Row]]) -> None:
         console.print(f"✗ {row.name}: {row.why}", highlight=False, markup=False)
 
 
-def _cells(row: Row) -> tuple[str, str, str, str, str]:
-    """Value, goal, peer, the peer's value, ratio."""
+def _cells(row: Row) -> tuple[str, ...]:
+    """Value, goal, peer, the peer's value, ratio; a figure of one run is marked."""
     from node.bench.row import number  # noqa: PLC0415
 
     sign = "≤" if row.better == "less" else "≥"
     mark = "✓" if row.reached else "✗"
+    ours, theirs = (f" {ONCE}" if row.runs[side : side + 1] == (1,) else "" for side in range(2))
     return (
-        f"{number(row.value)} {row.unit}",
+        f"{number(row.value)} {row.unit}{ours}",
         "" if row.goal is None else f"{sign} {number(row.goal)} {mark}",
         row.peer or "",
-        "" if row.peer_value is None else number(row.peer_value),
+        "" if row.peer_value is None else f"{number(row.peer_value)}{theirs}",
         "" if row.ratio is None else f"{row.ratio:.2f}",
     )

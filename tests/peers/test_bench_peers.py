@@ -56,17 +56,23 @@ def test_both_take_turns(echo: Peer):
     found = compared(again(work), echo, "pass", patience_seconds=60, runs=3)
     assert len(runs) == 1 + 3, "one before, to warm up"
     assert found.theirs is not None and found.theirs.seconds == (1.0, 2.0, 3.0)
-    row = found.row("a thing", echo, "counts")
+    row = found.row("a thing", "echo", "counts")
     assert (row.peer, row.peer_value, found.found) == ("echo 1.0: counts, same run", 2.0, 3)
     assert row.spread == found.ours.over(found.theirs)
-    assert found.row("a thing", echo, "counts", "ms").peer_value == 2_000.0
+    assert found.row("a thing", "echo", "counts", "ms").peer_value == 2_000.0
 
 
 def test_who_takes_too_long_is_given_up(echo: Peer):
     found = compared(again(lambda: None), echo, "time.sleep(600)", patience_seconds=0.2, runs=3)
-    row = found.row("a thing", echo, "counts")
+    row = found.row("a thing", "echo", "counts")
     assert row.peer == "echo 1.0, given up after 0.2 s"
     assert (row.peer_value, row.ratio, row.spread) == (None, None, None), "who fails is not beaten"
+
+
+def test_who_takes_long_is_not_asked_again(echo: Peer, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("node.bench.peers.LONG_SECONDS", 1.5)
+    found = compared(again(lambda: None), echo, "pass", patience_seconds=60, runs=5)
+    assert found.row("a thing", "echo", "counts").runs == (2, 2), "its second run took 2 s, as it says"
 
 
 def test_who_breaks_down_says_why(echo: Peer):
@@ -111,7 +117,7 @@ def test_what_a_package_leaves_behind_is_not_where_the_benchmark_runs(
 
 def test_who_is_not_installed_is_named_without_a_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WATTBOOK_PEERS", str(tmp_path))
-    row = compared(again(lambda: None), GSY, {}, 1.0, runs=1).row("a thing", GSY, "")
+    row = compared(again(lambda: None), GSY, {}, 1.0, runs=1).row("a thing", GSY.title, "")
     assert row.name == "a thing, which is not installed"
     assert (row.peer, row.peer_value, row.ratio) == (None, None, None) and row.value > 0
 
