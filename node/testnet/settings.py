@@ -13,8 +13,8 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 """Scheme, host and port of a page, without a path (RFC 6454)."""
 DEFAULT_ACCOUNTS = 10
 ACCOUNTS_MAX = 200
-HORIZON_MAX = 96
 """Prosumers that a testnet registers and meters at most."""
+HORIZON_MAX = 96
 
 
 class StartError(Exception):
