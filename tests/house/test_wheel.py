@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import sysconfig
@@ -14,6 +15,7 @@ import pytest
 from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
+from tests.house.documents import blocks, page, sections
 from tests.house.repository import PACKAGES, ROOT, files
 
 DATA = {".json", ".vy", ".toml", ".html", ".md", ".css", ".csv", ".js", ".png", ".svg"}
@@ -70,6 +72,18 @@ def test_the_wheel_says_who_it_is(wheel: Path):
         assert "\nLicense-Expression: Apache-2.0\n" in archive.read(metadata).decode()
         assert "wattbook = node.cli:main" in archive.read(scripts).decode()
         assert any(name.endswith(".dist-info/licenses/LICENSE") for name in archive.namelist())
+
+
+def test_the_registrys_page_is_the_readme_without_dead_links(wheel: Path):
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        head, _, shown = archive.read(metadata).decode().partition("\n\n")
+    assert "\nDescription-Content-Type: text/markdown" in head
+    assert not re.search(r"\]\((?!https?:|#)", re.sub(r"```.*?```", "", shown, flags=re.DOTALL))
+    assert "operators (`node/guides/operator.md`)" in shown
+    readme = page("README.md")
+    assert blocks(shown, "python") == blocks(readme, "python") and blocks(shown, "sh") == blocks(readme, "sh")
+    assert list(sections(shown)) == list(sections(readme))
 
 
 def test_the_sdist_builds_the_same_wheel(sdist: Path, wheel: Path, tmp_path: Path):
