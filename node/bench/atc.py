@@ -14,17 +14,21 @@ from typing import Any
 
 import numpy as np
 
+from market.atc.alternating import ACCELERATED
 from market.atc.clearing import AtcClearing
 from market.atc.finished import ATC
 from market.atc.methods import METHODS
 from market.atc.prosumers import Prosumers
 from market.atc.rounds import Method
 from market.atc.second_order import SECOND_ORDER
+from market.feeder.model import Feeder
 from market.pricing import direct
+from market.pricing.admission import ClearingFailed
 from market.pricing.conditions import Conditions, Devices, Hub, Solution, Storages
 from market.pricing.newton import NewtonClearing
 from node.bench.day import demo_day, price_error
 from node.bench.drawn import drawn_conditions
+from node.bench.random_slots import usual
 from node.bench.row import Row, WrongWork
 from node.bench.timing import Times, again, timed, times
 from node.scenario.streams import stream
@@ -54,13 +58,33 @@ STEP_PU, ALIKE_PU = 1e-5, 1e-7
 HOURS, BATTERIES = 24, 500
 DAY_GOAL_S = 1.0
 DAY_WHY = "24 networks a round take 1 s of it; batteries' steps, which sort their corners, most of the rest"
+RANDOM = 188
+"""Random slots: as many as the goals were set on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Rounds that 95 of 100 random slots, and all of them, may take; and the error that DLMPs may have."""
+
+    rounds_of_95: int | None = None
+    rounds: int | None = None
+    error: float | None = None
+
+
+PROMISES: tuple[tuple[Method, Promise], ...] = (
+    (ACCELERATED, Promise(25, 30, ERROR_GOAL)),
+    (SECOND_ORDER, Promise(rounds_of_95=12, error=1e-9)),
+    (ATC, Promise(error=1e-9)),
+)
+"""Of methods by the residual stop, by slopes, and by both."""
 SEED = 1
 
 
 def rows() -> Iterable[Row]:
-    """Every method at every size, then crowds, then a day with storages."""
+    """Every method at every size, random slots, then crowds, then a day with storages."""
     for prosumers in PROSUMERS:
         yield from _methods(demo_day(prosumers), prosumers)
+    yield from _random_slots()
     for prosumers, goal_ms in CROWDS:
         yield from _crowd(prosumers, goal_ms)
     yield _lower_level()
@@ -153,6 +177,39 @@ def coordinate(world: World, method: Method, conditions: Conditions, central: So
         seconds=taken.median,
         error=error,
     )
+
+
+def _random_slots() -> Iterator[Row]:
+    """Rounds and errors over random slots, which are counted and not timed."""
+    slots = [_random_slot(number) for number in range(RANDOM)]
+    central = [NewtonClearing(feeder)(feeder, conditions) for feeder, conditions in slots]
+    for method, promise in PROMISES:
+        found = [_cleared(method, *slot) for slot in slots]
+        solved = [(each, right) for each, right in zip(found, central, strict=True) if each is not None]
+        rounds = [each.iterations for each, _ in solved]
+        who = f"{RANDOM} random slots, {method.name}"
+        yield Row(f"{who}: settled", len(solved), "slots", goal=RANDOM, better="more")
+        if not solved:
+            continue
+        most = float(np.percentile(rounds, 95))
+        yield Row(f"{who}: rounds, of 95 % of them", most, "rounds", goal=promise.rounds_of_95)
+        yield Row(f"{who}: rounds, of all", max(rounds), "rounds", goal=promise.rounds)
+        error = max(price_error(each, right) for each, right in solved)
+        yield Row(f"{who}: DLMP error, worst", error, "relative", goal=promise.error)
+
+
+def _random_slot(number: int) -> tuple[Feeder, Conditions]:
+    """A usual slot on the 33-bus feeder."""
+    drawn, devices = (stream(SEED, "bench", "usual", of, number) for of in ("conditions", "devices"))
+    return usual(drawn, devices)
+
+
+def _cleared(method: Method, feeder: Feeder, conditions: Conditions) -> Solution | None:
+    """A solution, None where the rounds do not settle."""
+    try:
+        return AtcClearing(feeder, method)(feeder, conditions)
+    except ClearingFailed:
+        return None
 
 
 def _crowd(prosumers: int, goal_ms: float) -> Iterator[Row]:

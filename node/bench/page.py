@@ -21,7 +21,7 @@ from matplotlib.ticker import NullFormatter
 
 from node.bench.fit import power
 from node.bench.registry import Group
-from node.bench.row import Row, number, rows_to_json, runs_in_words
+from node.bench.row import Row, number, range_in_words, rows_to_json, runs_in_words
 from node.simulate.canvas import Picture, Theme
 from node.simulate.wording import NBSP
 
@@ -105,17 +105,15 @@ def machine() -> str:
 def line(row: Row) -> Line:
     """A row in words."""
     sign = "≤" if row.better == "less" else "≥"
-    ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
-    if row.spread is not None:
-        ratio += f" ({row.spread[0]:.3g} to {row.spread[1]:.3g})"
+    value = f"{number(row.value)}{NBSP}{row.unit}".removesuffix(f"{NBSP}1")
     return Line(
         name=row.name,
-        value=f"{number(row.value)}{NBSP}{row.unit}".removesuffix(f"{NBSP}1"),
+        value=value + range_in_words(row) if row.ratio is None else value,
         goal="" if row.goal is None else f"{sign}{NBSP}{number(row.goal)}",
         reached=row.reached,
         peer=row.peer or "",
         peer_value="" if row.peer_value is None else number(row.peer_value),
-        ratio=ratio,
+        ratio="" if row.ratio is None else f"{row.ratio:.3g}{range_in_words(row)}",
         runs=runs_in_words(row),
     )
 

@@ -18,7 +18,7 @@ from market.pricing.admission import ClearingFailed
 from market.pricing.conditions import Conditions, Solution
 from market.pricing.newton import NewtonClearing
 from market.pricing.socp import SocpClearing
-from node.bench import lossless, stressed
+from node.bench import lossless, random_slots
 from node.bench.day import demo_day, price_error
 from node.bench.differences import LIMITS_PU, conditions_of, errors_of, is_missing, spread, worst_error
 from node.bench.drawn import drawn_conditions, drawn_day, drawn_feeder
@@ -236,15 +236,15 @@ def _agreement() -> Iterator[Row]:
     worst, solved, alone = 0.0, 0, 0
     for number in range(STRESSED):
         drawn, devices = (stream(SEED, "bench", "stressed", of, number) for of in ("conditions", "devices"))
-        name = stressed.FEEDERS[number // KINDS % len(stressed.FEEDERS)]
-        feeder, conditions = stressed.stressed(number % KINDS, drawn, devices, name)
+        name = random_slots.FEEDERS[number // KINDS % len(random_slots.FEEDERS)]
+        feeder, conditions = random_slots.stressed(number % KINDS, drawn, devices, name)
         newton = NewtonClearing(feeder)
         found, other = newton(feeder, conditions), direct.clear(feeder, conditions)
         alone += not newton.handed_over
         top = max(1.0, float(np.abs(other.duals.price).max()))
         worst = max(worst, float(np.abs(found.duals.price - other.duals.price).max()) / top)
         solved += found.residual <= FINISHED
-    who = f"{STRESSED} stressed slots on {len(stressed.FEEDERS)} feeders"
+    who = f"{STRESSED} stressed slots on {len(random_slots.FEEDERS)} feeders"
     yield Row(f"{who}: newton against polished Clarabel", worst, "of λ", goal=AGREEMENT)
     yield Row(f"{who}: solved by newton without direct", 100 * alone / STRESSED, "%", better="more")
     yield Row(

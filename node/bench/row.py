@@ -24,7 +24,8 @@ class Row:
     figure has to be, and `better` which side of the goal is right. `runs` says how often ours was timed, then
     how often the peer was, where that was in the same run; nothing where nothing was timed. `spread` has the
     least and the greatest ratio of single runs; none where each ran once. A point of a curve has its name and
-    the size it is at. `why` says what stands in the way of the goal, for where it is missed.
+    the size it is at; a power fitted to a curve has as many `points` as it rests on, and as its spread the
+    powers of single runs. `why` says what stands in the way of the goal, for where it is missed.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Row:
     spread: tuple[float, float] | None = None
     curve: str | None = None
     size: float | None = None
+    points: int | None = None
     why: str | None = None
 
     @classmethod
@@ -112,6 +114,7 @@ class Row:
             "why": self.why if self.reached is False else None,
             "curve": self.curve,
             "size": self.size,
+            "points": self.points,
         }
 
 
@@ -126,6 +129,14 @@ def runs_in_words(row: Row) -> str:
     if not theirs:
         return ours
     return f"{ours} each" if theirs == [ours] else f"{ours}, its {theirs[0]}"
+
+
+def range_in_words(row: Row) -> str:
+    """Of what single runs are, as "0.4 to 0.7", and of a power how many points it rests on; or nothing."""
+    told = [] if row.spread is None else ["{:.3g} to {:.3g}".format(*row.spread)]
+    if row.points is not None:
+        told.append(f"{row.points} points")
+    return f" ({', '.join(told)})" if told else ""
 
 
 def number(value: float) -> str:

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from ledger.chain.translate import TranslatedComputation
 from market.feeder import load
+from market.orders import OrderPlaced
 from market.pricing.newton import NewtonClearing
 from node.bench import (
     atc,
@@ -33,9 +35,10 @@ from node.bench import (
 )
 from node.bench.day import demo_day
 from node.bench.drawn import drawn_conditions, drawn_feeder
-from node.bench.fit import power
+from node.bench.fit import fit, power
 from node.bench.open_slot import OpenSlot
 from node.bench.opf import solver
+from node.bench.page import line
 from node.bench.registry import GROUPS, Group, UnknownBenchmark, chosen
 from node.bench.row import Row, WrongWork, runs_in_words
 from node.bench.timing import Times, times
@@ -58,6 +61,7 @@ FIELDS = {
     "why",
     "curve",
     "size",
+    "points",
 }
 NAMES = [group.name for group in GROUPS]
 
@@ -336,6 +340,7 @@ SMALL: dict[Any, dict[str, Any]] = {
     atc: {
         "PROSUMERS": (10,),
         "METHODS": {name: atc.METHODS[name] for name in ("admm", "atc", "three-levels", "benders")},
+        "RANDOM": 2,
         "ROUNDS_MAX": 10,
         "CROWDS": ((1_000, 60.0),),
         "BESIDE": 1_000,
@@ -352,7 +357,6 @@ SMALL: dict[Any, dict[str, Any]] = {
         "PROSUMERS": (10,),
         "ORDERS": (100, 100_000),  # so far apart that the power is above 0 whatever else runs
         "CHAIN_ORDERS": (4,),
-        "CHAIN_ACCOUNTS": 2,
         "AUDITED_SLOTS": (1,),
         "AUDITED_PROSUMERS": 2,
         "RUNS": 1,
@@ -384,6 +388,27 @@ def test_a_power_leaves_fixed_costs_out():
     sizes = [10, 100, 1_000, 10_000]
     assert power(sizes, [0.1 + 1e-3 * size**1.5 for size in sizes]) == pytest.approx(1.5, abs=0.01)
     assert power([1, 2], [3.0, 3.0]) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_chain_whose_growth_is_measured_refuses_no_order():
+    market, flow = growth.chain_flow(growth.CHAIN_ORDERS[1])
+    placed = market.events(*market.place_batch(flow))
+    assert sum(isinstance(event, OrderPlaced) for event in placed) == len(flow)
+
+
+def test_a_fit_says_what_it_rests_on():
+    sizes = [1, 10, 20, 40, 80]
+    taken = [Times((seconds, seconds, seconds)) for seconds in (5.0, 1.0, 20.0, 40.0, 80.0)]
+    taken[-1] = Times((80.0, 160.0, 80.0))
+    found = fit(sizes, taken)
+    assert (found.power, found.points) == (pytest.approx(1.0), 3), (
+        "what takes less than a tenth does not count"
+    )
+    # the last of three points, evenly apart in logarithms, twice as high: half an octave more over an octave
+    assert found.spread == pytest.approx((1.0, 1.5))
+    row = Row("x: grows to the power of", found.power, "1", spread=found.spread, points=found.points)
+    assert (line(row).value, row.to_json()["points"]) == ("1 (1 to 1.5, 3 points)", 3)
+    assert line(row).ratio == ""
 
 
 def test_growth_of_the_audit_is_by_order():
@@ -428,3 +453,21 @@ def test_atc_keeps_its_promise(monkeypatch: pytest.MonkeyPatch):
     rows = [row for row in atc._methods(world, 32) if row.goal is not None]
     assert len(rows) == 2
     assert all(row.reached for row in rows)
+
+
+def test_rounds_of_random_slots_are_held_to_goals_and_who_does_not_settle_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(atc, "RANDOM", 3)
+    (patient, promise), *others = atc.PROMISES
+    monkeypatch.setattr(atc, "PROMISES", ((replace(patient, max_rounds=1), promise), *others))
+    told = {row.name.removeprefix("3 random slots, "): row for row in atc._random_slots()}
+    assert (told["accelerated: settled"].value, told["accelerated: settled"].reached) == (0, False)
+    assert not any(name.startswith("accelerated: rounds") for name in told)
+    assert {name for name, row in told.items() if row.reached} == {
+        "second-order: settled",
+        "second-order: rounds, of 95 % of them",
+        "second-order: DLMP error, worst",
+        "atc: settled",
+        "atc: DLMP error, worst",
+    }

@@ -10,7 +10,7 @@ import numpy as np
 from market.feeder import Feeder
 from market.pricing.conditions import Conditions, Hub, Primal, Solution
 from market.pricing.optimality import injections
-from node.bench import stressed as drawing
+from node.bench import random_slots as drawing
 
 NEAR_HUB = 10.0
 """€/MWh by which a generator may ask for less or more than the hub."""
@@ -25,23 +25,13 @@ def bare(
 
 
 def draw(seed: int, **kind: Any) -> tuple[Feeder, Conditions]:
-    """What `node.bench.stressed.drawn` draws with a seed."""
+    """What `node.bench.random_slots.drawn` draws with a seed."""
     return drawing.drawn(np.random.default_rng(seed), **kind)
 
 
 def usual(seed: int) -> tuple[Feeder, Conditions]:
-    """Between 10 and 300 prosumers with curved costs, hub prices 60 to 160 over 10 to 60 €/MWh."""
-    rng = np.random.default_rng([11, seed])
-    return draw(
-        seed,
-        count=int(rng.choice([10, 32, 100, 300])),
-        scale=float(rng.uniform(0.3, 1.0)),
-        generation=float(rng.uniform(0.2, 1.0)),
-        linear=0.0,
-        v_min=0.92,
-        import_price=float(rng.uniform(60, 160)),
-        export_price=float(rng.uniform(10, 60)),
-    )
+    """Random conditions as they are on most days."""
+    return drawing.usual(np.random.default_rng([11, seed]), np.random.default_rng(seed))
 
 
 def stressed(seed: int) -> tuple[Feeder, Conditions]:

@@ -1,4 +1,4 @@
-"""Random conditions on a feeder, by default IEEE 33-bus, up to harder ones than any market should meet.
+"""Random conditions on a feeder, by default IEEE 33-bus: usual ones, and harder than any market should meet.
 
 Benchmarks and tests draw the same; each brings its own generators.
 """
@@ -76,6 +76,23 @@ def drawn(
         hours=1.0,
     )
     return feeder, conditions
+
+
+def usual(
+    rng: np.random.Generator, devices_rng: np.random.Generator, name: str = "ieee33"
+) -> tuple[Feeder, Conditions]:
+    """Between 10 and 300 prosumers with curved costs, hub prices 60 to 160 over 10 to 60 €/MWh."""
+    return drawn(
+        devices_rng,
+        name=name,
+        count=int(rng.choice([10, 32, 100, 300])),
+        scale=float(rng.uniform(0.3, 1.0)),
+        generation=float(rng.uniform(0.2, 1.0)),
+        linear=0.0,
+        v_min=0.92,
+        import_price=float(rng.uniform(60, 160)),
+        export_price=float(rng.uniform(10, 60)),
+    )
 
 
 def stressed(
