@@ -158,12 +158,20 @@ def load(path: Path) -> DeviceFile:
     except OSError as failure:
         raise DeviceError(f"{path}: cannot be read: {failure.strerror}") from None
     except ValidationError as failure:
-        raise DeviceError(f"{path}: {_told(failure)}") from None
+        raise DeviceError(f"{path}: {_why(failure)}") from None
     except (ValueError, RecursionError) as failure:
         raise DeviceError(f"{path}: not TOML: {failure}") from None
 
 
-def _told(failure: ValidationError) -> str:
+def told(document: object, source: str) -> DeviceFile:
+    """The devices that somebody tells, with the keys of a file. Raises DeviceError."""
+    try:
+        return DeviceFile.model_validate(document)
+    except ValidationError as failure:
+        raise DeviceError(f"{source}: {_why(failure)}") from None
+
+
+def _why(failure: ValidationError) -> str:
     """What a file breaks first: table, key, value, and what was allowed."""
     errors = failure.errors()
     if errors[0]["type"] == "value_error":

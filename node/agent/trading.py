@@ -12,6 +12,7 @@ from ledger.exchange import Exchange
 from ledger.keys import Key
 from ledger.state import SlotState
 from market.agents.policies import LAST_NONCE, AgentView, Policy
+from market.agents.utility import IMPORT_NONCE
 from market.events import Event as ChainEvent
 from market.messages import Reading
 from market.orders import Order, OrdersFilled, OrderVoided, Side, VoidReason
@@ -34,8 +35,6 @@ BILL = (
     "total_neur",
 )
 """What an agent tells of a payment, as the market's server does."""
-FIRST_NONCE = 0
-"""Of the utility's orders in each slot, which come all at once."""
 MARGIN_SECONDS = 5
 """No order is sent nearer to the gate."""
 
@@ -145,9 +144,9 @@ class Trader:
     def _is_quoted(self, slot: int) -> bool:
         """Whether the utility's offers have come: before, who only takes would find nobody in the book.
 
-        They may never come, so the last round does not wait for them.
+        Its ask is always among them. They may never come, so the last round does not wait for them.
         """
-        return self._exchange.nonce_used(slot, self._exchange.utility(), FIRST_NONCE)
+        return self._exchange.nonce_used(slot, self._exchange.utility(), IMPORT_NONCE)
 
     def _place(self, order: Order) -> None:
         signature = self._key.sign(eip712.digest(self._exchange.domain, order))

@@ -22,6 +22,7 @@ from node.api.problems import DESCRIBED, answer_with_problems
 from node.api.projection import Projection
 from node.api.proofs import NO_PROOFS, Proofs, file_of
 from node.api.resources import UnknownSlotError
+from node.api.sources import UnknownAccountError
 from node.api.trading import add_trading
 from node.api.version1 import TAGS, add_resources
 from node.api.views import Views
@@ -49,13 +50,15 @@ def create_api(
     proofs: Proofs = NO_PROOFS,
     desk: Desk | None = None,
     host: str = "127.0.0.1",
+    devices: Callable[[int], Mapping[str, Any]] | None = None,
 ) -> FastAPI:
     """The application over a projection. `deployment` is the document that clients start from.
 
     `outlook` gives what the utility publishes for a clearing of a slot, for oracles that are elsewhere.
     The `archive` has the record, without which there are no bills and no audit. `proofs` are its clearings',
     or those that the market's own oracles made so far. The `desk` takes signed orders; without one
-    there is nothing but reading. `host` is where the server is to be found.
+    there is nothing but reading. `host` is where the server is to be found. `devices` tells what a test
+    account has, by its number, and raises UnknownAccountError where there is none.
     """
     app = FastAPI(
         title="Wattbook market",
@@ -100,6 +103,15 @@ def create_api(
         if outlook is None or slot not in projection.slots():
             raise UnknownSlotError(f"no outlook for slot {slot}")
         return outlook(slot, purpose).model_dump()
+
+    @app.get("/devices/{number}.json", responses=DESCRIBED, tags=DOCUMENTS)
+    def devices_document(
+        number: Annotated[int, Path(ge=0, lt=2**16, description="as the deployment lists the accounts")],
+    ) -> Any:
+        """Devices of a testnet's account, as a file of `wattbook agent --devices` has them."""
+        if devices is None:
+            raise UnknownAccountError(f"account {number}: nobody here tells its devices")
+        return devices(number)
 
     return app
 

@@ -146,15 +146,14 @@ def _step(trader: Trader, complaints: Complaints) -> None:
 
 
 def _drawn(joined: Joined, account: int | None) -> DeviceFile:
-    """What the testnet's scenario draws for an account."""
+    """What the testnet's scenario has for an account, as its market tells."""
     from node.client.joining import JoinError  # noqa: PLC0415
 
     if account is None:
         raise JoinError("--devices: needed with --keystore; only a testnet's accounts have devices drawn")
-    from node.agent.drawn import drawn  # noqa: PLC0415 - draws a whole day
-    from node.testnet.market import world_of  # noqa: PLC0415
+    from node.agent.devices import told  # noqa: PLC0415 - loads slowly
 
-    return drawn(world_of(len(joined.document["accounts"])), account)
+    return told(joined.market.devices(account), f"{joined.market.url}: account {account}")
 
 
 def _policy(name: PolicyName, markup: float) -> Policy | None:

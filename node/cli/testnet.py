@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from datetime import UTC
 from ipaddress import ip_address
 from pathlib import Path
 from threading import Event
@@ -14,9 +15,12 @@ import typer
 
 from ledger.chain.protocol import ChainError, DamagedChainError
 from node.cli import errors as problem
+from node.cli.options import Settings as ScenarioSettings
+from node.cli.options import load_scenario, refusals, tell_left_out
 from node.testnet.settings import SettingError, Settings, StartError
 
 if TYPE_CHECKING:
+    from node.scenario.schema import ScenarioFile
     from node.testnet.running import Running
 
 NO_FORKING = (
@@ -37,8 +41,19 @@ def testnet(
         Path | None, typer.Option(help="Folder to keep the chain in, and to resume from; else in memory.")
     ] = None,
     accounts: Annotated[
-        int | None, typer.Option(help="Prosumers with known keys, 1 to 200.", show_default="10")
+        int | None,
+        typer.Option(help="Prosumers with known keys, 1 to 200.", show_default="the scenario's, else 10"),
     ] = None,
+    scenario: Annotated[
+        str | None,
+        typer.Option(
+            help="TOML file or built-in scenario with feeder, people, tariff and rules; of [slots] the start"
+            " alone counts: the day from then on repeats in quarter hours.",
+            metavar="SCENARIO",
+            show_default="a small IEEE 33-bus one",
+        ),
+    ] = None,
+    overrides: ScenarioSettings = None,
     block_time: Annotated[
         int | None,
         typer.Option(help="Seconds between blocks.", show_default="a block for each transaction"),
@@ -77,6 +92,7 @@ def testnet(
     """Run a local market: chain, contracts, oracles, utility, meters and pages, until Ctrl-C.
 
     Example: wattbook testnet --data my-market --config-out testnet.json
+    On your own feeder: wattbook testnet --scenario day.toml --set feeder.name=grid.json
     """
     stop = Event()
 
@@ -113,6 +129,7 @@ def testnet(
             meters_elsewhere=without_meters,
             horizon=horizon,
             origins=tuple(allow_origin or ()),
+            scenario=_loaded(scenario, overrides),
         )
         from node.testnet.running import running  # noqa: PLC0415 - loads slowly
 
@@ -135,6 +152,18 @@ def testnet(
         raise typer.Exit(INTERRUPTED) from None
 
 
+def _loaded(scenario: str | None, overrides: list[str] | None) -> ScenarioFile | None:
+    """The scenario that was asked for, and on stderr what its network has that no feeder has a place for."""
+    if scenario is None:
+        if overrides:
+            raise SettingError(f"--set {overrides[0]}: only with --scenario")
+        return None
+    loaded = load_scenario(scenario, overrides, None)
+    with refusals(scenario):
+        tell_left_out(loaded)
+    return loaded
+
+
 def _on_shutdown(do: Callable[[], object]) -> None:
     for number in SHUTDOWN:
         signal.signal(number, lambda *_: do())
@@ -146,7 +175,9 @@ def greeting(net: Running, settings: Settings) -> list[str]:
     first_block = document["first_block"]
     lines = ["", "Accounts (coins for gas, tokens in the wallet, tokens deposited)"]
     for number, account in enumerate(document["accounts"]):
-        lines.append(f"  ({number}) {account['address']}  {account['private_key']}  bus {account['bus']}")
+        lines.append(
+            f"  ({number}) {account['address']}  {account['private_key']}  bus {account['bus_name']}"
+        )
     return [
         *lines,
         f"Mnemonic: {document['mnemonic']}",
@@ -154,6 +185,8 @@ def greeting(net: Running, settings: Settings) -> list[str]:
         "",
         f"Token     {document['token']}  ({document['token_decimals']} decimals)",
         f"Exchange  {document['exchange']}  (chain {document['chain_id']}, from block {first_block})",
+        f"Feeder    {document['feeder']}  ({document['terms']['buses']} buses)",
+        f"Scenario  {document['scenario']}  (its day from {_start(net)} UTC on repeats)",
         f"JSON-RPC  {document['rpc_url']}",
         f"Market    {document['api_url']}",
         *(
@@ -164,6 +197,11 @@ def greeting(net: Running, settings: Settings) -> list[str]:
         "",
         f"Ready. {_state(net, settings)}; Ctrl-C stops.",
     ]
+
+
+def _start(net: Running) -> str:
+    """When the scenario's day begins."""
+    return f"{net.market.world.scenario.slots.start.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 def _state(net: Running, settings: Settings) -> str:

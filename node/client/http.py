@@ -94,6 +94,10 @@ class Client:
         """What the utility publishes for a clearing."""
         return self._get(OutlookBody, f"/outlook/{slot}/{purpose}.json")
 
+    def devices(self, account: int) -> dict[str, Any]:
+        """What a testnet's account has, by its number. Raises RefusedError."""
+        return self._document(f"/devices/{account}.json")
+
     # --- resources, version 1 -------------------------------------------------------------------
 
     def resource(self, path: str, **query: str | int | bool) -> dict[str, Any]:

@@ -43,6 +43,17 @@ def load(
         raise ScenarioError(f"{source}: {_first_line(error)}") from None
 
 
+def changed(scenario: ScenarioFile, tables: Mapping[str, Mapping[str, object]]) -> ScenarioFile:
+    """The scenario with other values of some keys, by table, checked anew. Raises ScenarioError."""
+    document = scenario.model_dump()
+    for table, values in tables.items():
+        document[table] |= values
+    try:
+        return ScenarioFile.model_validate(document)
+    except ValidationError as error:
+        raise ScenarioError(_first_line(error)) from None
+
+
 def builtin_names() -> tuple[str, ...]:
     """Names of the scenarios that come with the package."""
     folder = files("node") / "scenarios"

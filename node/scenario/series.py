@@ -57,6 +57,27 @@ class Series:
         return replace(feeder, nominal_p_mw=p_mw, nominal_q_mvar=q_mvar)
 
 
+def held(series: Series, own: SlotsSection, slots: SlotsSection) -> Series:
+    """The powers in shorter slots from the same start, in each those of the file's slot that it lies in.
+
+    own: the file's slots. Raises FeederError where they are none of those, or end before the last.
+    """
+    if own.seconds % slots.seconds:
+        raise FeederError(
+            f"profiles.file: slots.seconds = {own.seconds}: must be a multiple of {slots.seconds},"
+            " the seconds of a slot here"
+        )
+    longer = own.seconds // slots.seconds
+    if own.count * longer < slots.count:
+        raise FeederError(
+            f"profiles.file: slots.count = {own.count}: {own.count} slots of {own.seconds} s end before the"
+            f" {slots.count} of {slots.seconds} s here"
+        )
+    rows = np.arange(slots.count) // longer
+    load, pv = (None if by_slot is None else by_slot[rows] for by_slot in (series.load, series.pv))
+    return Series(load, pv)
+
+
 def named(by_bus: Floats) -> npt.NDArray[np.bool_]:
     """The buses that a file has values for."""
     return np.asarray(~np.isnan(by_bus[0]))

@@ -21,8 +21,8 @@ from market.slots import Rule, Tariff, Terms
 from market.units import UEUR_PER_KWH_PER_EUR_PER_MWH, WH_PER_MWH, Floats, Ints
 from node.scenario import feeders
 from node.scenario.people import People, people
-from node.scenario.schema import PV_CAPACITY, ScenarioFile
-from node.scenario.series import read
+from node.scenario.schema import PV_CAPACITY, ScenarioFile, SlotsSection
+from node.scenario.series import held, read
 from node.scenario.storages import Stores, draw
 from node.scenario.streams import stream
 
@@ -183,11 +183,15 @@ DEVICE_ARRAYS = (
 )
 
 
-def build(scenario: ScenarioFile) -> World:
-    """Draw the world of a scenario. Raises FeederError for a feeder or profiles that cannot be used."""
+def build(scenario: ScenarioFile, file_slots: SlotsSection | None = None) -> World:
+    """Draw the world of a scenario. Raises FeederError for a feeder or profiles that cannot be used.
+
+    file_slots: those of the profiles' file, where they are longer than the scenario's from the same start.
+    """
     feeder, series = feeders.find(scenario.feeder), None
     if scenario.profiles.file is not None:
-        series = read(scenario.profiles.file, feeder, scenario.slots)
+        series = read(scenario.profiles.file, feeder, file_slots or scenario.slots)
+        series = held(series, file_slots or scenario.slots, scenario.slots)
         feeder = series.on(feeder)
     those = people(scenario, feeder, series)
     count = len(those.bus)

@@ -12,6 +12,8 @@ from ledger.eip712 import typed_data
 from ledger.keys import TEST_MNEMONIC
 from market.messages import CancelRequest
 from market.orders import NOBODY, Order, Side
+from node.agent.drawn import drawn
+from node.api.sources import UnknownAccountError
 from node.testnet.market import Market
 
 WARNING = "everybody knows these keys: never send anything of value to these addresses on any network"
@@ -29,6 +31,8 @@ def describe(market: Market, *, rpc_url: str, api_url: str, mnemonic: str) -> di
         **MarketSite.of(exchange, session.token, market.first_block).to_json(),
         "rpc_url": rpc_url,
         "api_url": api_url,
+        "scenario": world.scenario.name,
+        "feeder": world.feeder.name,
         "token_decimals": session.token.decimals,
         "utility": cast.utility.address,
         "guardian": cast.guardian.address,
@@ -50,6 +54,7 @@ def describe(market: Market, *, rpc_url: str, api_url: str, mnemonic: str) -> di
                 "address": key.address,
                 "private_key": "0x" + key.secret.hex(),
                 "bus": int(world.bus[k]),
+                "bus_name": world.feeder.bus_names[world.bus[k]],
                 "import_capacity_wh": int(world.import_capacity_wh[k]),
                 "export_capacity_wh": int(world.export_capacity_wh[k]),
                 "meter_private_key": "0x" + cast.meters[k].secret.hex(),
@@ -66,6 +71,13 @@ def describe(market: Market, *, rpc_url: str, api_url: str, mnemonic: str) -> di
 def _types(typed: Mapping[str, Any]) -> dict[str, Any]:
     """The types of a message, as libraries take them: the domain's they know."""
     return {name: members for name, members in typed["types"].items() if name != "EIP712Domain"}
+
+
+def devices(market: Market, number: int) -> dict[str, Any]:
+    """What an account has, as `wattbook agent` takes it. Raises UnknownAccountError."""
+    if number >= len(market.accounts):
+        raise UnknownAccountError(f"account {number}: there are {len(market.accounts)}, from 0 on")
+    return drawn(market.world, number).model_dump()
 
 
 def public(document: Mapping[str, Any]) -> dict[str, Any]:

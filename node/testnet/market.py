@@ -12,26 +12,14 @@ from ledger.token import Token
 from market.slots import Terms
 from node.oracle.signers import Oracles
 from node.rpc.engine import Engine
-from node.scenario.loading import load
-from node.scenario.world import World, build
+from node.scenario.world import World
 from node.simulate.session import Cast, Member, Session
 from node.testnet.chain import EngineChain
 from node.testnet.record import Record
 from node.testnet.settings import FolderError
 
-SLOT_SECONDS = 900
-SLOTS_PER_DAY = 86_400 // SLOT_SECONDS
-SCENARIO = "ieee33-day"
 SEED = 0
 """Of the operators' keys and the meters' deviations; the weather has the scenario's own."""
-TERMS = {
-    "open_lead_seconds": 7_200,
-    "gate_lead_seconds": 300,
-    "price_grace_seconds": 3_600,
-    "meter_grace_seconds": 86_400,
-    "resettle_grace_seconds": 30 * 86_400,  # readings that come late, after a jump in time, still count
-}
-PROSUMERS = {"pv_share": "1.0", "pv_mw": "2.0", "deposit_eur": "1000.0", "credit_limit_eur": "50.0"}
 WALLET_EUR = 1_000
 """Tokens that each account finds in its wallet, beside what is deposited for it."""
 
@@ -68,7 +56,7 @@ class Market:
 
     def index(self, slot: int) -> int:
         """The world's slot at the same time of day (UTC) as a slot of the chain."""
-        return slot % SLOTS_PER_DAY
+        return (slot - self.world.first_slot) % self.world.periods
 
 
 def cast_of(accounts: Sequence[Key], oracles: int = 3) -> Cast:
@@ -99,23 +87,6 @@ def paying_keys_of_simulations() -> frozenset[str]:
     """Addresses that pay for gas when a simulation runs on this node."""
     cast = Cast.from_seed(SEED, 0, 0)
     return frozenset(key.address for key in (cast.utility, cast.guardian, cast.relayer))
-
-
-def world_of(accounts: int, oracles: int = 3) -> World:
-    """One day of the built-in scenario in quarter hours, with as many prosumers as there are accounts.
-
-    More than half of the oracles are a quorum.
-    """
-    overrides = {
-        "slots.seconds": str(SLOT_SECONDS),
-        "slots.count": str(SLOTS_PER_DAY),
-        "prosumers.count": str(accounts),
-        "oracle.signers": str(oracles),
-        "oracle.quorum": str(oracles // 2 + 1),
-    }
-    overrides |= {f"prosumers.{key}": value for key, value in PROSUMERS.items()}
-    overrides |= {f"market.{key}": str(value) for key, value in TERMS.items()}
-    return build(load(SCENARIO, overrides))
 
 
 def deploy_market(engine: Engine, cast: Cast, world: World, stop: Flag) -> Market:

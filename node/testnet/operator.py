@@ -21,6 +21,7 @@ import numpy as np
 
 from ledger.chain.protocol import ChainError
 from ledger.state import SlotState
+from market.agents.utility import IMPORT_NONCE
 from market.feeder.powerflow import power_flow
 from market.orders import OrderRejected, Reject
 from market.slots import Terms
@@ -225,7 +226,7 @@ class Operator:
                 return
             utility = self._session.cast.utility.address
             quoted = slot in self._quoted or (
-                state.charges_complete and self._exchange.nonce_used(slot, utility, 0)
+                state.charges_complete and self._exchange.nonce_used(slot, utility, IMPORT_NONCE)
             )
             phase = due(self._terms, slot, state, now, quoted=quoted)
             if self._oracles_elsewhere and not state.charges_complete:

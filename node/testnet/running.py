@@ -20,9 +20,11 @@ from ledger.chain.embedded import EmbeddedChain
 from ledger.chain.lmdb import ForeignFolderError
 from ledger.chain.protocol import ChainError, LogFilter
 from ledger.events import topic
-from ledger.keys import Key, mnemonic_keys
+from ledger.keys import TEST_MNEMONIC, Key, mnemonic_keys
 from ledger.record import Record as ChainRecord
 from market.events import SlotsScheduled
+from market.feeder.model import FeederError
+from market.pricing.admission import PricingError
 from node.api.app import create_api
 from node.api.archive import Growing
 from node.api.desk import Desk
@@ -32,25 +34,22 @@ from node.api.sources import LiveSource
 from node.client.serving import serving, url_of
 from node.rpc.app import create_app
 from node.rpc.engine import Engine, wall_clock
+from node.scenario.feeders import doubt, marketable
+from node.scenario.loading import ScenarioError
+from node.scenario.schema import ScenarioFile
+from node.scenario.world import World, broken_by_passive_load
 from node.simulate.run import genesis_of
 from node.testnet.chain import HeldClock
-from node.testnet.deployment import describe, public
-from node.testnet.market import (
-    SLOT_SECONDS,
-    Market,
-    cast_of,
-    deploy_market,
-    desk_key,
-    payers,
-    resume_market,
-    world_of,
-)
+from node.testnet.deployment import describe, devices, public
+from node.testnet.market import Market, cast_of, deploy_market, desk_key, payers, resume_market
 from node.testnet.narrator import Narrator
 from node.testnet.operator import Operator
 from node.testnet.outlook import publish
 from node.testnet.proofs import keep
 from node.testnet.record import NAME, Record, read_record, write_json, write_record, write_whole
-from node.testnet.settings import DEFAULT_ACCOUNTS, FolderError, PortError, SettingError, Settings
+from node.testnet.scenario import Kept
+from node.testnet.settings import FolderError, PortError, SettingError, Settings
+from node.testnet.world import SLOT_SECONDS, usual, world_of
 
 PREPARATION_SECONDS = 3_600
 """Chain time before the first opening in which a new market is deployed, a second a transaction."""
@@ -82,16 +81,22 @@ def running(
         rpc_socket = stack.enter_context(_listening(settings.host, settings.port, "--port"))
         api_socket = stack.enter_context(_listening(settings.host, settings.api_port, "--api-port"))
         clock = HeldClock(_preparation(wall_clock()))
-        engine, cast_keys, record = _open(settings, clock)
+        record = None if settings.data is None else read_record(settings.data)
+        with _of_scenario():
+            scenario, kept = _scenario(settings, record)
+            keys = _keys(settings, scenario, record)
+            world = world_of(len(keys), settings.oracles, scenario)
+            _warn(world, complain)
+        engine = _open(settings, clock, keys, record)
         stop = engine.stopping
         stack.callback(engine.chain.close)
         stack.callback(stop.set)
         _keep_genesis(engine.chain, settings.data)
-        cast = cast_of(cast_keys, settings.oracles)
-        world = world_of(len(cast_keys), settings.oracles)
+        cast = cast_of(keys, settings.oracles)
         if record is None:
             market = deploy_market(engine, cast, world, stop)
             if settings.data is not None:
+                kept.write(settings.data)
                 write_record(settings.data, market.record)
         else:
             market = resume_market(engine, cast, world, record, stop)
@@ -128,6 +133,7 @@ def running(
             archive=Growing(projection.source, partial(_read, market)),
             desk=_desk(market, api_socket),
             host=settings.host,
+            devices=partial(devices, market) if settings.words == TEST_MNEMONIC else None,
         )
         stack.enter_context(serving(create_app(engine, origins=settings.origins), rpc_socket, LOG_LEVEL))
         stack.enter_context(serving(api, api_socket, LOG_LEVEL))
@@ -139,6 +145,46 @@ def running(
         yield Running(market, engine, document, record is not None)
 
 
+# --- the scenario -------------------------------------------------------------------------------
+
+
+@contextmanager
+def _of_scenario() -> Iterator[None]:
+    """Whatever a scenario's world cannot be is a setting that is not allowed."""
+    try:
+        yield
+    except (ScenarioError, FeederError, PricingError) as refusal:
+        raise SettingError(f"--scenario: {refusal}") from None
+
+
+def _scenario(settings: Settings, record: Record | None) -> tuple[ScenarioFile, Kept]:
+    """The scenario to build, and what a data folder keeps of it. One that holds a market has its own.
+
+    Raises FeederError, FolderError.
+    """
+    if settings.data is None or record is None:
+        asked = settings.scenario or usual()
+        return asked, Kept.of(asked)
+    kept = Kept.read(settings.data) or Kept.of(usual())  # folders of earlier versions keep none
+    if settings.scenario is not None and (other := kept.differing(Kept.of(settings.scenario))):
+        raise FolderError(
+            f"--data {settings.data}: holds a market of the scenario {kept.document.name}, and --scenario"
+            f" differs in {', '.join(other)}; leave --scenario out, or name another folder"
+        )
+    return kept.lying_in(settings.data), kept
+
+
+def _warn(world: World, complain: Say) -> None:
+    """Say what is wrong with a feeder, and does not keep a market from running on it.
+
+    Raises FeederError, PricingError for one that no market can have.
+    """
+    marketable(world.feeder)
+    for found in (doubt(world.feeder), broken_by_passive_load(world)):
+        if found:
+            complain(f"warning: {found}")
+
+
 # --- the chain ----------------------------------------------------------------------------------
 
 
@@ -148,12 +194,11 @@ def _preparation(wall: int) -> int:
     return (wall // SLOT_SECONDS - openings_ago) * SLOT_SECONDS - PREPARATION_SECONDS
 
 
-def _open(settings: Settings, clock: HeldClock) -> tuple[Engine, tuple[Key, ...], Record | None]:
-    """Engine over the chain, the accounts' keys, and the record of a folder that holds a market."""
-    record = None if settings.data is None else read_record(settings.data)
+def _keys(settings: Settings, scenario: ScenarioFile, record: Record | None) -> tuple[Key, ...]:
+    """The accounts' keys, those of a folder that holds a market. Raises SettingError."""
     count = settings.accounts
     if count is None:
-        count = DEFAULT_ACCOUNTS if record is None else len(record.accounts)
+        count = scenario.population if record is None else len(record.accounts)
     try:
         keys = mnemonic_keys(count, settings.words)
     except ValueError as refusal:
@@ -163,6 +208,11 @@ def _open(settings: Settings, clock: HeldClock) -> tuple[Engine, tuple[Key, ...]
             f"--data {settings.data}: holds a market of {len(record.accounts)} accounts from"
             f" {record.accounts[0]} on; start it with that --mnemonic and --accounts, or name another folder"
         )
+    return keys
+
+
+def _open(settings: Settings, clock: HeldClock, keys: tuple[Key, ...], record: Record | None) -> Engine:
+    """Engine over the chain, a new one where no market is recorded. Raises SettingError, FolderError."""
     try:
         chain = EmbeddedChain(
             genesis_timestamp=clock(),
@@ -180,7 +230,7 @@ def _open(settings: Settings, clock: HeldClock) -> tuple[Engine, tuple[Key, ...]
             f"--data {settings.data}: holds a market, but {NAME}, which says where it is on the chain, is"
             " missing: bring it back, or name another folder"
         )
-    return Engine(chain, keys), keys, record
+    return Engine(chain, keys)
 
 
 def _keep_genesis(chain: EmbeddedChain, folder: Path | None) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ledger.keys import TEST_MNEMONIC
 from market.messages import ORACLES_MAX
 
+if TYPE_CHECKING:
+    from node.scenario.schema import ScenarioFile
+
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 """Scheme, host and port of a page, without a path (RFC 6454)."""
-DEFAULT_ACCOUNTS = 10
 ACCOUNTS_MAX = 200
 """Prosumers that a testnet registers and meters at most."""
 HORIZON_MAX = 96
@@ -41,7 +44,8 @@ class FolderError(StartError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The options of the command. `accounts` and `mnemonic` None: those of the data folder, or the default.
+    """The options of the command. `accounts`, `mnemonic`, `scenario` None: those of the data folder, or the
+    default; accounts are by default as many as the scenario's prosumers.
 
     Port 0 lets the system choose. Charges and prices, or readings, come from processes elsewhere where it
     says so; `horizon` is how many slots oracles elsewhere clear together. Raises SettingError.
@@ -60,6 +64,7 @@ class Settings:
     meters_elsewhere: bool = False
     horizon: int = 1
     origins: tuple[str, ...] = ()
+    scenario: ScenarioFile | None = None
 
     def __post_init__(self) -> None:
         for name, port in (("--port", self.port), ("--api-port", self.api_port)):
@@ -69,6 +74,8 @@ class Settings:
             raise SettingError(f"--api-port {self.api_port}: is --port already; name another one")
         if self.accounts is not None and not 1 <= self.accounts <= ACCOUNTS_MAX:
             raise SettingError(f"--accounts {self.accounts}: from 1 to {ACCOUNTS_MAX}")
+        if self.scenario is not None:
+            _check_population(self.scenario, self.accounts)
         if not 1 <= self.oracles <= ORACLES_MAX:
             raise SettingError(f"--oracles {self.oracles}: from 1 to {ORACLES_MAX}")
         if not 1 <= self.horizon <= HORIZON_MAX:
@@ -87,3 +94,19 @@ class Settings:
     def words(self) -> str:
         """The mnemonic in force."""
         return TEST_MNEMONIC if self.mnemonic is None else self.mnemonic
+
+
+def _check_population(scenario: ScenarioFile, accounts: int | None) -> None:
+    """Everybody of a scenario has an account. Raises SettingError."""
+    listed = len(scenario.prosumer)
+    if listed and accounts not in (None, listed):
+        raise SettingError(
+            f"--accounts {accounts}: the scenario lists {listed} [[prosumer]], an account for each; leave"
+            " --accounts out"
+        )
+    if accounts is None and scenario.population > ACCOUNTS_MAX:
+        remedy = "" if listed else f"; --accounts {ACCOUNTS_MAX} draws so many"
+        raise SettingError(
+            f"--scenario: {scenario.population} prosumers, and a testnet has at most {ACCOUNTS_MAX}"
+            f" accounts{remedy}"
+        )

@@ -17,6 +17,7 @@ from node.scenario import ScenarioError, load
 from node.scenario.feeders import doubt, find, notice
 from node.scenario.world import build
 from node.simulate.run import simulate
+from tests.grids import grid_json
 
 SMALL = """
 name = "small"
@@ -33,19 +34,6 @@ def scenario(tmp_path: Path, **overrides: str):
     path = tmp_path / "small.toml"
     path.write_text(SMALL, encoding="utf-8")
     return load(path, {key.replace("__", "."): value for key, value in overrides.items()})
-
-
-def grid_json(buses: int = 5) -> str:
-    import pandapower
-
-    net = pandapower.create_empty_network()
-    for k in range(buses):
-        pandapower.create_bus(net, vn_kv=0.4, name=f"house {k}")
-        if k:
-            pandapower.create_line_from_parameters(net, k - 1, k, 0.1, 0.3, 0.1, 0.0, 0.2)
-            pandapower.create_load(net, k, p_mw=0.01, q_mvar=0.002)
-    pandapower.create_ext_grid(net, 0)
-    return pandapower.to_json(net)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ledger.history import History, SlotHistory, history
 from market.orders import OrderPlaced
 from node.agent.drawn import as_toml, drawn
 from node.scenario.streams import stream
-from node.testnet.market import world_of
+from node.testnet.world import world_of
 from tests.long.faults import Faults, mended
 from tests.long.rolling import Rolling
 from tests.network.processes import Network, Process, network

@@ -32,9 +32,10 @@ from node.oracle.app import create_app, receive
 from node.oracle.process import OracleProcess, Timing
 from node.rpc.engine import Engine
 from node.testnet.deployment import describe, public
-from node.testnet.market import Market, cast_of, deploy_market, payers, world_of
+from node.testnet.market import Market, cast_of, deploy_market, payers
 from node.testnet.operator import Operator
 from node.testnet.outlook import publish
+from node.testnet.world import world_of
 
 GENESIS = 1_795_289_400
 """In the evening: what is traded is the night, when nobody injects."""

@@ -148,18 +148,19 @@ def network(
     *,
     accounts: int,
     signers: int = 3,
-    devices: Callable[[int], str],
+    devices: Callable[[int], str | None],
     oracles: dict[int, tuple[str, ...]],
     agents: dict[int, tuple[str, ...]],
     answer_seconds: float,
     turn_seconds: float,
     horizon: int = 1,
     data: Path | None = None,
+    scenario: Path | None = None,
 ) -> Iterator[Network]:
     """A testnet with these processes; how one misbehaves is its tuple, empty for who does not.
 
-    `devices` is the TOML of an account. An oracle that is not named is down. With a `data` folder the testnet
-    can be started again, where everybody finds it.
+    `devices` is the TOML of an account, None for those that the testnet tells. An oracle that is not named is
+    down. With a `data` folder the testnet can be started again, where everybody finds it.
     """
     with ExitStack() as stack:
         config = folder / "testnet.json"
@@ -167,9 +168,10 @@ def network(
         port, api_port = (0, 0) if data is None else _free_ports(2)
         ports = ("--port", str(port), "--api-port", str(api_port), "--config-out", str(config))
         sizes = ("--accounts", str(accounts), "--oracles", str(signers))
+        world = () if scenario is None else ("--scenario", str(scenario))
         left_out = ("--without-oracles", "--without-meters", "--horizon", str(horizon))
         testnet = stack.enter_context(
-            _run(folder / "testnet.log", *COMMAND, "testnet", *sizes, *ports, *left_out, *kept)
+            _run(folder / "testnet.log", *COMMAND, "testnet", *sizes, *world, *ports, *left_out, *kept)
         )
         document = _document(config, testnet)
         chain = RpcChain(document["rpc_url"])
@@ -177,14 +179,13 @@ def network(
         started = Network(folder, testnet, document, chain, site_of(document, config).open(chain), urls)
         market = ("--market", document["api_url"])
         for number, misbehaviour in agents.items():
-            own = folder / f"agent-{number}.toml"
-            own.write_text(devices(number))
+            own = _written(folder / f"agent-{number}.toml", devices(number))
             started.agents[number] = stack.enter_context(
                 _run(
                     folder / f"agent-{number}.log",
                     *(MISBEHAVING if misbehaviour else COMMAND),
                     *misbehaviour,
-                    *("agent", *market, "--account", str(number), "--devices", str(own), "--meter", "--json"),
+                    *("agent", *market, "--account", str(number), *own, "--meter", "--json"),
                     *(word for url in urls for word in ("--oracle", url)),
                 )
             )
@@ -207,6 +208,14 @@ def network(
                 )
             )
         yield started
+
+
+def _written(path: Path, devices: str | None) -> tuple[str, ...]:
+    """An agent's option for its devices, where it has a file of its own."""
+    if devices is None:
+        return ()
+    path.write_text(devices)
+    return "--devices", str(path)
 
 
 @contextmanager

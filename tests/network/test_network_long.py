@@ -10,7 +10,7 @@ import pytest
 from market.atc.responses import Stand
 from node.agent.drawn import as_toml, drawn
 from node.scenario.world import World
-from node.testnet.market import SLOTS_PER_DAY, world_of
+from node.testnet.world import SLOTS_PER_DAY, world_of
 from tests.network.processes import network
 from tests.network.trading_day import audited, best_prices, clearing, furthest, settle, trade
 

@@ -14,7 +14,9 @@ from eth_account import Account
 from typer.testing import CliRunner
 
 from ledger.address import checksummed
+from ledger.audit.clearings import clearings
 from ledger.record import Record
+from market.agents.utility import IMPORT_NONCE
 from market.atc.messages import Purpose
 from market.atc.responses import Responses, Stand
 from market.units import WH_PER_MWH
@@ -38,17 +40,36 @@ value_at_max_eur_per_mwh = {last}
 """
 
 
+OWN = """
+name = "own"
+[feeder]
+name = "random:4:7"
+[market]
+gate_lead_seconds = 300
+[[prosumer]]
+bus = "3"
+firm_kw = 20.0
+flexible_kw = [1.0, 20.0]
+"""
+
+
 def devices(number: int) -> str:
     return DEVICES.format(max_kw=20.0 + number, last=88.193847 + 7.3 * number)
 
 
 def test_a_slot_clears_and_settles_between_an_oracle_and_an_agent(tmp_path: Path):
-    """The smallest market of real processes: whoever is late on a busy machine has another turn."""
+    """The smallest market of real processes, on a feeder of its own; the testnet tells the agent's devices.
+
+    Whoever is late on a busy machine has another turn.
+    """
+    scenario = tmp_path / "own.toml"
+    scenario.write_text(OWN, "utf-8")
     with network(
         tmp_path,
         accounts=1,
         signers=1,
-        devices=devices,
+        devices=lambda number: None,
+        scenario=scenario,
         oracles={0: ()},
         agents={0: ()},
         answer_seconds=2,
@@ -57,6 +78,8 @@ def test_a_slot_clears_and_settles_between_an_oracle_and_an_agent(tmp_path: Path
         exchange, terms = net.exchange, net.exchange.terms()
         slot, (account,) = net.next_slot(), [each["address"] for each in net.document["accounts"]]
         net.wait("charges", lambda: exchange.slot_of(slot).charges_complete)
+        net.move_to(terms.opens(slot) + 1)
+        net.wait("quotes", lambda: exchange.nonce_used(slot, net.document["utility"], IMPORT_NONCE))
         net.move_to(terms.opens(slot) + LAST_ROUND_SECONDS)
         net.wait("orders", lambda: slot in net.agents[0].ordered)
         net.move_to(terms.closing(slot) + 1)
@@ -65,7 +88,10 @@ def test_a_slot_clears_and_settles_between_an_oracle_and_an_agent(tmp_path: Path
         net.wait("settlement", lambda: exchange.slot_of(slot).settled)
         net.wait("bill", lambda: any(event["event"] == "bill" for event in net.agents[0].events))
         assert exchange.reading_of(slot, account).found
+        record, report = audited(net, tmp_path / "bundle")
         said = net.transcript()
+    assert report.ok, str(report)
+    assert {each.feeder[0] for each in clearings(record)} == {"random:4:7"}
     answered = {(each["slot"], each["purpose"]) for each in said if each["kind"] == "answer"}
     assert {(slot, Purpose.CHARGES), (slot, Purpose.PRICES)} <= answered
     assert slot in {event["slot"] for event in net.agents[0].events if event["event"] == "bill"}

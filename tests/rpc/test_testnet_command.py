@@ -252,6 +252,7 @@ def test_start_that_was_cut_short_is_begun_again(tmp_path: Path) -> None:
         assert not net.resumed
     proved = [path.stem for path in (tmp_path / "certificates").iterdir()]
     (tmp_path / "certificates" / f"{bytes(32).hex()}.bin").write_bytes(b"half-written")
+    (tmp_path / "scenario.json").unlink()  # folders of earlier versions have none
     with running(Settings(port=0, api_port=0, data=tmp_path), print, print) as net:
         assert net.resumed
         proofs = f"{net.document['api_url']}/certificates"
