@@ -173,14 +173,15 @@ def _show(measured: Mapping[str, Sequence[Row]]) -> None:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    """Value, goal, peer, the peer's value, ratio; a figure of one run is marked."""
-    from node.bench.row import number  # noqa: PLC0415
+    """Value, goal, peer, the peer's value, ratio; one run is marked, a power has what it rests on."""
+    from node.bench.row import number, range_in_words  # noqa: PLC0415
 
     sign = "≤" if row.better == "less" else "≥"
     mark = "✓" if row.reached else "✗"
     ours, theirs = (f" {ONCE}" if row.runs[side : side + 1] == (1,) else "" for side in range(2))
+    rests_on = range_in_words(row) if row.points is not None else ""
     return (
-        f"{number(row.value)} {row.unit}{ours}",
+        f"{number(row.value)} {row.unit}{ours}{rests_on}",
         "" if row.goal is None else f"{sign} {number(row.goal)} {mark}",
         row.peer or "",
         "" if row.peer_value is None else f"{number(row.peer_value)}{theirs}",

@@ -112,19 +112,21 @@ def test_the_table_shows_what_json_tells(monkeypatch: pytest.MonkeyPatch):
         Row("a thing", 1_234.4, "gas", "a peer", 2_468.8, goal=1_000, why="it is slow"),
         Row("another", 0.01234, "s", goal=0.5, runs=(1,)),
         Row("side by side", 3, "s", "a peer", 12, runs=(3, 1)),
+        Row("a power", 1.1, "1", runs=(3,), spread=(1.0, 1.2), points=4),
         Row("alone", 7, "orders/s", better="more"),
     ]
     monkeypatch.setattr("node.bench.registry.GROUPS", (Group("invented", "nothing", lambda: rows),))
     shown = bench("invented").stdout
     assert re.search(r"a thing +1,234 gas +≤ 1,000 ✗ +a peer +2,469 +0\.50", shown)
     assert re.search(r"another +0\.0123 s ¹ +≤ 0\.5 ✓", shown)
+    assert re.search(r"a power +1\.1 1 \(1 to 1\.2, 4 points\) +\n", shown)
     assert re.search(r"side by side +3 s +a peer +12 ¹ +0\.25", shown)
     assert re.search(r"alone +7 orders/s +\n", shown)
     assert "✗ a thing: it is slow" in shown
     told = json.loads(bench("--json").stdout)
-    assert [row["why"] for row in told] == ["it is slow", None, None, None]
-    assert [row["reached"] for row in told] == [False, True, None, None]
-    assert [row["ratio"] for row in told] == [0.5, None, 0.25, None]
+    assert [row["why"] for row in told] == ["it is slow", *4 * [None]]
+    assert [row["reached"] for row in told] == [False, True, *3 * [None]]
+    assert [row["ratio"] for row in told] == [0.5, None, 0.25, None, None]
 
 
 def test_the_page_has_every_row_its_ratio_and_the_curves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
