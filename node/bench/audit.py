@@ -66,12 +66,15 @@ def growth(small: dict[str, Any], large: dict[str, Any]) -> Iterator[Row]:
 
 
 def _day(prosumers: int, folder: Path) -> Path:
-    """The bundle of a day, simulated if it is not in the folder yet."""
+    """The bundle of a day, simulated if it is not in the folder yet; half a day is never left there."""
     scenario = load("ieee33-day", {"prosumers.count": str(prosumers), "oracle.method": "newton", **SESSION})
     made_of = f"{scenario!r} {contracts.load('Exchange').source_sha256} {VERSION}"
     out = folder / f"day-{prosumers}-{sha256(made_of.encode()).hexdigest()[:12]}"
-    if not (out / "bundle").is_dir():
-        simulate(scenario, out)
+    if not out.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder) as begun:
+            simulate(scenario, Path(begun) / "day")
+            Path(begun, "day").rename(out)
     return out / "bundle"
 
 

@@ -252,10 +252,22 @@ def test_days_are_kept_where_the_page_is_written(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(audit, "_measured", lambda *_, **__: told)
     for _ in range(2):
         assert bench("audit", "--out", "kept").exit_code == 0
-    assert [out.parent for out in simulated] == [Path("kept")] * len(audit.PROSUMERS), "each of them once"
+    assert len(simulated) == len(audit.PROSUMERS), "each of them once"
+    assert len(list(Path("kept").glob("day-*/bundle"))) == len(audit.PROSUMERS)
     assert bench("audit").exit_code == 0
     assert len(simulated) == 2 * len(audit.PROSUMERS) and not simulated[-1].exists()
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_half_a_day_is_not_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def interrupted(_: object, out: Path) -> None:
+        (out / "bundle").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(audit, "simulate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        next(iter(audit.rows(tmp_path)))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
