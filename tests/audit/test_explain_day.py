@@ -7,15 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from ledger.audit.explain import explain
 from ledger.audit.result import of_slot
 from ledger.history import history
 from ledger.record import Record
+from node.cli.app import app
 from node.scenario.loading import load
 from node.simulate.run import simulate
 from tests.audit.sources import misplaced
-from tests.house.repository import ROOT
+from tests.house.documents import page
 
 INDEPENDENT = Path(__file__).with_name("independent.py")
 
@@ -52,4 +54,9 @@ def test_every_payment_of_the_demo(demo: Path, record_property) -> None:
         ]
     assert told == 24 * 61
     record_property("payments", told)
-    assert f"```text\n{explain(record, '103:2')}\n```" in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_readme_shows_what_the_command_tells(demo: Path) -> None:
+    done = CliRunner().invoke(app, ["audit", "explain", str(demo), "103:2"])
+    assert done.exit_code == 0
+    assert f"```text\n{done.stdout}```" in page("README.md")
