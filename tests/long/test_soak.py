@@ -30,8 +30,9 @@ WARM_SLOTS = 12
 """The first of them is settled by then, nine slots after it opened: every process has loaded what it uses."""
 LOOKS = 4
 """Of so many slots in a row the least counts: connections come and go, what leaks stays."""
-HANDLES_MORE = 8
-"""Connections that are open whenever it is looked; what leaks shows as one for each slot at least."""
+HANDLES_MORE = 2 * (AGENTS + ORACLES)
+"""Everybody who talks to a process holds two connections at most, and none when one of them has just begun anew;
+what leaks comes with blocks and requests, of which there are dozens a slot."""
 AGENT_KIB_MORE, TESTNET_KIB_PER_SLOT = 40_960, 1_024
 """Nobody but the testnet keeps the past: its chain, its contract's storage, what its pages show. An hour with
 150 slots traded, of all times of day, measured 65 MiB, some 440 KiB a slot, of which twice may be."""
