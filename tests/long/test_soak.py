@@ -31,8 +31,8 @@ WARM_SLOTS = 12
 LOOKS = 4
 """Of so many slots in a row the least counts: connections come and go, what leaks stays."""
 HANDLES_MORE = 2 * (AGENTS + ORACLES)
-"""Everybody who talks to a process holds two connections at most, and none when one of them has just begun anew;
-what leaks comes with blocks and requests, of which there are dozens a slot."""
+"""Everybody who talks to a process holds two connections at most, and none where one of the two has just
+begun anew; what leaks comes with blocks and requests, of which there are dozens a slot."""
 AGENT_KIB_MORE, TESTNET_KIB_PER_SLOT = 40_960, 1_024
 """Nobody but the testnet keeps the past: its chain, its contract's storage, what its pages show. An hour with
 150 slots traded, of all times of day, measured 65 MiB, some 440 KiB a slot, of which twice may be."""
