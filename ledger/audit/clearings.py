@@ -34,23 +34,11 @@ def clearings(record: Record) -> tuple[Clearing, ...]:
     """The clearings whose certificates and inputs the record has, in chain order."""
     found = []
     for posted in record.posted:
-        feeder = _feeder(record.bundle.inputs.get(posted.input_hash))
+        feeder = feeder_of(record.bundle.inputs.get(posted.input_hash))
         claims = _claims(record.bundle.certificates.get(posted.certificate_hash))
         if feeder is not None and claims is not None:
             found.append(Clearing(posted.slot, _kind(posted), (feeder.name, feeder.hash), *claims))
     return tuple(found)
-
-
-def named_bus(record: Record, bus: int, *posted: ChargesPosted | PricesPosted) -> str:
-    """A bus by its name in the inputs of the first of these clearings that the record has, and its index.
-
-    By its index alone where the record has none of them: the contract knows no names.
-    """
-    for each in posted:
-        feeder = _feeder(record.bundle.inputs.get(each.input_hash))
-        if feeder is not None and bus < feeder.buses:
-            return f"bus {feeder.bus_names[bus]} (index {bus})"
-    return f"the bus of index {bus}"
 
 
 def unproved(record: Record) -> dict[str, set[int]]:
@@ -71,7 +59,8 @@ def _kind(posted: ChargesPosted | PricesPosted) -> str:
 
 
 @lru_cache(maxsize=PROOFS_READ)
-def _feeder(given: bytes | None) -> Feeder | None:
+def feeder_of(given: bytes | None) -> Feeder | None:
+    """The feeder that a clearing's inputs name, None where they are not there or cannot be read."""
     if given is None:
         return None
     try:

@@ -17,7 +17,7 @@ from itertools import chain
 from typing import Any
 
 from ledger.audit import plain
-from ledger.audit.clearings import named_bus
+from ledger.audit.clearings import feeder_of
 from ledger.audit.plain import euros
 from ledger.audit.verdict import clock, runs
 from ledger.history import History, Measured, SlotHistory, history
@@ -196,8 +196,20 @@ def _find(
 def _who(record: Record, known: History, number: int, slot: SlotHistory) -> str:
     if number == UTILITY_ID:
         return "The utility"
-    headers = [found[1] for found in (slot.charges_posted, slot.prices_posted) if found is not None]
-    return f"Account {number} at {named_bus(record, known.bus(number), *headers)}"
+    inputs = [found[1].input_hash for found in (slot.charges_posted, slot.prices_posted) if found is not None]
+    return f"Account {number} at {_named_bus(record, known.bus(number), inputs)}"
+
+
+def _named_bus(record: Record, bus: int, inputs: Iterable[bytes]) -> str:
+    """A bus by its name in clearings' inputs, the first of these hashes that the record has, and its index.
+
+    By its index alone where the record has none of them: the contract knows no names.
+    """
+    for each in inputs:
+        feeder = feeder_of(record.bundle.inputs.get(each))
+        if feeder is not None and bus < feeder.buses:
+            return f"bus {feeder.bus_names[bus]} (index {bus})"
+    return f"the bus of index {bus}"
 
 
 def _heading(who: str, known: History, posted: Posted, total: int, slot: SlotHistory) -> str:
