@@ -6,13 +6,14 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from node.cli.errors import FAILED, USAGE, complain, stop, writing
 from node.cli.options import Json
-from node.cli.sheet import listed
+from node.cli.sheet import listed, sheet
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -146,34 +147,19 @@ def _told(rows: Iterable[Row], progress: Console) -> Iterator[Row]:
 
 
 def _show(measured: Mapping[str, Sequence[Row]]) -> None:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    if not measured:
-        return
-    sheet = Table(
-        box=SIMPLE_HEAD, caption=f"ratio: value / the peer's. ✓ goal met, ✗ not yet. {ONCE} one run."
-    )
-    sheet.add_column("benchmark")
-    for name in ("value", "goal"):
-        sheet.add_column(name, justify="right", no_wrap=True)
-    sheet.add_column("peer")
-    for name in ("its value", "ratio"):
-        sheet.add_column(name, justify="right", no_wrap=True)
+    """A table for each group, then why goals are missed."""
+    width = get_terminal_size().columns
     for group, rows in measured.items():
-        sheet.add_row(f"[bold]{group}[/bold]")
-        for row in rows:
-            sheet.add_row(f"  {row.name}", *_cells(row))
-        sheet.add_section()
-    console = Console()
-    console.print(sheet)
+        head = (group, "value", "goal", "peer", "its value", "ratio")
+        typer.echo("\n".join([*sheet(head, [_cells(row) for row in rows], width), ""]))
+    if measured:
+        typer.echo(f"ratio: value / the peer's. ✓ goal met, ✗ not yet. {ONCE} one run.")
     for row in (row for rows in measured.values() for row in rows if row.reached is False and row.why):
-        console.print(f"✗ {row.name}: {row.why}", highlight=False, markup=False)
+        typer.echo(f"✗ {row.name}: {row.why}")
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    """Value, goal, peer, the peer's value, ratio; one run is marked, a power has what it rests on."""
+    """Name, value, goal, peer, the peer's value, ratio; one run is marked, a power has what it rests on."""
     from node.bench.row import number, range_in_words  # noqa: PLC0415
 
     sign = "≤" if row.better == "less" else "≥"
@@ -181,7 +167,8 @@ def _cells(row: Row) -> tuple[str, ...]:
     ours, theirs = (f" {ONCE}" if row.runs[side : side + 1] == (1,) else "" for side in range(2))
     rests_on = range_in_words(row) if row.points is not None else ""
     return (
-        f"{number(row.value)} {row.unit}{ours}{rests_on}",
+        f"{row.name}{rests_on}",
+        f"{number(row.value)} {row.unit}".removesuffix(" 1") + ours,
         "" if row.goal is None else f"{sign} {number(row.goal)} {mark}",
         row.peer or "",
         "" if row.peer_value is None else f"{number(row.peer_value)}{theirs}",

@@ -119,14 +119,23 @@ def test_the_table_shows_what_json_tells(monkeypatch: pytest.MonkeyPatch):
     shown = bench("invented").stdout
     assert re.search(r"a thing +1,234 gas +≤ 1,000 ✗ +a peer +2,469 +0\.50", shown)
     assert re.search(r"another +0\.0123 s ¹ +≤ 0\.5 ✓", shown)
-    assert re.search(r"a power +1\.1 1 \(1 to 1\.2, 4 points\) +\n", shown)
+    assert re.search(r"a power \(1 to 1\.2, 4 points\) +1\.1\n", shown)
     assert re.search(r"side by side +3 s +a peer +12 ¹ +0\.25", shown)
-    assert re.search(r"alone +7 orders/s +\n", shown)
+    assert re.search(r"alone +7 orders/s\n", shown)
     assert "✗ a thing: it is slow" in shown
     told = json.loads(bench("--json").stdout)
     assert [row["why"] for row in told] == ["it is slow", *4 * [None]]
     assert [row["reached"] for row in told] == [False, True, *3 * [None]]
     assert [row["ratio"] for row in told] == [0.5, None, 0.25, None, None]
+
+
+def test_the_table_has_every_name_on_narrow_terminals(monkeypatch: pytest.MonkeyPatch):
+    name = "what is measured here has a name that is longer than some terminals are wide"
+    rows = [Row(name, 1.1, "1", "a peer with a name that is long as well", 2.2, goal=1, points=4)]
+    monkeypatch.setattr("node.bench.registry.GROUPS", (Group("invented", "nothing", lambda: rows),))
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = bench("invented").stdout
+    assert set(name.split()) <= set(shown.split()) and "1.1" in shown and "0.50" in shown
 
 
 def test_the_page_has_every_row_its_ratio_and_the_curves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
