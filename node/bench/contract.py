@@ -35,20 +35,20 @@ MAKERS: dict[int, tuple[tuple[str, float], float]] = {
 
 
 BEFORE_THE_BOOK = (
-    "35 000 are spent before the book is looked at: transaction, data, signature, account, slot,"
+    "35,000 are spent before the book is looked at: transaction, data, signature, account, slot,"
     " position, charge"
 )
-BEHIND_WHY = f"{BEFORE_THE_BOOK}; what an order must change of them, 8 700"
-LEVEL_WHY = f"{BEFORE_THE_BOOK}; a level made takes 20 000"
-FIRST_WHY = f"{LEVEL_WHY}, a position 17 100"
-VERY_FIRST_WHY = f"{FIRST_WHY}, marks and summary of a side 39 100"
-POSITION_WHY = "a position made takes 17 100"
-CANCEL_WHY = "voids the entry and gives back reserve and marks at once: 17 000 that closing could take over"
+BEHIND_WHY = f"{BEFORE_THE_BOOK}; what an order must change of them, 8,700"
+LEVEL_WHY = f"{BEFORE_THE_BOOK}; a level made takes 20,000"
+FIRST_WHY = f"{LEVEL_WHY}, a position 17,100"
+VERY_FIRST_WHY = f"{FIRST_WHY}, marks and summary of a side 39,100"
+POSITION_WHY = "a position made takes 17,100"
+CANCEL_WHY = "voids the entry and gives back reserve and marks at once: 17,000 that closing could take over"
 BATCH_WHY = (
     "accounts and positions are met cold, since a batch is bounded so that it fits any block; then positions"
     " and levels that are made"
 )
-TRADE_WHY = "two orders 110 700, two readings 82 700 (kept until settlement), two settlements 61 900"
+TRADE_WHY = "two orders 110,700, two readings 82,700 (kept until settlement), two settlements 61,900"
 """What stands in the way of the goals, by parts: `contracts/README.md`, Gas goals."""
 
 
