@@ -34,8 +34,8 @@ HANDLES_PER_SLOT = 0.5
 """What leaks a file a slot opens twice as many."""
 KIB_PER_SLOT = {"agent": 128, "oracle": 512, "testnet": 3_072}
 """Nobody but the testnet keeps the past: its chain, its contract's storage, what its pages show. In the ten
-slots after a start it took 1 500 KiB more with each, an oracle some hundred: twice as much may be, and more of
-little."""
+slots after a start it took 1 500 KiB more with each, an oracle some hundred. Twice as much may be, and more
+of little."""
 DISK_KB_PER_SLOT = 1_500
 """Every state is kept: some thirty blocks a slot, each with the paths of a dozen words of storage. The same
 hour measured some 490 kB a slot of 19 orders; at noon, when an hour may begin, they are twice as many."""
