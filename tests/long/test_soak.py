@@ -16,9 +16,9 @@ from node.agent.drawn import as_toml, drawn
 from node.scenario.streams import stream
 from node.testnet.world import world_of
 from tests.long.faults import Faults, mended
-from tests.long.leaks import Use, growth, use_of
+from tests.long.leaks import Watch, everybody
 from tests.long.rolling import Rolling
-from tests.network.processes import Network, Process, network
+from tests.network.processes import Network, network
 from tests.network.trading_day import audited
 
 pytestmark = pytest.mark.long
@@ -39,21 +39,6 @@ of little."""
 DISK_KB_PER_SLOT = 1_500
 """Every state is kept: some thirty blocks a slot, each with the paths of a dozen words of storage. The same
 hour measured some 490 kB a slot of 19 orders; at noon, when an hour may begin, they are twice as many."""
-
-
-def everybody(net: Network) -> dict[str, Process]:
-    """Every process by its name."""
-    named = {f"oracle {number}": each for number, each in net.oracles.items()}
-    named |= {f"agent {number}": each for number, each in net.agents.items()}
-    return named | {"testnet": net.testnet}
-
-
-def kinds(names: Iterable[str]) -> dict[str, list[str]]:
-    """Names of processes by kind: agents, oracles, the testnet."""
-    found: dict[str, list[str]] = {}
-    for name in names:
-        found.setdefault(name.split()[0], []).append(name)
-    return found
 
 
 def told_orders(net: Network) -> Counter[tuple[str, int]]:
@@ -78,21 +63,13 @@ def rule_of(slot: SlotHistory) -> str:
     return "tariff rule" if slot.prices is None else "priced"
 
 
-def bytes_in(folder: Path) -> int:
-    """What the files of a folder take."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def kb_per_slot(sizes_bytes: list[int]) -> float:
-    """By how much the chain's folder grew after the first slots; one size of each slot."""
-    return (sizes_bytes[-1] - sizes_bytes[WARM_SLOTS - 1]) / 1e3 / (len(sizes_bytes) - WARM_SLOTS)
+def opened_uncharged(known: History, slots: list[int]) -> int:
+    """Slots in which nobody could trade, since a fault kept their charges away until they opened."""
+    return sum(known.slots[slot].charges is None for slot in slots if slot in known.slots)
 
 
 def test_an_hour_with_faults(tmp_path: Path, record_property: Callable[[str, object], None]):
     world = world_of(AGENTS)
-    data = tmp_path / "chain"
-    uses: list[dict[str, Use]] = []
-    disk: list[int] = []
     begun = time.monotonic()
     with (
         network(
@@ -104,59 +81,51 @@ def test_an_hour_with_faults(tmp_path: Path, record_property: Callable[[str, obj
             agents=dict.fromkeys(range(AGENTS), ()),
             answer_seconds=10,
             turn_seconds=60,
-            data=data,
+            data=tmp_path / "chain",
         ) as net,
         mended(Faults(net, stream(SEED, "soak", "faults"))) as faults,
     ):
-        market = Rolling(net)
+        market, watch = Rolling(net), Watch(net, tmp_path / "chain", WARM_SLOTS)
         while time.monotonic() - begun < 60 * MINUTES or len(market.slots) <= WARM_SLOTS:
             market.next_slot(faults.strike)
             faults.mend()
-            uses.append({name: use_of(each) for name, each in everybody(net).items()})
-            disk.append(bytes_in(data))
-            print(len(market.slots), dict(faults.seen), uses[-1], disk[-1], flush=True)
+            watch.look()
+            print(len(market.slots), dict(faults.seen), watch.uses[-1]["testnet"], flush=True)
         market.run_out()
         told = told_orders(net)
         processor_seconds = sum(oracle.processor_seconds for oracle in net.oracles.values())
-        assert not [name for name, each in everybody(net).items() if "Traceback" in each.said]
+        failed = [name for name, each in everybody(net).items() if "Traceback" in each.said]
         record, report = audited(net, tmp_path / "bundle")
-    assert report.ok, str(report)
     known = history(record)
-    assert told, "nobody traded"
     rules = Counter(rule_of(each) for each in known if each.traded.fills)
+    uncharged = opened_uncharged(known, market.slots)
+    clearings = sum((each.charges is not None) + (each.prices is not None) for each in known)
+    recorded = {
+        "seed": SEED,
+        "minutes": round((time.monotonic() - begun) / 60, 1),
+        "slots": len(market.slots),
+        "slots with fills, by what settled them": {"tariff rule": 0, "unsettled": 0, **rules},
+        "slots that opened without charges": uncharged,
+        "faults": dict(sorted(faults.seen.items())),
+        "testnet, MiB resident after the first slots and at the end": watch.testnet_mib,
+        "more with each slot of a life": {kind: str(each) for kind, each in watch.grown.items()},
+        "chain's folder, kB a slot": round(watch.disk_kb_per_slot, 1),
+        "clearings of charges or prices": clearings,
+        "processor seconds of all oracles, a clearing": round(processor_seconds / clearings, 2),
+        "processor seconds of all oracles, a slot": round(processor_seconds / len(market.slots), 2),
+        "orders of agents": told.total(),
+        "audit": report.verified[2],
+    }
+    for what, value in recorded.items():
+        record_property(what, value)
+    assert not failed, "a traceback was printed"
+    assert report.ok, str(report)
+    assert told, "nobody traded"
     assert set(rules) == {"priced"}, rules
     assert not told - kept_orders(known), "an order that was taken is not there"
-    grown = {
-        kind: growth([[each[name] for each in uses] for name in names])
-        for kind, names in kinds(uses[-1]).items()
-    }
-    for kind, each in grown.items():
-        assert each.kib_per_slot <= KIB_PER_SLOT[kind], (kind, each)
-        assert each.handles_per_slot <= HANDLES_PER_SLOT, (kind, each)
-    uncharged = opened_uncharged(known, market.slots)
     assert uncharged <= len(market.slots) / 2, "hardly anybody could trade"
     assert len(faults.seen) == KINDS or MINUTES < 60, faults.seen
-    assert kb_per_slot(disk) <= DISK_KB_PER_SLOT, disk
-    clearings = sum((each.charges is not None) + (each.prices is not None) for each in known)
-    record_property("seed", SEED)
-    record_property("minutes", round((time.monotonic() - begun) / 60, 1))
-    record_property("slots", len(market.slots))
-    record_property("slots with fills, by what settled them", {"tariff rule": 0, "unsettled": 0, **rules})
-    record_property("slots that opened without charges", uncharged)
-    record_property("faults", dict(sorted(faults.seen.items())))
-    resident = [each["testnet"].resident_kib // 1024 for each in (uses[WARM_SLOTS - 1], uses[-1])]
-    record_property("testnet, MiB resident after the first slots and at the end", resident)
-    for kind, each in grown.items():
-        record_property(f"{kind}, more with each slot of a life, KiB", round(each.kib_per_slot))
-        record_property(f"{kind}, files more with each", round(each.handles_per_slot, 2))
-    record_property("chain's folder, kB a slot", round(kb_per_slot(disk), 1))
-    record_property("clearings of charges or prices", clearings)
-    for name, count in (("clearing", clearings), ("slot", len(market.slots))):
-        record_property(f"processor seconds of all oracles, a {name}", round(processor_seconds / count, 2))
-    record_property("orders of agents", told.total())
-    record_property("audit", report.verified[2])
-
-
-def opened_uncharged(known: History, slots: list[int]) -> int:
-    """Slots in which nobody could trade, since a fault kept their charges away until they opened."""
-    return sum(known.slots[slot].charges is None for slot in slots if slot in known.slots)
+    assert watch.disk_kb_per_slot <= DISK_KB_PER_SLOT
+    for kind, each in watch.grown.items():
+        assert each.kib_per_slot <= KIB_PER_SLOT[kind], (kind, each)
+        assert each.handles_per_slot <= HANDLES_PER_SLOT, (kind, each)
