@@ -36,7 +36,7 @@ class Growth:
 
 @dataclass
 class Watch:
-    """What each process of a network and its chain's folder hold, slot by slot; after `warm_slots` it counts."""
+    """What each process and the chain's folder hold, slot by slot; what comes after `warm_slots` counts."""
 
     net: Network
     folder: Path
