@@ -36,8 +36,8 @@ WARM_SECONDS = 1.0
 """Where a size took longer, nothing comes before the next one's runs to warm up."""
 SCENARIO = "ieee33-day"
 BUSES = (33, 100, 300, 907, 3_000, 10_453, 20_000, 30_000, 50_000, 100_000)
-PROSUMERS = (1_000, 10_000, 100_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000)
-ORDERS = PROSUMERS
+TO_TEN_MILLION = (1_000, 10_000, 100_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000)
+PROSUMERS, ORDERS = TO_TEN_MILLION, TO_TEN_MILLION
 CHAIN_ORDERS, CHAIN_BATCH = (64, 256, 1_024, 2_048, 4_096, 8_192, 16_384), 64
 ORDERS_AN_ACCOUNT = 16
 """On the chain, at every size: so many rest on a side at most, and orders that are refused cost less."""

@@ -351,7 +351,7 @@ SMALL: dict[Any, dict[str, Any]] = {
     prices: {
         "PROSUMERS": ((10, None, 5.0),),
         "LARGE": ((60, 20, None, 5.0),),
-        "SIMBENCH": (("simbench:1-LV-rural1--0-sw", (0.9, 1.1), 5.0),),
+        "SIMBENCH": (("simbench:1-LV-rural1--0-sw", (0.9, 1.1), 5.0, None),),
         "HARD": (),
         "STRESSED": 2,
         "FEEDERS": {"feeder": ("ieee33",)},
