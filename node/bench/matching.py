@@ -70,7 +70,10 @@ def _auction(name: str, goal: float) -> Iterator[Row]:
 
 
 def _beside(count: int) -> Iterator[Row]:
-    """The same orders through auctions of other packages, in turns, and how much of our energy they trade."""
+    """The same orders through auctions of other packages, in turns, and how much of our energy they trade.
+
+    One that trades nothing has not done the work, so that its time is no figure to be ahead of.
+    """
     orders = drawn(count, ACCOUNTS)
     columns = orders.trader, orders.side, orders.tick, orders.quantity_wh
     listed = np.stack(columns, axis=1).tolist()
@@ -82,6 +85,8 @@ def _beside(count: int) -> Iterator[Row]:
             PATIENCE_SECONDS,
             RUNS,
         )
+        if found.ended is None and found.theirs is not None and not found.found:
+            found = found.without("finds no trade")
         share = f"{100 * (found.found or 0.0) / traded_wh(auction, orders):.4g} % of our energy"
         yield found.row(
             f"{count:,} random orders, {auction}: time, and {peer.title}'s {kind}",

@@ -12,7 +12,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -73,6 +73,11 @@ class Comparison:
     found: Any = None
     ended: str | None = None
     version: str = ""
+
+    def without(self, what: str) -> Comparison:
+        """As of a peer that ended without what was asked for, after the median of its runs."""
+        assert self.theirs is not None, "who is not there found nothing"
+        return replace(self, found=None, ended=f"{what}, after {self.theirs.median:.3g} s")
 
     def row(self, name: str, title: str, about: str, unit: Unit = "s") -> Row:
         """As a row: `about` says what the peer of this title did. Who did not get through has no figure."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from market.pricing.newton import NewtonClearing
-from node.bench import lossless
+from node.bench import lossless, matching
 from node.bench.day import demo_day
 from node.bench.matched_orders import CALL, drawn, traded_wh
 from node.bench.peers import ASSUME, GSY, PYMARKET, PYPSA, TESP, Peer, Reply, compared, peer_process
@@ -67,6 +67,22 @@ def test_who_takes_too_long_is_given_up(echo: Peer):
     row = found.row("a thing", "echo", "counts")
     assert row.peer == "echo 1.0, given up after 0.2 s"
     assert (row.peer_value, row.ratio, row.spread) == (None, None, None), "who fails is not beaten"
+
+
+def test_who_finds_no_trade_is_not_beaten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    echo = here(
+        "echo",
+        ECHO.replace("exec(question)", "traded = 0 if question['auction'] == 'idle' else 7").replace(
+            '"found": number', '"found": traded'
+        ),
+        tmp_path,
+        monkeypatch,
+    )
+    monkeypatch.setattr(matching, "OTHERS", ((CALL, echo, "idle"), (CALL, echo, "busy")))
+    idle, busy = matching._beside(ORDERS)
+    assert idle.peer == "echo 1.0, finds no trade, after 2 s"
+    assert (idle.peer_value, idle.ratio, idle.spread) == (None, None, None)
+    assert busy.peer is not None and busy.peer.startswith("echo 1.0: trades 0.") and busy.peer_value == 2.0
 
 
 def test_who_takes_long_is_not_asked_again(echo: Peer, monkeypatch: pytest.MonkeyPatch):
