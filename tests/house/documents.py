@@ -24,6 +24,14 @@ def blocks(markdown: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", markdown, re.MULTILINE | re.DOTALL)
 
 
+def links(markdown: str) -> Iterator[str]:
+    """Targets of links that are files, code left out."""
+    prose = re.sub(r"```.*?```|`[^`\n]*`", "", markdown, flags=re.DOTALL)
+    for target in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", prose):
+        if not re.match(r"[a-z]+:|#", target):
+            yield target.split("#")[0]
+
+
 def shell_lines(markdown: str) -> Iterator[str]:
     """Every command in a `sh` block."""
     for block in blocks(markdown, "sh"):

@@ -22,7 +22,7 @@ from market.messages import ReadingReject
 from market.orders import Reject, VoidReason
 from node.scenario import builtin_names, load
 from node.scenario.schema import ScenarioFile
-from tests.house.documents import blocks, page, sections, shell_lines
+from tests.house.documents import blocks, links, page, sections, shell_lines
 from tests.house.references import REFERENCES, commands
 from tests.house.repository import ROOT, files, text
 
@@ -57,17 +57,9 @@ def rows(markdown: str) -> list[list[str]]:
 # --- links and commands -------------------------------------------------------------------------
 
 
-def links(path: Path) -> Iterator[str]:
-    """Targets of a page's links that are files, code left out."""
-    prose = re.sub(r"```.*?```|`[^`\n]*`", "", text(path) or "", flags=re.DOTALL)
-    for target in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", prose):
-        if not re.match(r"[a-z]+:|#", target):
-            yield target.split("#")[0]
-
-
 @pytest.mark.parametrize("path", PAGES, ids=str)
 def test_links_resolve(path: Path):
-    broken = [target for target in links(path) if not (ROOT / path.parent / target).exists()]
+    broken = [target for target in links(text(path) or "") if not (ROOT / path.parent / target).exists()]
     assert not broken
 
 

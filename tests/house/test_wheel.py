@@ -15,7 +15,7 @@ import pytest
 from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
-from tests.house.documents import blocks, page, sections
+from tests.house.documents import blocks, links, page, sections
 from tests.house.repository import PACKAGES, ROOT, files
 
 DATA = {".json", ".vy", ".toml", ".html", ".md", ".css", ".csv", ".js", ".png", ".svg"}
@@ -92,6 +92,8 @@ def test_the_sdist_builds_the_same_wheel(sdist: Path, wheel: Path, tmp_path: Pat
     (unpacked,) = tmp_path.iterdir()
     rooms = {path.name for path in unpacked.iterdir() if path.is_dir()}
     assert rooms == set(PACKAGES)
+    for linking in ("README.md", "CHANGELOG.md", "SCALING.md"):
+        assert not [target for target in links(page(linking)) if not (unpacked / target).exists()]
     (again,) = WheelBuilder(str(unpacked)).build(directory=str(tmp_path), versions=["standard"])
     assert set(members(Path(again))) == set(members(wheel))
 
