@@ -48,29 +48,33 @@ class Line:
     runs: str
 
 
-def write(measured: Mapping[str, Sequence[Row]], groups: Sequence[Group], out: Path) -> Path:
-    """The page and the rows; the page's path. Raises OSError."""
+def write(
+    measured: Mapping[str, Sequence[Row]], failed: Mapping[str, str], groups: Sequence[Group], out: Path
+) -> None:
+    """The page and the rows of what was measured so far. Raises OSError."""
     out.mkdir(parents=True, exist_ok=True)
     (out / ROWS).write_text(json.dumps(rows_to_json(measured), indent=1) + "\n", "utf-8")
-    (out / PAGE).write_text(render(measured, groups), "utf-8")
-    return out / PAGE
+    (out / PAGE).write_text(render(measured, failed, groups), "utf-8")
 
 
-def render(measured: Mapping[str, Sequence[Row]], groups: Sequence[Group]) -> str:
-    """The page, which needs nothing beside it."""
+def render(measured: Mapping[str, Sequence[Row]], failed: Mapping[str, str], groups: Sequence[Group]) -> str:
+    """The page, which needs nothing beside it: rows by group, why groups went wrong, and who comes yet."""
     from node.web.templating import environment  # noqa: PLC0415 - only for pages
 
     every = [row for rows in measured.values() for row in rows]
     judged = [row for row in every if row.reached is not None]
+    done = [group for group in groups if group.name in measured]
     return (
         environment({})
         .get_template("bench.html")
         .render(
             machine=machine(),
-            groups=[(group, [line(row) for row in measured[group.name]]) for group in groups],
+            groups=[(group, [line(row) for row in measured[group.name]]) for group in done],
+            failed=failed,
+            awaited=[group.name for group in groups if group.name not in {*measured, *failed}],
             judged=len(judged),
             reached=sum(1 for row in judged if row.reached),
-            missed=[(group.name, each) for group in groups for each in missed(measured[group.name])],
+            missed=[(group.name, each) for group in done for each in missed(measured[group.name])],
             pictures=[each.shown() for each in pictures(measured)],
         )
     )

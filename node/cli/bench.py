@@ -69,25 +69,36 @@ def bench(
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
         groups = kept_in(out, groups)
-    measured: dict[str, list[Row]] = {}
-    failed = 0
-    for group in groups:
-        rows = _measured(group)
-        failed += rows is None
-        if rows is not None:
-            measured[group.name] = rows
-    groups = tuple(group for group in groups if group.name in measured)
-    written = None if out is None or not measured else _write(measured, groups, out)
+    measured, failed = _run(groups, out)
     if as_json:
         from node.bench.row import rows_to_json  # noqa: PLC0415
 
         typer.echo(json.dumps(rows_to_json(measured)))
     else:
         _show(measured)
-        if written is not None:
-            typer.echo(f"written: {written}, with its rows in bench.json")
+        if out is not None:
+            from node.bench.page import PAGE, ROWS  # noqa: PLC0415 - loaded when it was written
+
+            typer.echo(f"written: {out / PAGE}, with its rows in {ROWS}")
     if failed:
         raise typer.Exit(FAILED)
+
+
+def _run(groups: Sequence[Group], out: Path | None) -> tuple[Mapping[str, Sequence[Row]], Mapping[str, str]]:
+    """Rows by group, and of groups that went wrong why; after each the page is written with all so far."""
+    from node.bench.row import WrongWork  # noqa: PLC0415
+
+    measured: dict[str, list[Row]] = {}
+    failed: dict[str, str] = {}
+    for group in groups:
+        try:
+            measured[group.name] = _measured(group)
+        except WrongWork as failure:
+            complain(f"{group.name}: {failure}")
+            failed[group.name] = str(failure)
+        if out is not None:
+            _write(measured, failed, groups, out)
+    return measured, failed
 
 
 def _feeders(text: str) -> list[str]:
@@ -104,12 +115,14 @@ def _feeders(text: str) -> list[str]:
     return names
 
 
-def _write(measured: Mapping[str, Sequence[Row]], groups: Sequence[Group], out: Path) -> Path:
+def _write(
+    measured: Mapping[str, Sequence[Row]], failed: Mapping[str, str], groups: Sequence[Group], out: Path
+) -> None:
     """The page; leaves with 2 where it cannot be written."""
     from node.bench.page import write  # noqa: PLC0415 - draws pictures
 
     with writing(out):
-        return write(measured, groups, out)
+        write(measured, failed, groups, out)
 
 
 def _list(groups: Sequence[Group], as_json: bool) -> None:
@@ -119,20 +132,16 @@ def _list(groups: Sequence[Group], as_json: bool) -> None:
     typer.echo("\n".join(listed((group.name, group.about) for group in groups)))
 
 
-def _measured(group: Group) -> list[Row] | None:
-    """Run a group; a terminal hears what it finds. None where it went wrong, which is told."""
+def _measured(group: Group) -> list[Row]:
+    """Run a group; a terminal hears what it finds. Raises WrongWork."""
     from rich.console import Console  # noqa: PLC0415 - loads slowly
 
     from market.feeder.model import FeederError  # noqa: PLC0415
-    from node.bench.row import WrongWork  # noqa: PLC0415
 
     progress = Console(stderr=True, quiet=not sys.stderr.isatty())
     with progress.status(f"{group.name}: {group.about}"):
         try:
             return list(_told(group.rows(), progress))
-        except WrongWork as failure:
-            complain(f"{group.name}: {failure}")
-            return None
         except FeederError as refusal:
             stop(f"--feeders: {refusal}", USAGE)
 

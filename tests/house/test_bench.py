@@ -246,6 +246,26 @@ def test_one_group_that_goes_wrong_leaves_the_others(monkeypatch: pytest.MonkeyP
     assert (done.exit_code, done.stderr) == (1, "error: broken: a node does not answer\n")
     assert json.loads(done.stdout) == json.loads((tmp_path / "bench.json").read_text("utf-8"))
     assert [row["group"] for row in json.loads(done.stdout)] == ["sound"]
+    page = (tmp_path / "bench.html").read_text("utf-8")
+    assert "<li>broken: a node does not answer</li>" in page and "Not measured yet" not in page
+
+
+def test_what_was_measured_is_kept_when_the_rest_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    def interrupted() -> Iterator[Row]:
+        raise KeyboardInterrupt
+        yield
+
+    groups = (
+        Group("first", "something", lambda: [Row("a thing", 1, "s")]),
+        Group("second", "nothing", interrupted),
+        Group("third", "nothing", interrupted),
+    )
+    monkeypatch.setattr("node.bench.registry.GROUPS", groups)
+    assert bench("--out", str(tmp_path)).exit_code != 0
+    assert [row["name"] for row in json.loads((tmp_path / "bench.json").read_text("utf-8"))] == ["a thing"]
+    assert "<p>Not measured yet: second, third.</p>" in (tmp_path / "bench.html").read_text("utf-8")
 
 
 def test_days_are_kept_where_the_page_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
