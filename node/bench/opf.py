@@ -49,12 +49,13 @@ def solver(feeder: Feeder, conditions: Conditions, patience_seconds: float) -> I
             return Reply(patience_seconds, ended=f"given up after {patience_seconds:g} s")
         try:
             reply: Reply = here.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             return Reply(waited, ended=f"broken down after {waited:.3g} s")
         return reply
 
     try:
-        here.recv()  # everything is loaded and built
+        with suppress(EOFError, ConnectionResetError):  # that it ended is read above
+            here.recv()  # everything is loaded and built
         yield solve
     finally:
         process.kill()

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -25,6 +27,10 @@ FOLDER, ADAPTER, INSTALLED = "WATTBOOK_PEERS", "adapter.py", "installed.txt"
 """The last is in an environment once it is whole, and has what was installed."""
 QUESTION = "question.json"
 LOADING_SECONDS = 120.0
+ENDING_SECONDS = 5.0
+"""What a peer that closed its output gets to end."""
+WORDS = 120
+"""Letters of what a peer said that are told."""
 SIZE = 65_536
 
 
@@ -114,7 +120,10 @@ class PeerProcess:
                     return Reply(took, ended=f"{self._last_error_line()}, after {took:.3g} s")
                 self._received += more
         line, _, self._received = self._received.partition(b"\n")
-        return json.loads(line)
+        try:
+            return json.loads(line)
+        except ValueError:
+            return _no_reply(line.decode("utf-8", "replace"), now_seconds() - begun)
 
     def run(self, patience_seconds: float) -> Reply:
         """One run."""
@@ -123,14 +132,29 @@ class PeerProcess:
             self._process.stdin.write(b"\n")
             self._process.stdin.flush()
         reply = self.read_reply(patience_seconds)
-        return reply if isinstance(reply, Reply) else Reply(reply["seconds"], reply["found"])
+        match reply:
+            case Reply():
+                return reply
+            case {"seconds": float(taken), "found": found} if 0 < taken < inf:
+                return Reply(taken, found)
+        return _no_reply(json.dumps(reply), 0.0)
 
     def _last_error_line(self) -> str:
         """Why it ended, as it said itself."""
-        self._process.wait()
+        try:
+            status = self._process.wait(ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "closed its output"
         self._errors.seek(0)
         lines = self._errors.read().strip().splitlines()
-        return lines[-1].strip()[:120] if lines else f"ended with status {self._process.returncode}"
+        return lines[-1].strip()[:WORDS] if lines else f"ended with status {status}"
+
+
+def _no_reply(said: str, after_seconds: float) -> Reply:
+    """Of who says what is no reply: all that follows could be to another question."""
+    return Reply(
+        after_seconds, ended=f"said {said[:WORDS]!r}, which is no reply, after {after_seconds:.3g} s"
+    )
 
 
 @contextmanager
@@ -138,24 +162,36 @@ def peer_process(python: Path, words: tuple[str, ...], question: Any) -> Iterato
     """A process with its question, in a folder of its own to leave files in; a Reply where it ended."""
     with TemporaryDirectory() as place, TemporaryFile("w+", encoding="utf-8") as errors:
         Path(place, QUESTION).write_text(json.dumps(question), "utf-8")
-        started = subprocess.Popen(
-            [python, "-P", *words, QUESTION],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            cwd=place,
-        )
         try:
-            process = PeerProcess(started, errors)
-            ready = process.read_reply(LOADING_SECONDS)
-            if isinstance(ready, Reply):
-                yield ready
-            else:
-                process.version = ready
-                yield process
-        finally:
-            started.kill()
-            started.communicate()
+            started = subprocess.Popen(
+                [python, "-P", *words, QUESTION],
+                bufsize=0,  # what could not be written is not tried again when it is closed
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                cwd=place,
+                start_new_session=True,
+            )
+        except OSError as error:
+            yield Reply(0.0, ended=f"cannot be started: {error.strerror}")
+            return
+        with started:
+            try:
+                process = PeerProcess(started, errors)
+                ready = process.read_reply(LOADING_SECONDS)
+                if isinstance(ready, str):
+                    process.version = ready
+                    yield process
+                else:
+                    yield ready if isinstance(ready, Reply) else _no_reply(json.dumps(ready), 0.0)
+            finally:
+                kill(started)
+
+
+def kill(started: subprocess.Popen[bytes]) -> None:
+    """End a process that has a session of its own, and what it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(started.pid, signal.SIGKILL)
 
 
 def compared(ours: Trial, peer: Peer, question: Any, patience_seconds: float, runs: int) -> Comparison:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from select import select
 
 import numpy as np
 import pytest
@@ -121,6 +123,63 @@ def test_who_says_half_a_line_or_nothing_is_not_waited_for(tmp_path: Path, monke
         hung.write_text(f"import sys, time\n{words}\ntime.sleep(600)", "utf-8")
         with peer_process(Path(sys.executable), (str(hung),), "x" * 1_000_000) as process:
             assert isinstance(process, Reply) and process.ended == "given up after 0.2 s"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "loading...",
+        "7",
+        '{"seconds": "1", "found": 2}',
+        '{"seconds": 0.0, "found": 2}',
+    ],
+)
+def test_who_says_what_is_no_reply_has_no_figure(echo: Peer, said: str):
+    found = compared(again(lambda: None), echo, f"print({said!r}, flush=True)", patience_seconds=60, runs=3)
+    row = found.row("a thing", "echo", "counts")
+    assert found.ended is not None and found.ended.startswith(f"said {said!r}, which is no reply, after ")
+    assert (row.peer_value, row.ratio) == (None, None)
+
+
+def test_who_says_no_version_is_not_asked(tmp_path: Path):
+    odd = tmp_path / "odd.py"
+    odd.write_text("print(7)", "utf-8")
+    with peer_process(Path(sys.executable), (str(odd),), "x") as process:
+        assert isinstance(process, Reply) and process.ended == "said '7', which is no reply, after 0 s"
+
+
+def test_who_cannot_be_started_is_told(echo: Peer):
+    assert echo.python is not None
+    echo.python.unlink()
+    echo.python.symlink_to("gone")
+    found = compared(again(lambda: None), echo, "pass", patience_seconds=60, runs=3)
+    assert found.ended == "cannot be started: No such file or directory"
+
+
+def test_who_closes_its_output_and_lives_is_not_waited_for(echo: Peer, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("node.bench.peers.ENDING_SECONDS", 0.1)
+    question = "sys.stdout.close(); import os; os.close(1); time.sleep(600)"
+    found = compared(again(lambda: None), echo, question, patience_seconds=60, runs=3)
+    assert found.ended is not None and found.ended.startswith("closed its output, after ")
+
+
+def test_what_a_package_started_ends_with_it(echo: Peer, tmp_path: Path):
+    """A child that holds the output open is neither waited for nor left."""
+    held = tmp_path / "held"
+    os.mkfifo(held)
+    question = f"""
+import subprocess
+with open({str(held)!r}, "wb") as writing:
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=[writing.fileno()])
+"""
+    reading = os.open(held, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert compared(again(lambda: None), echo, question, patience_seconds=60, runs=1).ended is None
+        assert select([reading], [], [], 60)[0] and os.read(reading, 1) == b"", (
+            "closed once the child is gone"
+        )
+    finally:
+        os.close(reading)
 
 
 def test_what_a_package_leaves_behind_is_not_where_the_benchmark_runs(
