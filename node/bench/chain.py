@@ -15,7 +15,7 @@ from typing import get_args
 from ledger.chain.evm import Interpreter
 from ledger.gas import ORDERS_PER_TRANSACTION
 from market.orders import Order
-from node.bench.nodes import ETH_TESTER_CHAIN_ID, Rebuilt, Tester, node
+from node.bench.nodes import ETH_TESTER_CHAIN_ID, Node, Rebuilt, Tester, node
 from node.bench.open_slot import OpenSlot
 from node.bench.row import Row, WrongWork
 from node.bench.timing import Times, Trial, times
@@ -63,6 +63,8 @@ class Rate:
         return more * least, more * greatest
 
 
+Found = Rate | str | None
+"""A chain's rate; or how it ended without one, or None where it is not installed."""
 ALONE = Flow("signed orders, a transaction each", 1, 500)
 BATCHED = Flow(f"signed orders, {BATCH} a transaction", BATCH, 1_500)
 
@@ -71,7 +73,7 @@ def rows() -> Iterable[Row]:
     """Signed orders alone, then in batches; then batches beside what hardhat does with single ones."""
     fast, stock = (OpenSlot.create(ACCOUNTS, interpreter) for interpreter in get_args(Interpreter))
     orders = fast.mixed_flow(ACCOUNTS, ORDERS)
-    rates: dict[tuple[Flow, str], Rate | None] = {}
+    rates: dict[tuple[Flow, str], Found] = {}
     with ExitStack() as running:
         others = {name: running.enter_context(node(name, fast.chain, fast.relayer.address)) for name in NODES}
         for flow in (ALONE, BATCHED):
@@ -83,15 +85,18 @@ def rows() -> Iterable[Row]:
             yield _row(f"{flow.name}, and {peer}", rates[flow, "ours"], peer, rates[flow, peer])
     single = rates[ALONE, "hardhat"]
     name = f"{BATCHED.name}, and hardhat's single ones"
-    yield _row(name, rates[BATCHED, "ours"], "hardhat", single, None if single is None else single.per_second)
+    goal = single.per_second if isinstance(single, Rate) else None
+    yield _row(name, rates[BATCHED, "ours"], "hardhat", single, goal)
 
 
-def _row(name: str, ours: Rate | None, peer: str, theirs: Rate | None, goal: float | None = None) -> Row:
-    """Our figure beside a peer's, or alone where that is not installed."""
-    assert ours is not None, "our own chain is always there"
+def _row(name: str, ours: Found, peer: str, theirs: Found, goal: float | None = None) -> Row:
+    """Our figure beside a peer's, or alone where that has none."""
+    assert isinstance(ours, Rate), "our own chain is always there"
     rate = ours.per_second
-    if theirs is None:
-        return Row(f"{name}, which is not installed", rate, "orders/s", better="more", runs=(ours.runs,))
+    if not isinstance(theirs, Rate):
+        who = None if theirs is None else f"{peer}, {theirs}"
+        name = name if who else f"{name}, which is not installed"
+        return Row(name, rate, "orders/s", who, better="more", runs=(ours.runs,))
     return Row(
         name,
         rate,
@@ -107,32 +112,37 @@ def _row(name: str, ours: Rate | None, peer: str, theirs: Rate | None, goal: flo
 
 
 def _side_by_side(
-    flow: Flow, orders: Sequence[Order], ours: tuple[OpenSlot, OpenSlot], others: dict[str, Rebuilt | None]
-) -> dict[tuple[Flow, str], Rate | None]:
+    flow: Flow, orders: Sequence[Order], ours: tuple[OpenSlot, OpenSlot], others: dict[str, Node | str | None]
+) -> dict[tuple[Flow, str], Found]:
     """Rates of our chain with both interpreters, and of the nodes that are there."""
     for market in ours:
         market.reopen()
     transactions = [market.transactions(orders, flow.batch) for market in ours]
     trials = [trial(market, each) for market, each in zip(ours, transactions, strict=True)]
-    there = {name: other for name, other in others.items() if other is not None}
+    there = {name: other for name, other in others.items() if isinstance(other, Node)}
     trials += [_node_trial(other, transactions[0]) for other in there.values()]
     taken = times(*trials, runs=RUNS)
     if ours[0].chain.block().hash != ours[1].chain.block().hash:
         raise WrongWork("the two interpreters built different blocks")
-    found = [(flow, "ours"), (flow, STOCK), *((flow, name) for name in there)]
-    rates: dict[tuple[Flow, str], Rate | None] = {(flow, name): None for name in others}
-    return rates | {key: Rate(len(orders), each) for key, each in zip(found, taken, strict=True)}
+    rates = [Rate(len(orders), each) for each in taken]
+    found: dict[tuple[Flow, str], Found] = {(flow, "ours"): rates[0], (flow, STOCK): rates[1]}
+    for (name, other), rate in zip(there.items(), rates[2:], strict=True):
+        found[flow, name] = other.ended or rate
+    return {(flow, name): other for name, other in others.items() if not isinstance(other, Node)} | found
 
 
-def _tester_rate(flow: Flow) -> Rate | None:
-    """Rate of eth-tester, on a market of its own chain id; None where it is not installed."""
+def _tester_rate(flow: Flow) -> Found:
+    """Rate of eth-tester, on a market of its own chain id."""
     if find_spec("eth_tester") is None:
         return None
     market = OpenSlot.create(min(ACCOUNTS, TESTER_ORDERS), chain_id=ETH_TESTER_CHAIN_ID)
     orders = market.mixed_flow(len(market.traders), min(ORDERS, TESTER_ORDERS))
-    tester = Tester(market.chain, market.relayer.address)
-    working = _node_trial(tester, market.transactions(orders, flow.batch))
-    return Rate(len(orders), times(working, runs=1, warm_ups=0)[0])
+    transactions = market.transactions(orders, flow.batch)
+    try:
+        working = _node_trial(Tester(market.chain, market.relayer.address), transactions)
+        return Rate(len(orders), times(working, runs=1, warm_ups=0)[0])
+    except WrongWork as failure:
+        return str(failure)
 
 
 def trial(market: OpenSlot, transactions: Sequence[bytes]) -> Trial:
