@@ -85,7 +85,7 @@ def _beside(count: int) -> Iterator[Row]:
             PATIENCE_SECONDS,
             RUNS,
         )
-        if found.ended is None and found.theirs is not None and not found.found:
+        if found.ended is None and found.theirs is not None and not (found.found or 0.0) > 0.0:
             found = found.without("finds no trade")
         share = f"{100 * (found.found or 0.0) / traded_wh(auction, orders):.4g} % of our energy"
         yield found.row(

@@ -489,6 +489,13 @@ def test_an_optimal_power_flow_that_takes_too_long_is_given_up():
     assert (found.ended, found.found) == ("given up after 0 s", None)
 
 
+def test_an_optimal_power_flow_that_breaks_down_is_told():
+    nothing: Any = None
+    with solver(nothing, nothing, patience_seconds=60) as opf:
+        found = opf()
+    assert found.ended is not None and found.ended.startswith("broken down after ") and found.found is None
+
+
 def test_atc_keeps_its_promise(monkeypatch: pytest.MonkeyPatch):
     """Rounds and errors are no times: where they are deterministic, they may be held to their goals."""
     world = demo_day(32)
