@@ -34,8 +34,8 @@ HANDLES_PER_SLOT = 0.5
 """What leaks a file a slot opens twice as many."""
 KIB_PER_SLOT = {"agent": 192, "oracle": 512, "testnet": 4_096}
 """Nobody but the testnet keeps the past: its chain, its contract's storage, what its pages show. In the first
-ten slots after a start it took 1 500 to 2 500 KiB more with each, an oracle 150, an agent 80, which later took
-11: somewhat more may be."""
+ten slots after a start it took 1 500 to 2 500 KiB more with each, an oracle 150, an agent 80, and 11 later:
+somewhat more may be."""
 DISK_KB_PER_SLOT = 1_500
 """Every state is kept: some thirty blocks a slot, each with the paths of a dozen words of storage. An hour
 measured some 460 kB a slot of 19 orders; at noon, when an hour may begin, they are twice as many."""
