@@ -181,5 +181,5 @@ def _cells(row: Row) -> tuple[str, ...]:
         "" if row.goal is None else f"{sign} {number(row.goal)} {mark}",
         row.peer or "",
         "" if row.peer_value is None else f"{number(row.peer_value)}{theirs}",
-        "" if row.ratio is None else f"{row.ratio:.2f}",
+        "" if row.ratio is None else number(row.ratio),
     )
