@@ -102,7 +102,7 @@ class Report:
         width = max((len(result.name) for result in self.checks), default=0)
         lines = [line for result in self.checks for line in _first(result)]
         lines += [
-            f"{result.name:<{width}}  {result.verdict:>9}  {result.items:>7_} items  {result.description}"
+            f"{result.name:<{width}}  {result.verdict:>9}  {result.items:>7,} items  {result.description}"
             for result in self.checks
         ]
         lines += [f"verified: {line}" for line in self.verified]

@@ -81,7 +81,7 @@ def run(seed: int) -> Findings:
                   " solves the flow again for the limit named, for the least that is enough and for what is"
                   " left, and finds nothing",
                   bool(slot.broken) and bool(slot.vetoed) and not slot.left and slot.vetoes.status == "ok",
-                  f"{vetoed_wh:_} of {filled_wh:_} Wh; {slot.broken[0]}"),
+                  f"{vetoed_wh:,} of {filled_wh:,} Wh; {slot.broken[0]}"),
             Claim("the veto is visible on the bill of who loses the energy", bool(vetoed_line), vetoed_line),
             Claim("a shortfall is the utility's to deliver, at no less than retail",
                   short.imbalance == MISSING_WH * slot.shortfall_price
