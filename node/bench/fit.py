@@ -13,8 +13,6 @@ from node.bench.timing import Times
 
 FITTED_FROM = 0.1
 """A point counts for the power where it takes at least this share of the curve's longest time."""
-
-
 LEAST_POINTS = 2
 """The largest sizes count whatever they take."""
 

@@ -24,7 +24,7 @@ def row(  # noqa: PLR0917 - a name, what was cleared, how
     runs: int,
     patience: float,
 ) -> Row:
-    """Our trial beside PyPSA's whole call, model and all, with how far its prices are from the right ones."""
+    """Our trial beside PyPSA's `optimize`, model and all, with how far its prices are from the right ones."""
     found = compared(ours, PYPSA, question(feeder, conditions), patience, runs)
     about = "" if found.found is None else f"linear, {right_to(np.array(found.found), right)}"
     return found.row(name, PYPSA.title, about, "ms")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from node.bench.row import Row
@@ -16,98 +17,40 @@ class UnknownBenchmark(ValueError):  # noqa: N818 - a question about what does n
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group of benchmarks, and what it measures in one line."""
+    """A group of benchmarks, and what it measures in one line.
+
+    One that `keeps` what it simulates does so in the folder that `rows` may be given.
+    """
 
     name: str
     about: str
-    rows: Callable[[], Iterable[Row]]
+    rows: Callable[..., Iterable[Row]]
+    keeps: bool = False
 
 
-def _contract() -> Iterable[Row]:
-    from node.bench.contract import rows  # noqa: PLC0415 - each loads what it measures
+def _group(name: str, about: str, *, keeps: bool = False) -> Group:
+    """The group whose module has its name, and is loaded when it runs."""
 
-    return rows()
+    def rows(*given: Path) -> Iterable[Row]:
+        found: Iterable[Row] = import_module(f"node.bench.{name}").rows(*given)
+        return found
 
-
-def _chain() -> Iterable[Row]:
-    from node.bench.chain import rows  # noqa: PLC0415
-
-    return rows()
-
-
-def _prices() -> Iterable[Row]:
-    from node.bench.prices import rows  # noqa: PLC0415
-
-    return rows()
-
-
-def _certificates() -> Iterable[Row]:
-    from node.bench.certificates import rows  # noqa: PLC0415
-
-    return rows()
-
-
-def _atc() -> Iterable[Row]:
-    from node.bench.atc import rows  # noqa: PLC0415
-
-    return rows()
-
-
-def _audit(folder: Path | None = None) -> Iterable[Row]:
-    from node.bench.audit import rows  # noqa: PLC0415
-
-    return rows(folder)
-
-
-def _book() -> Iterable[Row]:
-    from node.bench.book import rows  # noqa: PLC0415
-
-    return rows()
-
-
-def _matching() -> Iterable[Row]:
-    from node.bench.matching import rows  # noqa: PLC0415
-
-    return rows()
-
-
-def _pages() -> Iterable[Row]:
-    from node.bench.pages import rows  # noqa: PLC0415
-
-    return rows()
-
-
-def _growth() -> Iterable[Row]:
-    from node.bench.growth import rows  # noqa: PLC0415
-
-    return rows()
-
-
-def _scaling() -> Iterable[Row]:
-    from node.bench.scaling import rows  # noqa: PLC0415
-
-    return rows()
-
-
-def _shared() -> Iterable[Row]:
-    from node.bench.shared import rows  # noqa: PLC0415
-
-    return rows()
+    return Group(name, about, rows, keeps)
 
 
 GROUPS: tuple[Group, ...] = (
-    Group("contract", "gas of orders, cancels, batches, and of one taker against many makers", _contract),
-    Group("chain", "signed orders a second on the embedded chain", _chain),
-    Group("prices", "one slot priced, cold and warm, of 33 to 10,453 buses", _prices),
-    Group("certificates", "the check of a certificate, of 33 and of 5,294 buses", _certificates),
-    Group("atc", "rounds of ATC, and its error to the central solve", _atc),
-    Group("audit", "every check on days of 3,000 and 30,000 orders: time, memory, growth", _audit),
-    Group("book", "random orders through the twin's matcher", _book),
-    Group("matching", "auctions of 100,000 orders over arrays, a market day without a chain", _matching),
-    Group("growth", "how times grow with buses, prosumers, orders and slots", _growth),
-    Group("scaling", "gas, bytes and storage of a session beside the formula of SCALING.md", _scaling),
-    Group("shared", "50 feeders behind one connection, beside one problem of all", _shared),
-    Group("pages", "pages and events of a busy testnet: latency, listeners, memory", _pages),
+    _group("contract", "gas of orders, cancels, batches, and of one taker against many makers"),
+    _group("chain", "signed orders a second on the embedded chain"),
+    _group("prices", "one slot priced, cold and warm, of 33 to 10,453 buses"),
+    _group("certificates", "the check of a certificate, of 33 and of 5,294 buses"),
+    _group("atc", "rounds of ATC, and its error to the central solve"),
+    _group("audit", "every check on days of 3,000 and 30,000 orders: time, memory, growth", keeps=True),
+    _group("book", "random orders through the twin's matcher"),
+    _group("matching", "auctions of 100,000 orders over arrays, a market day without a chain"),
+    _group("growth", "how times grow with buses, prosumers, orders and slots"),
+    _group("scaling", "gas, bytes and storage of a session beside the formula of SCALING.md"),
+    _group("shared", "50 feeders behind one connection, beside one problem of all"),
+    _group("pages", "pages and events of a busy testnet: latency, listeners, memory"),
 )
 """All groups, in the order of a whole run."""
 
@@ -126,7 +69,7 @@ def prices_of(feeders: Sequence[str]) -> Group:
 def kept_in(folder: Path, groups: Iterable[Group]) -> tuple[Group, ...]:
     """The groups; the one that simulates days keeps them in this folder and finds them there again."""
     return tuple(
-        replace(group, rows=partial(_audit, folder)) if group.rows is _audit else group for group in groups
+        replace(group, rows=partial(group.rows, folder)) if group.keeps else group for group in groups
     )
 
 
